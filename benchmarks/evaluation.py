@@ -1,0 +1,136 @@
+"""Evaluating a model beside a plain forward pass over the same blocks, and the bootstrap on its own.
+
+    python benchmarks/evaluation.py [--blocks 1000] [--rounds 5]
+
+The model is the quickstart's architecture with random weights, the blocks are random tokens. The two take turns in one
+process after a first round that doesn't count, so that a busy machine slows both alike. Times are those of
+
+    forward     the model's logits at every position of every block, in batches of 16, in a `tf.function`; tracing it
+                counts, as it does below
+    evaluation  freezing the masks, scoring them (the head at masked positions only), all metrics and slices, intervals
+                by 10,000 bootstrap resamples
+    bootstrap   10,000 resamples of 1,000 records alone, all columns of an evaluation
+
+Prints a table, then the same as one line of JSON.
+"""
+
+import argparse
+import json
+import os
+import statistics
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
+
+import components  # noqa: F401  (chooses Keras before TensorFlow is imported)
+
+os.environ.setdefault("TRANSFORMERS_VERBOSITY", "error")
+
+import numpy
+import tensorflow as tf
+import transformers
+
+from components.evaluation import outcome
+from components.evaluation.bootstrap import resampled_sums
+from components.evaluation.measuring import measure
+from components.evaluation.questions import Questions, Records
+from components.evaluation.slices import by_frequency, by_record_length
+from components.evaluation.statistics import Resampled
+from components.modeling.scoring import score_masks
+
+VOCABULARY, BLOCK_SIZE, BATCH_SIZE, RESAMPLES = 2048, 64, 16, 10_000
+SPECIAL, MASK = range(5), 4
+
+
+def main() -> None:
+    """Parses the command line, runs the rounds, prints."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--blocks", type=int, default=1000)
+    parser.add_argument("--rounds", type=int, default=5)
+    arguments = parser.parse_args()
+    model = quickstart_model()
+    random = numpy.random.default_rng(0)
+    input_ids = random.integers(len(SPECIAL), VOCABULARY, (arguments.blocks, BLOCK_SIZE), numpy.int32)
+    columns = random.random((1000, 60))
+
+    def forward() -> None:
+        shape = [tf.TensorSpec((None, BLOCK_SIZE), tf.int32)]
+        dense = tf.function(lambda ids: model(ids).logits, input_signature=shape, autograph=False)
+        for start in range(0, len(input_ids), BATCH_SIZE):
+            dense(tf.constant(input_ids[start : start + BATCH_SIZE])).numpy()
+
+    contestants: dict[str, Callable[[], object]] = {
+        "forward": forward,
+        "evaluation": lambda: evaluate(model, input_ids),
+        "bootstrap": lambda: resampled_sums(columns, resamples=RESAMPLES, seed=0),
+    }
+    seconds: dict[str, list[float]] = {name: [] for name in contestants}
+    for number in range(arguments.rounds + 1):
+        for name, run in contestants.items():
+            started = time.perf_counter()
+            run()
+            if number:
+                seconds[name].append(time.perf_counter() - started)
+    medians = {name: statistics.median(times) for name, times in seconds.items()}
+    print(f"{arguments.blocks:,} blocks of {BLOCK_SIZE} tokens, median of {arguments.rounds} rounds")
+    for name, median in medians.items():
+        print(f"  {name:<12} {median:7.3f} s  {median / medians['forward']:5.2f} x forward")
+    print(json.dumps({"blocks": arguments.blocks, "seconds": medians}))
+
+
+def quickstart_model() -> "transformers.TFPreTrainedModel":
+    """A RoFormer of the quickstart's size."""
+    config = transformers.RoFormerConfig(
+        vocab_size=VOCABULARY,
+        embedding_size=128,
+        hidden_size=128,
+        num_hidden_layers=2,
+        num_attention_heads=4,
+        intermediate_size=512,
+        max_position_embeddings=512,
+    )
+    model = transformers.TFRoFormerForMaskedLM(config)
+    model(tf.zeros((1, BLOCK_SIZE), tf.int32))
+    return model
+
+
+def evaluate(model: "transformers.TFPreTrainedModel", input_ids: numpy.ndarray) -> None:
+    """What the evaluate step does with one model, a block being a record."""
+    blocks = len(input_ids)
+    tokens = numpy.full(blocks, BLOCK_SIZE)
+    records = Records(numpy.arange(blocks), tokens, tokens - 2, tokens * 4, tokens * 4)
+    ones = numpy.ones_like(input_ids, numpy.int8)
+    questions = Questions.ask(
+        numpy.arange(blocks),
+        input_ids,
+        ones,
+        records,
+        special_ids=SPECIAL,
+        mask_token_id=MASK,
+        vocabulary_size=VOCABULARY,
+        probability=0.15,
+        seed=42,
+    )
+    scores = score_masks(model, input_ids, ones, questions.masks, batch_size=BATCH_SIZE, k=5)
+    measure(scores.log_probabilities, scores.top_ids, questions.masks.label, "after")
+    lengths = records.tokens[questions.record]
+    slices = [*by_record_length(lengths), *by_frequency(questions.masks.label)]
+    resampled = Resampled(
+        {"after": outcome.record_sums(questions, scores.log_probabilities, scores.top_ids)},
+        outcome.length_of(questions),
+        slices,
+        {"after": -scores.log_probabilities.astype(numpy.float64)},
+        questions.record,
+        confidence=0.95,
+        resamples=RESAMPLES,
+        seed=42,
+    )
+    outcome.metrics_and_intervals(resampled, ["after"], True)
+    outcome.describe_slices(resampled, slices, ["after"])
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,94 @@
+"""What a training step of each shape multiplies, and the least time that this machine takes for it."""
+
+import statistics
+import time
+from collections.abc import Callable, Iterator
+from typing import Any
+
+VOCABULARY, BATCH_SIZE, BLOCK_SIZE, PROBABILITY, PREDICTIONS = 50_265, 16, 128, 0.15, 20
+TOKENS = BATCH_SIZE * BLOCK_SIZE
+SHAPES = {"a": {"layers": 4, "hidden": 256, "steps": 9}, "b": {"layers": 6, "hidden": 768, "steps": 4}}
+HEAD_SIZE = 64
+PEAK_SIDE = 4096
+
+
+def products(shape: str) -> Iterator[tuple[int, tuple[int, ...], tuple[int, ...]]]:
+    """The matrix products of a step's layers: how many, and the shapes of the left and the right matrix.
+
+    Backward, each of the two is multiplied with the product's gradient. The head's weights are the embedding, whose
+    rows are tokens: its forward product is the one that here counts as backward.
+    """
+    layers, hidden = SHAPES[shape]["layers"], SHAPES[shape]["hidden"]
+    heads = BATCH_SIZE * hidden // HEAD_SIZE
+    yield 4 * layers, (TOKENS, hidden), (hidden, hidden)
+    yield layers, (TOKENS, hidden), (hidden, 4 * hidden)
+    yield layers, (TOKENS, 4 * hidden), (4 * hidden, hidden)
+    yield layers, (heads, BLOCK_SIZE, HEAD_SIZE), (heads, HEAD_SIZE, BLOCK_SIZE)
+    yield layers, (heads, BLOCK_SIZE, BLOCK_SIZE), (heads, BLOCK_SIZE, HEAD_SIZE)
+    yield 1, (BATCH_SIZE * PREDICTIONS, hidden), (hidden, hidden)
+    yield 1, (BATCH_SIZE * PREDICTIONS, VOCABULARY), (VOCABULARY, hidden)
+
+
+def step_flops(shape: str) -> float:
+    """Floating-point operations of a step's products, forward and twice that backward."""
+    total = 0
+    for count, (*batch, rows, inner), (*_, columns) in products(shape):
+        total += count * 2 * rows * inner * columns * (batch[0] if batch else 1)
+    return 3.0 * total
+
+
+def at_peak(shape: str) -> dict[str, Any]:
+    """Seconds of a step at the rate of a large square product."""
+    import tensorflow as tf
+
+    side = (PEAK_SIDE, PEAK_SIDE)
+    left, right = tf.random.normal(side), tf.random.normal(side)
+    share = step_flops(shape) / (2 * PEAK_SIDE**3)
+    seconds, core_seconds = min(timed(lambda: tf.matmul(left, right), 10))
+    return facts(seconds * share, core_seconds * share)
+
+
+def at_own_shapes(shape: str) -> dict[str, Any]:
+    """Seconds of a step's products one by one, each at its own shape: forward, and by both its sides backward."""
+    import tensorflow as tf
+
+    seconds, core_seconds = 0.0, 0.0
+    for count, left_shape, right_shape in products(shape):
+        left, right = tf.random.normal(left_shape), tf.random.normal(right_shape)
+        upstream = tf.random.normal((*left_shape[:-1], right_shape[-1]))
+        for product in (
+            lambda left=left, right=right: tf.matmul(left, right),
+            lambda upstream=upstream, right=right: tf.matmul(upstream, right, transpose_b=True),
+            lambda left=left, upstream=upstream: tf.matmul(left, upstream, transpose_a=True),
+        ):
+            times = timed(product, 21)
+            seconds += count * statistics.median(wall for wall, _ in times)
+            core_seconds += count * statistics.median(core for _, core in times)
+    return facts(seconds, core_seconds)
+
+
+def timed(product: Callable[[], Any], repetitions: int) -> list[tuple[float, float]]:
+    """Seconds and core seconds of each repetition but the first, which makes the graph."""
+    import tensorflow as tf
+
+    # One element tells that all are there, and copies nothing.
+    call = tf.function(lambda: tf.reshape(product(), [-1])[0])
+    times = []
+    for _ in range(repetitions + 1):
+        start, core_start = time.perf_counter(), time.process_time()
+        call().numpy()
+        times.append((time.perf_counter() - start, time.process_time() - core_start))
+    return times[1:]
+
+
+def facts(seconds: float, core_seconds: float) -> dict[str, Any]:
+    """As a contestant's."""
+    return {
+        "seconds": [seconds],
+        "core_seconds": [core_seconds],
+        "epoch_seconds_a_step": seconds,
+        "peak_mib": 0,
+    }
+
+
+FLOORS = {"products": at_own_shapes, "floor": at_peak}

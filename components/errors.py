@@ -1,0 +1,59 @@
+"""Every error that a user can cause or meet.
+
+PipelineError            a step failed; exit code 1
+├── ConfigError          bad usage or configuration, found before any work; exit code 2
+├── DataError            the corpus breaks a rule
+├── ModelError           a checkpoint, architecture or tokenizer breaks a rule
+├── ArtifactError        an artifact is missing, damaged or of another kind
+├── HubError             the Hugging Face Hub is out of reach or refuses
+└── ServingError         a server or an exported model answers with an error
+"""
+
+
+class PipelineError(Exception):
+    """An error told as the rule that was broken, what came instead, and the way out.
+
+    Args:
+        rule: What must hold, as a sentence without its full stop.
+        received: What was found instead.
+        remedy: What the user can do about it.
+    """
+
+    exit_code = 1
+
+    def __init__(self, rule: str, *, received: str, remedy: str) -> None:
+        super().__init__(rule, received, remedy)
+        self.rule = rule
+        self.received = received
+        self.remedy = remedy
+
+    def __str__(self) -> str:
+        # What was received may be another program's sentence, with a full stop of its own.
+        rule, received, remedy = (text.rstrip().removesuffix(".") for text in (self.rule, self.received, self.remedy))
+        return f"{rule}. Received: {received}. Way out: {remedy}."
+
+
+class ConfigError(PipelineError):
+    """Bad usage or configuration: refused before any work."""
+
+    exit_code = 2
+
+
+class DataError(PipelineError):
+    """The corpus breaks a rule."""
+
+
+class ModelError(PipelineError):
+    """A checkpoint, architecture or tokenizer breaks a rule."""
+
+
+class ArtifactError(PipelineError):
+    """An artifact is missing, damaged or of another kind than the step needs."""
+
+
+class HubError(PipelineError):
+    """The Hugging Face Hub is out of reach or refuses."""
+
+
+class ServingError(PipelineError):
+    """A server or an exported model answers with an error."""

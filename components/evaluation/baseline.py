@@ -1,0 +1,152 @@
+"""Which model a new one is held against: the last blessed one where models are pushed to, or one named."""
+
+import dataclasses
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from components.artifacts import Checkpoint
+from components.errors import HubError, PipelineError
+from components.manifest import digest_of
+from components.serving_directory import read_record, versions
+
+LAST_BLESSED = "last_blessed"
+MOST_COMMITS = 50
+"""Of a Hub repository that are looked through, from the newest; those made during a training don't count."""
+
+
+@dataclasses.dataclass(frozen=True)
+class PushedTo:
+    """Where models are pushed to.
+
+    Attributes:
+        base_path: The model's directory below the serving directory, with a directory a version.
+        hub_model_id: The model's repository on the Hub, if any.
+    """
+
+    base_path: str
+    hub_model_id: str | None = None
+
+
+@dataclasses.dataclass(frozen=True)
+class Baseline:
+    """A model to be held against.
+
+    Attributes:
+        told: What it is called in a sentence.
+        identity: A digest or commit: equal ones are the same model.
+        saved_model: The directory of a version in the serving directory; None for a checkpoint.
+        checkpoint: A local folder or a Hub id; None for a version.
+        revision: The commit of a Hub id.
+    """
+
+    told: str
+    identity: str
+    saved_model: Path | None = None
+    checkpoint: str | None = None
+    revision: str | None = None
+
+
+def model_digest(checkpoint: Checkpoint) -> str:
+    """SHA-256 over the trained model's files alone: training anew to the same weights gives the same."""
+    files = checkpoint.manifest["files"]
+    return digest_of({name: file["sha256"] for name, file in files.items() if name.startswith("model/")})
+
+
+def facts_of(checkpoint: Checkpoint, blessed: bool) -> dict[str, Any]:
+    """What a push notes about a model, for later runs to find."""
+    return {"blessed": blessed, "model_digest": model_digest(checkpoint)}
+
+
+def find_baseline(wanted: str | None, places: PushedTo, own_digest: str) -> Baseline | None:
+    """The model to be held against; None where there is none yet, or none is wanted.
+
+    The model itself, pushed by an earlier run, doesn't count: what it was held against then counts again.
+
+    Args:
+        wanted: `last_blessed`, or a checkpoint's local folder or Hub id, or None.
+        places: Where the last blessed one is looked for, the serving directory first.
+        own_digest: The `model_digest` of the model in question.
+
+    Raises:
+        HubError: If the Hub can't be reached, or has no such checkpoint.
+    """
+    if wanted is None:
+        return None
+    try:
+        if wanted == LAST_BLESSED:
+            served = _in_serving_directory(Path(places.base_path), own_digest)
+            return served or _on_hub(places.hub_model_id, own_digest)
+        return _named(wanted)
+    except HubError as error:
+        remedy = f"{error.remedy}; or set --evaluate.baseline null to compare with none"
+        raise type(error)(error.rule, received=error.received, remedy=remedy) from error
+
+
+def _named(wanted: str) -> Baseline:
+    from components.hub import resolve_revision, source_digests
+
+    if Path(wanted).is_dir():
+        return Baseline(wanted, digest_of(source_digests(Path(wanted))), checkpoint=wanted)
+    commit = resolve_revision(wanted, "model")
+    return Baseline(wanted, commit, checkpoint=wanted, revision=commit)
+
+
+def _is_blessed_other(facts: Mapping[str, Any], own_digest: str) -> bool:
+    return facts.get("blessed") is True and facts.get("model_digest") != own_digest
+
+
+def _in_serving_directory(base_path: Path, own_digest: str) -> Baseline | None:
+    try:
+        found = versions(base_path)
+    except FileNotFoundError:  # nothing was ever pushed there
+        return None
+    except OSError as error:
+        raise PipelineError(
+            "the serving directory can be read, to find the last blessed model",
+            received=f"{error.strerror or error} ({base_path})",
+            remedy="give the permission, or set --evaluate.baseline null to compare with none",
+        ) from error
+    for version, path in reversed(found.items()):
+        facts = read_record(path)
+        if facts is not None and _is_blessed_other(facts, own_digest):
+            told = f"the last blessed model (version {version} in {base_path.name})"
+            return Baseline(told, str(facts["model_digest"]), saved_model=path)
+    return None
+
+
+def _on_hub(repo_id: str | None, own_digest: str) -> Baseline | None:
+    if repo_id is None:
+        return None
+    from huggingface_hub import HfApi
+    from huggingface_hub.errors import EntryNotFoundError, LocalEntryNotFoundError
+
+    from components.hub import hub_errors
+    from components.hub_access import client_with_token
+    from components.hub_seal import SEAL
+
+    # Only a bare name needs the token, which tells whose it is.
+    api = HfApi() if "/" in repo_id else client_with_token(repo_id)
+    looked_at = 0
+    with hub_errors(repo_id, "model", None):
+        if "/" not in repo_id:
+            repo_id = f"{api.whoami()['name']}/{repo_id}"
+        if not api.repo_exists(repo_id):
+            return None
+        for commit in api.list_repo_commits(repo_id):
+            try:
+                facts = json.loads(Path(api.hf_hub_download(repo_id, SEAL, revision=commit.commit_id)).read_bytes())
+            except LocalEntryNotFoundError:  # the Hub didn't answer, which is no answer of no
+                raise
+            except (EntryNotFoundError, ValueError):
+                facts = {}
+            if isinstance(facts, dict) and facts.get("stage") == "training":
+                continue
+            if isinstance(facts, dict) and _is_blessed_other(facts, own_digest):
+                told = f"the last blessed model (commit {commit.commit_id[:8]} of {repo_id})"
+                return Baseline(told, str(facts["model_digest"]), checkpoint=repo_id, revision=commit.commit_id)
+            looked_at += 1
+            if looked_at == MOST_COMMITS:
+                break
+    return None

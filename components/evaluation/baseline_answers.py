@@ -1,0 +1,185 @@
+"""Asking the baseline: on the same questions where its tokenizer is the same, else on the same records."""
+
+import dataclasses
+from collections.abc import Callable, Collection, Mapping
+from typing import TYPE_CHECKING
+
+import numpy
+import tensorflow as tf
+
+from components.artifacts import Blocks, Corpus
+from components.encoding import CHARACTERS_A_BATCH, encode, untruncated
+from components.errors import ModelError
+from components.evaluation.baseline import Baseline
+from components.evaluation.questions import Questions, Records, spread
+from components.modeling.scoring import Scores, score_masks, score_with
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedTokenizerFast
+
+UNLIMITED = 1_000_000
+"""A tokenizer without a limit of its own has a `model_max_length` beyond this."""
+
+
+@dataclasses.dataclass(frozen=True)
+class BaselineAnswers:
+    """What the baseline answered.
+
+    Attributes:
+        questions: What it was asked.
+        scores: Its answers, in the order of the questions' masks.
+        same_tokenizer: Whether these are the questions that the new model was asked.
+    """
+
+    questions: Questions
+    scores: Scores
+    same_tokenizer: bool
+
+
+def ask_baseline(
+    baseline: Baseline,
+    questions: Questions,
+    tokenizer: "PreTrainedTokenizerFast",
+    corpus: Corpus,
+    blocks: Blocks,
+    *,
+    probability: float,
+    seed: int,
+    max_blocks: int | None,
+    batch_size: int,
+    k: int,
+) -> BaselineAnswers:
+    """Asks the baseline.
+
+    Args:
+        baseline: Which model.
+        questions: What the new model was asked.
+        tokenizer: The new model's.
+        corpus: Whose test split another tokenizer reads anew.
+        blocks: Tell the text column and the block size.
+        probability: Share of the tokens that are masked.
+        seed: Of the masks.
+        max_blocks: The most blocks to ask about; None for all.
+        batch_size: Blocks scored at once.
+        k: How many of the most probable tokens are kept.
+
+    Raises:
+        ModelError: If it doesn't load or can't answer.
+    """
+    try:
+        its_tokenizer, score = load_baseline(baseline)
+        same = is_same_tokenizer(tokenizer, its_tokenizer)
+        longest = its_tokenizer.model_max_length
+        block_size = min(blocks.block_size, int(longest)) if longest < UNLIMITED else blocks.block_size
+        same = same and block_size == blocks.block_size
+        if not same:
+            questions = own_questions(
+                its_tokenizer, corpus, blocks, block_size, probability=probability, seed=seed, max_blocks=max_blocks
+            )
+        scores = score(questions.input_ids, questions.attention_mask, questions.masks, batch_size=batch_size, k=k)
+    except (tf.errors.OpError, OSError, ValueError, KeyError) as error:
+        raise _unusable(baseline, " ".join(str(error).split())[:500]) from error
+    if not numpy.isfinite(scores.log_probabilities).all():
+        raise _unusable(baseline, "no finite probability at some masked tokens")
+    return BaselineAnswers(questions, scores, same)
+
+
+def load_baseline(baseline: Baseline) -> tuple["PreTrainedTokenizerFast", Callable[..., Scores]]:
+    """A baseline's tokenizer, and what scores masks with it: called as `score_masks` is, without the model."""
+    from transformers import AutoTokenizer
+
+    from components.modeling.checkpoint import load_masked_lm
+
+    if baseline.saved_model is None:
+        name = str(baseline.checkpoint)
+        tokenizer = AutoTokenizer.from_pretrained(name, revision=baseline.revision, use_fast=True)
+        model = load_masked_lm(name, baseline.revision)
+        return tokenizer, lambda *arguments, **options: score_masks(model, *arguments, **options)
+
+    import tensorflow_text  # noqa: F401  (registers the operations of a tokenizer in the graph)
+
+    tokenizer = AutoTokenizer.from_pretrained(baseline.saved_model / "assets.extra" / "tokenizer", use_fast=True)
+    served = tf.saved_model.load(str(baseline.saved_model))
+
+    def logits_at(inputs: Mapping[str, tf.Tensor], positions: tf.Tensor) -> tf.Tensor:
+        dense = served.signatures["logits"](**inputs)["logits"]  # (batch, sequence, vocabulary)
+        return tf.gather(dense, positions, batch_dims=1)  # (batch, predictions, vocabulary)
+
+    return tokenizer, lambda *arguments, **options: score_with(logits_at, len(tokenizer), *arguments, **options)
+
+
+def own_questions(
+    tokenizer: "PreTrainedTokenizerFast",
+    corpus: Corpus,
+    blocks: Blocks,
+    block_size: int,
+    *,
+    probability: float,
+    seed: int,
+    max_blocks: int | None,
+) -> Questions:
+    """The test split as another tokenizer cuts it, masked at the same rate.
+
+    Raises:
+        ModelError: If it fills no block.
+    """
+    from components.packing import layout_of
+    from components.text_column import TextReader
+
+    reader = TextReader(corpus, "test", str(blocks.read_json("report.json")["text_column"]))
+    concatenated = blocks.packing == "concatenate"
+    # Without a padding token another that is never masked does: nothing attends to it.
+    pad_token_id = tokenizer.mask_token_id if tokenizer.pad_token_id is None else tokenizer.pad_token_id
+    layout = layout_of("concatenate" if concatenated else "documents", block_size, pad_token_id)
+    laid, columns = [], []
+    for encoded in encode(untruncated(tokenizer), reader.batches(CHARACTERS_A_BATCH)):
+        laid.append(layout.lay(encoded.token_ids, encoded.tokens))
+        columns.append((encoded.tokens, encoded.characters, encoded.bytes))
+    input_ids = numpy.concatenate([each.input_ids for each in laid])
+    attention_mask = numpy.concatenate([each.attention_mask for each in laid])
+    if len(input_ids) == 0:
+        raise ModelError(
+            "the test split fills at least one block of the baseline's tokenizer",
+            received=f"none of {block_size} tokens",
+            remedy="ingest more text, or set --evaluate.baseline null to compare with none",
+        )
+    tokens, characters, size = (numpy.concatenate(column) for column in zip(*columns, strict=True))
+    rows = reader.rows_with_text()
+    row = numpy.fromiter((next(rows) for _ in tokens), numpy.int64, len(tokens))
+    lengths = {"row": row, "tokens": tokens, "characters": characters, "bytes": size}
+    indices = spread(len(input_ids), max_blocks)
+    return Questions.ask(
+        indices,
+        input_ids[indices],
+        attention_mask[indices],
+        Records.of(lengths, tokenizer.num_special_tokens_to_add()),
+        concatenated=concatenated,
+        special_ids=special_ids_of(tokenizer),
+        mask_token_id=int(tokenizer.mask_token_id),
+        vocabulary_size=len(tokenizer),
+        probability=probability,
+        seed=seed,
+    )
+
+
+def special_ids_of(tokenizer: "PreTrainedTokenizerFast") -> Collection[int]:
+    """The tokens that are never masked."""
+    return sorted(set(tokenizer.all_special_ids))
+
+
+def is_same_tokenizer(one: "PreTrainedTokenizerFast", other: "PreTrainedTokenizerFast") -> bool:
+    """Whether two tokenizers give the same tokens: everything in them but truncation and padding is equal."""
+    return (
+        untruncated(one).to_str() == untruncated(other).to_str()
+        and one.mask_token_id == other.mask_token_id
+        and set(one.all_special_ids) == set(other.all_special_ids)
+    )
+
+
+def _unusable(baseline: Baseline, received: str) -> ModelError:
+    return ModelError(
+        f"the model to compare with answers: {baseline.told}",
+        received=received,
+        remedy="remove that version if it is damaged, name another with --evaluate.baseline, or set it to null to "
+        "compare with none",
+    )

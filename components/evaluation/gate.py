@@ -1,0 +1,151 @@
+"""The gate: whether a model may reach anyone, decided so that noise doesn't open it."""
+
+import dataclasses
+from typing import Any
+
+from components.evaluation.bootstrap import Interval, records_needed
+from components.evaluation.statistics import Resampled
+
+BEFORE, AFTER, BASELINE = "before", "after", "baseline"
+
+
+@dataclasses.dataclass(frozen=True)
+class Thresholds:
+    """What a model must reach; None where that isn't looked at.
+
+    Attributes:
+        max_perplexity: The highest perplexity.
+        min_improvement_over_start: Part by which perplexity falls below the model's before training.
+        min_improvement_over_baseline: Part by which it falls below the baseline's.
+    """
+
+    max_perplexity: float | None
+    min_improvement_over_start: float | None
+    min_improvement_over_baseline: float | None
+
+
+@dataclasses.dataclass(frozen=True)
+class Check:
+    """One condition of the blessing.
+
+    Attributes:
+        name: What is looked at.
+        passed: Whether the interval's whole range is on the right side of the limit.
+        sentence: What was found, as a sentence without its full stop.
+        value: What was measured, if anything.
+        interval: Its interval, if there are records enough.
+        limit: What it had to stay below.
+    """
+
+    name: str
+    passed: bool
+    sentence: str
+    value: float | None = None
+    interval: Interval | None = None
+    limit: float | None = None
+
+
+def check_all(
+    resampled: Resampled, thresholds: Thresholds, *, baseline: str | None, same_tokenizer: bool
+) -> list[Check]:
+    """The conditions, one by one.
+
+    Args:
+        resampled: Holds the models `before`, `after` and, where there is one, `baseline`.
+        thresholds: What is asked.
+        baseline: What the baseline is called; None for none.
+        same_tokenizer: Whether the baseline answered the same questions; else bits a character are compared.
+    """
+    needed = records_needed(resampled.confidence)
+    if not resampled.enough:
+        return [
+            Check(
+                "records",
+                False,
+                f"a {resampled.confidence:.4g} interval needs at least {needed:,} test records with masked tokens, and "
+                f"there are {resampled.records:,} (ingest more text, raise --ingest.test_size or lower "
+                "--evaluate.confidence)",
+                resampled.records,
+                None,
+                needed,
+            )
+        ]
+    checks = []
+    if thresholds.max_perplexity is not None:
+        value, interval = resampled.perplexity(AFTER)
+        checks.append(_below("max_perplexity", "", value, interval, thresholds.max_perplexity))
+    if thresholds.min_improvement_over_start is not None:
+        change, interval = resampled.perplexity_ratio(AFTER, BEFORE)
+        told = "that before training"
+        limit = 1 - thresholds.min_improvement_over_start
+        checks.append(_below("improvement_over_start", told, change, interval, limit))
+    if baseline is not None and thresholds.min_improvement_over_baseline is not None:
+        if same_tokenizer:
+            change, interval = resampled.perplexity_ratio(AFTER, BASELINE)
+            told = f"that of {baseline}"
+        else:
+            change, interval = resampled.bits_ratio(AFTER, BASELINE)
+            told = f"those of {baseline}, which has another tokenizer"
+        limit = 1 - thresholds.min_improvement_over_baseline
+        metric = "perplexity is" if same_tokenizer else "bits per character are"
+        checks.append(_below("improvement_over_baseline", told, change, interval, limit, metric))
+    return checks
+
+
+def ratio_told(ratio: float, interval: Interval, other: str) -> str:
+    """A ratio as a difference, such as `12.3% below that before training (interval 11.0% to 13.5%)`.
+
+    Args:
+        ratio: One value over another.
+        interval: Its interval; what lies on the other side of 1 than the ratio is told as negative.
+        other: What the other value is called.
+    """
+    if ratio > 1:
+        found, low, high = ratio - 1, interval.low - 1, interval.high - 1
+    else:
+        found, low, high = 1 - ratio, 1 - interval.high, 1 - interval.low
+    return f"{found:,.1%} {'above' if ratio > 1 else 'below'} {other} (interval {low:z,.1%} to {high:z,.1%})"
+
+
+def sentence_of(checks: list[Check]) -> str:
+    """Why a model is blessed or not, in one sentence without its full stop."""
+    failed = [check.sentence for check in checks if not check.passed]
+    if failed:
+        return "not blessed: " + "; ".join(failed)
+    return "blessed: " + ("; ".join(check.sentence for check in checks) or "no threshold is set")
+
+
+def as_plain(checks: list[Check]) -> list[dict[str, Any]]:
+    """The checks as JSON has them."""
+    return [dataclasses.asdict(check) for check in checks]
+
+
+def _below(
+    name: str, told: str, value: float, interval: Interval | None, limit: float, metric: str = "perplexity is"
+) -> Check:
+    """Passes where the interval's upper end is below the limit; an interval that isn't finite never is."""
+    if interval is None:  # pragma: no cover (records were counted before)
+        return Check(name, False, f"{metric} without an interval", value, None, limit)
+    passed = interval.high < limit
+    if told:
+        found, wanted = ratio_told(value, interval, told), _wanted(limit)
+    else:
+        found = f"{_number(value)} (interval {_number(interval.low)} to {_number(interval.high)})"
+        wanted = f"below {_number(limit)}"
+    if passed:
+        end = ""
+    elif interval.low < limit:
+        end = f", which chance can explain: all of the interval must be {wanted}"
+    else:
+        end = f", and must be {wanted}"
+    return Check(name, passed, f"{metric} {found}{end}", value, interval, limit)
+
+
+def _wanted(limit: float) -> str:
+    """The limit of a ratio, in words."""
+    part = f"{abs(1 - limit) * 100:.4g}%"
+    return f"more than {part} below" if limit < 1 else f"less than {part} above" if limit > 1 else "below"
+
+
+def _number(value: float) -> str:
+    return f"{value:,.1f}" if abs(value) >= 100 else f"{value:.4g}"

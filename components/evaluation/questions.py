@@ -1,0 +1,174 @@
+"""The questions of an evaluation: blocks with frozen masks, and which record each masked token belongs to."""
+
+import dataclasses
+from collections.abc import Collection, Iterator
+from typing import TYPE_CHECKING
+
+import numpy
+
+from components.artifacts import Blocks
+from components.errors import DataError
+from components.modeling.frozen_masks import FrozenMasks, freeze_masks
+
+if TYPE_CHECKING:
+    from datasets import Dataset
+    from transformers import PreTrainedTokenizerFast
+
+READ_BLOCKS = 8192
+"""Blocks read from disk at once."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Records:
+    """The records of a split, in the order of their tokens.
+
+    Attributes:
+        row: (records,) int64, the row in the corpus.
+        tokens: (records,) int64, with special tokens.
+        text_tokens: (records,) int64, without special tokens.
+        characters: (records,) int64, Unicode code points of the text.
+        bytes: (records,) int64, of the text in UTF-8.
+    """
+
+    row: numpy.ndarray
+    tokens: numpy.ndarray
+    text_tokens: numpy.ndarray
+    characters: numpy.ndarray
+    bytes: numpy.ndarray
+
+    @classmethod
+    def of(cls, columns: dict[str, numpy.ndarray], special_tokens_per_record: int) -> "Records":
+        """From what `Blocks.records` gives."""
+        row, tokens, characters, size = (
+            columns[name].astype(numpy.int64) for name in ("row", "tokens", "characters", "bytes")
+        )
+        return cls(row, tokens, tokens - special_tokens_per_record, characters, size)
+
+
+@dataclasses.dataclass(frozen=True)
+class Questions:
+    """What a model is asked.
+
+    Attributes:
+        indices: (blocks,) int64, the blocks' places in the test split.
+        input_ids: (blocks, block_size) int32, the true tokens.
+        attention_mask: (blocks, block_size) int8.
+        masks: What is masked; `block` is the row in `input_ids`.
+        record: (masked tokens,) int64, the record that each belongs to, as an index into `records`.
+        records: Those of the whole test split.
+    """
+
+    indices: numpy.ndarray
+    input_ids: numpy.ndarray
+    attention_mask: numpy.ndarray
+    masks: FrozenMasks
+    record: numpy.ndarray
+    records: Records
+
+    @classmethod
+    def ask(
+        cls,
+        indices: numpy.ndarray,
+        input_ids: numpy.ndarray,
+        attention_mask: numpy.ndarray,
+        records: Records,
+        *,
+        concatenated: bool,
+        special_ids: Collection[int],
+        mask_token_id: int,
+        vocabulary_size: int,
+        probability: float,
+        seed: int,
+    ) -> "Questions":
+        """Draws the masks.
+
+        The arguments before `concatenated` are attributes, those after it `freeze_masks`' own. Concatenated blocks are
+        the records' tokens one after the other, cut at every block_size; else each record has rows of its own.
+        """
+        masks = freeze_masks(
+            input_ids,
+            special_ids=special_ids,
+            mask_token_id=mask_token_id,
+            vocabulary_size=vocabulary_size,
+            probability=probability,
+            seed=seed,
+        )
+        block_size = input_ids.shape[1]
+        if concatenated:
+            place = indices[masks.block] * block_size + masks.position  # (masked tokens,)
+            record = numpy.searchsorted(numpy.cumsum(records.tokens), place, side="right")
+        else:
+            rows = -(-records.tokens // block_size)  # (records,)
+            record = numpy.searchsorted(numpy.cumsum(rows), indices[masks.block], side="right")
+        return cls(indices, input_ids, attention_mask, masks, record, records)
+
+    def by_record(self, values: numpy.ndarray) -> numpy.ndarray:
+        """The sums of the masked tokens' values (masked tokens,) by record, (records,) float64."""
+        return numpy.bincount(self.record, values, minlength=len(self.records.row))
+
+
+def spread(count: int, wanted: int | None) -> numpy.ndarray:
+    """The indices of so many of some blocks, evenly spaced; of all where no number is wanted."""
+    chosen = min(wanted or count, count)
+    return numpy.arange(chosen) * count // max(chosen, 1)
+
+
+def read_blocks(split: "Dataset") -> Iterator[tuple[numpy.ndarray, numpy.ndarray]]:
+    """Reads blocks from disk, some thousands at once, without a Python object a token.
+
+    Yields:
+        input_ids (blocks, block_size) int32 and attention_mask (blocks, block_size) int8.
+    """
+    arrow = split.with_format("arrow")
+    for start in range(0, len(split), READ_BLOCKS):
+        table = arrow[start : start + READ_BLOCKS]
+        shape = (table.num_rows, -1)
+        columns = (table.column(name).combine_chunks().flatten() for name in ("input_ids", "attention_mask"))
+        input_ids, attention_mask = (column.to_numpy(zero_copy_only=False).reshape(shape) for column in columns)
+        yield input_ids.astype(numpy.int32), attention_mask.astype(numpy.int8)
+
+
+def questions_of_test_split(
+    blocks: Blocks, tokenizer: "PreTrainedTokenizerFast", max_blocks: int | None, *, probability: float, seed: int
+) -> Questions:
+    """The test blocks with their masks.
+
+    Args:
+        blocks: Whose test split is asked about.
+        tokenizer: That made them.
+        max_blocks: The most blocks, evenly spaced; None for all.
+        probability: Share of the tokens that are masked.
+        seed: Of the masks.
+
+    Raises:
+        DataError: If the split has no blocks, or nothing in them can be masked.
+    """
+    split = blocks.split("test")
+    if len(split) == 0:
+        raise DataError(
+            "the test split has at least one block",
+            received="none",
+            remedy="raise --ingest.test_size, ingest more text, or lower --preprocess.block_size",
+        )
+    indices = spread(len(split), max_blocks)
+    batches = list(read_blocks(split if len(indices) == len(split) else split.select(indices)))
+    special_tokens = int(blocks.read_json("report.json")["special_tokens_per_record"])
+    questions = Questions.ask(
+        indices,
+        numpy.concatenate([input_ids for input_ids, _ in batches]),
+        numpy.concatenate([attention_mask for _, attention_mask in batches]),
+        Records.of(blocks.records("test"), special_tokens),
+        concatenated=blocks.packing == "concatenate",
+        special_ids=sorted(set(tokenizer.all_special_ids)),
+        mask_token_id=int(tokenizer.mask_token_id),
+        vocabulary_size=len(tokenizer),
+        probability=probability,
+        seed=seed,
+    )
+    if len(questions.masks) == 0:
+        raise DataError(
+            "at least one token of the test split is masked",
+            received=f"none in {len(indices)} blocks at evaluate.eval_mlm_probability {probability}",
+            remedy="ingest more text, or raise --evaluate.eval_mlm_probability",
+        )
+    return questions

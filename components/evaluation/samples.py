@@ -1,0 +1,45 @@
+"""What a model answers to a few fixed sentences, for people to read."""
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+import numpy
+import tensorflow as tf
+
+from components.modeling.masked_head import masked_logits
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedTokenizerFast, TFPreTrainedModel
+
+PLACEHOLDER = "<mask>"
+
+
+def sample_predictions(
+    model: "TFPreTrainedModel", tokenizer: "PreTrainedTokenizerFast", texts: Sequence[str], *, k: int, longest: int
+) -> list[dict[str, Any]]:
+    """The most probable tokens at the first mask of each text.
+
+    Args:
+        model: Any of transformers' TensorFlow masked language models.
+        tokenizer: Its tokenizer.
+        texts: Each with a `<mask>`, whatever the tokenizer's own mask token is.
+        k: How many answers.
+        longest: Tokens after which a text is cut.
+
+    Returns:
+        `text` and `answers`, a list of `token_str` and `score` (a probability), best first; no answers where the
+        mask was cut off.
+    """
+    samples = []
+    for text in texts:
+        own = text.replace(PLACEHOLDER, tokenizer.mask_token)
+        ids = tokenizer(own, truncation=True, max_length=longest)["input_ids"]
+        answers = []
+        if tokenizer.mask_token_id in ids:
+            inputs = {"input_ids": tf.constant([ids]), "attention_mask": tf.ones([1, len(ids)], tf.int32)}
+            position = tf.constant([[ids.index(tokenizer.mask_token_id)]])
+            scores = tf.nn.softmax(masked_logits(model, inputs, position))[0, 0].numpy()  # (vocabulary,)
+            best = numpy.argsort(-scores, kind="stable")[:k].tolist()
+            answers = [{"token_str": tokenizer.decode([token]), "score": float(scores[token])} for token in best]
+        samples.append({"text": text, "answers": answers})
+    return samples

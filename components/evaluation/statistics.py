@@ -1,0 +1,157 @@
+"""Metrics of several models on the same records, each with its interval, whole and by slice."""
+
+import dataclasses
+import math
+from collections.abc import Callable, Mapping, Sequence
+
+import numpy
+
+from components.evaluation.bootstrap import Interval, percentile_interval, records_needed, resampled_sums
+from components.evaluation.slices import Slice
+
+
+@dataclasses.dataclass(frozen=True)
+class RecordSums:
+    """What one model's answers add up to, by record: records without a masked token have none.
+
+    Attributes:
+        masked: (records,) float64, masked tokens.
+        loss: (records,) float64, their summed cross-entropy in nats.
+        top1: (records,) float64, masked tokens that were the first guess.
+        top5: (records,) float64, masked tokens among the first five guesses.
+        text_tokens: (records,) float64, all tokens of the text.
+    """
+
+    masked: numpy.ndarray
+    loss: numpy.ndarray
+    top1: numpy.ndarray
+    top5: numpy.ndarray
+    text_tokens: numpy.ndarray
+
+
+@dataclasses.dataclass(frozen=True)
+class Length:
+    """How long the records' text is.
+
+    Attributes:
+        characters: (records,) float64, Unicode code points.
+        bytes: (records,) float64, in UTF-8.
+    """
+
+    characters: numpy.ndarray
+    bytes: numpy.ndarray
+
+
+class Resampled:
+    """Metrics over resampled records. Every metric sees the same draws, so that differences are paired.
+
+    Args:
+        models: By name, on the same records.
+        length: Of the records' text.
+        slices: Parts of the masked tokens.
+        slice_loss: By model, the loss (masked tokens,) that the slices' tokens have.
+        record: (masked tokens,) the record that each belongs to.
+        confidence: Of the intervals, above 0 and below 1.
+        resamples: How many draws of the records.
+        seed: Of the draws.
+    """
+
+    def __init__(
+        self,
+        models: Mapping[str, RecordSums],
+        length: Length,
+        slices: Sequence[Slice] = (),
+        slice_loss: Mapping[str, numpy.ndarray] | None = None,
+        record: numpy.ndarray | None = None,
+        *,
+        confidence: float,
+        resamples: int,
+        seed: int,
+    ) -> None:
+        columns: dict[tuple[str, ...], numpy.ndarray] = {
+            ("characters",): length.characters,
+            ("bytes",): length.bytes,
+        }
+        for name, sums in models.items():
+            columns |= {(name, field.name): getattr(sums, field.name) for field in dataclasses.fields(sums)}
+        everyone = len(length.characters)
+        for part in slices:
+            at = numpy.asarray(record)[part.chosen]
+            columns[("slice", part.group, part.name)] = numpy.bincount(at, minlength=everyone)
+            for name, loss in (slice_loss or {}).items():
+                columns[("slice", part.group, part.name, name)] = numpy.bincount(
+                    at, loss[part.chosen], minlength=everyone
+                )
+        # A record that no model was asked about tells nothing.
+        asked = numpy.logical_or.reduce([sums.masked > 0 for sums in models.values()])
+        matrix = numpy.stack([column[asked].astype(numpy.float64) for column in columns.values()], axis=1)
+        self.records = int(asked.sum())
+        self.confidence = confidence
+        self.enough = self.records >= records_needed(confidence)
+        self._place = {name: number for number, name in enumerate(columns)}
+        self._whole = matrix.sum(axis=0)  # (columns,)
+        self._holding = (matrix > 0).sum(axis=0)  # (columns,) records in which a column isn't 0
+        self._drawn = resampled_sums(matrix, resamples=resamples, seed=seed) if self.enough else None
+
+    def cross_entropy(self, model: str, sums: numpy.ndarray) -> numpy.ndarray:
+        """Nats a masked token, (...,), from column sums (..., columns)."""
+        return self._ratio(sums, (model, "loss"), (model, "masked"))
+
+    def bits_per(self, unit: str, model: str, sums: numpy.ndarray) -> numpy.ndarray:
+        """Bits a character or byte, (...,): those a token, times the tokens a character or byte of the text."""
+        bits = self.cross_entropy(model, sums) / math.log(2)
+        return bits * self._ratio(sums, (model, "text_tokens"), (unit,))
+
+    def perplexity(self, model: str) -> tuple[float, Interval | None]:
+        """A model's perplexity and its interval (None for too few records)."""
+        return self._estimate(lambda sums: numpy.exp(self.cross_entropy(model, sums)))
+
+    def cross_entropy_of(self, model: str) -> tuple[float, Interval | None]:
+        """A model's cross-entropy in nats a masked token, and its interval."""
+        return self._estimate(lambda sums: self.cross_entropy(model, sums))
+
+    def bits(self, unit: str, model: str) -> tuple[float, Interval | None]:
+        """A model's bits a `characters` or `bytes`, and their interval."""
+        return self._estimate(lambda sums: self.bits_per(unit, model, sums))
+
+    def accuracy(self, count: int, model: str) -> tuple[float, Interval | None]:
+        """The share of masked tokens among a model's first guesses, 1 or 5 of them, and its interval."""
+        return self._estimate(lambda sums: self._ratio(sums, (model, f"top{count}"), (model, "masked")))
+
+    def perplexity_ratio(self, model: str, other: str) -> tuple[float, Interval | None]:
+        """A model's perplexity over another's that answered the same questions."""
+        return self._estimate(lambda sums: numpy.exp(self.cross_entropy(model, sums) - self.cross_entropy(other, sums)))
+
+    def bits_ratio(self, model: str, other: str) -> tuple[float, Interval | None]:
+        """A model's bits a character over those of another, which may have another tokenizer."""
+        return self._estimate(
+            lambda sums: self.bits_per("characters", model, sums) / self.bits_per("characters", other, sums)
+        )
+
+    def slice(self, part: Slice, model: str) -> tuple[float | None, Interval | None]:
+        """A model's perplexity on a slice, and its interval; None where the slice or its records are too few."""
+        tokens = ("slice", part.group, part.name)
+        if not self._whole[self._place[tokens]]:
+            return None, None
+        enough = self._holding[self._place[tokens]] >= records_needed(self.confidence)
+        return self._estimate(lambda sums: numpy.exp(self._ratio(sums, (*tokens, model), tokens)), enough)
+
+    def slice_counts(self, part: Slice) -> tuple[int, int]:
+        """A slice's masked tokens, and the records that they are in."""
+        place = self._place[("slice", part.group, part.name)]
+        return int(self._whole[place]), int(self._holding[place])
+
+    def _ratio(self, sums: numpy.ndarray, above: tuple[str, ...], below: tuple[str, ...]) -> numpy.ndarray:
+        with numpy.errstate(divide="ignore", invalid="ignore"):
+            ratio: numpy.ndarray = sums[..., self._place[above]] / sums[..., self._place[below]]
+        return ratio
+
+    def _estimate(
+        self, metric: Callable[[numpy.ndarray], numpy.ndarray], enough: bool = True
+    ) -> tuple[float, Interval | None]:
+        value = float(metric(self._whole))
+        if self._drawn is None or not enough:
+            return value, None
+        values = metric(self._drawn)  # (resamples,)
+        # A draw that misses a rare slice altogether says nothing about it.
+        return value, percentile_interval(values[numpy.isfinite(values)], self.confidence)

@@ -1,0 +1,158 @@
+"""Export: the trained model as a SavedModel that TensorFlow Serving answers raw text with."""
+
+import dataclasses
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, ClassVar
+
+from components.artifacts import Checkpoint, ServingModel, Tokenizer
+from components.component import Component
+from components.errors import ConfigError, ModelError
+from components.manifest import write_json
+from components.mask_placeholder import MASK
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedTokenizerFast
+
+    from serving.signatures import TokenSignatures
+
+
+@dataclasses.dataclass(frozen=True)
+class ExportParams:
+    """What the exported model answers.
+
+    Attributes:
+        top_k: Candidates a mask, unless a request says how many.
+        max_top_k: The most candidates a mask that a request may ask for.
+        example: A text to try the model on, with `<mask>` where a word is to be filled in, whatever the tokenizer's
+            mask token is.
+    """
+
+    top_k: int = 5
+    max_top_k: int = 100
+    example: str = "The Milky Way is a <mask> galaxy."
+
+    def __post_init__(self) -> None:
+        if not 1 <= self.top_k <= self.max_top_k:
+            raise ConfigError(
+                "export.top_k is a whole number from 1 to export.max_top_k",
+                received=f"top_k {self.top_k}, max_top_k {self.max_top_k}",
+                remedy="correct --export.top_k or --export.max_top_k",
+            )
+        if MASK not in self.example:
+            raise ConfigError(
+                f"export.example has {MASK} where a word is to be filled in",
+                received=repr(self.example),
+                remedy=f"put {MASK} into --export.example",
+            )
+
+
+@dataclasses.dataclass(frozen=True)
+class Export(Component[ServingModel]):
+    """Saves the model with its tokenizer in the graph, and beside it what a server needs.
+
+    Where the tokenizer can't be put into the graph exactly, the summary says why, and the model answers token ids
+    only.
+
+    Attributes:
+        checkpoint: The trained model.
+        tokenizer: Its tokenizer.
+        params: What the model answers.
+    """
+
+    name: ClassVar[str] = "export"
+    version: ClassVar[str] = "3"
+    output: ClassVar[type[ServingModel]] = ServingModel
+
+    checkpoint: Checkpoint
+    tokenizer: Tokenizer
+    params: ExportParams = ExportParams()
+
+    def run(self, out: Path) -> None:
+        """Writes `saved_model/` and `report.json`.
+
+        Raises:
+            ModelError: If the checkpoint can't be loaded, or its tokenizer has no mask token.
+        """
+        import tensorflow as tf
+
+        from serving import saved_model_extras
+
+        tokenizer = self.tokenizer.load()
+        if tokenizer.mask_token_id is None:
+            raise ModelError(
+                "a masked language model has a mask token",
+                received=f"a {type(tokenizer).__name__} without one",
+                remedy="choose a tokenizer with a mask token (--tokenizer.pretrained)",
+            )
+        module, max_sequence_length, reason = self.build(tokenizer)
+        example = self.params.example.replace(MASK, tokenizer.mask_token)
+        answer = answer_to(module, tokenizer, example)
+        directory = out / "saved_model"
+        signatures = {name: function.get_concrete_function() for name, function in module.signatures().items()}
+        tf.saved_model.save(module, str(directory), signatures=signatures)
+
+        facts: dict[str, Any] = {
+            "signatures": {name: describe(function) for name, function in signatures.items()},
+            "max_sequence_length": max_sequence_length,
+            "top_k": module.top_k,
+            # Of a module that takes no text there is none, of one with a small vocabulary less than was asked for.
+            "max_top_k": getattr(module, "max_top_k", None),
+            "mask_token": tokenizer.mask_token,
+            "text_signatures": reason is None,
+            "why_no_text_signatures": reason,
+            "example": {"text": example, "answer": answer},
+        }
+        tokenizer.save_pretrained(directory / "assets.extra" / "tokenizer")
+        token_ids = tokenizer(example)["input_ids"]
+        saved_model_extras.write(directory, facts, token_ids)
+        takes = "text and token ids" if reason is None else f"token ids only, because of its tokenizer: {reason}"
+        write_json(out / "report.json", {"summary": f"answers {takes}", **facts})
+
+    def build(self, tokenizer: "PreTrainedTokenizerFast") -> "tuple[TokenSignatures, int, str | None]":
+        """The module to save, the most tokens of a text, and why it takes no text (None where it does)."""
+        from components.modeling.checkpoint import load_masked_lm
+        from serving.sequence_length import max_sequence_length
+        from serving.signatures import TextSignatures, TokenSignatures
+        from serving.tokenizers.build import build_in_graph_tokenizer
+
+        model = load_masked_lm(self.checkpoint.model_directory)
+        longest = max_sequence_length(model.config, tokenizer)
+        try:
+            in_graph = build_in_graph_tokenizer(tokenizer, model.config.vocab_size, longest)
+        except ModelError as error:
+            tokens_only = TokenSignatures(
+                model, tokenizer.mask_token_id, top_k=self.params.top_k, max_sequence_length=longest
+            )
+            return tokens_only, longest, error.received
+        module = TextSignatures(
+            model,
+            in_graph,
+            top_k=self.params.top_k,
+            max_top_k=self.params.max_top_k,
+            max_sequence_length=longest,
+        )
+        return module, longest, None
+
+
+def answer_to(module: "TokenSignatures", tokenizer: "PreTrainedTokenizerFast", text: str) -> list[dict[str, Any]]:
+    """The candidates for the first mask of a text: score, token and token_str, best first."""
+    import tensorflow as tf
+
+    ids = tokenizer(text)["input_ids"]
+    outputs = module.tokens(tf.constant([ids]), tf.ones([1, len(ids)], tf.int32))
+    scores, tokens = outputs["score"][0, 0].numpy().tolist(), outputs["token"][0, 0].numpy().tolist()
+    return [
+        {"score": score, "token": token, "token_str": tokenizer.decode([token])}
+        for score, token in zip(scores, tokens, strict=True)
+    ]
+
+
+def describe(function: Any) -> dict[str, dict[str, dict[str, Any]]]:
+    """A signature's inputs and outputs by name: dtype, and shape with None where it's free."""
+
+    def tensor(spec: Any) -> dict[str, Any]:
+        return {"dtype": spec.dtype.name, "shape": spec.shape.as_list()}
+
+    inputs = {spec.name: tensor(spec) for spec in function.structured_input_signature[0]}
+    outputs = {name: tensor(spec) for name, spec in function.structured_outputs.items()}
+    return {"inputs": inputs, "outputs": outputs}

@@ -1,0 +1,232 @@
+"""Ingest: records from the Hub, local files or the embedded corpus, split into train and test."""
+
+import contextlib
+import dataclasses
+import functools
+import json
+import math
+import re
+import shutil
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, ClassVar
+
+from components import corpus_report, manifest
+from components.artifacts import Corpus
+from components.component import Component
+from components.errors import ConfigError, DataError
+from components.sources import Loaded
+from components.sources.embedded import NAME as PYTHON_DOCS
+from components.sources.embedded import EmbeddedCorpus
+from components.sources.hub import HubDataset
+from components.sources.local import LocalFiles
+
+if TYPE_CHECKING:
+    from datasets import Dataset, DatasetDict
+
+HUB_NAME = re.compile(r"[A-Za-z0-9][\w.-]*(/[\w.-]+)?")
+SPLIT_PART = r"[\w.-]+(\[(-?\d+%?)?:(-?\d+%?)?\])?(\([\w_]+\))?"
+SPLIT_EXPRESSION = re.compile(rf"{SPLIT_PART}(\s*\+\s*{SPLIT_PART})*")
+
+
+@dataclasses.dataclass(frozen=True)
+class IngestParams:
+    """Where the records come from, and how they are split.
+
+    Attributes:
+        dataset: A dataset's name on the Hugging Face Hub, or `python-docs`, the embedded corpus.
+        config: The Hub dataset's configuration; null where it has only one.
+        split: Which records: a split, or an expression such as `train[:5000]`. Local files and the embedded corpus
+            have one split, `train`.
+        revision: The Hub dataset's branch, tag or commit; null for its newest commit.
+        path: A local file, directory or glob to read instead of `dataset`: .jsonl, .json, .csv, .txt (each also as
+            .gz), .parquet.
+        test_size: The part of the records that go to the test split, above 0 and below 1.
+        seed: Of the shuffle before the split, from 0.
+    """
+
+    dataset: str = PYTHON_DOCS
+    config: str | None = None
+    split: str = "train"
+    revision: str | None = None
+    path: str | None = None
+    test_size: float = 0.2
+    seed: int = 42
+
+    def __post_init__(self) -> None:
+        if not HUB_NAME.fullmatch(self.dataset):
+            raise ConfigError(
+                f"ingest.dataset is {PYTHON_DOCS} or a Hub dataset's name such as dany0407/eli5_category",
+                received=repr(self.dataset),
+                remedy="give local files with --ingest.path, or correct --ingest.dataset",
+            )
+        if self.path is not None and not self.path.strip():
+            raise ConfigError(
+                "ingest.path names a file, a directory or a glob",
+                received=repr(self.path),
+                remedy="name one with --ingest.path, or leave it out",
+            )
+        for key in ("config", "revision"):
+            value = getattr(self, key)
+            if value is not None and (not self.is_from_hub or not value.strip()):
+                raise ConfigError(
+                    f"ingest.{key} is of a Hub dataset",
+                    received=f"{key} {value!r} with {self.path or self.dataset}",
+                    remedy=f"leave out --ingest.{key}, or name a Hub dataset with --ingest.dataset",
+                )
+        if not SPLIT_EXPRESSION.fullmatch(self.split):
+            raise ConfigError(
+                "ingest.split is a split or an expression such as train[:5000], train[10%:20%] or train+validation",
+                received=repr(self.split),
+                remedy="correct --ingest.split",
+            )
+        if not 0 < self.test_size < 1:
+            raise ConfigError(
+                "ingest.test_size is above 0 and below 1, a part of the records",
+                received=str(self.test_size),
+                remedy="give e.g. --ingest.test_size 0.2",
+            )
+        if not 0 <= self.seed < 2**32:
+            raise ConfigError(
+                "ingest.seed is from 0 to 4294967295", received=str(self.seed), remedy="give e.g. --ingest.seed 42"
+            )
+
+    @property
+    def is_from_hub(self) -> bool:
+        """Whether the records come from the Hugging Face Hub."""
+        return self.path is None and self.dataset != PYTHON_DOCS
+
+
+@dataclasses.dataclass(frozen=True)
+class Ingest(Component[Corpus]):
+    """Reads records, splits them into train and test, and reports what they are.
+
+    The split is by record and comes before anything else, so that no record stands on both sides. It is that of
+    `Dataset.train_test_split(test_size, seed=seed)`.
+
+    Attributes:
+        params: Where the records come from, and how they are split.
+    """
+
+    params: IngestParams
+
+    name: ClassVar[str] = "ingest"
+    version: ClassVar[str] = "2"
+    output: ClassVar[type[Corpus]] = Corpus
+
+    @functools.cached_property
+    def source(self) -> HubDataset | LocalFiles | EmbeddedCorpus:
+        """Where the records come from. One object, so that what runs is the very commit that `sources` names."""
+        if self.params.path is not None:
+            return LocalFiles(self.params.path)
+        if self.params.is_from_hub:
+            return HubDataset(self.params.dataset, self.params.config, self.params.split, self.params.revision)
+        return EmbeddedCorpus()
+
+    def sources(self) -> Mapping[str, str]:
+        """SHA-256 digests of the local files read, or the Hub dataset's commit.
+
+        Raises:
+            PipelineError: If a file isn't there, or the Hub is out of reach.
+        """
+        return self.source.digests()
+
+    def run(self, out: Path) -> None:
+        """Writes the records, split, and `report.json`.
+
+        Args:
+            out: An empty directory.
+
+        Raises:
+            PipelineError: If the source can't be read, is malformed, or holds too few records.
+        """
+        cache = out / "cache"
+        cache.mkdir()
+        with progress_bars_only_for(downloads=self.params.is_from_hub):
+            loaded = self.source.load(cache)
+            dataset = loaded.dataset if self.params.is_from_hub else selected(loaded.dataset, self.params.split)
+        with progress_bars_only_for(downloads=False):
+            splits = self.split(dataset, cache)
+            splits.save_to_disk(out / "dataset")
+        del dataset, splits
+        for state in out.glob("dataset/*/state.json"):
+            fingerprint_by_content(state)
+        report = self.report(Corpus(out), loaded)
+        manifest.write_json(out / "report.json", report)
+        del loaded
+        shutil.rmtree(cache)
+
+    def split(self, dataset: "Dataset", cache: Path) -> "DatasetDict":
+        """The records as `train` and `test`.
+
+        Args:
+            dataset: All records.
+            cache: A directory for the two shuffled orders.
+
+        Raises:
+            DataError: If they are too few for both.
+        """
+        if min(len(dataset) - 1, math.floor(len(dataset) * (1 - self.params.test_size))) < 1:
+            raise DataError(
+                "a corpus holds at least one record for each of train and test",
+                received=f"{len(dataset)} with test_size {self.params.test_size}",
+                remedy="give more records, or another --ingest.test_size",
+            )
+        return dataset.train_test_split(
+            self.params.test_size,
+            seed=self.params.seed,
+            train_indices_cache_file_name=str(cache / "train-order.arrow"),
+            test_indices_cache_file_name=str(cache / "test-order.arrow"),
+        )
+
+    def report(self, corpus: Corpus, loaded: Loaded) -> dict[str, Any]:
+        """Statistics of the corpus, what it was made from, what was skipped, and anomalies."""
+        report = corpus_report.describe({name: corpus.split(name) for name in ("train", "test")})
+        report["anomalies"] = [*loaded.anomalies, *report["anomalies"]]
+        return {**report, "source": loaded.facts, "skipped": loaded.skipped}
+
+
+def selected(dataset: "Dataset", expression: str) -> "Dataset":
+    """The records of a source's one split, `train`, that an expression stands for.
+
+    Raises:
+        ConfigError: If the expression names another split, or records that there aren't.
+    """
+    from datasets import ReadInstruction, concatenate_datasets
+
+    if expression == "train":
+        return dataset
+    try:
+        ranges = ReadInstruction.from_spec(expression).to_absolute({"train": len(dataset)})
+        parts = [
+            dataset.select(range(part.from_ or 0, len(dataset) if part.to is None else part.to)) for part in ranges
+        ]
+    except (ValueError, AssertionError, IndexError) as error:
+        raise ConfigError(
+            "ingest.split names records of the split train, the only one of local files and the embedded corpus",
+            received=f"{expression!r} of {len(dataset)} records ({error})",
+            remedy="give e.g. --ingest.split train[:5000]",
+        ) from error
+    return parts[0] if len(parts) == 1 else concatenate_datasets(parts)
+
+
+def fingerprint_by_content(state: Path) -> None:
+    """Names a saved split by what it holds: `datasets` names it by how it was made, file times included."""
+    facts = json.loads(state.read_text("utf-8"))
+    files = [manifest.digest_of_file(state.parent / file["filename"]) for file in facts["_data_files"]]
+    manifest.write_json(state, {**facts, "_fingerprint": manifest.digest_of(files)[:16]})
+
+
+@contextlib.contextmanager
+def progress_bars_only_for(*, downloads: bool) -> Iterator[None]:
+    """Hides `datasets`' progress bars but for downloads, the only thing here that can take minutes."""
+    from datasets.utils import are_progress_bars_disabled, disable_progress_bars, enable_progress_bars
+
+    were_disabled = are_progress_bars_disabled()
+    if not downloads:
+        disable_progress_bars()
+    try:
+        yield
+    finally:
+        if not were_disabled:
+            enable_progress_bars()

@@ -1,0 +1,1 @@
+"""Masked accuracy, in the `evaluate` library's format."""

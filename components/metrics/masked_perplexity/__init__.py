@@ -1,0 +1,1 @@
+"""Masked perplexity, in the `evaluate` library's format."""

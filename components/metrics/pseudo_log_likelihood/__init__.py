@@ -1,0 +1,1 @@
+"""Pseudo-log-likelihood, in the `evaluate` library's format."""

@@ -1,0 +1,1 @@
+"""The Keras side: checkpoints, the masked-position head, masking, training. Imports TensorFlow."""

@@ -1,0 +1,290 @@
+"""Loading, building and saving masked language models: TensorFlow classes, from every weight format.
+
+`TFAutoModelForMaskedLM.from_pretrained` of transformers 4.55 to 4.57 fails on a PyTorch-format
+`model.safetensors`, which is what most repositories hold (huggingface/transformers#40028). Such files are
+read here and handed to the library's own conversion as a plain dictionary.
+"""
+
+import contextlib
+import logging
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from components.errors import ModelError
+from components.hub import cached_snapshot, describe_repository, download, resolve_revision
+from components.modeling import weights
+from components.modeling.architecture import build_config, load_config, masked_lm_class, masked_lm_model_types
+
+if TYPE_CHECKING:
+    from transformers import PretrainedConfig, PreTrainedTokenizerBase, TFPreTrainedModel
+
+__all__ = ["build_masked_lm", "checkpoint_directory", "load_masked_lm", "masked_lm_model_types", "save_masked_lm"]
+
+logger = logging.getLogger(__name__)
+
+INPUT_EMBEDDINGS = (".word_embeddings.weight", "transformer.embeddings.weight")
+OUTPUT_MATRICES = (".decoder.weight", "lm_head.weight", "vocab_projector.weight", "pred_layer.proj.weight")
+"""How PyTorch's names of the two end; XLM's and Flaubert's are the last, DistilBERT's output the one before."""
+
+
+def load_masked_lm(directory_or_name: str | Path, revision: str | None = None) -> "TFPreTrainedModel":
+    """Loads a masked LM, with float32 weights whatever the checkpoint's precision.
+
+    Weights may be safetensors in PyTorch's or TensorFlow's naming or `tf_model.h5`, each whole or in shards.
+    What the checkpoint lacks (the head, if it was saved from a base model) starts at random, told in a warning.
+
+    Args:
+        directory_or_name: An existing folder; any other text is a Hub id.
+        revision: Branch, tag or commit of a Hub id.
+
+    Raises:
+        ModelError: If the folder is no checkpoint of a TensorFlow masked LM, or is damaged.
+        HubError: If a Hub id can't be fetched.
+    """
+    from components.modeling.rotary import with_fixed_rotary
+
+    directory = checkpoint_directory(directory_or_name, revision)
+    _, weight_file, *shards = weights.checkpoint_files(directory)
+    config = load_config(directory)
+    model_class = masked_lm_class(config.model_type)
+    # The weights become float32; a saved config must not go on calling them float16.
+    config.dtype = None
+    weights.require_readable([weight_file])
+    if weight_file.name.startswith(weights.SAFETENSORS):
+        tensors, framework = weights.read_safetensors(shards or [weight_file])
+        if framework == "pt":
+            return with_fixed_rotary(from_pytorch_tensors(model_class, config, tensors, str(directory_or_name)))
+    try:
+        with quiet_transformers():
+            model, info = model_class.from_pretrained(directory, config=config, output_loading_info=True)
+    except (OSError, ValueError, KeyError, NotImplementedError) as error:
+        raise damaged(directory_or_name, error) from error
+    report_missing(model, info["missing_keys"], len(model.weights), str(directory_or_name))
+    return with_fixed_rotary(model)
+
+
+def checkpoint_directory(directory_or_name: str | Path, revision: str | None = None) -> Path:
+    """The local folder of a checkpoint; a Hub id is downloaded into the Hub's cache if it isn't there.
+
+    Raises:
+        ModelError: If the Hub repository is no checkpoint.
+        HubError: If it can't be fetched.
+    """
+    directory = Path(directory_or_name)
+    if directory.is_dir():
+        return directory
+    repo_id = str(directory_or_name)
+    commit = resolve_revision(repo_id, "model", revision)
+    snapshot = cached_snapshot(repo_id, "model", commit)
+    chosen = weights_to_download(repo_id, commit)
+    if chosen is None:
+        return snapshot
+    download(repo_id, "model", commit, [weights.CONFIG_NAME, chosen])
+    if chosen.endswith(weights.INDEX_SUFFIX):
+        download(repo_id, "model", commit, weights.shard_names(snapshot / chosen))
+    return snapshot
+
+
+def require_checkpoint(directory_or_name: str | Path, revision: str | None = None) -> None:
+    """Refuses what holds no weights that can be read, before they are downloaded or read.
+
+    Raises:
+        ModelError: If so.
+        HubError: If a Hub id can't be asked for.
+    """
+    if Path(directory_or_name).is_dir():
+        weights.require_readable(weights.checkpoint_files(Path(directory_or_name)))
+    else:
+        weights_to_download(str(directory_or_name), resolve_revision(str(directory_or_name), "model", revision))
+
+
+def weights_to_download(repo_id: str, commit: str) -> str | None:
+    """The weight file, or index of shards, of a Hub repository; None if the Hub's cache has the checkpoint.
+
+    Raises:
+        ModelError: If the repository is no checkpoint, or only PyTorch can read it.
+        HubError: If it can't be asked for.
+    """
+    with contextlib.suppress(ModelError):
+        weights.require_readable(weights.checkpoint_files(cached_snapshot(repo_id, "model", commit)))
+        return None
+    _, names = describe_repository(repo_id, "model", commit)
+    chosen = weights.choose_weights(names)
+    if chosen is None or weights.CONFIG_NAME not in names:
+        raise ModelError(
+            f"a checkpoint is a {weights.CONFIG_NAME} with weights as one of {', '.join(weights.FORMATS)}",
+            received=f"Hub model {repo_id!r}, which lacks one of the two",
+            remedy="name a repository that holds a transformers model",
+        )
+    weights.require_readable([Path(repo_id, chosen)])
+    return chosen
+
+
+def build_masked_lm(
+    model_type: str, overrides: Mapping[str, Any], tokenizer: "PreTrainedTokenizerBase", seed: int
+) -> "TFPreTrainedModel":
+    """Builds a masked LM with random weights.
+
+    Sets the global seeds of Python, NumPy and TensorFlow, because the library's initializers take no other.
+
+    Args:
+        model_type: One of `masked_lm_model_types()`.
+        overrides: Values that differ from the architecture's defaults.
+        tokenizer: Gives the vocabulary's size and the special ids.
+        seed: Equal seeds give equal weights.
+
+    Raises:
+        ModelError: If the architecture has no TensorFlow class, or refuses the overrides.
+    """
+    import tensorflow as tf
+
+    from components.modeling.rotary import with_fixed_rotary
+
+    config = build_config(model_type, overrides, tokenizer)
+    tf.keras.utils.set_random_seed(seed)
+    try:
+        model = masked_lm_class(model_type)(config)
+        model.build_in_name_scope()
+    except (TypeError, ValueError, KeyError, ZeroDivisionError, NotImplementedError, tf.errors.OpError) as error:
+        raise ModelError(
+            f"`train.model_config` describes a {model_type} that can be built",
+            received=f"{dict(overrides)}: {str(error).splitlines()[0]}",
+            remedy="correct the sizes (the hidden size is a multiple of the number of heads)",
+        ) from error
+    return with_fixed_rotary(model)
+
+
+def save_masked_lm(model: "TFPreTrainedModel", tokenizer: "PreTrainedTokenizerBase", directory: Path) -> None:
+    """Saves a model and its tokenizer as stock transformers loads them: `config.json`, `tf_model.h5`, tokenizer files.
+
+    Args:
+        model: A masked LM.
+        tokenizer: Its tokenizer.
+        directory: Made if it doesn't exist.
+    """
+    # The library writes `model.name_or_path` nowhere, so the files don't depend on where they came from.
+    model.save_pretrained(directory)
+    tokenizer.save_pretrained(directory)
+
+
+def from_pytorch_tensors(
+    model_class: "type[TFPreTrainedModel]", config: "PretrainedConfig", tensors: dict[str, np.ndarray], source: str
+) -> "TFPreTrainedModel":
+    """A TensorFlow model with the weights of a PyTorch checkpoint.
+
+    Args:
+        model_class: The TensorFlow class.
+        config: Its configuration.
+        tensors: Arrays by PyTorch's names, in PyTorch's layout (a dense kernel is (out, in)).
+        source: Where they are from, for messages.
+
+    Raises:
+        ModelError: If the weights are of other shapes than the configuration says, or of another architecture.
+    """
+    import tensorflow as tf
+    from transformers.modeling_tf_pytorch_utils import load_pytorch_state_dict_in_tf2_model
+
+    model = model_class(config)
+    model.build_in_name_scope()
+    resolve_ties(tensors, model, source)
+    try:
+        with quiet_transformers():
+            model, info = load_pytorch_state_dict_in_tf2_model(
+                model,
+                tensors,
+                tf_inputs=False,
+                allow_missing_keys=True,
+                output_loading_info=True,
+                tf_to_pt_weight_rename=getattr(model, "tf_to_pt_weight_rename", None),
+                skip_logger_warnings=True,
+            )
+    except (ValueError, AttributeError, tf.errors.OpError) as error:
+        raise damaged(source, error) from error
+    report_missing(model, info["missing_keys"], len(model.weights), source)
+    return model
+
+
+def resolve_ties(tensors: dict[str, np.ndarray], model: "TFPreTrainedModel", source: str) -> None:
+    """Brings the two names of a tied tensor together, in place.
+
+    PyTorch keeps the head's output matrix and bias under names of their own too (`….decoder.weight` and
+    `….decoder.bias` in most architectures); a file may hold either name. Most of TensorFlow's classes have one
+    variable for both, so that an output matrix of its own (`tie_word_embeddings=False`) can't be loaded;
+    MobileBERT's, RemBERT's and an untied ESM's have two.
+
+    Raises:
+        ModelError: If the output matrix isn't the input embeddings, and the class has no variable for it, or if
+            the file holds no input embeddings under either name.
+    """
+    from transformers.modeling_tf_pytorch_utils import convert_tf_weight_name_to_pt_weight_name
+
+    own = {convert_tf_weight_name_to_pt_weight_name(w.name, tf_weight_shape=w.shape)[0] for w in model.weights}
+    embeddings = next(name for name in own if name.endswith(INPUT_EMBEDDINGS))
+    # A base model's file has the names without the model's own.
+    there = embeddings if embeddings in tensors else embeddings.removeprefix(f"{model.base_model_prefix}.")
+    for name in [name for name in tensors if name.endswith(OUTPUT_MATRICES)]:
+        if there not in tensors and model.config.tie_word_embeddings:
+            there = embeddings
+            tensors[there] = tensors[name]
+        elif name not in own and there in tensors and not np.array_equal(tensors[name], tensors[there]):
+            raise ModelError(
+                "the output matrix is the input embeddings: TensorFlow's classes tie them",
+                received=f"{source}, whose {name} differs from {there}",
+                remedy="use a checkpoint with tied embeddings",
+            )
+    if there not in tensors:
+        raise ModelError(
+            f"a checkpoint holds the input embeddings of its config.json's architecture, {model.config.model_type}",
+            received=f"{source}, which lacks {embeddings}",
+            remedy="use the config.json that belongs to the weights, or another checkpoint",
+        )
+    for name in [name for name in tensors if name.endswith(".decoder.bias")]:
+        tensors.setdefault(name.removesuffix("decoder.bias") + "bias", tensors[name])
+
+
+def report_missing(model: "TFPreTrainedModel", missing: list[str], total: int, source: str) -> None:
+    """Warns of variables that the checkpoint doesn't hold.
+
+    Raises:
+        ModelError: If it lacks most of them, so that it is no checkpoint of this architecture.
+    """
+    if 2 * len(missing) > total:
+        raise ModelError(
+            f"a checkpoint holds the weights of its config.json's architecture, {model.config.model_type}",
+            received=f"{source}, which lacks {len(missing)} of {total} weights, such as {missing[0]}",
+            remedy="use the config.json that belongs to the weights",
+        )
+    if missing:
+        logger.warning(
+            "%s lacks %d of %d weights of %s, which start at random: %s",
+            source,
+            len(missing),
+            total,
+            type(model).__name__,
+            ", ".join(sorted(missing)),
+        )
+
+
+def damaged(source: str | Path, error: Exception) -> ModelError:
+    """The error for weights that don't fit their configuration."""
+    return ModelError(
+        "weights are undamaged and have the shapes that config.json says",
+        received=f"{source}: {str(error).strip().splitlines()[0]}",
+        remedy="copy or download the checkpoint again, or use the config.json that belongs to it",
+    )
+
+
+@contextlib.contextmanager
+def quiet_transformers() -> Iterator[None]:
+    """Keeps the library's paragraphs about loaded and missing layers off the terminal: one line here says it."""
+    from transformers.utils import logging as transformers_logging
+
+    verbosity = transformers_logging.get_verbosity()
+    transformers_logging.set_verbosity_error()
+    try:
+        yield
+    finally:
+        transformers_logging.set_verbosity(verbosity)

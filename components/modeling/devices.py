@@ -1,0 +1,59 @@
+"""What TensorFlow computes on."""
+
+import dataclasses
+import os
+from typing import Any
+
+import tensorflow as tf
+
+
+@dataclasses.dataclass(frozen=True)
+class Devices:
+    """The devices that TensorFlow may use: the GPUs, or where there is none the CPU.
+
+    Attributes:
+        kind: GPU or CPU.
+        names: TensorFlow's names of them, such as GPU:0.
+        compute_capability: The lowest of the GPUs', (major, minor); None for a CPU or where it isn't told.
+    """
+
+    kind: str
+    names: tuple[str, ...]
+    compute_capability: tuple[int, int] | None = None
+
+    @classmethod
+    def visible(cls) -> "Devices":
+        """Those of this process. Starts TensorFlow's runtime."""
+        prepare_devices()
+        gpus = tf.config.list_physical_devices("GPU")
+        capabilities = [tf.config.experimental.get_device_details(gpu).get("compute_capability") for gpu in gpus]
+        kind = "GPU" if gpus else "CPU"
+        names = tuple(device.name.removeprefix("/device:") for device in tf.config.list_logical_devices(kind))
+        return cls(kind, names, min(capabilities) if gpus and None not in capabilities else None)
+
+    def __str__(self) -> str:
+        capability = (
+            "" if self.compute_capability is None else " of compute capability {}.{}".format(*self.compute_capability)
+        )
+        return f"{len(self.names)} {self.kind}{'' if len(self.names) == 1 else 's'}{capability}"
+
+
+def prepare_devices() -> None:
+    """Lets TensorFlow take a GPU's memory as it needs it, not all at once."""
+    for gpu in tf.config.list_physical_devices("GPU"):
+        try:
+            tf.config.experimental.set_memory_growth(gpu, True)
+        except RuntimeError:
+            # Something in this process has used the GPU: its memory is handled one way or the other by now.
+            return
+
+
+def describe_devices() -> dict[str, Any]:
+    """The cores that this process may use, and the GPUs' names."""
+    return {
+        "cpu_cores": len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count(),
+        "gpus": [
+            tf.config.experimental.get_device_details(gpu).get("device_name", gpu.name)
+            for gpu in tf.config.list_physical_devices("GPU")
+        ],
+    }

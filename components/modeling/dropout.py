@@ -1,0 +1,145 @@
+"""Dropout whose chance is a function of the seed, the step and the place in the model, and costs little.
+
+The library's models draw from the global generator: how they go on after a stop depends on what was drawn before,
+and the draws cost more time than many of the layers around them. Here, for the length of one call of a model, each of
+its dropout layers takes its chance from a counter-based generator instead: the element's index is hashed with a key
+made of (seed, step, micro-step, replica, how many dropouts came before in this call). Nothing is kept for the
+gradient, which draws the same bits again: hashing is cheaper than reading a mask from memory. XLA makes one pass over
+memory of it; as TensorFlow's single operations it would be ten.
+
+The hash is triple32 (Wellons 2018, "Prospecting for Hash Functions", https://nullprogram.com/blog/2018/07/31/), keyed
+before and after its first round: a bijection of 32 bits whose outputs change with probability one half, within 2%
+of a percent, whichever input bit changes. The rate is exact within 2^-32.
+
+Found in the 22 architectures: `tf.keras.layers.Dropout`, and DeBERTa's own two classes (`drop_prob`). Not covered:
+Flaubert's LayerDrop, which the library decides in Python while it traces, so once for a whole training.
+"""
+
+import contextlib
+import itertools
+from collections.abc import Iterator
+from typing import Any
+
+import tensorflow as tf
+
+
+def step_key(seed: int, step: tf.Tensor, micro_step: tf.Tensor | int = 0) -> tf.Tensor:
+    """The key of one forward pass on this replica.
+
+    Args:
+        seed: From 0 below 2**32.
+        step: () integer, the optimizer's steps so far.
+        micro_step: () integer, which of the step's batches, where gradients are accumulated.
+
+    Returns:
+        (2,) uint32.
+    """
+    replica = tf.distribute.get_replica_context()
+    place = 0 if replica is None else replica.replica_id_in_sync_group
+    words = tf.stack([tf.constant(seed, tf.int64), tf.cast(step, tf.int64)])  # (2,)
+    words = tf.random.fold_in(tf.random.fold_in(words, tf.cast(micro_step, tf.int64)), tf.cast(place, tf.int64))
+    return tf.random.stateless_uniform((2,), words, minval=None, maxval=None, dtype=tf.uint32, alg="philox")
+
+
+@contextlib.contextmanager
+def keyed_dropout(model: tf.keras.layers.Layer, key: tf.Tensor) -> Iterator[None]:
+    """Makes a model's dropout layers draw from a key, whichever classes they are.
+
+    For the duration of one call or trace, on this model's instances only, in one thread. A layer that is called
+    several times, as ALBERT's are, draws anew each time. Within another such context, the inner one holds.
+
+    Args:
+        model: Any of transformers' TensorFlow models.
+        key: As of `step_key`.
+    """
+    calls = itertools.count()
+    layers = dropout_layers(model)
+    outer = [vars(layer).get("call") for layer in layers]
+    for layer in layers:
+
+        def call(inputs: tf.Tensor, training: bool | None = None, rate: float = rate_of(layer)) -> tf.Tensor:
+            return dropped(inputs, rate, key, next(calls)) if training and rate else inputs
+
+        layer.call = call
+    try:
+        yield
+    finally:
+        for layer, call in zip(layers, outer, strict=True):
+            if call is not None:
+                layer.call = call
+            else:
+                # The method of the class shows again.
+                del layer.call
+
+
+def dropout_layers(model: tf.keras.layers.Layer) -> list[tf.keras.layers.Layer]:
+    """All dropout layers of a model, each once."""
+    modules = (model, *model.submodules)
+    # Funnel keeps some in objects that are no modules, where TensorFlow doesn't see them.
+    plain = [value for module in modules for value in vars(module).values() if is_plain_part(value)]
+    held = [value for part in plain for value in vars(part).values()]
+    return list({id(layer): layer for layer in (*modules, *held) if is_dropout(layer)}.values())
+
+
+def is_plain_part(value: Any) -> bool:
+    """Whether it is a part of a transformers model that is no module."""
+    return type(value).__module__.startswith("transformers.models.") and not isinstance(value, tf.Module)
+
+
+def is_dropout(layer: Any) -> bool:
+    """Whether it is a dropout layer: Keras' or one of transformers' own."""
+    return isinstance(layer, tf.keras.layers.Dropout) or (
+        isinstance(layer, tf.keras.layers.Layer) and hasattr(layer, "drop_prob")
+    )
+
+
+def rate_of(layer: tf.keras.layers.Layer) -> float:
+    """The probability that a dropout layer drops an element."""
+    return float(layer.drop_prob if hasattr(layer, "drop_prob") else layer.rate)
+
+
+def dropped(inputs: tf.Tensor, rate: float, key: tf.Tensor, call: int) -> tf.Tensor:
+    """Each element times 1 / (1 - rate), or 0 with probability `rate`.
+
+    Args:
+        inputs: Any shape, floating point; up to 2**31 elements.
+        rate: From 0 to 1.
+        key: (2,) uint32.
+        call: Equal calls of one key drop the same elements.
+
+    Returns:
+        Same shape and dtype.
+    """
+    if rate >= 1:
+        return tf.zeros_like(inputs)
+    place = tf.constant(call, tf.uint32)
+    scale = tf.constant(1 / (1 - rate), tf.float32)
+    threshold = tf.constant(round(rate * 2**32), tf.uint32)
+
+    @tf.custom_gradient
+    def drop(values: tf.Tensor) -> Any:
+        return _drop(values, key, place, threshold, scale), lambda upstream: _drop(
+            upstream, key, place, threshold, scale
+        )
+
+    return drop(inputs)
+
+
+@tf.function(jit_compile=True, autograph=False)
+def _drop(values: tf.Tensor, key: tf.Tensor, call: tf.Tensor, threshold: tf.Tensor, scale: tf.Tensor) -> tf.Tensor:
+    """One pass: an element stays where its hash is at least the threshold."""
+    before = _mixed(key[0] ^ call, tf.constant(0, tf.uint32))
+    after = _mixed(key[1] + call, before)
+    index = tf.reshape(tf.cast(tf.range(tf.size(values)), tf.uint32), tf.shape(values))
+    stays = _mixed(index ^ before, after) >= threshold
+    scaled = tf.cast(tf.cast(values, tf.float32) * scale, values.dtype)
+    return tf.where(stays, scaled, tf.zeros_like(scaled))
+
+
+def _mixed(word: tf.Tensor, salt: tf.Tensor) -> tf.Tensor:
+    """triple32 of uint32 words, with a salt added after its first round."""
+    for shift, factor in ((17, 0xED5AD4BB), (11, 0xAC4C1B51), (15, 0x31848BAB)):
+        word = (word ^ tf.bitwise.right_shift(word, tf.constant(shift, tf.uint32))) * tf.constant(factor, tf.uint32)
+        if shift == 17:
+            word += salt
+    return word ^ tf.bitwise.right_shift(word, tf.constant(14, tf.uint32))

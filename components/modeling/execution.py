@@ -1,0 +1,190 @@
+"""In what precision, with or without XLA, and on how many devices a model trains."""
+
+import contextlib
+import dataclasses
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, Any
+
+import tensorflow as tf
+
+from components.errors import ConfigError
+from components.modeling.devices import Devices
+
+if TYPE_CHECKING:
+    from transformers import PretrainedConfig
+
+    from components.train_params import TrainParams
+
+BFLOAT16_CAPABILITY = (8, 0)
+"""The first GPUs that multiply bfloat16 matrices in hardware: Ampere."""
+FLOAT16_CAPABILITY = (7, 0)
+"""The first whose tensor cores make float16 worth its trouble: Volta."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Execution:
+    """What was chosen.
+
+    Attributes:
+        precision: Keras' policy: float32, mixed_bfloat16 or mixed_float16.
+        jit_compile: Whether XLA compiles the forward and backward pass.
+        device_names: The devices that each have a copy of the model and a share of every batch.
+        devices: Those there are.
+        reasons: Why, by setting, of those that were `auto`.
+    """
+
+    precision: str
+    jit_compile: bool
+    device_names: tuple[str, ...]
+    devices: Devices
+    reasons: dict[str, str]
+
+    def __str__(self) -> str:
+        """One line for the person who watches the run."""
+        places = f"{len(self.device_names)} replicas" if len(self.device_names) > 1 else self.device_names[0]
+        line = f"{self.precision}, {'XLA' if self.jit_compile else 'no XLA'}, {places}"
+        return f"{line} (auto: {'; '.join(dict.fromkeys(self.reasons.values()))})" if self.reasons else line
+
+    def as_plain(self) -> dict[str, Any]:
+        """For a report."""
+        return {
+            "precision": self.precision,
+            "jit_compile": self.jit_compile,
+            "replicas": len(self.device_names),
+            "devices": list(self.device_names),
+            "chosen_by_auto": self.reasons,
+        }
+
+    @contextlib.contextmanager
+    def scope(self) -> Iterator[None]:
+        """Where the model and its optimizer are made, trained and saved.
+
+        Keras' global precision is what it was afterwards: what this process does next is not to inherit it.
+        """
+        mixed_precision = tf.keras.mixed_precision
+        before = mixed_precision.global_policy()
+        several = len(self.device_names) > 1
+        strategy = tf.distribute.MirroredStrategy(self.device_names) if several else tf.distribute.get_strategy()
+        mixed_precision.set_global_policy(self.precision)
+        try:
+            with strategy.scope():
+                yield
+        finally:
+            mixed_precision.set_global_policy(before)
+
+
+def choose_execution(params: "TrainParams", devices: Devices, config: "PretrainedConfig", batch_size: int) -> Execution:
+    """What the params ask for, and where they say `auto`, what suits the devices.
+
+    Args:
+        params: `precision`, `jit_compile` and `strategy`.
+        devices: Those there are.
+        config: The model's configuration.
+        batch_size: Blocks that the replicas share.
+
+    Raises:
+        ConfigError: If the devices or the architecture can't do what the params ask for, naming both.
+    """
+    reasons = {}
+    precision: str = params.precision
+    jit_compile = params.jit_compile
+    if precision == "auto":
+        precision, reasons["precision"] = choose_precision(devices, config)
+    elif reason := why_not_in(precision, config):
+        raise ConfigError(
+            f"train.precision {precision} needs an architecture whose code can compute in it",
+            received=f"train.precision {precision} for {reason}",
+            remedy="set --train.precision auto or float32",
+        )
+    elif precision == "mixed_float16" and devices.kind == "CPU":
+        raise ConfigError(
+            "train.precision mixed_float16 needs a GPU: a CPU computes float16 by way of float32, slowly",
+            received=f"train.precision mixed_float16 on {devices}",
+            remedy="set --train.precision auto, float32 or mixed_bfloat16",
+        )
+    if jit_compile == "auto":
+        jit_compile, reasons["jit_compile"] = choose_jit_compile(devices, config)
+    elif jit_compile and (reason := why_not_compiled(config)):
+        raise ConfigError(
+            "train.jit_compile true needs an architecture that XLA can compile",
+            received=f"train.jit_compile true for {reason}",
+            remedy="set --train.jit_compile auto or false",
+        )
+    names = devices.names[:1]
+    if params.strategy == "auto":
+        names, reasons["strategy"] = choose_replicas(devices, batch_size)
+    elif params.strategy == "mirrored":
+        names = devices.names
+        if len(names) < 2:
+            raise ConfigError(
+                "train.strategy mirrored needs two devices or more",
+                received=f"train.strategy mirrored on {devices}",
+                remedy="set --train.strategy auto or one_device",
+            )
+        if batch_size % len(names):
+            raise ConfigError(
+                "under train.strategy mirrored train.batch_size is a multiple of the devices, which share each batch",
+                received=f"train.strategy mirrored on {devices}, for batches of {batch_size} blocks (train.batch_size)",
+                remedy=f"set --train.batch_size to a multiple of {len(names)}, or --train.strategy to auto",
+            )
+    return Execution(precision, bool(jit_compile), names, devices, reasons)
+
+
+def choose_precision(devices: Devices, config: "PretrainedConfig") -> tuple[str, str]:
+    """The fastest precision that the devices have hardware for, and why."""
+    capability = devices.compute_capability
+    if capability is None or capability < FLOAT16_CAPABILITY:
+        return "float32", f"{devices}"
+    precision = "mixed_bfloat16" if capability >= BFLOAT16_CAPABILITY else "mixed_float16"
+    if reason := why_not_in(precision, config):
+        return "float32", reason
+    return precision, f"{devices}"
+
+
+def choose_jit_compile(devices: Devices, config: "PretrainedConfig") -> tuple[bool, str]:
+    """Whether XLA compiles the step, and why."""
+    if devices.kind == "CPU":
+        return False, f"{devices}"  # where it is slower
+    if reason := why_not_compiled(config):
+        return False, reason
+    return True, f"{devices}"
+
+
+def why_not_in(precision: str, config: "PretrainedConfig") -> str | None:
+    """Why a model can't compute in a precision: what the library's code does; None if it can.
+
+    Found by training each architecture, and its variants, under each policy.
+    """
+    if precision == "float32":
+        return None
+    match config.model_type:
+        case "flaubert" | "funnel" | "xlm" if precision == "mixed_float16":
+            return f"{config.model_type}, whose attention mask has a number beyond float16"
+        case "esm" if config.tie_word_embeddings:
+            return "esm with tied embeddings, whose head multiplies by float32 weights"
+        case "longformer":
+            return "longformer, which joins float32 scores with others in its global attention"
+        case "deberta-v2" if getattr(config, "conv_kernel_size", 0):
+            return "deberta-v2 with conv_kernel_size, whose convolution has a float32 mask"
+        case "funnel" if config.attention_type == "factorized":
+            return "funnel with factorized attention, whose positions are float32"
+    return None
+
+
+def why_not_compiled(config: "PretrainedConfig") -> str | None:
+    """Why XLA can't compile a model's step; None if it can. Found as the above."""
+    match config.model_type:
+        case "longformer":
+            return "longformer, which branches on its inputs"
+        case "deberta" if config.relative_attention:
+            return "deberta with relative attention, which branches on its inputs"
+    return None
+
+
+def choose_replicas(devices: Devices, batch_size: int) -> tuple[tuple[str, ...], str]:
+    """The devices that share the batches, and why: as many of the GPUs as divide a batch evenly."""
+    if devices.kind == "CPU":
+        return devices.names[:1], f"{devices}"
+    replicas = max(count for count in range(1, len(devices.names) + 1) if batch_size % count == 0)
+    shared = "" if replicas == len(devices.names) else f", {replicas} of which share batches of {batch_size} evenly"
+    return devices.names[:replicas], f"{devices}{shared}"

@@ -1,0 +1,123 @@
+"""The weight files of a checkpoint folder: which one counts, which files belong to it, and what they hold.
+
+Nothing here needs TensorFlow.
+"""
+
+import json
+from collections.abc import Collection
+from pathlib import Path
+
+import numpy as np
+
+from components.errors import ModelError
+
+CONFIG_NAME = "config.json"
+SAFETENSORS = "model.safetensors"
+PYTORCH = "pytorch_model.bin"
+TENSORFLOW = "tf_model.h5"
+INDEX_SUFFIX = ".index.json"
+FORMATS = (SAFETENSORS, TENSORFLOW, PYTORCH)
+"""Weight files in the order in which they are preferred; each may be sharded, with an index."""
+
+
+def choose_weights(names: Collection[str]) -> str | None:
+    """The weight file, or index of shards, that counts among a folder's file names; None if there is none."""
+    candidates = (name for weights in FORMATS for name in (weights, weights + INDEX_SUFFIX))
+    return next((name for name in candidates if name in names), None)
+
+
+def checkpoint_files(directory: Path) -> list[Path]:
+    """The files that loading a checkpoint reads: the configuration and the weights, with index and shards.
+
+    Raises:
+        ModelError: If the folder is no checkpoint, or a shard is missing.
+    """
+    remedy = "point `train.pretrained` to a folder that `save_pretrained` wrote, or give a Hub id"
+    names = {path.name for path in directory.iterdir()} if directory.is_dir() else set()
+    if CONFIG_NAME not in names:
+        raise ModelError("a checkpoint folder holds a config.json", received=f"{directory} has none", remedy=remedy)
+    chosen = choose_weights(names)
+    if chosen is None:
+        raise ModelError(
+            f"a checkpoint folder holds its weights as one of {', '.join(FORMATS)}, whole or in shards",
+            received=f"{directory} has none of them",
+            remedy=remedy,
+        )
+    files = [directory / CONFIG_NAME, directory / chosen]
+    if chosen.endswith(INDEX_SUFFIX):
+        files += [directory / name for name in shard_names(directory / chosen)]
+    missing = [path.name for path in files if not path.is_file()]
+    if missing:
+        raise ModelError(
+            f"every shard that {chosen} lists is in the folder",
+            received=f"{directory} lacks {', '.join(missing)}",
+            remedy="copy or download the checkpoint again",
+        )
+    return files
+
+
+def shard_names(index: Path) -> list[str]:
+    """The shards that an index lists, sorted.
+
+    Raises:
+        ModelError: If the file is no index.
+    """
+    try:
+        return sorted(set(json.loads(index.read_text("utf-8"))["weight_map"].values()))
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
+        raise ModelError(
+            "an index of shards is JSON with a `weight_map`",
+            received=f"{index}: {error!r}",
+            remedy="copy or download the checkpoint again",
+        ) from error
+
+
+def read_safetensors(files: Collection[Path]) -> tuple[dict[str, np.ndarray], str]:
+    """The tensors of one or more safetensors files, and the framework whose names and layout they have.
+
+    Args:
+        files: All shards of one checkpoint.
+
+    Returns:
+        Arrays by name, and `pt` or `tf` (from the metadata, else from the names: TensorFlow's hold a slash).
+
+    Raises:
+        ModelError: If a file is damaged.
+    """
+    from safetensors import SafetensorError, safe_open
+
+    tensors: dict[str, np.ndarray] = {}
+    stated: str | None = None
+    for path in files:
+        try:
+            with safe_open(path, framework="np") as archive:
+                stated = stated or (archive.metadata() or {}).get("format")
+                tensors.update({name: archive.get_tensor(name) for name in archive.keys()})  # noqa: SIM118
+        except (SafetensorError, OSError) as error:
+            raise ModelError(
+                "a .safetensors file is complete and undamaged",
+                received=f"{path}: {error}",
+                remedy="copy or download it again (a git clone needs git-lfs)",
+            ) from error
+    if stated not in ("pt", "tf"):
+        stated = "tf" if any("/" in name for name in tensors) else "pt"
+    return tensors, stated
+
+
+def require_readable(files: Collection[Path]) -> None:
+    """Refuses weights that only PyTorch can read.
+
+    Args:
+        files: What `checkpoint_files` returned.
+
+    Raises:
+        ModelError: If the weights are a pickle.
+    """
+    pickles = [path for path in files if path.name.startswith(PYTORCH)]
+    if pickles:
+        raise ModelError(
+            f"weights are read from {SAFETENSORS} or {TENSORFLOW} ({PYTORCH} is a pickle, which takes PyTorch to read)",
+            received=f"{pickles[0].parent}, which holds {pickles[0].name} only",
+            remedy="convert it once where PyTorch is installed, with "
+            "AutoModelForMaskedLM.from_pretrained(SOURCE).save_pretrained(FOLDER), and use FOLDER",
+        )

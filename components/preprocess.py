@@ -1,0 +1,186 @@
+"""Turns a corpus into blocks of token ids: flatten, join, tokenize, lay out in blocks."""
+
+import dataclasses
+import itertools
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, ClassVar, Literal
+
+from components import manifest
+from components.artifacts import Blocks, Corpus, Tokenizer
+from components.component import Component
+from components.encoding import CHARACTERS_A_BATCH, encode, untruncated
+from components.errors import ConfigError, DataError
+
+if TYPE_CHECKING:
+    from tokenizers import Tokenizer as RustTokenizer
+
+SPLITS = ("train", "test")
+SMALLEST_BLOCK = 8
+LARGEST_PACKED_BLOCK = 32_767
+"""Documents of a block are numbered in 16 bits."""
+PACKINGS = ("concatenate", "documents", "packed")
+UNLIMITED = 1_000_000
+"""A tokenizer without a limit of its own has a `model_max_length` beyond this."""
+
+
+@dataclasses.dataclass(frozen=True)
+class PreprocessParams:
+    """How text becomes blocks.
+
+    Attributes:
+        text_column: Column with the text: a string or a list of strings, which a blank joins; dots lead into
+            nested records.
+        block_size: Tokens a block, at least 8 and at most what the model accepts.
+        packing: How records fill blocks: concatenate joins them end to end and cuts; documents gives each its own
+            padded rows; packed puts whole ones together, and attention doesn't go from one to another.
+    """
+
+    text_column: str = "answers.text"
+    block_size: int = 128
+    packing: Literal["concatenate", "documents", "packed"] = "concatenate"
+
+    def __post_init__(self) -> None:
+        if not self.text_column.strip("."):
+            raise ConfigError(
+                "preprocess.text_column names a column",
+                received=repr(self.text_column),
+                remedy="set --preprocess.text_column, for example to answers.text",
+            )
+        if self.block_size < SMALLEST_BLOCK:
+            raise ConfigError(
+                f"preprocess.block_size is at least {SMALLEST_BLOCK} tokens",
+                received=str(self.block_size),
+                remedy="set --preprocess.block_size, for example to 128",
+            )
+        if self.packing not in PACKINGS:
+            raise ConfigError(
+                f"preprocess.packing is one of {', '.join(PACKINGS)}",
+                received=repr(self.packing),
+                remedy="set --preprocess.packing to one of them",
+            )
+        if self.packing == "packed" and self.block_size > LARGEST_PACKED_BLOCK:
+            raise ConfigError(
+                f"preprocess.block_size is at most {LARGEST_PACKED_BLOCK:,} where preprocess.packing is packed",
+                received=f"{self.block_size:,}",
+                remedy="lower --preprocess.block_size, or set --preprocess.packing documents",
+            )
+
+
+@dataclasses.dataclass(frozen=True)
+class Preprocess(Component[Blocks]):
+    """Tokenizes each record whole, with its special tokens, and lays the records out in blocks.
+
+    Concatenating and cutting them is the method of Hugging Face's masked language modeling guide
+    (https://huggingface.co/docs/transformers/tasks/masked_language_modeling), token for token, except that the
+    remainder of one batch carries into the next: only what is left at the very end of a split is dropped.
+    The other two keep documents apart and drop nothing. Where the train split is packed, the test split has a
+    document a row: what is asked of a model doesn't depend on how it was trained.
+    """
+
+    name: ClassVar[str] = "preprocess"
+    version: ClassVar[str] = "2"
+    output: ClassVar[type[Blocks]] = Blocks
+
+    corpus: Corpus
+    tokenizer: Tokenizer
+    params: PreprocessParams
+
+    def run(self, out: Path) -> None:
+        """Streams both splits into blocks. Memory doesn't grow with the corpus, only with its longest record."""
+        tokenizer = self.tokenizer.load()
+        refuse_long_blocks(self.params.block_size, tokenizer.model_max_length)
+        packing = self.params.packing
+        pad_token_id = tokenizer.pad_token_id
+        if packing != "concatenate" and pad_token_id is None:
+            raise ConfigError(
+                f"preprocess.packing {packing} needs a tokenizer with a padding token",
+                received="one without",
+                remedy="set --preprocess.packing concatenate, or another --tokenizer.pretrained",
+            )
+        backend = untruncated(tokenizer)
+        splits = {name: self._run_split(name, backend, pad_token_id, out) for name in SPLITS}
+        (out / "dataset" / "dataset_dict.json").write_text(json.dumps({"splits": list(splits)}), encoding="utf-8")
+        manifest.write_json(
+            out / "report.json",
+            {
+                "block_size": self.params.block_size,
+                **({} if packing == "concatenate" else {"packing": packing}),
+                "text_column": self.params.text_column,
+                "special_tokens_per_record": tokenizer.num_special_tokens_to_add(),
+                "splits": splits,
+                "summary": summary_of(self.params.block_size, splits),
+            },
+        )
+
+    def _run_split(self, name: str, backend: "RustTokenizer", pad_token_id: int | None, out: Path) -> dict[str, Any]:
+        """Writes one split's blocks and records and returns its part of the report."""
+        import numpy as np
+
+        from components.blocks import BlockWriter, RecordWriter
+        from components.packing import layout_of
+        from components.text_column import TextReader
+
+        block_size, packing = self.params.block_size, self.params.packing
+        packed = packing == "packed" and name == "train"
+        reader = TextReader(self.corpus, name, self.params.text_column)
+        layout = layout_of("documents" if packing == "packed" and not packed else packing, block_size, pad_token_id)
+        tokens = 0
+        with (
+            BlockWriter(out / "dataset" / name, block_size, with_document_ids=packed) as writer,
+            RecordWriter(out / "records" / f"{name}.arrow") as records,
+        ):
+            rows = reader.rows_with_text()
+            for encoded in encode(backend, reader.batches(CHARACTERS_A_BATCH)):
+                tokens += len(encoded.token_ids)
+                laid = layout.lay(encoded.token_ids, encoded.tokens)
+                writer.write(laid.input_ids, laid.document_ids)
+                count = len(encoded.tokens)
+                row = np.fromiter(itertools.islice(rows, count), np.int64, count)
+                records.write(row, encoded.tokens, encoded.characters, encoded.bytes)
+            laid = layout.rest()
+            writer.write(laid.input_ids, laid.document_ids)
+        if not writer.blocks:
+            raise DataError(
+                f"the {name} split fills at least one block",
+                received=f"{tokens:,} tokens for a block_size of {block_size:,}",
+                remedy="give more text, or a smaller --preprocess.block_size",
+            )
+        told = {
+            "records": reader.records,
+            "skipped": reader.skipped,
+            "tokens": tokens,
+            "blocks": writer.blocks,
+            "tokens_kept": tokens - layout.dropped,
+            "tokens_dropped": layout.dropped,
+        }
+        if packing != "concatenate":
+            told["padding"] = writer.blocks * block_size - tokens
+        return told
+
+
+def refuse_long_blocks(block_size: int, model_max_length: float) -> None:
+    """Refuses blocks that are longer than the tokenizer's model accepts.
+
+    Raises:
+        ConfigError: With both numbers.
+    """
+    if model_max_length < UNLIMITED and block_size > model_max_length:
+        raise ConfigError(
+            f"preprocess.block_size is at most the tokenizer's model_max_length, {int(model_max_length):,} tokens",
+            received=f"{block_size:,}",
+            remedy=f"set --preprocess.block_size to {int(model_max_length)} or less",
+        )
+
+
+def summary_of(block_size: int, splits: dict[str, dict[str, Any]]) -> str:
+    """One line for the person who watches the run."""
+    blocks = " + ".join(f"{splits[name]['blocks']:,}" for name in SPLITS)
+    kept = sum(split["tokens_kept"] for split in splits.values())
+    dropped = sum(split["tokens_dropped"] for split in splits.values())
+    skipped = sum(sum(split["skipped"].values()) for split in splits.values())
+    line = f"{blocks} blocks of {block_size} tokens ({' + '.join(SPLITS)}): {kept:,} tokens kept, {dropped:,} dropped"
+    if any("padding" in split for split in splits.values()):
+        shares = (split["padding"] / (split["blocks"] * block_size) for split in splits.values())
+        line += f"; {' + '.join(f'{share:.1%}' for share in shares)} padding"
+    return f"{line}; {skipped:,} records without text skipped" if skipped else line

@@ -1,0 +1,222 @@
+"""Push: hands the model to its servers, as the next version of a base path, and to everyone, on the Hub."""
+
+import dataclasses
+import functools
+import os
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, ClassVar
+
+from components.artifacts import Checkpoint, Corpus, Evaluation, InfraBlessing, Pushed, ServingModel, Tokenizer
+from components.component import Component
+from components.errors import ArtifactError, ConfigError, HubError, ModelError
+from components.evaluation.baseline import facts_of
+from components.manifest import write_json
+from components.push_params import PushParams
+from components.serving_directory import latest, publish
+
+if TYPE_CHECKING:
+    from components.hub_repository import HubRepository
+
+PREFLIGHT_ATTEMPTS = 3
+"""Before training a Hub that is out of reach is told soon; the upload itself is more patient."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Push(Component[Pushed]):
+    """Publishes a model, which is the one step with effects outside its artifact.
+
+    Pushing is idempotent: a model that is the latest version already makes no second one, and files that the
+    Hub holds already make no second commit. What a finished push stands for is that *its model is the one
+    served*, and the one on the Hub. So the step holds only while that is true, and runs again when the version
+    was removed or damaged, and when another model was pushed over it (then this model becomes a new version on
+    top, and the one below stays for a rollback).
+
+    Attributes:
+        model: What to push.
+        blessing: Says that it was validated; no other model is pushed.
+        evaluation: How well it does.
+        checkpoint: The weights that go to the Hub.
+        tokenizer: Their tokenizer.
+        corpus: What the model was trained on, for its card.
+        params: Where to.
+    """
+
+    name: ClassVar[str] = "push"
+    version: ClassVar[str] = "3"
+    output: ClassVar[type[Pushed]] = Pushed
+
+    model: ServingModel
+    blessing: InfraBlessing
+    evaluation: Evaluation
+    checkpoint: Checkpoint
+    tokenizer: Tokenizer
+    corpus: Corpus
+    params: PushParams
+
+    @property
+    def base_path(self) -> Path:
+        """What TensorFlow Serving calls the model's base path, absolute."""
+        return Path(os.path.abspath(self.params.serving_dir)) / self.params.model_name
+
+    def preflight(self) -> None:
+        """Refuses, before hours of training, a serving directory or a Hub repository that can't be written.
+
+        Raises:
+            ConfigError: If a file is in the way or permission is missing.
+            HubError: If the token is missing or may not write, or the repository is another's.
+        """
+        standing = next(path for path in (self.base_path, *self.base_path.parents) if os.path.lexists(path))
+        if not standing.is_dir() or not os.access(standing, os.W_OK | os.X_OK):
+            raise ConfigError(
+                "push.serving_dir is a directory that can be written, or can be made",
+                received=f"{standing}, which is {'not writable' if standing.is_dir() else 'not a directory'}",
+                remedy="choose another --push.serving_dir",
+            )
+        if self.params.hub_target is not None and not self.params.dry_run:
+            from components.hub_repository import HubRepository
+
+            HubRepository(self.params.hub_target, attempts=PREFLIGHT_ATTEMPTS).check()
+
+    def holds(self, artifact: Pushed) -> bool:
+        """Whether the pushed version still stands whole and is the latest, and the Hub holds the same files.
+
+        Out of reach of the Hub, or without a token, what it holds is taken for granted, which is told.
+        """
+        pushed = artifact.pushed
+        if pushed["dry_run"] or latest(Path(pushed["base_path"]), pushed["digest"]) is None:
+            return False
+        if self.params.hub_target is None:
+            return True
+        from components.hub_repository import HubRepository
+
+        try:
+            repository = HubRepository(self.params.hub_target, attempts=1)
+            return repository.holds(artifact.directory / "hub", pushed["hub"]["files"])
+        except HubError as error:
+            tell_once(f"what the Hub holds is not checked, but taken for granted ({error.received.rstrip('.')})")
+            return True
+
+    def run(self, out: Path) -> None:
+        """Publishes the model and writes `pushed.json`, and `hub/`, the very folder that went to the Hub.
+
+        Raises:
+            ArtifactError: If the model isn't the one that was validated, or an artifact was changed since it was made.
+            ModelError: If the model isn't blessed.
+            PipelineError: If the serving directory can't be written.
+            HubError: If the Hub refuses or stays out of reach; the same command goes on from there.
+        """
+        if not self.evaluation.blessed and not self.params.allow_unblessed:
+            uploaded = self.checkpoint.read_json("report.json").get("uploaded")
+            raise ModelError(
+                "only a blessed model is pushed, and this one was kept"
+                + (f"; what was uploaded while it trained stays in {uploaded}" if uploaded else ""),
+                received=self.evaluation.verdict,
+                remedy="train a better one, or push it all the same with --push.allow_unblessed true",
+            )
+        if not self.blessing.blesses(self.model):
+            raise ArtifactError(
+                "only a model that was validated is pushed",
+                received=f"{self.model.directory}, which isn't the one that {self.blessing.directory} tells of",
+                remedy="validate it with --force validate",
+            )
+        repository = self._repository()
+        hub_files = self._write_hub_folder(out / "hub", repository)
+        if self.params.dry_run:
+            write_json(out / "pushed.json", self._not_pushed(out, hub_files))
+            return
+        saved_model = self.model.saved_model_directory
+        prefix = saved_model.relative_to(self.model.directory).as_posix() + "/"
+        sha256 = {
+            name.removeprefix(prefix): file["sha256"]
+            for name, file in self.model.manifest["files"].items()
+            if name.startswith(prefix)
+        }
+        facts = {"model_name": self.params.model_name, **facts_of(self.checkpoint, self.evaluation.blessed)}
+        publication = publish(saved_model, self.base_path, self.model.digest, sha256, facts)
+        where = f"version {publication.version} in {self.base_path}"
+        hub = self._push_to_hub(out / "hub", hub_files, repository)
+        summary = f"{self.params.model_name} {where}" if publication.created else f"already {where}"
+        pushed: dict[str, Any] = {
+            "model_name": self.params.model_name,
+            "serving_dir": os.fspath(self.base_path.parent),
+            "base_path": os.fspath(self.base_path),
+            "version": publication.version,
+            "path": os.fspath(publication.path),
+            "digest": self.model.digest,
+            "created": publication.created,
+            "blessed": self.evaluation.blessed,
+            "dry_run": False,
+            "hub": hub,
+            "summary": summary if hub is None else f"{summary}; {hub['url']}",
+        }
+        write_json(out / "pushed.json", pushed)
+
+    def _repository(self) -> "HubRepository | None":
+        """Where on the Hub the model goes; None for nowhere, and for a dry run, which asks nobody."""
+        target = self.params.hub_target
+        if target is None or self.params.dry_run:
+            return None
+        from components.hub_repository import HubRepository
+
+        return HubRepository(target, told=tell, progress_bars=True)
+
+    def _write_hub_folder(self, folder: Path, repository: "HubRepository | None") -> dict[str, str]:
+        """The folder for the Hub, if the model goes there; SHA-256 by path."""
+        if self.params.hub_model_id is None:
+            return {}
+        from components.hub_folder import write_folder
+        from components.model_card_sections import CardSettings, Made
+
+        settings = CardSettings(
+            repo_id=self.params.hub_model_id if repository is None else repository.repo_id,
+            license=str(self.params.license),
+            languages=self.params.languages,
+            model_name=self.params.model_name,
+            include_saved_model=self.params.include_saved_model,
+            include_tf_weights=self.params.include_tf_weights,
+        )
+        made = Made(self.corpus, self.tokenizer, self.checkpoint, self.evaluation, self.model)
+        return write_folder(folder, made, settings)
+
+    def _push_to_hub(
+        self, folder: Path, files: dict[str, str], repository: "HubRepository | None"
+    ) -> dict[str, Any] | None:
+        """Uploads the folder; what the Hub holds then, for `pushed.json`."""
+        if repository is None:
+            return None
+        commit = repository.upload(folder, self.params.commit_message)
+        return {
+            "repo_id": commit.repo_id,
+            "commit": commit.commit,
+            "url": commit.url,
+            "created": commit.created,
+            "files": files,
+        }
+
+    def _not_pushed(self, out: Path, hub_files: dict[str, str]) -> dict[str, Any]:
+        """What a dry run tells: `report` is for people."""
+        lines = [f"Nothing was pushed. The model would become the next version in {self.base_path}"]
+        if hub_files:
+            sizes = {name: (out / "hub" / name).stat().st_size for name in hub_files}
+            lines.append(f"and {sum(sizes.values()):,} bytes would go to {self.params.hub_model_id} on the Hub:\n")
+            lines += [f"{size:>14,}  {name}" for name, size in sizes.items()]
+            lines.append("\n" + (out / "hub/README.md").read_text("utf-8"))
+        return {
+            "model_name": self.params.model_name,
+            "base_path": os.fspath(self.base_path),
+            "digest": self.model.digest,
+            "dry_run": True,
+            "hub": {"repo_id": self.params.hub_model_id, "files": hub_files} if hub_files else None,
+            "summary": "dry run: nothing was sent or published",
+            "report": "\n".join(lines),
+        }
+
+
+def tell(line: str) -> None:
+    """Says why the step waits."""
+    print(f"  push: {line}", file=sys.stderr, flush=True)
+
+
+# A run asks twice whether a finished push holds: for its plan, and when it comes to it.
+tell_once = functools.cache(tell)

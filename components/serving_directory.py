@@ -1,0 +1,228 @@
+"""A model's base path as TensorFlow Serving reads it: one child directory a version, named by an integer.
+
+    <serving_dir>/<model_name>/
+        1/                  saved_model.pb, variables/, assets/, assets.extra/pushed.json
+        2/
+        .push.lock          held by the one that publishes
+        .pushing-…          a version in the making, which no server takes for one
+
+A version becomes visible by one rename, when every byte of it is on the disk.
+"""
+
+import dataclasses
+import errno
+import hashlib
+import json
+import os
+import re
+import shutil
+import uuid
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from components.errors import ArtifactError, PipelineError
+from components.manifest import now, write_json
+
+SAVED_MODEL = "saved_model.pb"
+RECORD = "assets.extra/pushed.json"
+PARTIAL_PREFIX = ".pushing-"
+LOCK_NAME = ".push.lock"
+LOCK_TIMEOUT_SECONDS = 600.0
+LARGEST_VERSION = 2**63 - 1
+
+
+@dataclasses.dataclass(frozen=True)
+class Publication:
+    """A model that stands in a base path.
+
+    Attributes:
+        path: The version's directory.
+        version: Its number.
+        created: False where the model already stood there as the latest version.
+    """
+
+    path: Path
+    version: int
+    created: bool
+
+
+def parse_version(name: str) -> int | None:
+    """The version that a child's name stands for, or None: the rule of TensorFlow Serving.
+
+    A name counts when it reads as a 64-bit integer, so `00000123` is 123 and `.tmp` or `1_bak` are nothing.
+    """
+    if not re.fullmatch(r"\s*\+?[0-9]+\s*", name, re.ASCII):
+        return None
+    version = int(name)
+    return version if version <= LARGEST_VERSION else None
+
+
+def versions(base_path: Path) -> dict[int, Path]:
+    """Every child of a base path that a server takes for a version, by number, in rising order.
+
+    Of names that read as the same number, such as `00002` and `2`, the last in sorted order counts.
+
+    Raises:
+        OSError: If the base path can't be listed, a missing one too: nothing follows from that for its versions.
+    """
+    names = sorted(os.listdir(base_path))
+    found = {version: base_path / name for name in names if (version := parse_version(name)) is not None}
+    return dict(sorted(found.items()))
+
+
+def read_record(version_directory: Path) -> dict[str, Any] | None:
+    """What `publish` noted about a version, or None unless every file that it lists still stands whole."""
+    try:
+        record: dict[str, Any] = json.loads((version_directory / RECORD).read_text("utf-8"))
+        sizes: dict[str, int] = record["files"]
+        complete = all((version_directory / name).stat().st_size == size for name, size in sizes.items())
+    except (OSError, ValueError, KeyError, TypeError, AttributeError):
+        return None
+    return record if complete else None
+
+
+def latest(base_path: Path, digest: str) -> Publication | None:
+    """The latest version of a base path, if it is the model with this digest and stands whole.
+
+    An older version with the digest doesn't count: servers serve the latest.
+    """
+    try:
+        found = versions(base_path)
+    except OSError:
+        return None
+    if not found:
+        return None
+    version, path = list(found.items())[-1]
+    record = read_record(path)
+    if record is None or record.get("digest") != digest:
+        return None
+    return Publication(path=path, version=version, created=False)
+
+
+def publish(
+    saved_model: Path, base_path: Path, digest: str, sha256: Mapping[str, str], facts: Mapping[str, Any]
+) -> Publication:
+    """Makes a SavedModel the latest version of a base path, unless it is that already.
+
+    The number is one above the highest child that reads as a version, whatever that child holds, and never
+    the clock. A model that stands there only as an older version becomes a new version: the one who pushes
+    it wants it served, and servers serve the highest number.
+
+    Args:
+        saved_model: The directory to copy, with `saved_model.pb` in it.
+        base_path: Where versions stand; made if missing.
+        digest: What tells this model from others.
+        sha256: The digest of every file of `saved_model` by its relative path; the copy must have them.
+        facts: More to note in the version's `assets.extra/pushed.json`.
+
+    Raises:
+        ArtifactError: If the SavedModel is not what its digests say.
+        PipelineError: If the base path can't be written or the disk is full; nothing is then visible there.
+    """
+    with explained(base_path):
+        base_path.mkdir(parents=True, exist_ok=True)
+        with locked(base_path):
+            remove_debris(base_path)
+            standing = latest(base_path, digest)
+            if standing is not None:
+                return standing
+            version = max(versions(base_path), default=0) + 1
+            partial = base_path / f"{PARTIAL_PREFIX}{version}-{uuid.uuid4().hex[:8]}"
+            try:
+                copy_version(saved_model, partial, sha256, {**facts, "version": version, "digest": digest})
+                path = base_path / str(version)
+                os.rename(partial, path)
+            except BaseException:
+                shutil.rmtree(partial, ignore_errors=True)
+                raise
+            sync_directory(base_path)
+            return Publication(path=path, version=version, created=True)
+
+
+def copy_version(saved_model: Path, target: Path, sha256: Mapping[str, str], record: Mapping[str, Any]) -> None:
+    """Copies a SavedModel and its record to the disk's surface, `saved_model.pb` last."""
+    if SAVED_MODEL not in sha256:
+        raise ArtifactError(
+            f"a model to push holds {SAVED_MODEL}",
+            received=f"none in {saved_model}",
+            remedy="run the pipeline again with --force export",
+        )
+    target.mkdir()
+    names = sorted(sha256, key=lambda name: (name == SAVED_MODEL, name))
+    sizes = {name: (saved_model / name).stat().st_size for name in names}
+    (target / RECORD).parent.mkdir()
+    write_json(target / RECORD, {**record, "pushed": now(), "files": sizes})
+    for name in names:
+        copy_file(saved_model / name, target / name, sha256[name])
+    for directory in [target, *(path for path in target.rglob("*") if path.is_dir())]:
+        sync_directory(directory)
+
+
+def copy_file(source: Path, target: Path, sha256: str) -> None:
+    """Copies one file, flushed to the disk, and compares what was copied with its digest."""
+    target.parent.mkdir(parents=True, exist_ok=True)
+    seen = hashlib.sha256()
+    with open(source, "rb") as reader, open(target, "wb") as writer:
+        while data := reader.read(1 << 20):
+            seen.update(data)
+            writer.write(data)
+        writer.flush()
+        os.fsync(writer.fileno())
+    if seen.hexdigest() != sha256:
+        raise ArtifactError(
+            "a model is pushed as it was exported",
+            received=f"{source}, which has changed since",
+            remedy="run the pipeline again with --force export",
+        )
+
+
+def remove_debris(base_path: Path) -> None:
+    """Removes what a killed push left; the lock is held, so none of it is still in the making."""
+    for path in base_path.glob(f"{PARTIAL_PREFIX}*"):
+        shutil.rmtree(path, ignore_errors=True)
+
+
+def sync_directory(directory: Path) -> None:
+    """Flushes a directory's entries to the disk."""
+    descriptor = os.open(directory, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+@contextmanager
+def locked(base_path: Path) -> Iterator[None]:
+    """Holds the base path's lock, which falls with its process however that ends."""
+    from filelock import FileLock, Timeout
+
+    try:
+        with FileLock(base_path / LOCK_NAME, timeout=LOCK_TIMEOUT_SECONDS):
+            yield
+    except Timeout as error:
+        raise PipelineError(
+            "one process at a time pushes to a base path",
+            received=f"{base_path / LOCK_NAME}, held for over {LOCK_TIMEOUT_SECONDS:.0f} seconds",
+            remedy="wait for the other push to end, or end it",
+        ) from error
+
+
+@contextmanager
+def explained(base_path: Path) -> Iterator[None]:
+    """Tells an `OSError` of writing below a base path as a rule and a way out."""
+    try:
+        yield
+    except OSError as error:
+        full = error.errno in (errno.ENOSPC, errno.EDQUOT)
+        rule = (
+            "a model is pushed whole, which takes free disk space" if full else "the serving directory can be written"
+        )
+        raise PipelineError(
+            rule,
+            received=f"{error.strerror or error} ({error.filename or base_path})",
+            remedy=f"free space on the disk of {base_path} and run again; nothing of this push is visible there"
+            if full
+            else "give the permission, move what is in the way, or choose another --push.serving_dir",
+        ) from error

@@ -1,0 +1,30 @@
+"""Where records come from, one module a kind: the Hub, local files, the embedded corpus.
+
+Each kind is a frozen dataclass with two methods, which `components.ingest` calls:
+
+- `digests()`: exact revisions or SHA-256 digests of what will be read, by name.
+- `load(cache)`: the records as one `Loaded`, with every file that this takes inside the directory `cache`.
+"""
+
+import dataclasses
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from datasets import Dataset
+
+
+@dataclasses.dataclass(frozen=True)
+class Loaded:
+    """All records of a source, before they are split.
+
+    Attributes:
+        dataset: The records, nested as they came.
+        facts: What was read: the kind of source, its revision or files.
+        skipped: What the source holds that is no record: `{"what", "count", "reason"}` each.
+        anomalies: What a person should know about the records, a sentence each.
+    """
+
+    dataset: "Dataset"
+    facts: dict[str, Any]
+    skipped: list[dict[str, Any]] = dataclasses.field(default_factory=list)
+    anomalies: list[str] = dataclasses.field(default_factory=list)

@@ -1,0 +1,227 @@
+"""Reads records from JSON files as streams, and says where a file is malformed.
+
+Memory holds one record at a time (an array is decoded item by item), but for a file whose one value is an object,
+which is read whole.
+"""
+
+import codecs
+import json
+from collections import Counter
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, BinaryIO
+
+from components.errors import DataError
+from components.sources import readers
+from components.sources.readers import Place, Records
+
+CHUNK_CHARACTERS = 1 << 20
+EXCERPT_CHARACTERS = 40
+
+
+def malformed(place: Place, what: str, *, rule: str = "a JSON file holds valid JSON") -> DataError:
+    """The error for a file that isn't JSON, or not JSON objects."""
+    return readers.malformed(place, what, rule=rule)
+
+
+def read_json(path: Path, blank_lines: Counter[Path]) -> Records:
+    """The records of a JSON file, whichever of its usual forms it has.
+
+    JSON Lines (an object a line); an array of objects; one object, which is one record, or, where its only field
+    is a list of objects (`{"data": […]}`), those.
+
+    Raises:
+        DataError: If the file is malformed, or holds something other than objects.
+    """
+    with readers.opened(path) as file:
+        start = file.read(CHUNK_CHARACTERS).removeprefix(codecs.BOM_UTF8).lstrip()
+    if start.startswith(b"["):
+        yield from read_json_array(path)
+    else:
+        yield from read_json_lines(path, blank_lines)
+
+
+def read_json_lines(path: Path, blank_lines: Counter[Path]) -> Records:
+    """The records of a file with an object a line, or with one object over several lines."""
+    first = True
+    for number, line in readers.lines_of(path):
+        if line.isspace():
+            blank_lines[path] += 1
+            continue
+        place = Place(path, number)
+        try:
+            value = json.loads(line.rstrip("\r\n"))  # without its end, an open string is told as such
+        except json.JSONDecodeError as error:
+            # An object that ends on a later line breaks off at the end of this one.
+            if first and error.pos >= len(line.rstrip()):
+                yield from read_json_object(path)
+                return
+            raise malformed(place, describe(error)) from error
+        except (ValueError, RecursionError) as error:
+            raise malformed(place, str(error)) from error
+        if first and is_wrapper(value):
+            first_only = value
+            first = False
+            rest = next((line for _, line in lines_after(path, number) if not line.isspace()), None)
+            if rest is None:
+                yield from unwrapped(place, first_only)
+                return
+        first = False
+        yield place, as_record(place, value)
+
+
+def lines_after(path: Path, number: int) -> Iterator[tuple[int, str]]:
+    """The lines of a file after the given one."""
+    return ((other, line) for other, line in readers.lines_of(path) if other > number)
+
+
+def read_json_object(path: Path) -> Records:
+    """The records of a file whose one value is an object, read whole."""
+    text = "".join(line for _, line in readers.lines_of(path))
+    try:
+        value = json.loads(text)
+    except json.JSONDecodeError as error:
+        raise malformed(Place(path, error.lineno), describe(error)) from error
+    except (ValueError, RecursionError) as error:
+        raise malformed(Place(path, 1), str(error)) from error
+    place = Place(path, 1)
+    if is_wrapper(value):
+        yield from unwrapped(place, value)
+    else:
+        yield place, as_record(place, value)
+
+
+def is_wrapper(value: Any) -> bool:
+    """Whether a value is an object whose only field is a list of objects."""
+    if not isinstance(value, dict) or len(value) != 1:
+        return False
+    (items,) = value.values()
+    return isinstance(items, list) and bool(items) and all(isinstance(item, dict) for item in items)
+
+
+def unwrapped(place: Place, value: dict[str, list[dict[str, Any]]]) -> Records:
+    """The records in a wrapping object."""
+    (items,) = value.values()
+    return ((place, item) for item in items)
+
+
+def read_json_array(path: Path) -> Records:
+    """The objects of a JSON array, decoded one by one from a buffer of bounded size."""
+    decoder = json.JSONDecoder()
+    with readers.opened(path) as file:
+        text = ArrayText(path, file)
+        text.skip("[")
+        if text.peek() == "]":
+            text.skip("]")
+        else:
+            while True:
+                place = text.place()
+                yield place, as_record(place, text.decode(decoder))
+                if text.peek() == "]":
+                    text.skip("]")
+                    break
+                text.skip(",")
+        if text.peek():
+            raise malformed(text.place(), f"{text.excerpt()} after the array's end")
+
+
+class ArrayText:
+    """The text of an open file, of which only what is being decoded is in memory."""
+
+    def __init__(self, path: Path, file: BinaryIO) -> None:
+        self.path = path
+        self.file = file
+        self.decoder = codecs.getincrementaldecoder("utf-8-sig")()
+        self.buffer = ""
+        self.position = 0  # in `buffer`
+        self.line = 1  # of `position`
+        self.ended = False
+
+    def grow(self) -> None:
+        """Forgets what was decoded, and reads on: at least as much again as is still in the buffer."""
+        self.buffer = self.buffer[self.position :]
+        self.position = 0
+        data = self.file.read(max(CHUNK_CHARACTERS, len(self.buffer)))
+        try:
+            self.buffer += self.decoder.decode(data, final=not data)
+        except UnicodeDecodeError as error:
+            lines = self.buffer.count("\n") + error.object[: error.start].count(b"\n")
+            raise readers.not_utf8(Place(self.path, self.line + lines), error) from error
+        self.ended = not data
+
+    def advance(self, position: int) -> None:
+        """Moves on to a position in the buffer."""
+        self.line += self.buffer.count("\n", self.position, position)
+        self.position = position
+
+    def peek(self) -> str:
+        """The next character that isn't white space, to which this moves; empty at the end."""
+        while True:
+            position = self.position
+            while position < len(self.buffer) and self.buffer[position] in " \t\r\n":
+                position += 1
+            self.advance(position)
+            if position < len(self.buffer):
+                return self.buffer[position]
+            if self.ended:
+                return ""
+            self.grow()
+
+    def place(self) -> Place:
+        """Where the next character that isn't white space stands."""
+        self.peek()
+        return Place(self.path, self.line)
+
+    def excerpt(self) -> str:
+        """What stands at the position, for a message."""
+        return shown(self.buffer[self.position :]) if self.peek() else "the end of the file"
+
+    def skip(self, expected: str) -> None:
+        """Moves past the character that has to come next."""
+        if self.peek() != expected:
+            raise malformed(self.place(), f"{self.excerpt()} where {expected!r} belongs")
+        self.position += 1
+
+    def decode(self, decoder: json.JSONDecoder) -> Any:
+        """Decodes the next value and moves past it."""
+        while True:
+            self.peek()
+            try:
+                value, end = decoder.raw_decode(self.buffer, self.position)
+            except json.JSONDecodeError as error:
+                # A value that is cut off fails in an open string or within a literal's length of the buffer's end.
+                cut_off = error.msg.startswith("Unterminated string") or error.pos >= len(self.buffer) - 10
+                if cut_off and not self.ended:
+                    self.grow()
+                    continue
+                line = self.line + self.buffer.count("\n", self.position, error.pos)
+                raise malformed(Place(self.path, line), describe(error)) from error
+            except (ValueError, RecursionError) as error:
+                raise malformed(self.place(), str(error)) from error
+            self.advance(end)
+            return value
+
+
+def as_record(place: Place, value: Any) -> dict[str, Any]:
+    """The value, if it is an object."""
+    if isinstance(value, dict):
+        return value
+    names = {list: "a list", str: "a string", bool: "true or false", type(None): "null"}
+    raise malformed(
+        place,
+        f"{names.get(type(value), 'a number')}: {shown(json.dumps(value))}",
+        rule="a record is a JSON object of named fields",
+    )
+
+
+def describe(error: json.JSONDecodeError) -> str:
+    """What the decoder expected and what it found, without the position in the file."""
+    rest = error.doc[error.pos :]
+    found = shown(rest) if rest.strip() else "the end of the " + ("line" if rest or "\n" in error.doc else "text")
+    return f"{error.msg[0].lower()}{error.msg[1:]} (column {error.colno}), found {found}"
+
+
+def shown(text: str) -> str:
+    """The beginning of a text, quoted, for a message."""
+    text = text.strip()
+    return repr(text[:EXCERPT_CHARACTERS] + ("…" if len(text) > EXCERPT_CHARACTERS else ""))

@@ -1,0 +1,190 @@
+"""Local files as a source: one file, a directory or a glob of JSON, CSV, text or Parquet files."""
+
+import dataclasses
+import glob
+from collections import Counter
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from components import manifest
+from components.errors import ConfigError, DataError
+from components.sources import Loaded, json_records, parquet, readers, schema
+
+if TYPE_CHECKING:
+    from datasets import Dataset
+
+READERS = {
+    ".jsonl": json_records.read_json,
+    ".json": json_records.read_json,
+    ".csv": readers.read_csv,
+    ".txt": readers.read_text,
+}
+"""What reads a file by its ending, which `.gz` may follow; `.parquet` is read by Arrow."""
+ENDINGS = ".jsonl, .json, .csv, .txt (each also as .gz) or .parquet"
+
+
+@dataclasses.dataclass(frozen=True)
+class LocalFiles:
+    """Files of one format below a path.
+
+    Attributes:
+        path: A file, a directory (files below it at any depth, hidden ones left out) or a glob pattern.
+    """
+
+    path: str
+
+    def files(self) -> tuple[list[Path], list[Path]]:
+        """The files to read, sorted, and those of other formats, which are left out.
+
+        Raises:
+            ConfigError: If there are none, or they are of several formats.
+        """
+        found = self.candidates()
+        usable = [path for path in found if format_of(path)]
+        if not usable:
+            named = ", ".join(path.name for path in found[:3]) if found else "no files"
+            raise ConfigError(
+                f"ingest.path names files that end in {ENDINGS}",
+                received=f"{self.path}, where there are {named}" if found != [Path(self.path)] else self.path,
+                remedy="give the data's file, directory or glob with --ingest.path",
+            )
+        formats = Counter(format_of(path) for path in usable)
+        if len(formats) > 1:
+            counts = ", ".join(f"{count} {ending}" for ending, count in sorted(formats.items()))
+            raise ConfigError(
+                "ingest.path names files of one format",
+                received=f"{self.path} with {counts}",
+                remedy=f"choose one with a glob, e.g. --ingest.path '{self.base() / ('*' + max(formats, key=str))}'",
+            )
+        return usable, [path for path in found if path not in set(usable)]
+
+    def candidates(self) -> list[Path]:
+        """Every file that the path stands for, whatever its format."""
+        path = Path(self.path).expanduser()
+        if path.is_dir():
+            found = sorted(path.rglob("*"))
+            hidden = [any(part.startswith(".") for part in other.relative_to(path).parts) for other in found]
+            return [other for other, is_hidden in zip(found, hidden, strict=True) if not (is_hidden or other.is_dir())]
+        if path.exists() or not glob.has_magic(self.path):
+            if not path.exists():
+                raise ConfigError(
+                    "ingest.path names an existing file or directory, or a glob that matches some",
+                    received=f"{self.path}, which isn't there (looked from {Path.cwd()})",
+                    remedy="correct --ingest.path",
+                )
+            return [path]
+        return sorted(other for name in glob.glob(str(path), recursive=True) if not (other := Path(name)).is_dir())
+
+    def base(self) -> Path:
+        """The directory below which the files' names are told."""
+        path = Path(self.path).expanduser()
+        if path.is_dir():
+            return path
+        while glob.has_magic(str(path)) and not path.exists():
+            path = path.parent
+        return path if path.is_dir() else path.parent
+
+    def name_of(self, path: Path) -> str:
+        """A file's name relative to `base`."""
+        return path.relative_to(self.base()).as_posix()
+
+    def digests(self) -> dict[str, str]:
+        """SHA-256 of each file's bytes, by its name below the path."""
+        digests = {}
+        for path in self.files()[0]:
+            with readers.reading(path):
+                digests[self.name_of(path)] = manifest.digest_of_file(path)
+        return digests
+
+    def load(self, cache: Path) -> Loaded:
+        """The records of all files.
+
+        Args:
+            cache: A directory for the Arrow file from which they are memory-mapped.
+
+        Raises:
+            DataError: If a file can't be read, is malformed, or there are no records.
+        """
+        paths, others = self.files()
+        blank_lines: Counter[Path] = Counter()
+        target = cache / "records.arrow"
+        if format_of(paths[0]) == ".parquet":
+            records, anomalies = parquet.write_tables(paths, target)
+        else:
+            records, anomalies = self.write(paths, blank_lines, target)
+        anomalies += [f"{self.name_of(path)} holds no records" for path in paths if not records[path]]
+        skipped = [
+            {"what": f"blank lines of {self.name_of(path)}", "count": count, "reason": "a blank line is no record"}
+            for path, count in sorted(blank_lines.items())
+        ]
+        skipped += [
+            {"what": self.name_of(path), "count": 1, "reason": f"a file that doesn't end in {ENDINGS}"}
+            for path in others
+        ]
+        facts = {
+            "kind": "local files",
+            "path": self.path,
+            "files": [
+                {"name": self.name_of(path), "bytes": path.stat().st_size, "records": records[path]} for path in paths
+            ],
+        }
+        return Loaded(open_arrow(target), facts, skipped, anomalies)
+
+    def write(self, paths: list[Path], blank_lines: Counter[Path], target: Path) -> tuple[Counter[Path], list[str]]:
+        """Writes the records of JSON, CSV or text files to an Arrow file.
+
+        Returns:
+            The number of records by file, and a sentence for each thing that could not be kept as it came.
+
+        Raises:
+            DataError: If a file can't be read, is malformed, or there are no records.
+        """
+        read = READERS[format_of(paths[0])]
+        records: Counter[Path] = Counter()
+
+        def read_all() -> readers.Records:
+            # Counted anew by each of the two readings.
+            records.clear()
+            blank_lines.clear()
+            for path in paths:
+                for place, record in read(path, blank_lines):
+                    records[path] += 1
+                    yield place, record
+
+        count, anomalies = schema.write_records(read_all, target)
+        if not count:
+            sizes = ", ".join(f"{path} ({path.stat().st_size} bytes)" for path in paths[:3])
+            raise no_records(sizes + (f" and {len(paths) - 3} more" if len(paths) > 3 else ""))
+        return records, anomalies
+
+
+def format_of(path: Path) -> str:
+    """The ending that tells a file's format, without `.gz`; empty where it isn't one that can be read."""
+    name = path.name.lower()
+    ending = Path(name.removesuffix(".gz")).suffix
+    return ending if ending in READERS or (ending == ".parquet" and not name.endswith(".gz")) else ""
+
+
+def no_records(received: str) -> DataError:
+    """The error for files without a record."""
+    return DataError(
+        "a source holds records", received=f"none in {received}", remedy="give files with records with --ingest.path"
+    )
+
+
+def open_arrow(path: Path) -> "Dataset":
+    """The records of an Arrow file, memory-mapped.
+
+    Raises:
+        DataError: If `datasets` has no feature for a column's type.
+    """
+    from datasets import Dataset
+
+    try:
+        return Dataset.from_file(str(path))
+    except (ValueError, NotImplementedError, TypeError) as error:
+        raise DataError(
+            "a column's type is one that `datasets` has a feature for",
+            received=str(error),
+            remedy="leave that column out, or write it with another type",
+        ) from error

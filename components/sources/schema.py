@@ -1,0 +1,195 @@
+"""Finds one Arrow schema for records that differ, and writes them to an Arrow file.
+
+`datasets` takes the schema from the first records that it reads and fails on the first later one that has another
+key, or text where there were only empty lists. So all records are looked at before any is written.
+"""
+
+import json
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from components.errors import DataError
+from components.sources.readers import Place, Records
+
+if TYPE_CHECKING:
+    import pyarrow
+
+BATCH_RECORDS = 1000
+
+
+class Shape:
+    """What a field holds across all records.
+
+    Attributes:
+        first: Where a value of each Python type was first seen.
+        items: The shape of all the lists' items.
+        fields: The shapes of the objects' fields.
+        too_wide: Whether an integer needs more than 64 bits.
+    """
+
+    __slots__ = ("fields", "first", "items", "too_wide")
+
+    def __init__(self) -> None:
+        self.first: dict[type, Place] = {}
+        self.items: Shape | None = None
+        self.fields: dict[str, Shape] = {}
+        self.too_wide = False
+
+    def add(self, value: Any, place: Place) -> None:
+        """Takes in one more value."""
+        kind = type(value)
+        if kind not in self.first:
+            self.first[kind] = place
+        if kind is dict:
+            for name, item in value.items():
+                shape = self.fields.get(name)
+                if shape is None:
+                    shape = self.fields[name] = Shape()
+                shape.add(item, place)
+        elif kind is list:
+            if self.items is None:
+                self.items = Shape()
+            for item in value:
+                self.items.add(item, place)
+        elif kind is int and not -(2**63) <= value < 2**63:
+            self.too_wide = True
+
+    @property
+    def scalars(self) -> set[type]:
+        """The types of the values that are neither null nor lists nor objects."""
+        return set(self.first) - {dict, list, type(None)}
+
+    @property
+    def is_mixed(self) -> bool:
+        """Whether the scalars have no type in common but text."""
+        return self.scalars not in (set(), {str}, {bool}, {int}, {float}, {int, float}) or self.too_wide
+
+    def arrow_type(self, name: str) -> "pyarrow.DataType":
+        """The narrowest type that holds every value.
+
+        Args:
+            name: The field, dotted, for messages.
+
+        Raises:
+            DataError: If some values are lists and others objects, or one of these and others neither.
+        """
+        import pyarrow
+
+        self.check(name)
+        if dict in self.first:
+            return pyarrow.struct(
+                [(field, shape.arrow_type(f"{name}.{field}")) for field, shape in self.fields.items()]
+            )
+        if list in self.first:
+            return pyarrow.list_(self.items.arrow_type(name) if self.items else pyarrow.null())
+        if not self.scalars:
+            return pyarrow.null()
+        if self.is_mixed or str in self.scalars:
+            return pyarrow.string()
+        if float in self.scalars:
+            return pyarrow.float64()
+        return pyarrow.int64() if int in self.scalars else pyarrow.bool_()
+
+    def check(self, name: str) -> None:
+        """Refuses a field that isn't always a list, always an object or always neither."""
+        words = {dict: "an object", list: "a list", str: "text", bool: "true or false"}
+        kinds = [next(iter(sorted(self.scalars, key=str)))] if self.scalars else []
+        kinds += [kind for kind in (list, dict) if kind in self.first]
+        if len(kinds) > 1:
+            received = " and ".join(f"{words.get(kind, 'a number')} in {self.first[kind]}" for kind in kinds)
+            raise DataError(
+                "a field holds the same kind of value in every record",
+                received=f"`{name}` is {received}",
+                remedy="make the records agree, or remove the field",
+            )
+
+    def converter(self) -> Callable[[Any], Any] | None:
+        """What turns a value into one of `arrow_type`; None where every value is one already."""
+        if self.is_mixed:
+            return lambda value: value if value is None or isinstance(value, str) else json.dumps(value)
+        if self.scalars == {int, float}:
+            return lambda value: value if value is None else float(value)
+        if self.items and (convert := self.items.converter()):
+            return lambda value: value if value is None else [convert(item) for item in value]
+        fields = {name: convert for name, shape in self.fields.items() if (convert := shape.converter())}
+        if fields:
+            return lambda value: (
+                value and {name: fields[name](item) if name in fields else item for name, item in value.items()}
+            )
+        return None
+
+    def mixed_fields(self, name: str = "") -> Iterator[str]:
+        """The dotted names of the fields whose scalars were turned into text."""
+        if self.is_mixed:
+            yield name
+        if self.items:
+            yield from self.items.mixed_fields(name)
+        for field, shape in self.fields.items():
+            yield from shape.mixed_fields(f"{name}.{field}" if name else field)
+
+
+def write_records(read: Callable[[], Records], path: Path) -> tuple[int, list[str]]:
+    """Writes records to an Arrow stream file under one schema; a field that a record lacks is null there.
+
+    Args:
+        read: Starts to read all records. Called twice: to find the schema, and to write.
+        path: The file to write.
+
+    Returns:
+        The number of records, and a sentence for each thing that could not be kept as it came.
+
+    Raises:
+        DataError: If a field isn't of one kind in all records.
+    """
+    import pyarrow
+
+    shape, count = Shape(), 0
+    for place, record in read():
+        shape.add(record, place)
+        count += 1
+    if not count:
+        return 0, []
+    schema = pyarrow.schema([(name, field.arrow_type(name)) for name, field in shape.fields.items()])
+    anomalies = [
+        f"`{name}` holds values of several types, or numbers beyond 64 bits: all were kept as text"
+        for name in shape.mixed_fields()
+    ]
+    convert, struct, repaired = shape.converter(), pyarrow.struct(list(schema)), 0
+    with pyarrow.OSFile(str(path), "wb") as file, pyarrow.ipc.new_stream(file, schema) as writer:
+        for batch in batches(read()):
+            if convert:
+                batch = [convert(record) for record in batch]
+            try:
+                array = pyarrow.array(batch, type=struct)
+            except UnicodeEncodeError:
+                clean = [without_surrogates(record) for record in batch]
+                repaired += sum(repr(before) != repr(after) for before, after in zip(batch, clean, strict=True))
+                array = pyarrow.array(clean, type=struct)
+            writer.write_batch(pyarrow.RecordBatch.from_struct_array(array))
+    if repaired:
+        anomalies.append(f"{repaired} records hold half a surrogate pair, which no encoding has: U+FFFD stands for it")
+    return count, anomalies
+
+
+def batches(records: Records) -> Iterator[list[dict[str, Any]]]:
+    """Records without their places, up to `BATCH_RECORDS` at once."""
+    batch: list[dict[str, Any]] = []
+    for _, record in records:
+        batch.append(record)
+        if len(batch) == BATCH_RECORDS:
+            yield batch
+            batch = []
+    if batch:
+        yield batch
+
+
+def without_surrogates(value: Any) -> Any:
+    """The value with U+FFFD for every lone surrogate in its texts, which JSON's escapes can hold but UTF-8 can't."""
+    if isinstance(value, str):
+        return value.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
+    if isinstance(value, list):
+        return [without_surrogates(item) for item in value]
+    if isinstance(value, dict):
+        return {name: without_surrogates(item) for name, item in value.items()}
+    return value

@@ -1,0 +1,185 @@
+"""From a pile of text to a served masked language model: the graph, and the command line under it.
+
+python pipeline.py --runner local [--config NAME_OR_PATH] [--root DIR] [--until STEP] [--force STEP]
+                   [--plan] [--print_config] [--compare RUN RUN] [--<section>.<key> VALUE ...]
+"""
+
+import argparse
+import dataclasses
+import logging
+import os
+import shlex
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+from jsonargparse import ArgumentParser, Namespace
+
+from components.artifacts import Evaluation, Pushed, ServingModel
+from components.config import SECTIONS, Config, add_sections, config_of, config_path, parse
+from components.errors import PipelineError
+from components.evaluate import Evaluate
+from components.export import Export
+from components.ingest import Ingest
+from components.preprocess import Preprocess
+from components.push import Push
+from components.push_params import PushParams
+from components.tokenizer import PrepareTokenizer
+from components.train import Train
+from components.validate import Validate
+from runners.local import LocalRunner, Run
+
+DEFAULT_CONFIG = "quickstart"
+
+
+def pipeline(run: Run, config: Config) -> Pushed:
+    """The graph: every step, in order, under whatever runner `run` belongs to."""
+    text_column = config.preprocess.text_column
+    corpus = run(Ingest(config.ingest))
+    tokenizer = run(PrepareTokenizer(corpus, text_column, config.tokenizer))
+    blocks = run(Preprocess(corpus, tokenizer, config.preprocess))
+    uploads, layout = config.push.training_uploads, (config.preprocess.packing, config.preprocess.block_size)
+    checkpoint = run(Train(blocks, tokenizer, config.train, uploads, *layout))
+    evaluation = run(Evaluate(corpus, blocks, tokenizer, checkpoint, config.push.pushed_to, config.evaluate))
+    model = run(Export(checkpoint, tokenizer, config.export))
+    blessing = run(Validate(model, checkpoint, tokenizer, config.validate))
+    return run(Push(model, blessing, evaluation, checkpoint, tokenizer, corpus, config.push))
+
+
+def build_parser() -> ArgumentParser:
+    """The command line's options."""
+    # The library's own --print_config prints sections only where a configuration file is given by path.
+    parser = ArgumentParser(
+        prog="pipeline.py", description=__doc__.splitlines()[0], exit_on_error=False, print_config=None
+    )
+    steps = list(SECTIONS)
+    parser.add_argument("--runner", choices=["local"], default="local", help="Where the steps run.")
+    parser.add_argument("--config", default=DEFAULT_CONFIG, help="A name in configs/, or the path of a YAML file.")
+    parser.add_argument("--root", default="pipeline_root", help="Directory for artifacts, runs and served models.")
+    parser.add_argument("--until", choices=steps, help="The last step to run.")
+    parser.add_argument(
+        "--force", choices=steps, nargs="+", action="extend", help="Steps to run although they are cached."
+    )
+    parser.add_argument("--plan", action="store_true", help="Show what would run and what is cached; run nothing.")
+    parser.add_argument("--print_config", action="store_true", help="Print the whole effective configuration as YAML.")
+    parser.add_argument(
+        "--compare", nargs=2, metavar="RUN", help="Show two runs side by side, by id or as latest; run nothing."
+    )
+    add_sections(parser)
+    return parser
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Runs the command line; returns the process' exit code: 0, 1 a failed step, 2 bad usage, 130 interrupted."""
+    arguments = sys.argv[1:] if arguments is None else arguments
+    try:
+        parser = build_parser()
+        options = parse(parser, arguments, config_path(_config_name(arguments)))
+        config = config_of(parser, options)
+        if options.print_config:
+            print(config.as_yaml(), end="")
+            return 0
+        if options.compare:
+            return _compare(Path(options.root), *options.compare)
+        return _plan_or_run(options, config)
+    except PipelineError as error:
+        print(f"pipeline.py: {error}", file=sys.stderr)
+        return error.exit_code
+    except KeyboardInterrupt:
+        print("pipeline.py: interrupted; finished steps are kept, the same command goes on from there", file=sys.stderr)
+        return 130
+
+
+def _plan_or_run(options: Namespace, config: Config) -> int:
+    root = Path(options.root)
+    # A relative serving directory belongs to the root, wherever the command is run from.
+    push = dataclasses.replace(config.push, serving_dir=str(root.absolute() / config.push.serving_dir))
+    placed = dataclasses.replace(config, push=push)
+    runner = LocalRunner(
+        root.absolute(), until=options.until, force=frozenset(options.force or ()), show_started=_show_started
+    )
+    if options.plan:
+        for component, status in runner.plan(lambda run: pipeline(run, placed)):
+            print(f"  {component.name:<11} {status}")
+        return 0
+    print(f"{options.config} · root {root}", flush=True)
+    record = runner.execute(lambda run: pipeline(run, placed), config.as_plain())
+    metrics = record.content["metrics"]
+    artifacts = {step["name"]: Path(step["artifact"]) for step in record.content["steps"]}
+    print(f"\nRun         {_short(record.directory)}")
+    print(f"Report      {_short(record.directory / 'report.html')}")
+    if metrics:
+        print(
+            f"Perplexity  {metrics['perplexity_before']:,.1f} before training, {metrics['perplexity_after']:,.1f} after"
+            f" (unigram baseline {metrics['perplexity_unigram']:,.1f})"
+        )
+    if Push.name in artifacts:
+        _print_next(Pushed(artifacts[Push.name]), ServingModel(artifacts[Export.name]))
+    return _exit_code(Evaluation(artifacts[Evaluate.name]), config) if Evaluate.name in artifacts else 0
+
+
+def _exit_code(evaluation: Evaluation, config: Config) -> int:
+    """1 where the model isn't blessed, even if the run ended before the push that would refuse it."""
+    if evaluation.blessed or config.push.allow_unblessed:
+        return 0
+    print(
+        f"pipeline.py: {evaluation.verdict}. All is kept, and push would refuse it: train a better model, or set "
+        "--push.allow_unblessed true.",
+        file=sys.stderr,
+    )
+    return 1
+
+
+def _compare(root: Path, first: str, second: str) -> int:
+    """Prints two runs side by side, and renders them as a page."""
+    from runners.report.comparison import Comparison, as_text, open_run, write_comparison
+
+    comparison = Comparison(open_run(root, first), open_run(root, second))
+    print(as_text(comparison))
+    path = comparison.second.directory / f"compared_with_{comparison.first.run['id']}.html"
+    write_comparison(comparison, path)
+    print(f"\nReport  {_short(path)}")
+    return 0
+
+
+def _print_next(pushed: Pushed, model: ServingModel) -> None:
+    """Where the model is, and the two commands to type next."""
+    facts = pushed.pushed
+    if facts["dry_run"]:
+        print(f"\n{facts['report']}")
+        return
+    base = Path(facts["serving_dir"]) / facts["model_name"]
+    python = shlex.quote(_short(Path(sys.executable)))
+    name = "" if facts["model_name"] == PushParams.model_name else f" --model {facts['model_name']}"
+    print(f"Model       {_short(Path(facts['path']))}")
+    if facts["hub"]:
+        print(f"On the Hub  {facts['hub']['url']}")
+    print(f"Serve it    {python} -m serving --model-dir {shlex.quote(_short(base))}")
+    print(f"Ask it      {python} -m serving.client {shlex.quote(model.example)} --top-k 3{name}")
+
+
+def _short(path: Path) -> str:
+    """A path as the user would type it here."""
+    here = Path.cwd()
+    return str(path.relative_to(here)) if path.is_relative_to(here) else str(path)
+
+
+def _config_name(arguments: Sequence[str]) -> str:
+    """The value of --config, which must be known before the other options are parsed."""
+    first = argparse.ArgumentParser(add_help=False, allow_abbrev=False, exit_on_error=False)
+    first.add_argument("--config", nargs="?", default=DEFAULT_CONFIG, const=DEFAULT_CONFIG)
+    return str(first.parse_known_args(arguments)[0].config)
+
+
+def _show_started(name: str) -> None:
+    """On a terminal, names the step that runs; its own line overwrites that."""
+    if sys.stdout.isatty():
+        print(f"  {name:<11} ...", end="\r", flush=True)
+
+
+if __name__ == "__main__":
+    os.environ.setdefault("TRANSFORMERS_VERBOSITY", "error")
+    os.environ.setdefault("HF_DATASETS_DISABLE_PROGRESS_BARS", "1")
+    # Keras' remarks about its own retracing and callbacks tell a user nothing to do.
+    logging.getLogger("tensorflow").setLevel(logging.ERROR)
+    sys.exit(main())

@@ -1,0 +1,1 @@
+"""Where the steps run: the only code that knows."""

@@ -1,0 +1,118 @@
+"""Small pieces of HTML: text is escaped here and nowhere else."""
+
+import html
+import math
+import os
+import urllib.parse
+from collections.abc import Callable, Iterable, Sequence
+from pathlib import Path
+
+
+class Markup(str):
+    """Text that is HTML already."""
+
+
+def text(value: object) -> Markup:
+    """A value as HTML: escaped, unless it is `Markup`."""
+    return value if isinstance(value, Markup) else Markup(html.escape(str(value)))
+
+
+def tag(name: str, content: object = "", **attributes: object) -> Markup:
+    """An element. An attribute's underscores are hyphens, and one at its end is dropped (`class_`)."""
+    pairs = "".join(
+        f' {key.rstrip("_").replace("_", "-")}="{html.escape(str(value))}"' for key, value in attributes.items()
+    )
+    return Markup(f"<{name}{pairs}>{text(content)}</{name}>")
+
+
+def join(parts: Iterable[object], between: str = "") -> Markup:
+    """Pieces one after the other."""
+    return Markup(between.join(text(part) for part in parts))
+
+
+def table(header: Sequence[object], rows: Iterable[Sequence[object]], caption: str = "") -> Markup:
+    """A table in a box that scrolls sideways by itself where the screen is narrow. Numbers stand to the right."""
+    rows = list(rows)
+    numeric = [all(_is_figure(row[column]) for row in rows) for column in range(len(header))]
+    head = join(
+        tag("th", cell, scope="col", **({"class_": "n"} if numeric[place] and place else {}))
+        for place, cell in enumerate(header)
+    )
+    body = join(
+        tag(
+            "tr",
+            join(
+                tag("th", cell, scope="row")
+                if place == 0
+                else tag("td", cell, **({"class_": "n"} if numeric[place] else {}))
+                for place, cell in enumerate(row)
+            ),
+        )
+        for row in rows
+    )
+    top = tag("caption", caption) if caption else ""
+    return tag("div", tag("table", join([top, tag("thead", tag("tr", head)), tag("tbody", body)])), class_="scroll")
+
+
+def _is_figure(cell: object) -> bool:
+    text = str(cell)
+    return text in ("", "–") or text.lstrip("−-+")[:1].isdigit()
+
+
+def section(title: str, *content: object) -> Markup:
+    """A part of the page under a heading; nothing where there is no content."""
+    parts = [part for part in content if part]
+    return tag("section", join([tag("h2", title), *parts])) if parts else Markup("")
+
+
+def link(path: Path, page: Path, shown: object = None) -> Markup:
+    """A link from a page to a file beside it, as a relative path; plain text where the file is gone."""
+    label = path.name if shown is None else shown
+    if not path.exists():
+        return text(label)
+    return tag("a", label, href=urllib.parse.quote(os.path.relpath(path, page.parent)))
+
+
+def number(value: object) -> str:
+    """A number as people read it; a dash for none."""
+    if value is None or (isinstance(value, float) and not math.isfinite(value)):
+        return "–"
+    if isinstance(value, int):
+        return f"{value:,}"
+    if isinstance(value, float):
+        if abs(value) >= 99.95:
+            return f"{value:,.1f}"
+        # Zeros at the end tell how exact a number is, and keep columns in line.
+        return f"{value:#.3g}" if abs(value) >= 0.001 else f"{value:.2g}"
+    return str(value)
+
+
+def percentage(value: object) -> str:
+    """A share as people read it; a dash for none."""
+    if not isinstance(value, float) or not math.isfinite(value):
+        return "–"
+    return f"{value:.1%}" if value == 0 or abs(value) >= 0.01 else f"{value:.2%}"
+
+
+def with_interval(value: object, interval: Sequence[float] | None, shown: Callable[[object], str] = number) -> Markup:
+    """A number and, smaller, its interval."""
+    if interval is None or value is None:
+        return text(shown(value))
+    small = tag("small", f"{shown(interval[0])} – {shown(interval[1])}", class_="interval")
+    return Markup(f"{text(shown(value))} {small}")
+
+
+def moments(start: str, end: str | None) -> str:
+    """When something began and ended, of two moments in ISO 8601 and UTC."""
+    began, ended = start[:16].replace("T", " "), "–" if end is None else end[:16].replace("T", " ")
+    if end is not None and began[:10] == ended[:10]:
+        ended = ended[11:]
+    return f"{began} to {ended} UTC"
+
+
+def duration(seconds: float) -> str:
+    """A time as people read it."""
+    if seconds < 60:
+        return f"{seconds:.1f} s"
+    minutes, rest = divmod(round(seconds), 60)
+    return f"{minutes} min {rest:02d} s" if minutes < 60 else f"{minutes // 60} h {minutes % 60:02d} min"

@@ -1,0 +1,93 @@
+"""The end of a run's report: steps, lineage from what was pushed back to the source, files, configuration."""
+
+from typing import Any
+
+import yaml
+
+from components import manifest
+from runners.report.facts import RunFacts
+from runners.report.html import Markup, duration, join, link, section, table, tag
+
+MOST_FILES = 200
+
+
+def steps(facts: RunFacts) -> Markup:
+    """What ran, what was cached, and how long each took."""
+    page = facts.directory / "report.html"
+    rows = []
+    for step in facts.steps:
+        directory = facts.artifact(step["name"])
+        name = step["name"] if directory is None else link(directory, page, step["name"])
+        rows.append([name, step["status"], duration(step["seconds"]), step["summary"]])
+    total = sum(step["seconds"] for step in facts.steps)
+    ran = sum(step["status"] == "ran" for step in facts.steps)
+    told = f"{duration(total)} in all; "
+    told += (
+        "every step ran." if ran == len(rows) else f"{ran} of {len(rows)} steps ran, the others were cached or failed."
+    )
+    return (
+        section("Steps", tag("p", told, class_="soft"), table(["step", "", "time", "what came out"], rows))
+        if rows
+        else Markup("")
+    )
+
+
+def lineage(facts: RunFacts) -> Markup:
+    """From what was pushed back to the source, each by digest."""
+    rows: list[list[Any]] = []
+    pushed = facts.read("push", "pushed.json")
+    if pushed and not pushed.get("dry_run"):
+        hub = pushed.get("hub")
+        if hub:
+            rows.append(["on the Hub", f"{hub['repo_id']} at commit {hub['commit']}", "push"])
+        rows.append(["in the serving directory", f"version {pushed['version']} of {pushed['model_name']}", "push"])
+    digests: dict[str, str] = {}
+    known = [(step["name"], facts.artifact(step["name"])) for step in facts.steps]
+    manifests = {name: manifest.read(directory) for name, directory in known if directory is not None}
+    for name, content in manifests.items():
+        digests[content["digest"]] = name
+    for name, content in reversed(manifests.items()):
+        inputs = [digests.get(digest, digest[:16]) for digest in content.get("inputs", {}).values()]
+        made = Markup(join([tag("code", content["digest"][:16]), f" ({content['type']}, {content['created']})"]))
+        rows.append([name, made, ", ".join(inputs) or "the source"])
+        for source, digest in content.get("sources", {}).items():
+            rows.append([f"source of {name}: {source}", tag("code", str(digest)[:64]), ""])
+    source = facts.read("ingest", "report.json").get("source")
+    if source:
+        told = ", ".join(f"{key} {value}" for key, value in source.items() if not isinstance(value, (dict, list)))
+        rows.append(["the source", told, ""])
+    note = "Top to bottom, from what was pushed to what it was made of. Equal digests mean equal files."
+    return (
+        section("Lineage", tag("p", note, class_="soft"), table(["", "what", "made from"], rows))
+        if rows
+        else Markup("")
+    )
+
+
+def files(facts: RunFacts) -> Markup:
+    """Links to what the run made."""
+    page = facts.directory / "report.html"
+    parts = []
+    for step in facts.steps:
+        directory = facts.artifact(step["name"])
+        if directory is None:
+            continue
+        paths = manifest.files_below(directory)
+        items = [tag("li", link(path, page, path.relative_to(directory).as_posix())) for path in paths[:MOST_FILES]]
+        if len(paths) > MOST_FILES:
+            items.append(tag("li", f"and {len(paths) - MOST_FILES:,} more"))
+        summary = tag("summary", f"{step['name']}: {len(paths):,} files")
+        parts.append(tag("details", join([summary, tag("ul", join(items))])))
+    own = [path for name in ("run.json", "traceback.txt") if (path := facts.directory / name).is_file()]
+    parts.append(tag("p", join(["Of the run: ", join((link(path, page) for path in own), ", ")])))
+    return section("Files", *parts)
+
+
+def settings(facts: RunFacts) -> Markup:
+    """The configuration and the libraries' versions."""
+    config = yaml.safe_dump(facts.run["config"], sort_keys=False, allow_unicode=True)
+    versions = "\n".join(f"{name} {version}" for name, version in facts.run["library_versions"].items())
+    shown = [("Configuration", config), ("Library versions", versions)]
+    return section(
+        "Settings", *(tag("details", join([tag("summary", name), tag("pre", body)])) for name, body in shown)
+    )

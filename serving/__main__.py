@@ -1,0 +1,171 @@
+"""`python -m serving --model-dir DIR`: serves an exported model on this machine."""
+
+import argparse
+import asyncio
+import contextlib
+import json
+import logging
+import shlex
+import signal
+import socket
+import sys
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from components.errors import PipelineError
+from serving.command_line import batching_parameters, check, grpc_port, make_parser, metrics_path, model_configs
+from serving.listener import bind
+from serving.metrics import Metrics
+from serving.model_directory import ModelDirectory
+
+if TYPE_CHECKING:
+    from serving.model_config import ModelConfig
+    from serving.model_versions import ModelVersions
+    from serving.server import EmbeddedServer, Limits
+
+TENSORFLOW_SERVING_IMAGE = "tensorflow/serving:2.20.0"
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Serves until it is told to stop.
+
+    Returns:
+        The exit code: 0 after SIGINT or SIGTERM, 2 for bad usage, 1 if the model can't be served.
+    """
+    options = make_parser().parse_args(arguments)
+    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s", stream=sys.stderr)
+    try:
+        check(options)
+        return serve(options)
+    except PipelineError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return error.exit_code
+    except KeyboardInterrupt:
+        return 130
+
+
+def serve(options: argparse.Namespace) -> int:
+    """Binds the port, loads the models, then serves."""
+    configs = model_configs(options)
+    directory = None if configs else ModelDirectory.open(options.model_dir)
+    parameters = batching_parameters(options)
+    page = metrics_path(options)
+    meter = Metrics()
+    with bind(options.host, options.port) as listener, contextlib.ExitStack() as ending:
+        began = time.monotonic()
+        # Whatever is heavy comes after the options were found good.
+        from serving.batching.scheduler import BatchScheduler
+        from serving.served_models import ServedModels, load, load_configured
+        from serving.server import EmbeddedServer
+
+        scheduler = None
+        if parameters is not None:
+            scheduler = BatchScheduler(parameters, meter, options.enable_per_model_batching_parameters)
+            ending.callback(scheduler.close)
+
+        def load_and_watch(config: "ModelConfig") -> "ModelVersions":
+            model = load_configured(config, options.timeout_seconds, scheduler, meter)
+            model.watch(options.poll_seconds)
+            return model
+
+        served = ServedModels([], load_and_watch, options.allow_version_labels_for_unavailable_models)
+        ending.callback(served.close)
+        if directory is not None:
+            served.add(load(directory.path, options.model_name, options.timeout_seconds, scheduler, meter))
+        for config in configs:
+            served.add(load_configured(config, options.timeout_seconds, scheduler, meter))
+        models = list(served.values())
+        for model in models:
+            model.watch(options.poll_seconds)
+        if options.model_config_file_poll_wait_seconds:
+            served.follow(options.model_config_file, options.model_config_file_poll_wait_seconds)
+        seconds = time.monotonic() - began
+        host, port = listener.getsockname()[:2]
+        root = f"http://{f'[{host}]' if ':' in host else host}:{port}/"
+        lines = [announcement(model, root, seconds) for model in models]
+        lines.append(f"Playground:  {root}")
+        lines.append(production(directory, models[0].name, options.model_config_file))
+        server = EmbeddedServer(served, limits(options), meter, page)
+        asyncio.run(serve_until_told(options, server, listener, "\n".join(lines)))
+    print("stopped", flush=True)
+    return 0
+
+
+def limits(options: argparse.Namespace) -> "Limits":
+    """What the server refuses."""
+    from serving.server import Limits
+
+    return Limits(body_bytes=options.max_body_bytes, pending_requests=options.max_pending_requests)
+
+
+async def serve_until_told(
+    options: argparse.Namespace, server: "EmbeddedServer", listener: socket.socket, lines: str
+) -> None:
+    """Serves until SIGINT or SIGTERM, then finishes what is under way.
+
+    Args:
+        options: The port for gRPC.
+        server: What answers.
+        listener: Where REST is answered.
+        lines: What to print once requests are taken.
+    """
+    told = asyncio.Event()
+    for number in (signal.SIGINT, signal.SIGTERM):
+        asyncio.get_running_loop().add_signal_handler(number, told.set)
+    port = await server.start(listener, grpc_port(options))
+    if port is not None:
+        lines += f"\ngRPC:        {listener.getsockname()[0]}:{port}"
+    print(lines, flush=True)
+    await told.wait()
+    await server.stop()
+
+
+def announcement(model: "ModelVersions", page: str, seconds: float) -> str:
+    """Where a model answers, and how to ask it."""
+    url = f"{page}v1/models/{model.name}"
+    numbers = model.serving_versions
+    shown = f"version{'s' * (len(numbers) > 1)} {', '.join(map(str, numbers))}"
+    return (
+        f"{model.name} {shown}, loaded in {seconds:.1f} s, answers at {url}\nAsk it:      {example_request(model, url)}"
+    )
+
+
+def production(directory: ModelDirectory | None, name: str, config_file: Path | None) -> str:
+    """That this is for development, and the command that serves the same in production."""
+    run = "docker run --rm -p 8500:8500 -p 8501:8501"
+    if directory is not None:
+        mount = shlex.quote(f"{directory.base_path}:/models/{name}:ro")
+        command = f"{run} -v {mount} -e MODEL_NAME={name} {TENSORFLOW_SERVING_IMAGE}"
+    else:
+        command = f"tensorflow_model_server --rest_api_port=8501 --model_config_file={shlex.quote(str(config_file))}"
+    return (
+        "Production:  this server is for development; on the same directory run TensorFlow Serving,\n"
+        f"             {command}"
+    )
+
+
+def example_request(model: "ModelVersions", url: str) -> str:
+    """A curl line: a text with a mask for a model that takes texts, else the model's metadata."""
+    from serving.rest.signature import DEFAULT_SIGNATURE
+
+    with model.use() as (_, loaded):
+        signature = loaded.signatures.get(DEFAULT_SIGNATURE)
+        if signature is None or [spec.dtype for spec in signature.inputs.values()] != ["string"]:
+            return f"curl {url}/metadata"
+        body = {"instances": [f"The first thing to do is to {read_mask_token(loaded.directory)} the file."]}
+    return f"curl -d {shlex.quote(json.dumps(body, ensure_ascii=False))} {url}:predict"
+
+
+def read_mask_token(saved_model: Path) -> str:
+    """The mask token of the tokenizer that travels with a SavedModel; `<mask>` where none does."""
+    try:
+        configuration = json.loads((saved_model / "assets.extra/tokenizer/tokenizer_config.json").read_text("utf-8"))
+        token = configuration["mask_token"]
+    except (OSError, ValueError, KeyError):
+        return "<mask>"
+    return str(token["content"] if isinstance(token, dict) else token)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,1 @@
+"""Batching across requests: those that wait for a thread go through the graph together."""

@@ -1,0 +1,156 @@
+"""The messages of TensorFlow Serving's gRPC services, read and written."""
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+import tensorflow as tf
+from tensorflow.core.framework import types_pb2
+
+from serving.rest import examples
+from serving.rest.signature import CLASSIFY_METHOD, REGRESS_METHOD, Signature
+from serving.rest.status import invalid
+
+LONGEST_MESSAGE_BYTES = 1024
+# A tensor may repeat its last value up to its shape: a few bytes must not ask for all the memory there is.
+LARGEST_TENSOR_BYTES = 1 << 30
+EXAMPLE_METHODS = {CLASSIFY_METHOD: ("classification", "Classify"), REGRESS_METHOD: ("regression", "Regress")}
+VALUE_FIELDS = {
+    "object": "string_val",
+    "float32": "float_val",
+    "float64": "double_val",
+    **dict.fromkeys(("int8", "int16", "int32", "uint8", "uint16"), "int_val"),
+    "int64": "int64_val",
+    "uint32": "uint32_val",
+    "uint64": "uint64_val",
+    "bool": "bool_val",
+}
+
+
+def read_inputs(inputs: Mapping[str, Any], signature: Signature) -> dict[str, np.ndarray]:
+    """A request's tensors, of the signature's names and types.
+
+    Raises:
+        StatusError: INVALID_ARGUMENT, naming the input at fault.
+    """
+    sent, required = set(inputs), set(signature.inputs)
+    if len(sent) != len(required):
+        raise invalid(
+            f"input size does not match signature: {len(sent)}!={len(required)} "
+            f"len({braces(sent)}) != len({braces(required)}). Sent extra: {braces(sent - required)}. "
+            f"Missing but required: {braces(required - sent)}."
+        )
+    tensors = {}
+    for index, (alias, spec) in enumerate(signature.inputs.items()):
+        if alias not in inputs:
+            raise invalid(
+                f"Signature input alias: {alias}(feed name: {spec.tensor}) not found in request and no default value "
+                f"provided. Inputs expected to be in the request {braces(sent)}, or default input alias set: "
+            )
+        received = types_pb2.DataType.Name(inputs[alias].dtype).removeprefix("DT_").lower()
+        if received != spec.dtype:
+            raise invalid(f"Expects arg[{index}] to be {spec.dtype} but {received} is provided (input: {alias})")
+        tensors[alias] = read_tensor(alias, inputs[alias])
+    return tensors
+
+
+def read_tensor(alias: str, tensor: Any) -> np.ndarray:
+    """One tensor out of its message.
+
+    Raises:
+        StatusError: INVALID_ARGUMENT if it has other values than its shape says, or is absurdly large.
+    """
+    sizes = [dim.size for dim in tensor.tensor_shape.dim]
+    if tensor.tensor_shape.unknown_rank or any(size < 0 for size in sizes):
+        raise invalid(f"tensor parsing error: {alias}: its shape is not known")
+    count = 1
+    for size in sizes:
+        count *= size
+    if count * tf.as_dtype(tensor.dtype).size > LARGEST_TENSOR_BYTES:
+        raise invalid(f"tensor parsing error: {alias}: over {LARGEST_TENSOR_BYTES} bytes")
+    try:
+        return tf.make_ndarray(tensor)
+    except (ValueError, TypeError, IndexError) as error:
+        raise invalid(f"tensor parsing error: {alias}: {error}") from error
+
+
+def read_filter(names: Any, signature: Signature) -> tuple[str, ...] | None:
+    """The outputs that a request asks for, sorted, since every order would make its own executor; None for all.
+
+    Raises:
+        StatusError: INVALID_ARGUMENT for an output that there isn't, or one asked for twice.
+    """
+    for name in names:
+        if name not in signature.outputs:
+            raise invalid(
+                f"output tensor alias not found in signature: {name} Outputs expected to be in the set "
+                f"{braces(signature.outputs)}."
+            )
+    if len(set(names)) < len(names):
+        raise invalid(f"duplicate output tensor alias: {','.join(names)}")
+    return tuple(sorted(names)) or None
+
+
+def write_outputs(outputs: Mapping[str, np.ndarray], messages: Any) -> None:
+    """Tensors into the messages of the same names: values in the fields of their types, as TensorFlow Serving does."""
+    for alias, tensor in outputs.items():
+        message, field = messages[alias], VALUE_FIELDS.get(tensor.dtype.name)
+        if field is None:
+            message.CopyFrom(tf.make_tensor_proto(tensor))
+            continue
+        message.dtype = tf.as_dtype(tensor.dtype).as_datatype_enum
+        for size in tensor.shape:
+            message.tensor_shape.dim.add(size=size)
+        getattr(message, field).extend(tensor.ravel().tolist())
+
+
+def read_records(message: Any) -> np.ndarray:
+    """A request's examples, with their context in each, as serialized `tf.train.Example` messages.
+
+    Raises:
+        StatusError: INVALID_ARGUMENT if there are none.
+    """
+    listed, context = message.example_list.examples, b""
+    if message.WhichOneof("kind") == "example_list_with_context":
+        listed = message.example_list_with_context.examples
+        context = message.example_list_with_context.context.SerializeToString()
+    if not listed:
+        raise invalid("Input is empty.")
+    records = np.empty(len(listed), dtype=object)
+    # Messages that stand one after the other parse as one: features of the same name are the example's.
+    records[:] = [context + example.SerializeToString() for example in listed]
+    return records
+
+
+def write_classes(result: Any, outputs: dict[str, np.ndarray], count: int) -> None:
+    """Fills a `ClassificationResult`."""
+    for labels, scores in zip(*examples.read_classes(outputs, count), strict=True):
+        one = result.classifications.add()
+        for label, score in zip(labels, scores.tolist(), strict=True):
+            one.classes.add(label=label.decode("utf-8", "replace"), score=score)
+
+
+def write_values(result: Any, outputs: dict[str, np.ndarray], count: int) -> None:
+    """Fills a `RegressionResult`."""
+    for value in examples.read_values(outputs, count).tolist():
+        result.regressions.add(value=value)
+
+
+def fill_model_spec(spec: Any, name: str, version: int, signature_name: str) -> None:
+    """Says in a response what answered."""
+    spec.name = name
+    spec.version.value = version
+    spec.signature_name = signature_name
+
+
+def braces(names: Any) -> str:
+    """Names as TensorFlow Serving's errors list them."""
+    return f"{{{','.join(sorted(names))}}}"
+
+
+def cut(message: str) -> str:
+    """An error's message, no longer than HTTP/2 headers should be."""
+    data = message.encode("utf-8", "replace")
+    if len(data) <= LONGEST_MESSAGE_BYTES:
+        return message
+    return data[:LONGEST_MESSAGE_BYTES].decode("utf-8", "ignore") + "...TRUNCATED"

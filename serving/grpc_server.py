@@ -1,0 +1,92 @@
+"""Carries gRPC requests to the service and its answers back."""
+
+import logging
+from functools import partial
+from typing import Any
+
+import grpc
+from google.protobuf.message import DecodeError, Message
+
+from serving.grpc_messages import cut
+from serving.grpc_service import GrpcService, Method
+from serving.listener import port_taken
+from serving.rest.status import StatusError
+from serving.workers import Workers
+
+logger = logging.getLogger(__name__)
+STATUS_CODES = {code.value[0]: code for code in grpc.StatusCode}
+
+
+class GrpcServer:
+    """TensorFlow Serving's gRPC port.
+
+    Args:
+        service: What answers.
+        workers: Bounds how many requests there are.
+        body_bytes: The largest request message.
+    """
+
+    def __init__(self, service: GrpcService, workers: Workers, body_bytes: int) -> None:
+        self._service = service
+        self._workers = workers
+        self._body_bytes = body_bytes
+        self._server: grpc.aio.Server | None = None
+
+    async def start(self, host: str, port: int) -> int:
+        """Takes requests from now on.
+
+        Returns:
+            The port, which is a free one if 0 was asked for.
+
+        Raises:
+            ServingError: If the port is taken.
+        """
+        self._server = grpc.aio.server(
+            options=[
+                ("grpc.max_receive_message_length", self._body_bytes),
+                ("grpc.max_send_message_length", -1),
+                # Two servers that share a port would answer in turns.
+                ("grpc.so_reuseport", 0),
+            ]
+        )
+        for service, methods in self._service.methods().items():
+            handlers = {
+                name: grpc.unary_unary_rpc_method_handler(partial(self.answer, name, kind, method))
+                for name, (kind, method) in methods.items()
+            }
+            self._server.add_generic_rpc_handlers([grpc.method_handlers_generic_handler(service, handlers)])
+        address = f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
+        try:
+            bound = self._server.add_insecure_port(address)
+        except RuntimeError as error:
+            raise port_taken(f"{address} (gRPC)", OSError(str(error)), option="--grpc-port") from error
+        await self._server.start()
+        return int(bound)
+
+    async def stop(self, seconds: float) -> None:
+        """Takes no more requests and gives those under way some time."""
+        if self._server is not None:
+            await self._server.stop(seconds)
+
+    async def answer(self, name: str, kind: type[Message], method: Method, data: bytes, context: Any) -> bytes:
+        """Answers one request.
+
+        Args:
+            name: The method's name.
+            kind: The class of its request.
+            method: What answers.
+            data: The request as it came: gRPC's own decoding would tell of a damaged one in the log.
+            context: gRPC's.
+        """
+        try:
+            request = kind.FromString(data)
+            response = await self._workers.do(partial(method, request))
+            return bytes(response.SerializeToString())
+        except DecodeError:
+            await context.abort(grpc.StatusCode.INTERNAL, f"{name}: the request is no {kind.DESCRIPTOR.full_name}")
+        except StatusError as error:
+            await context.abort(STATUS_CODES[int(error.code)], cut(error.message))
+        except Exception as error:  # a fault of this server, which must not end it
+            logger.exception("gRPC %s", name)
+            await context.abort(grpc.StatusCode.INTERNAL, cut(f"{type(error).__name__}: {error}"))
+        raise AssertionError("abort raises")

@@ -1,0 +1,15 @@
+"""Shared parts: nothing reaches the network but loopback, and TensorFlow finds the right Keras."""
+
+import os
+
+from hypothesis import settings
+
+import components  # noqa: F401  (chooses the Keras version before TensorFlow is imported)
+
+# The same cases in every run, so that what passes passes again; `--hypothesis-profile=default` looks for new ones.
+settings.register_profile("repeatable", derandomize=True, deadline=None)
+settings.load_profile("repeatable")
+
+os.environ.setdefault("HF_HUB_OFFLINE", "1")
+os.environ.setdefault("HF_DATASETS_DISABLE_PROGRESS_BARS", "1")
+os.environ.setdefault("TRANSFORMERS_VERBOSITY", "error")

@@ -1,0 +1,209 @@
+"""The report: complete in itself, honest about what is missing, and small."""
+
+import html.parser
+import json
+import re
+
+import numpy
+import pytest
+
+from components import manifest
+from components.blocks import RecordWriter
+from components.errors import ConfigError
+from runners.report.comparison import Comparison, as_text, open_run, write_comparison
+from runners.report.run_report import write_report
+
+EVIL = "<script>alert(1)</script> & <b>"
+
+
+def finish(directory, kind, step, **more):
+    facts = {"type": kind, "component": step, "inputs": {}, "sources": {}, **more}
+    return manifest.write(directory, facts)["digest"]
+
+
+def write_run(root, name, *, loss=4.0, seed=0, masks="same", learning_rate=1e-3, records=60):
+    """A run with the artifacts that a report reads, of one model that a loss a token is typical of."""
+    artifacts = root / "artifacts" / name
+    for step in ("ingest", "preprocess", "train", "evaluate", "push"):
+        (artifacts / step).mkdir(parents=True)
+
+    def dump(step, file, value):
+        (artifacts / step / file).write_text(json.dumps(value))
+
+    column = {"train": {"words": 900}, "test": {"words": 100}}
+    corpus = {"summary": "70 records", "records": {"train": 10, "test": 60}, "columns": {EVIL: column}}
+    corpus |= {"duplicate_records": {"train": 0, "test": 0}, "anomalies": [EVIL], "source": {"kind": "embedded"}}
+    dump("ingest", "report.json", corpus)
+    digest = finish(artifacts / "ingest", "Corpus", "ingest", sources={"file.jsonl": "ab" * 32})
+    split = {"tokens": 640, "blocks": 10, "tokens_dropped": 0, "skipped": {"null": 0, "empty": 0}}
+    report = {"block_size": 64, "special_tokens_per_record": 2, "splits": {"train": split, "test": split}}
+    dump("preprocess", "report.json", report)
+    with RecordWriter(artifacts / "preprocess/records/test.arrow") as writer:
+        row = numpy.arange(records)
+        writer.write(row, row % 5 + 12, row * 0 + 50, row * 0 + 52)
+    finish(artifacts / "preprocess", "Blocks", "preprocess", inputs={"corpus": digest})
+    row = {"epoch": 1, "loss": 6.0, "val_loss": 5.5, "learning_rate": learning_rate, "tokens_per_second": 900.0}
+    dump("train", "history.json", [row, {**row, "epoch": 2, "loss": 5.0, "val_loss": None}])
+    rows = [
+        {"step": 20 * number, "loss": 6.5, "gradient_norm": 1.25, "learning_rate": 1e-3} for number in range(1, 1000)
+    ]
+    dump("train", "history_steps.json", [{**row, "model_flops_utilization": 0.375} for row in rows])
+    dump("train", "report.json", {"model_type": "roberta", "parameters": 1000})
+    finish(artifacts / "train", "Checkpoint", "train")
+    metrics = {"masked_tokens": 600, "blocks": 10, "records": records, "contaminated_blocks": 1}
+    metrics |= {"perplexity_after": float(numpy.exp(loss)), "perplexity_before": 900.5, "perplexity_unigram": 200.25}
+    metrics |= {"cross_entropy_after": loss, "top1_accuracy": 0.25, "top5_accuracy": 0.5}
+    how = {"eval_mlm_probability": 0.15, "masks_digest": masks, "confidence": 0.95, "bootstrap_resamples": 500}
+    how |= {"seed": 1, "contamination_ngram": 24}
+    part = {"group": "length", "name": "long", "masked_tokens": 0, "records": 0, "note": "empty: nothing there"}
+    content = {"metrics": metrics, "intervals": {"perplexity_after": [50.25, 60.75]}, "slices": [part], "how": how}
+    dump("evaluate", "metrics.json", content)
+    check = {"name": "improvement_over_start", "passed": True, "sentence": "perplexity is 0.06 times"}
+    dump("evaluate", "blessing.json", {"blessed": True, "sentence": "blessed: x", "checks": [check], "baseline": None})
+    answers = [{"token_str": " spiral", "score": 0.5}]
+    sample = {"text": f"A <mask> galaxy. {EVIL}", "before": [], "after": answers}
+    dump("evaluate", "samples.json", [sample])
+    record = numpy.repeat(numpy.arange(records), 10)
+    noise = numpy.random.default_rng(seed).normal(0, 0.3, len(record))
+    numpy.savez(artifacts / "evaluate/scores.npz", record=record, log_probability_after=-(loss + noise))
+    finish(artifacts / "evaluate", "Evaluation", "evaluate")
+    dump(
+        "push", "pushed.json", {"version": 3, "model_name": "fill_mask", "hub": {"repo_id": "me/m", "commit": "c0ffee"}}
+    )
+    finish(artifacts / "push", "Pushed", "push")
+
+    directory = root / "runs" / name
+    directory.mkdir(parents=True)
+    steps = [
+        {"name": path.name, "status": "ran", "seconds": 1.5, "artifact": str(path), "summary": EVIL}
+        for path in (artifacts / step for step in ("ingest", "preprocess", "train", "evaluate", "push"))
+    ]
+    run = {"id": name, "status": "succeeded", "started": "2024", "finished": "2025", "error": None, "steps": steps}
+    run |= {
+        "config": {
+            "train": {"learning_rate": learning_rate, "mlm_probability": 0.3, "eval_mlm_probability": 0.2},
+            "evaluate": {"eval_mlm_probability": 0.15},
+        },
+        "library_versions": {"numpy": "2"},
+    }
+    (directory / "run.json").write_text(json.dumps(run))
+    return directory
+
+
+class Page(html.parser.HTMLParser):
+    """A page's elements: their attributes, their balance and their text."""
+
+    VOID = ("meta",)
+
+    def __init__(self, text):
+        super().__init__()
+        self.tags, self.open, self.words = [], [], ""
+        self.feed(text)
+        assert not self.open
+
+    def handle_starttag(self, tag, attributes):
+        self.tags.append((tag, dict(attributes)))
+        if tag not in self.VOID:
+            self.open.append(tag)
+
+    def handle_endtag(self, tag):
+        assert self.open.pop() == tag
+
+    def handle_data(self, data):
+        self.words += data
+
+
+@pytest.fixture
+def page(tmp_path):
+    return Page(write_report(write_run(tmp_path, "one")).read_text("utf-8"))
+
+
+def test_it_needs_neither_network_nor_scripts(page):
+    assert not {"script", "link", "img", "iframe"} & {tag for tag, _ in page.tags}
+    for _, attributes in page.tags:
+        assert not any(name.startswith("on") for name in attributes)
+        assert not re.match(r"[a-z]+:|//", attributes.get("href", ""))
+    assert not re.search(r"url\(|@import", page.words)
+
+
+def test_it_is_readable_in_light_and_dark_and_on_a_phone(page):
+    assert "prefers-color-scheme:dark" in page.words
+    assert ("meta", {"name": "viewport", "content": "width=device-width,initial-scale=1"}) in page.tags
+
+
+def test_text_from_outside_stays_text(page):
+    assert EVIL in page.words
+
+
+@pytest.mark.parametrize(
+    "words",
+    ["Run one", "Blessed: x", "54.6", "50.2 – 60.8", "unigram baseline", "empty: nothing there", "spiral (50.0%)",
+     "1 of 10 test blocks (10.0%)", "me/m at commit c0ffee", "version 3", "ababab", "tokens/s: 900",
+     "gradient norm: 1.25", "Training loss by step", "model flops utilization: 0.375",
+     "Training masks 30% of the tokens, the validation 20%, the evaluation 15%: more masks are harder"],
+)  # fmt: skip
+def test_it_tells_what_happened(page, words):
+    assert words in page.words
+
+
+def test_its_links_lead_to_files(tmp_path):
+    directory = write_run(tmp_path, "one")
+    page = Page(write_report(directory).read_text("utf-8"))
+    links = [attributes["href"] for tag, attributes in page.tags if tag == "a"]
+    assert len(links) > 10
+    assert all((directory / link).exists() for link in links)
+
+
+@pytest.mark.parametrize("steps", [0, 1, 3])
+def test_a_run_that_ended_early_has_a_report_too(tmp_path, steps):
+    directory = write_run(tmp_path, "one")
+    run = json.loads((directory / "run.json").read_text())
+    run |= {"steps": run["steps"][:steps], "status": "failed", "error": "no disk left", "finished": None}
+    (directory / "run.json").write_text(json.dumps(run))
+    page = Page(write_report(directory).read_text("utf-8"))
+    assert "No disk left" in page.words
+
+
+def compared(tmp_path, **second):
+    write_run(tmp_path, "one")
+    write_run(tmp_path, "two", **second)
+    return Comparison(open_run(tmp_path, "one"), open_run(tmp_path, "two"))
+
+
+@pytest.mark.parametrize(
+    ("second", "sentence"),
+    [
+        ({"loss": 3.5, "seed": 1}, "The second is better: perplexity of the second is 39."),
+        ({"loss": 4.5, "seed": 1}, "The second is worse: perplexity"),
+        ({"seed": 2}, "Chance, or another seed, can explain the difference: perplexity"),
+        ({}, "There is no difference worth the name: perplexity of the second is 0.0% below that of the first (inter"),
+        ({"loss": 3.995}, "There is no difference worth the name: perplexity of the second is 0.5% below"),
+        ({"loss": 4.005}, "There is no difference worth the name: perplexity of the second is 0.5% above"),
+        ({"loss": 3.5, "masks": "other"}, "The second is better: bits per character"),
+    ],
+)
+def test_two_runs_are_compared_on_the_same_records(tmp_path, second, sentence):
+    assert compared(tmp_path, **second).verdict().startswith(sentence)
+
+
+def test_too_few_records_in_common_are_told(tmp_path):
+    write_run(tmp_path, "one", records=19)
+    write_run(tmp_path, "two", records=19, loss=1)
+    comparison = Comparison(open_run(tmp_path, "one"), open_run(tmp_path, "two"))
+    assert "too few records" in comparison.verdict()
+
+
+def test_a_comparison_shows_what_was_set_differently(tmp_path):
+    comparison = compared(tmp_path, learning_rate=2e-3)
+    assert comparison.settings() == [("train.learning_rate", "0.001", "0.002")]
+    assert re.search(r"train.learning_rate\s+0.001\s+0.002", as_text(comparison))
+    write_comparison(comparison, tmp_path / "runs/page.html")
+    page = Page((tmp_path / "runs/page.html").read_text("utf-8"))
+    assert "train.learning_rate" in page.words
+    assert "mlm_probability" not in page.words
+
+
+def test_an_unknown_run_is_refused_with_the_known_ones(tmp_path):
+    write_run(tmp_path, "one")
+    with pytest.raises(ConfigError, match=r"Received: three\. Way out: use two of one"):
+        open_run(tmp_path, "three")

@@ -1,0 +1,184 @@
+"""`python -m serving` as a process: what it prints, what it refuses, how it ends."""
+
+import os
+import signal
+import socket
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import httpx
+import pytest
+
+
+@contextmanager
+def started(*arguments: object) -> Iterator[subprocess.Popen[str]]:
+    command = [sys.executable, "-m", "serving", *map(str, arguments)]
+    process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    try:
+        yield process
+    finally:
+        process.kill()
+        process.wait()
+        process.stdout.close()
+        process.stderr.close()
+
+
+def finished(*arguments: object) -> tuple[int, str]:
+    with started(*arguments) as process:
+        _, errors = process.communicate(timeout=60)
+        return process.returncode, errors
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_it_says_how_to_ask_and_ends_when_told(example_version: Path, number: signal.Signals) -> None:
+    with started("--model-dir", example_version.parent, "--port", 0) as process:
+        first = process.stdout.readline()
+        assert first.startswith("m version 7, loaded in ")
+        url = first.split()[-1]
+        ask, playground, production, docker, grpc = (process.stdout.readline() for _ in range(5))
+        assert f"curl {url}/metadata" in ask
+        assert playground.split() == ["Playground:", url.removesuffix("v1/models/m")]
+        assert "development" in production
+        assert grpc.startswith("gRPC:        127.0.0.1:")
+        assert f"-v {example_version.parent}:/models/m:ro -e MODEL_NAME=m tensorflow/serving" in docker
+        with httpx.Client(trust_env=False) as client:  # keeps a connection open over the end
+            assert client.post(f"{url}:predict", json={"instances": [3]}).json() == {"predictions": [3.5]}
+            process.send_signal(number)
+            assert process.wait(30) == 0
+        assert process.stdout.read() == "stopped\n"
+        assert process.stderr.read() == ""
+
+
+def test_a_request_under_way_is_answered_before_the_end(example_version: Path) -> None:
+    with started("--model-dir", example_version, "--model-name", "other", "--port", 0) as process:
+        url = process.stdout.readline().split()[-1]
+        assert url.endswith("/v1/models/other")
+        host, port = url.split("/")[2].split(":")
+        with socket.create_connection((host, int(port))) as connection:
+            body = b'{"signature_name": "slow", "inputs": [300]}'
+            head = f"POST /v1/models/other:predict HTTP/1.1\r\nHost: x\r\nContent-Length: {len(body)}\r\n\r\n"
+            connection.sendall(head.encode() + body)
+            # The next answer comes after the request above was taken.
+            assert httpx.get(url, trust_env=False).status_code == 200
+            process.terminate()
+            assert connection.recv(1000).startswith(b"HTTP/1.1 200 OK")
+        assert process.wait(30) == 0
+
+
+def test_a_taken_port_is_an_error(example_version: Path) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+        code, errors = finished("--model-dir", example_version.parent, "--port", port)
+    assert code == 1
+    assert errors.startswith("error: the server needs an address and port that are free")
+    assert str(port) in errors
+    assert errors.count("\n") == 1
+
+
+@pytest.mark.parametrize("host", ["192.0.2.1", "a..b"])
+def test_a_host_that_is_not_this_machine_is_refused(example_version: Path, host: str) -> None:
+    code, errors = finished("--model-dir", example_version.parent, "--port", 0, "--host", host)
+    assert code == 2
+    assert errors.startswith("error: --host is an address of this machine")
+    assert errors.count("\n") == 1
+
+
+def test_a_directory_without_a_model_is_refused(tmp_path: Path) -> None:
+    for path, what in ((tmp_path, "holds neither"), (tmp_path / "none", "is not a directory")):
+        code, errors = finished("--model-dir", path)
+        assert code == 2
+        assert what in errors
+        assert errors.count("\n") == 1
+
+
+def test_a_model_that_does_not_load_is_an_error(tmp_path: Path) -> None:
+    (tmp_path / "1").mkdir()
+    (tmp_path / "1/saved_model.pb").write_bytes(b"no graph")
+    code, errors = finished("--model-dir", tmp_path, "--port", 0)
+    assert code == 1
+    assert errors.startswith("error: the versions of the model to be served load. Received: version 1")
+    assert "Traceback" not in errors
+
+
+@pytest.mark.parametrize(
+    ("option", "value"),
+    [
+        ("--port", "70000"),
+        ("--timeout-seconds", "0"),
+        ("--timeout-seconds", "inf"),
+        ("--model-name", "a/b"),
+        ("--poll-seconds", "nan"),
+        ("--poll-seconds", "1e10"),
+        ("--model-config-file-poll-wait-seconds", "inf"),
+    ],
+)
+def test_values_that_cannot_be_meant_are_refused(option: str, value: str) -> None:
+    code, errors = finished("--model-dir", ".", option, value)
+    assert code == 2
+    assert errors.startswith(f"error: {option}")
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (["--batching-parameters-file", "none"], "--batching-parameters-file goes with --enable-batching"),
+        (["--enable-per-model-batching-parameters"], "--enable-per-model-batching-parameters goes with"),
+        (["--model-config-file-poll-wait-seconds", "5"], "over 0 with --model-config-file"),
+        (["--disable-grpc", "--grpc-port", "0"], "--disable-grpc and --grpc-port exclude each other"),
+        (["--batching-parameters-file", "none", "--enable-batching"], "No such file"),
+        (["--enable-batching", "--disable-batching"], "exclude each other"),
+        (["--max-batch-size", "0"], "max_batch_size is at least 1"),
+    ],
+)
+def test_batching_that_cannot_be_meant_is_refused(example_version: Path, options: list[str], message: str) -> None:
+    code, errors = finished("--model-dir", example_version.parent, *options)
+    assert code == 2
+    assert message in errors
+    assert errors.count("\n") == 1
+
+
+def test_help_does_not_wait_for_tensorflow() -> None:
+    script = "import sys, serving.__main__ as m, contextlib\nwith contextlib.suppress(SystemExit): m.main(['--help'])\n"
+    script += "print('tensorflow' in sys.modules)"
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, env={**os.environ})
+    assert done.stdout.endswith("False\n")
+
+
+def test_grpc_answers_where_it_says(example_version: Path) -> None:
+    import grpc
+    from tensorflow_serving.apis import get_model_status_pb2, model_service_pb2_grpc
+
+    with started("--model-dir", example_version.parent, "--port", 0, "--grpc-port", 0) as process:
+        lines = [process.stdout.readline() for _ in range(6)]
+        address = lines[5].removeprefix("gRPC:").strip()
+        with grpc.insecure_channel(address) as channel:
+            request = get_model_status_pb2.GetModelStatusRequest()
+            request.model_spec.name = "m"
+            stub = model_service_pb2_grpc.ModelServiceStub(channel)
+            assert stub.GetModelStatus(request, timeout=30).model_version_status[0].version == 7
+            code, errors = finished(
+                "--model-dir", example_version.parent, "--port", 0, "--grpc-port", address.split(":")[1]
+            )
+        assert code == 1
+        assert "--grpc-port" in errors
+        process.terminate()
+        assert process.wait(30) == 0
+
+
+@pytest.mark.parametrize(
+    ("options", "port"),
+    [
+        ([], 8500),
+        (["--port", "0"], 0),
+        (["--port", "0", "--grpc-port", "8500"], 8500),
+        (["--grpc-port", "0"], 0),
+        (["--disable-grpc"], None),
+    ],
+)
+def test_grpc_is_answered_where_tensorflow_serving_answers_it(options: list[str], port: int | None) -> None:
+    from serving.command_line import grpc_port, make_parser
+
+    assert grpc_port(make_parser().parse_args(["--model-dir", ".", *options])) == port

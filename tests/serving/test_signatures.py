@@ -1,0 +1,265 @@
+"""The signatures answer what transformers' fill-mask pipeline answers, whatever stands beside a text."""
+
+import numpy as np
+import pytest
+import tensorflow as tf
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from serving import masks
+from serving.signatures import TextSignatures
+from serving.tokenizers.build import build_in_graph_tokenizer
+
+LONGEST = 48
+TOP_K = 3
+
+
+def small_model(tokenizer, seed=0):
+    from transformers import RobertaConfig, TFRobertaForMaskedLM
+
+    tf.keras.utils.set_random_seed(seed)
+    config = RobertaConfig(
+        # More ids than the tokenizer has, as in models whose vocabulary is padded to a round number.
+        vocab_size=len(tokenizer) + 3,
+        hidden_size=16,
+        num_hidden_layers=2,
+        num_attention_heads=2,
+        intermediate_size=32,
+        max_position_embeddings=LONGEST + 2,
+        pad_token_id=tokenizer.pad_token_id,
+        initializer_range=0.5,
+    )
+    model = TFRobertaForMaskedLM(config)
+    model.build_in_name_scope()
+    return model
+
+
+class Served:
+    """A model in both forms: saved and loaded again, and in the library's pipeline."""
+
+    def __init__(self, tokenizer, directory):
+        from transformers import FillMaskPipeline
+
+        model = small_model(tokenizer)
+        self.tokenizer = tokenizer
+        self.pipeline = FillMaskPipeline(model=model, tokenizer=tokenizer, framework="tf", top_k=TOP_K)
+        in_graph = build_in_graph_tokenizer(tokenizer, model.config.vocab_size)
+        module = TextSignatures(model, in_graph, top_k=TOP_K, max_top_k=8, max_sequence_length=LONGEST)
+        tf.saved_model.save(module, str(directory), signatures=module.signatures())
+        self._loaded = tf.saved_model.load(str(directory))
+        self.signatures = self._loaded.signatures
+
+    def ask(self, texts, **more):
+        name = "fill_mask" if more else "serving_default"
+        texts = [text.encode() if isinstance(text, str) else text for text in texts]
+        inputs = {"text": texts, **more}
+        types = {"text": tf.string, "top_k": tf.int32, "targets": tf.string}
+        outputs = self.signatures[name](**{key: tf.constant(value, types[key]) for key, value in inputs.items()})
+        return {key: value.numpy() for key, value in outputs.items()}
+
+    def expected(self, text, **more):
+        answer = self.pipeline(text, **more)
+        return answer if isinstance(answer[0], list) else [answer]
+
+
+def assert_answers(outputs, row, expected):
+    """The row holds the pipeline's answer, and padding after it."""
+    assert outputs["status"][row] == b"ok"
+    assert outputs["num_masks"][row] == len(expected)
+    for mask, candidates in enumerate(expected):
+        for rank, candidate in enumerate(candidates):
+            place = (row, mask, rank)
+            assert outputs["token"][place] == candidate["token"]
+            assert outputs["score"][place] == pytest.approx(candidate["score"], abs=1e-5)
+            assert outputs["token_str"][place] == candidate["token_str"].encode()
+            assert outputs["sequence"][place] == candidate["sequence"].encode()
+        assert_padding(outputs, (row, mask, slice(len(candidates), None)))
+    assert_padding(outputs, (row, slice(len(expected), None)))
+
+
+def assert_padding(outputs, place):
+    assert (outputs["token"][place] == -1).all()
+    assert (outputs["score"][place] == 0).all()
+    assert (outputs["token_str"][place] == b"").all()
+    assert (outputs["sequence"][place] == b"").all()
+
+
+@pytest.fixture(scope="module", params=["byte_level_tokenizer", "wordpiece_tokenizer"])
+def served(request, tmp_path_factory):
+    return Served(request.getfixturevalue(request.param), tmp_path_factory.mktemp("saved_model"))
+
+
+@pytest.fixture(scope="module")
+def texts(served):
+    special = served.tokenizer
+    return [
+        text.replace("<mask>", special.mask_token).replace("</s>", special.sep_token or special.eos_token)
+        for text in (
+            "The sky is <mask>.",
+            "<mask> and <mask>  <mask>.",
+            "<mask>",
+            "Naïve </s> 日本 😀 <mask>\n it's <mask>",
+            "x" * 20 + " <mask>",
+        )
+    ]
+
+
+def test_answers_are_the_pipelines(served, texts):
+    outputs = served.ask(texts)
+    for row, text in enumerate(texts):
+        assert_answers(outputs, row, served.expected(text))
+    assert outputs["num_tokens"].tolist() == [len(ids) for ids in served.tokenizer(texts)["input_ids"]]
+
+
+@given(data=st.data())
+@settings(deadline=None, max_examples=25)
+def test_answers_to_any_text(served, data):
+    part = st.sampled_from([served.tokenizer.mask_token, " ", "the", "sky's"]) | st.text(max_size=3)
+    texts = data.draw(st.lists(st.lists(part, max_size=8).map("".join), min_size=1, max_size=4))
+    outputs = served.ask(texts)
+    for row, text in enumerate(texts):
+        if served.tokenizer.mask_token in text:
+            assert_answers(outputs, row, served.expected(text))
+        else:
+            assert outputs["status"][row] == b"no_mask"
+
+
+def test_texts_that_cannot_be_answered_do_not_disturb_their_neighbours(served, texts):
+    mask = served.tokenizer.mask_token
+    good = texts[0]
+    bad = {
+        b"": b"no_mask",
+        b"no mask": b"no_mask",
+        f"{mask} {'word ' * 100_000}".encode(): b"too_many_tokens",
+        (mask * 64).encode(): b"too_many_tokens",
+        b"\x00": b"no_mask",
+        b"\xff\xfe": b"no_mask",
+    }
+    rows = [line for text in bad for line in (text, good)]
+    outputs = served.ask(rows)
+    expected = served.expected(good)
+    for row, text in enumerate(rows):
+        if text == good:
+            assert_answers(outputs, row, expected)
+        else:
+            assert outputs["status"][row] == bad[text]
+            assert outputs["num_masks"][row] == 0
+            assert_padding(outputs, row)
+
+
+def test_invalid_utf8_and_nul_beside_a_mask(served):
+    mask = served.tokenizer.mask_token
+    raw = [b"a\xff\xc3 " + mask.encode(), b"a\x00b " + mask.encode()]
+    outputs = served.ask(raw)
+    for row, text in enumerate(raw):
+        assert_answers(outputs, row, served.expected(text.decode("utf-8", "replace")))
+
+
+def test_the_longest_text_is_answered_and_one_token_more_is_not(served):
+    mask = served.tokenizer.mask_token
+    around = len(served.tokenizer("")["input_ids"])
+    longest, longer = mask * (LONGEST - around), mask * (LONGEST - around + 1)
+    outputs = served.ask([longest, longer])
+    assert outputs["num_tokens"].tolist() == [LONGEST, LONGEST + 1]
+    assert outputs["status"].tolist() == [b"ok", b"too_many_tokens"]
+    assert_answers(outputs, 0, served.expected(longest))
+
+
+def test_masks_are_worked_on_in_turns(served, monkeypatch):
+    """More masks than one turn takes give the same answers."""
+    text = served.tokenizer.mask_token * 40
+    outputs = served.ask([text] * 4)
+    assert masks.MASKS_A_TURN < 4 * 40
+    for row in range(4):
+        assert_answers(outputs, row, served.expected(text))
+
+
+def test_no_text(served):
+    outputs = served.ask([])
+    assert {len(value) for value in outputs.values()} == {0}
+
+
+def test_top_k_and_targets(served, texts):
+    text = texts[0]
+    words = ["sky", "the", "zebra", ""]
+    rows = [(2, ""), (8, "\n".join(words)), (1, "\n".join(words)), (0, ""), (9, ""), (3, "\n"), (3, "the\nthe")]
+    outputs = served.ask([text] * len(rows), top_k=[top_k for top_k, _ in rows], targets=[target for _, target in rows])
+    assert outputs["status"].tolist() == [b"ok"] * 3 + [b"invalid_top_k"] * 2 + [b"no_target", b"ok"]
+    assert_answers(outputs, 0, served.expected(text, top_k=2))
+    assert_answers(outputs, 1, served.expected(text, top_k=8, targets=words))
+    assert_answers(outputs, 2, served.expected(text, top_k=1, targets=words))
+    assert_answers(outputs, 6, served.expected(text, top_k=3, targets=["the"]))
+    for row in (3, 4, 5):
+        assert_padding(outputs, row)
+
+
+@pytest.mark.parametrize(("top_ks", "targets"), [(1, 1), (3, 1), (1, 3)])
+def test_one_top_k_or_targets_is_every_texts(served, texts, top_ks, targets):
+    outputs = served.ask(texts[:3], top_k=[2] * top_ks, targets=[""] * targets)
+    for row, text in enumerate(texts[:3]):
+        assert_answers(outputs, row, served.expected(text, top_k=2))
+
+
+@pytest.mark.parametrize(
+    ("rows", "top_ks", "targets"),
+    [(1, 100_000, 1), (1, 1, 100_000), (3, 2, 3), (3, 3, 2), (3, 4, 3), (3, 3, 4), (3, 0, 3), (3, 3, 0), (0, 2, 0)],
+)
+def test_other_numbers_of_top_k_or_targets_are_refused(served, texts, rows, top_ks, targets):
+    with pytest.raises(tf.errors.InvalidArgumentError, match="BroadcastTo"):
+        served.ask(texts[:rows], top_k=[2] * top_ks, targets=[""] * targets)
+
+
+def test_targets_with_several_masks(served):
+    """The library's own pipeline fails on this with TensorFlow; each mask is answered like any other."""
+    mask = served.tokenizer.mask_token
+    outputs = served.ask([f"{mask} is {mask}"], top_k=[5], targets=["the\nsky"])
+    assert outputs["num_masks"].tolist() == [2]
+    vocabulary = served.signatures["logits"].structured_outputs["logits"].shape[-1]
+    everything = served.ask([f"{mask} is {mask}"], top_k=[8], targets=[""])
+    assert vocabulary > 8
+    for at in range(2):
+        targets = outputs["token"][0, at][:2]
+        assert sorted(targets) == sorted(set(targets))
+        assert (outputs["token"][0, at][2:] == -1).all()
+        for token, score in zip(everything["token"][0, at], everything["score"][0, at], strict=True):
+            if token in targets:
+                assert score == pytest.approx(outputs["score"][0, at][list(outputs["token"][0, at]).index(token)])
+
+
+def test_tokens_and_logits(served, texts):
+    encoded = served.tokenizer(texts, padding=True, return_tensors="np")
+    ids, attention_mask = encoded["input_ids"].astype(np.int32), encoded["attention_mask"].astype(np.int32)
+    inputs = {"input_ids": tf.constant(ids), "attention_mask": tf.constant(attention_mask)}
+    logits = served.signatures["logits"](**inputs)["logits"].numpy()
+    dense = served.pipeline.model(inputs).logits.numpy()
+    np.testing.assert_allclose(logits, dense, atol=1e-4)
+
+    outputs = {name: value.numpy() for name, value in served.signatures["tokens"](**inputs).items()}
+    text_outputs = served.ask(texts)
+    np.testing.assert_array_equal(outputs["token"], text_outputs["token"])
+    np.testing.assert_allclose(outputs["score"], text_outputs["score"], atol=1e-5)
+    for row, positions in enumerate(outputs["position"]):
+        expected = np.flatnonzero(ids[row] == served.tokenizer.mask_token_id).tolist()
+        assert positions.tolist() == expected + [-1] * (len(positions) - len(expected))
+
+
+@pytest.mark.parametrize("signature", ["tokens", "logits"])
+def test_more_tokens_than_the_model_takes_are_refused(served, signature):
+    fits, too_many = (tf.ones([1, length], tf.int32) for length in (LONGEST, LONGEST + 1))
+    served.signatures[signature](input_ids=fits, attention_mask=fits)
+    with pytest.raises(tf.errors.InvalidArgumentError, match=f"at most {LONGEST} tokens"):
+        served.signatures[signature](input_ids=too_many, attention_mask=too_many)
+
+
+def test_a_mask_in_the_padding_is_no_mask(served):
+    mask = served.tokenizer.mask_token_id
+    outputs = served.signatures["tokens"](
+        input_ids=tf.constant([[5, mask, 6, mask]]), attention_mask=tf.constant([[1, 1, 1, 0]])
+    )
+    assert outputs["position"].numpy().tolist() == [[1]]
+
+
+def test_the_graph_keeps_one_copy_of_the_weights(served):
+    weights = served.pipeline.model.weights
+    assert len(served._loaded.weights) == len(weights)
+    assert not [name for name in dir(served._loaded) if name.startswith("keras_api")]

@@ -1,0 +1,523 @@
+"""The evaluation step on a real two-layer model, recomputed independently with the dense head."""
+
+import json
+import math
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from components import manifest
+from components.artifacts import Blocks, Checkpoint, Corpus, Evaluation, Tokenizer
+from components.blocks import RecordWriter
+from components.errors import ConfigError, DataError, ModelError
+from components.evaluate import Evaluate
+from components.evaluate_params import EvaluateParams
+from components.evaluation.baseline import PushedTo
+from components.modeling.frozen_masks import FrozenMasks, freeze_masks
+from components.modeling.unigram import Unigram
+
+ROOT = Path(__file__).resolve().parents[1]
+VOCABULARY, BLOCK_SIZE, MASK, SPECIAL = 300, 32, 4, [0, 1, 2, 3, 4]
+
+
+def finish(directory, kind):
+    """The artifact that a step would have left in a directory."""
+    manifest.write(directory, {"type": kind.__name__})
+    return kind(directory)
+
+
+@pytest.fixture(scope="module")
+def tokenizer(tmp_path_factory):
+    from tokenizers import Tokenizer as Rust
+    from tokenizers import models
+    from transformers import PreTrainedTokenizerFast
+
+    specials = ["<s>", "<pad>", "</s>", "<unk>", "<mask>"]
+    words = specials + [f"word{number}" for number in range(VOCABULARY - len(specials))]
+    rust = Rust(models.WordLevel({word: number for number, word in enumerate(words)}, unk_token="<unk>"))
+    directory = tmp_path_factory.mktemp("tokenizer")
+    PreTrainedTokenizerFast(
+        tokenizer_object=rust,
+        bos_token="<s>",
+        pad_token="<pad>",
+        eos_token="</s>",
+        unk_token="<unk>",
+        mask_token="<mask>",
+    ).save_pretrained(directory / "tokenizer")
+    return finish(directory, Tokenizer)
+
+
+def write_blocks(directory, train, test):
+    from datasets import Dataset, DatasetDict, Features, Value
+    from datasets import Sequence as List
+
+    features = Features({"input_ids": List(Value("int32")), "attention_mask": List(Value("int8"))})
+    rows = {
+        name: Dataset.from_dict(
+            {"input_ids": ids.tolist(), "attention_mask": numpy.ones_like(ids).tolist()}, features=features
+        )
+        for name, ids in (("train", train), ("test", test))
+    }
+    DatasetDict(rows).save_to_disk(directory / "dataset", num_shards={"train": 1, "test": 1})
+    for name, ids in (("train", train), ("test", test)):
+        with RecordWriter(directory / "records" / f"{name}.arrow") as records:  # a block a record, 4 letters a token
+            row = numpy.arange(len(ids))
+            tokens = numpy.full(len(ids), ids.shape[1] if len(ids) else 0)
+            records.write(row, tokens, tokens * 4, tokens * 5)
+    report = {"block_size": BLOCK_SIZE, "text_column": "text", "special_tokens_per_record": 2}
+    (directory / "report.json").write_text(json.dumps(report))
+    return finish(directory, Blocks)
+
+
+@pytest.fixture(scope="module")
+def ids():
+    """Test blocks (50, BLOCK_SIZE) with frequent and rare words, and special tokens at their ends."""
+    random = numpy.random.default_rng(1)
+    ids = numpy.minimum(random.zipf(1.3, (50, BLOCK_SIZE)) + 4, VOCABULARY - 1).astype(numpy.int32)
+    ids[:, 0], ids[:, -1] = 0, 2
+    return ids
+
+
+@pytest.fixture(scope="module")
+def blocks(tmp_path_factory, ids):
+    return write_blocks(tmp_path_factory.mktemp("blocks"), ids[:40], ids)
+
+
+def save_model(directory, seed, favourite=None):
+    import tensorflow as tf
+    from transformers import RobertaConfig, TFRobertaForMaskedLM
+
+    tf.keras.utils.set_random_seed(seed)
+    model = TFRobertaForMaskedLM(
+        RobertaConfig(
+            vocab_size=VOCABULARY,
+            hidden_size=32,
+            num_hidden_layers=2,
+            num_attention_heads=2,
+            intermediate_size=64,
+            max_position_embeddings=BLOCK_SIZE + 2,
+            initializer_range=0.5,
+        )
+    )
+    model(tf.zeros((1, BLOCK_SIZE), tf.int32))
+    if favourite is not None:
+        bias = numpy.zeros(VOCABULARY, numpy.float32)
+        bias[favourite] = math.nan if favourite < 0 else 3
+        model.lm_head.bias.assign(bias)
+    model.save_pretrained(directory)
+
+
+def write_checkpoint(directory, **after):
+    save_model(directory / "initial", seed=1)
+    save_model(directory / "model", **({"seed": 1} | after))
+    return finish(directory, Checkpoint)
+
+
+@pytest.fixture(scope="module")
+def checkpoint(tmp_path_factory):
+    """Before: random. After: the same, but inclined towards the most frequent word."""
+    return write_checkpoint(tmp_path_factory.mktemp("checkpoint"), favourite=5)
+
+
+def write_corpus(directory, texts):
+    from datasets import Dataset, DatasetDict
+
+    rows = {"text": texts, "category": [["odd", "even"][number % 2] for number in range(len(texts))]}
+    rows["lists"] = [["a"] for _ in texts]
+    split = Dataset.from_dict(rows)
+    DatasetDict({"train": split, "test": split}).save_to_disk(directory / "dataset")
+    return finish(directory, Corpus)
+
+
+@pytest.fixture(scope="module")
+def corpus(tmp_path_factory, ids):
+    texts = [" ".join(f"word{token - len(SPECIAL)}" for token in row[1:-1]) for row in ids.tolist()]
+    return write_corpus(tmp_path_factory.mktemp("corpus"), texts)
+
+
+@pytest.fixture(scope="module", autouse=True)
+def corpus_directory(corpus):
+    """Where `evaluate` finds the corpus."""
+    evaluate.corpus = corpus
+
+
+def evaluate(directory, blocks, tokenizer, checkpoint, pushed_to=None, **params):
+    directory.mkdir(exist_ok=True)
+    places = pushed_to or PushedTo(str(directory / "nowhere"))
+    params = {"bootstrap_resamples": 500, "sample_texts": ("word1 <mask> word2",)} | params
+    Evaluate(evaluate.corpus, blocks, tokenizer, checkpoint, places, EvaluateParams(**params)).run(directory)
+    manifest.write(directory, {"type": "Evaluation"})
+    return Evaluation(directory)
+
+
+@pytest.fixture(scope="module")
+def evaluation(tmp_path_factory, blocks, tokenizer, checkpoint):
+    return evaluate(tmp_path_factory.mktemp("evaluation"), blocks, tokenizer, checkpoint)
+
+
+@pytest.mark.parametrize(("moment", "folder"), [("before", "initial"), ("after", "model")])
+def test_anyone_can_recompute_the_metrics_from_the_artifacts(evaluation, checkpoint, ids, moment, folder):
+    from transformers import TFRobertaForMaskedLM
+
+    with numpy.load(evaluation.directory / "masks.npz") as masks:
+        seen = ids.copy()
+        seen[masks["block"], masks["position"]] = masks["input_id"]
+        logits = TFRobertaForMaskedLM.from_pretrained(checkpoint.directory / folder)(seen).logits.numpy()
+        at = logits[masks["block"], masks["position"]].astype(numpy.float64)  # (tokens, VOCABULARY)
+        probabilities = numpy.exp(at) / numpy.exp(at).sum(axis=1, keepdims=True)
+        labels = masks["label"]
+    assert (ids[masks_at(evaluation)] == labels).all()
+    true = probabilities[numpy.arange(len(labels)), labels]
+    ranked = numpy.argsort(-probabilities, axis=1)
+    metrics = evaluation.metrics
+    assert metrics[f"cross_entropy_{moment}"] == pytest.approx(-numpy.log(true).mean(), rel=1e-5)
+    assert metrics[f"perplexity_{moment}"] == pytest.approx(math.exp(-numpy.log(true).mean()), rel=1e-5)
+    ending = "" if moment == "after" else f"_{moment}"
+    assert metrics[f"top1_accuracy{ending}"] == pytest.approx((ranked[:, 0] == labels).mean(), abs=1e-9)
+    assert metrics[f"top5_accuracy{ending}"] == pytest.approx(
+        (ranked[:, :5] == labels[:, None]).any(1).mean(), abs=1e-9
+    )
+
+
+def masks_at(evaluation):
+    masks = FrozenMasks.load(evaluation.directory / "masks.npz")
+    return masks.block, masks.position
+
+
+def test_the_unigram_baseline_by_hand(evaluation, ids):
+    labels = FrozenMasks.load(evaluation.directory / "masks.npz").label
+    words = [int(token) for token in ids[:40].reshape(-1) if token not in SPECIAL]
+    total = len(words) + VOCABULARY - len(SPECIAL)
+    entropy = -sum(math.log((words.count(int(label)) + 1) / total) for label in labels) / len(labels)
+    assert evaluation.metrics["cross_entropy_unigram"] == pytest.approx(entropy, rel=1e-9)
+    assert evaluation.metrics["perplexity_unigram"] == pytest.approx(math.exp(entropy), rel=1e-9)
+    frequent = sorted(range(5, VOCABULARY), key=lambda token: -words.count(token))[:5]
+    assert evaluation.metrics["top1_accuracy_unigram"] == pytest.approx((labels == frequent[0]).mean())
+    assert evaluation.metrics["top5_accuracy_unigram"] == pytest.approx(numpy.isin(labels, frequent).mean())
+
+
+def test_measuring_needs_no_home_directory():
+    code = (
+        "import numpy; from components.evaluation.measuring import measure; "
+        "labels = numpy.arange(3); tops = numpy.tile(numpy.arange(5), (3, 1)); "
+        "print(measure(numpy.log([0.5, 0.5, 0.5]), tops, labels, 'after'))"
+    )
+    environment = {name: value for name, value in os.environ.items() if not name.startswith(("HF_", "XDG_"))}
+    environment |= {"HOME": os.devnull, "USE_TF": "0"}
+    done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, env=environment, capture_output=True, text=True)
+    assert "'top5_accuracy_after': 1.0" in done.stdout, done.stderr
+
+
+def test_the_smoothed_frequencies_are_a_distribution():
+    unigram = Unigram.count([numpy.array([[0, 2], [2, 3]])], vocabulary_size=5, special_ids=[0])
+    numpy.testing.assert_allclose(numpy.exp(unigram.log_probabilities), [0, 1 / 7, 3 / 7, 2 / 7, 1 / 7])
+    assert unigram.top(3).tolist() == [2, 3, 1]
+
+
+def test_the_report_says_what_came_out_and_how(evaluation, tokenizer):
+    content = json.loads((evaluation.directory / "metrics.json").read_text())
+    metrics = content["metrics"]
+    assert sorted(evaluation.manifest["files"]) == [
+        "blessing.json", "masks.npz", "metrics.json", "samples.json", "scores.npz"
+    ]  # fmt: skip
+    assert evaluation.summary == (
+        f"perplexity {metrics['perplexity_before']:,.1f} before, {metrics['perplexity_after']:,.1f} after, "
+        f"{metrics['perplexity_unigram']:,.1f} unigram; blessed"
+    )
+    assert metrics["masked_tokens"] == len(masks_at(evaluation)[0])
+    assert metrics["blocks"] == 50
+    assert content["how"]["tokenizer_digest"] == tokenizer.digest
+    assert content["how"]["masks_digest"] == FrozenMasks.load(evaluation.directory / "masks.npz").digest
+    assert all(math.isfinite(value) for value in metrics.values())
+
+
+def test_a_worse_model_has_a_worse_perplexity(evaluation):
+    assert evaluation.metrics["perplexity_after"] < 0.9 * evaluation.metrics["perplexity_before"]
+
+
+@pytest.mark.parametrize("batch_size", [1, 7, 64])
+def test_the_batch_size_changes_nothing(evaluation, tmp_path, blocks, tokenizer, checkpoint, batch_size):
+    other = evaluate(tmp_path, blocks, tokenizer, checkpoint, batch_size=batch_size)
+    assert other.metrics == pytest.approx(evaluation.metrics, rel=1e-6)
+    assert (other.directory / "masks.npz").read_bytes() == (evaluation.directory / "masks.npz").read_bytes()
+
+
+def test_some_blocks_stand_for_the_whole_split(tmp_path, blocks, tokenizer, checkpoint, ids):
+    some = evaluate(tmp_path, blocks, tokenizer, checkpoint, max_blocks=4)
+    masks = FrozenMasks.load(tmp_path / "masks.npz")
+    assert some.metrics["blocks"] == 4
+    assert set(masks.block) == {0, 12, 25, 37}
+    assert (ids[masks.block, masks.position] == masks.label).all()
+
+
+def test_a_model_that_answers_nan_is_an_error_and_leaves_no_metrics(tmp_path, blocks, tokenizer):
+    broken = write_checkpoint(tmp_path / "checkpoint", favourite=-1)
+    with pytest.raises(ModelError, match=r"no finite probability at .* masked tokens, after"):
+        evaluate(tmp_path / "out", blocks, tokenizer, broken)
+    assert not list((tmp_path / "out").iterdir())
+
+
+def test_a_test_split_without_blocks_is_refused(tmp_path, tokenizer, checkpoint, ids):
+    empty = write_blocks(tmp_path / "blocks", ids, ids[:0])
+    with pytest.raises(DataError, match=r"at least one block.*--ingest.test_size"):
+        evaluate(tmp_path / "out", empty, tokenizer, checkpoint)
+
+
+def test_blocks_in_which_nothing_can_be_masked_are_refused(tmp_path, tokenizer, checkpoint, ids):
+    special = write_blocks(tmp_path / "blocks", ids, numpy.full((2, BLOCK_SIZE), 2, numpy.int32))
+    with pytest.raises(DataError, match="at least one token of the test split is masked"):
+        evaluate(tmp_path / "out", special, tokenizer, checkpoint)
+
+
+def test_tokens_beyond_the_models_vocabulary_are_refused(tmp_path, tokenizer, checkpoint, ids):
+    beyond = ids.copy()
+    beyond[3, 3] = VOCABULARY
+    with pytest.raises(ModelError, match=f"token id {VOCABULARY} for a model of {VOCABULARY} tokens"):
+        evaluate(tmp_path / "out", write_blocks(tmp_path / "blocks", ids, beyond), tokenizer, checkpoint)
+
+
+@pytest.mark.parametrize(
+    ("key", "value"),
+    [("eval_mlm_probability", 0.0), ("eval_mlm_probability", 1.5), ("eval_mlm_probability", math.nan), ("seed", -1),
+     ("batch_size", 0), ("max_blocks", 0), ("confidence", 1.0), ("bootstrap_resamples", 99), ("max_perplexity", 1.0),
+     ("min_improvement_over_start", 1.0), ("min_improvement_over_baseline", math.nan), ("baseline", " "),
+     ("slice_column", ""), ("contamination_ngram", 1), ("pseudo_log_likelihood_blocks", -1),
+     ("sample_texts", ("no mask",))],
+)  # fmt: skip
+def test_wrong_params_are_refused_by_name(key, value):
+    with pytest.raises(ConfigError, match=rf"evaluate.{key} .*--evaluate.{key}"):
+        EvaluateParams(**{key: value})
+
+
+def draw(ids, probability=0.15, seed=0):
+    return freeze_masks(
+        ids, special_ids=SPECIAL, mask_token_id=MASK, vocabulary_size=VOCABULARY, probability=probability, seed=seed
+    )
+
+
+@given(
+    ids=st.lists(st.lists(st.integers(0, 20), min_size=6, max_size=6), max_size=30),
+    probability=st.floats(0.01, 1),
+    seed=st.integers(0, 2**40),
+)
+@settings(deadline=None)
+def test_masks_are_frozen_and_never_on_special_tokens(ids, probability, seed):
+    ids = numpy.array(ids, numpy.int32).reshape(-1, 6)
+    masks, again = draw(ids, probability, seed), draw(ids.copy(), probability, seed)
+    assert masks.digest == again.digest
+    assert not set(masks.label) & set(SPECIAL)
+    assert (ids[masks.block, masks.position] == masks.label).all()
+    seen = masks.apply(ids)
+    elsewhere = numpy.ones_like(ids, bool)
+    elsewhere[masks.block, masks.position] = False
+    assert (seen == ids)[elsewhere].all()
+    assert (seen[masks.block, masks.position] == masks.input_id).all()
+    if probability == 1:
+        assert len(masks) == (~numpy.isin(ids, SPECIAL)).sum()
+
+
+def test_masks_follow_the_80_10_10_rule_at_the_probability_asked():
+    ids = numpy.random.default_rng(3).integers(5, VOCABULARY, (9000, 64), dtype=numpy.int32)  # more than two chunks
+    masks = draw(ids)
+    assert len(masks) / ids.size == pytest.approx(0.15, abs=0.003)
+    masked, kept = masks.input_id == MASK, masks.input_id == masks.label
+    replaced = ~masked & ~kept
+    assert [masked.mean(), replaced.mean(), kept.mean()] == pytest.approx([0.8, 0.1, 0.1], abs=0.006)
+    assert numpy.ptp(numpy.bincount(masks.input_id[replaced], minlength=VOCABULARY)) < 90  # random words, all alike
+    counts = numpy.bincount(masks.block, minlength=len(ids))
+    assert draw(ids, seed=1).digest != masks.digest
+    assert set(counts) == {9, 10}  # 64 x 0.15 is 9.6
+
+
+def test_masks_are_the_same_in_another_process(ids):
+    code = (
+        "import numpy, sys; from components.modeling.frozen_masks import freeze_masks; "
+        f"ids = numpy.array({ids.tolist()}, numpy.int32); "
+        f"print(freeze_masks(ids, special_ids={SPECIAL}, mask_token_id={MASK}, vocabulary_size={VOCABULARY}, "
+        "probability=0.15, seed=7).digest)"
+    )
+    environment = {**os.environ, "PYTHONHASHSEED": "123"}
+    done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, env=environment, capture_output=True, text=True)
+    assert done.stdout.strip() == draw(ids, seed=7).digest, done.stderr
+
+
+def test_masks_come_back_from_disk(tmp_path, ids):
+    masks = draw(ids)
+    masks.save(tmp_path / "masks.npz")
+    loaded = FrozenMasks.load(tmp_path / "masks.npz")
+    assert loaded.digest == masks.digest
+    assert len(loaded) == len(masks)
+
+
+def recomputed(evaluation, name="after"):
+    """Mean loss by record: its sums and counts, from the artifact's own answers."""
+    with numpy.load(evaluation.directory / "scores.npz") as scores:
+        record, loss = scores["record"], -scores[f"log_probability_{name}"].astype(numpy.float64)
+    return numpy.bincount(record, loss, minlength=50), numpy.bincount(record, minlength=50)
+
+
+def test_anyone_can_recompute_an_interval_from_the_artifacts(tmp_path, blocks, tokenizer, checkpoint):
+    evaluation = evaluate(tmp_path, blocks, tokenizer, checkpoint, bootstrap_resamples=10_000)
+    loss, masked = recomputed(evaluation)
+    random = numpy.random.default_rng(123)
+    drawn = random.integers(0, 50, (10_000, 50))
+    perplexities = numpy.exp(loss[drawn].sum(axis=1) / masked[drawn].sum(axis=1))
+    expected = numpy.quantile(perplexities, [0.025, 0.975])
+    interval = evaluation.read_json("metrics.json")["intervals"]["perplexity_after"]
+    assert interval == pytest.approx(expected, rel=0.02)
+    assert interval[0] < evaluation.metrics["perplexity_after"] < interval[1]
+
+
+def test_bits_per_character_follow_from_the_cross_entropy(evaluation):
+    metrics = evaluation.metrics  # 4 characters and 5 bytes a token, 30 of 32 tokens a record are text
+    bits = metrics["cross_entropy_after"] / math.log(2)
+    assert metrics["bits_per_character_after"] == pytest.approx(bits * 30 / 128, rel=1e-9)
+    assert metrics["bits_per_byte_after"] == pytest.approx(bits * 30 / 160, rel=1e-9)
+
+
+def slice_of(evaluation, group, name):
+    entries = evaluation.read_json("metrics.json")["slices"]
+    return next(entry for entry in entries if (entry["group"], entry["name"]) == (group, name))
+
+
+def test_slices_by_a_column_are_those_records(tmp_path, blocks, tokenizer, checkpoint):
+    evaluation = evaluate(tmp_path, blocks, tokenizer, checkpoint, slice_column="category")
+    loss, masked = recomputed(evaluation)
+    for name, part in (("odd", slice(0, None, 2)), ("even", slice(1, None, 2))):
+        entry = slice_of(evaluation, "category", name)
+        assert entry["masked_tokens"] == masked[part].sum()
+        assert entry["perplexity_after"] == pytest.approx(math.exp(loss[part].sum() / masked[part].sum()), rel=1e-9)
+        assert entry["interval_after"][0] < entry["perplexity_after"] < entry["interval_after"][1]
+
+
+def test_an_empty_slice_says_so(evaluation):
+    entry = slice_of(evaluation, "record length", "over 512 tokens")
+    assert (entry["masked_tokens"], entry["perplexity_after"], entry["interval_after"]) == (0, None, None)
+    assert entry["note"].startswith("empty: no masked token")
+
+
+@pytest.mark.parametrize(("column", "message"), [("kategory", "is a column"), ("lists", "one value a record")])
+def test_a_column_that_cannot_slice_is_refused_by_name(tmp_path, blocks, tokenizer, checkpoint, column, message):
+    with pytest.raises(DataError, match=rf"{message}.*--evaluate.slice_column to one of text, category"):
+        evaluate(tmp_path, blocks, tokenizer, checkpoint, slice_column=column)
+
+
+def test_blocks_that_stand_in_train_too_are_counted(evaluation):
+    assert evaluation.metrics["contaminated_blocks"] == 40  # the train split is the test split's first 40 blocks
+
+
+def test_pseudo_log_likelihood_is_one_mask_at_a_time(tmp_path, blocks, tokenizer, checkpoint, ids):
+    from transformers import TFRobertaForMaskedLM
+
+    evaluation = evaluate(tmp_path, blocks, tokenizer, checkpoint, pseudo_log_likelihood_blocks=2)
+    model = TFRobertaForMaskedLM.from_pretrained(checkpoint.directory / "model")
+    total, tokens = 0.0, 0
+    for block in (0, 25):
+        for position in numpy.nonzero(~numpy.isin(ids[block], SPECIAL))[0]:
+            seen = ids[block : block + 1].copy()
+            seen[0, position] = MASK
+            logits = model(seen).logits.numpy()[0, position].astype(numpy.float64)
+            total += logits[ids[block, position]] - numpy.log(numpy.exp(logits).sum())
+            tokens += 1
+    assert evaluation.metrics["pseudo_log_likelihood_after"] == pytest.approx(total / 2, rel=1e-5)
+    assert evaluation.metrics["pseudo_perplexity_after"] == pytest.approx(math.exp(-total / tokens), rel=1e-5)
+
+
+def test_a_model_that_training_made_worse_is_not_blessed(tmp_path, blocks, tokenizer):
+    worse = write_checkpoint(tmp_path / "checkpoint", seed=1, favourite=250)
+    evaluation = evaluate(tmp_path / "out", blocks, tokenizer, worse)
+    assert not evaluation.blessed
+    assert "% above that before training" in evaluation.verdict
+
+
+def test_too_few_test_records_are_never_a_pass(tmp_path, tokenizer, checkpoint, ids):
+    evaluation = evaluate(tmp_path / "out", write_blocks(tmp_path / "blocks", ids, ids[:19]), tokenizer, checkpoint)
+    assert not evaluation.blessed
+    assert "needs at least 20 test records with masked tokens, and there are 19" in evaluation.verdict
+    assert evaluation.read_json("metrics.json")["intervals"] == {}
+
+
+def test_the_same_weights_as_the_baseline_are_no_improvement(tmp_path, blocks, tokenizer, checkpoint):
+    (tmp_path / "baseline").mkdir()
+    for part in (checkpoint.directory / "model", tokenizer.directory / "tokenizer"):
+        for path in part.iterdir():
+            (tmp_path / "baseline" / path.name).write_bytes(path.read_bytes())
+    evaluation = evaluate(tmp_path / "out", blocks, tokenizer, checkpoint, baseline=str(tmp_path / "baseline"))
+    metrics = evaluation.metrics
+    assert metrics["perplexity_baseline"] == pytest.approx(metrics["perplexity_after"], rel=1e-6)
+    assert not evaluation.blessed
+    assert evaluation.read_json("blessing.json")["baseline"]["compared_by"] == "perplexity"
+    allowed = evaluate(
+        tmp_path / "allowed", blocks, tokenizer, checkpoint,
+        baseline=str(tmp_path / "baseline"), min_improvement_over_baseline=-0.01,
+    )  # fmt: skip
+    assert allowed.blessed
+
+
+def test_a_baseline_with_another_tokenizer_is_compared_by_bits_per_character(
+    tmp_path, blocks, tokenizer, checkpoint, ids
+):
+    from tokenizers.pre_tokenizers import WhitespaceSplit
+
+    changed = tokenizer.load()
+    changed.backend_tokenizer.pre_tokenizer = WhitespaceSplit()
+    changed.save_pretrained(tmp_path / "baseline")
+    for path in (checkpoint.directory / "model").iterdir():
+        (tmp_path / "baseline" / path.name).write_bytes(path.read_bytes())
+    evaluation = evaluate(
+        tmp_path / "out", blocks, tokenizer, checkpoint, baseline=str(tmp_path / "baseline"), max_blocks=30
+    )
+    assert evaluation.read_json("blessing.json")["baseline"]["compared_by"] == "bits per character"
+    assert "which has another tokenizer" in evaluation.verdict
+    metrics = evaluation.metrics
+    assert "perplexity_baseline" not in metrics
+    with numpy.load(evaluation.directory / "baseline.npz") as answers:
+        loss = -answers["log_probability_baseline"].astype(numpy.float64).mean()
+        record, text_tokens = numpy.unique(answers["record"]), answers["text_tokens"]
+        assert set(answers["block"]) <= set(range(len(ids)))
+    with numpy.load(evaluation.directory / "scores.npz") as scores:
+        record = numpy.union1d(record, scores["record"])
+    characters = len(record) * BLOCK_SIZE * 4  # as the fixture's records say
+    expected = loss / math.log(2) * text_tokens[record].sum() / characters
+    assert metrics["bits_per_character_baseline"] == pytest.approx(expected, rel=1e-6)
+
+
+def test_a_baseline_that_is_none_is_told(tmp_path, blocks, tokenizer, checkpoint):
+    (tmp_path / "baseline").mkdir()
+    with pytest.raises(ModelError, match=r"the model to compare with answers: .*--evaluate.baseline"):
+        evaluate(tmp_path / "out", blocks, tokenizer, checkpoint, baseline=str(tmp_path / "baseline"))
+
+
+def test_a_served_model_answers_as_its_checkpoint(tmp_path, blocks, tokenizer, checkpoint):
+    import tensorflow as tf
+
+    from components.modeling.checkpoint import load_masked_lm
+    from serving.signatures import TokenSignatures
+
+    module = TokenSignatures(load_masked_lm(checkpoint.model_directory), MASK, top_k=5, max_sequence_length=32)
+    version = tmp_path / "serving/fill_mask/3"
+    signatures = {name: function.get_concrete_function() for name, function in module.signatures().items()}
+    tf.saved_model.save(module, str(version), signatures=signatures)
+    tokenizer.load().save_pretrained(version / "assets.extra/tokenizer")
+    record = {"digest": "d", "blessed": True, "model_digest": "another", "files": {}}
+    (version / "assets.extra/pushed.json").write_text(json.dumps(record))
+    places = PushedTo(str(tmp_path / "serving/fill_mask"))
+    evaluation = evaluate(tmp_path / "out", blocks, tokenizer, checkpoint, places)
+    metrics = evaluation.metrics
+    assert metrics["perplexity_baseline"] == pytest.approx(metrics["perplexity_after"], rel=1e-5)
+    assert "the last blessed model (version 3 in fill_mask)" in evaluation.verdict
+    step = Evaluate(evaluate.corpus, blocks, tokenizer, checkpoint, places, EvaluateParams())
+    assert dict(step.sources()) == {"baseline": "another"}
+
+
+def test_samples_are_answered_before_and_after(evaluation):
+    (sample,) = evaluation.read_json("samples.json")
+    assert sample["text"] == "word1 <mask> word2"
+    assert len(sample["before"]) == len(sample["after"]) == 5
+    assert sample["after"][0]["score"] > sample["after"][-1]["score"] > 0

@@ -1,0 +1,183 @@
+"""The product as a user runs it: one command, its record, a second run, and mistakes."""
+
+import gzip
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parent.parent
+STEPS = ["ingest", "tokenizer", "preprocess", "train", "evaluate", "export", "validate", "push"]
+
+JOB = """
+tokenizer:
+  vocab_size: 300
+  model_max_length: 64
+preprocess:
+  block_size: 16
+train:
+  model_type: bert
+  model_config: {hidden_size: 16, num_hidden_layers: 1, num_attention_heads: 2, intermediate_size: 32,
+                 max_position_embeddings: 64}
+  epochs: 1
+  batch_size: 4
+  learning_rate: 1e-3
+export:
+  example: The sky is <mask>.
+push:
+  model_name: tiny
+"""
+
+
+def pipeline(*arguments, cwd=ROOT, **environment):
+    return subprocess.run(
+        [sys.executable, str(ROOT / "pipeline.py"), "--runner", "local", *map(str, arguments)],
+        cwd=cwd,
+        env={**os.environ, "HF_HUB_OFFLINE": "1", **environment},
+        capture_output=True,
+        text=True,
+        timeout=280,
+    )
+
+
+def record(number):
+    answers = ["The sky is blue because air scatters light.", f"Answer {number} says that it is the sea, mirrored."]
+    return {
+        "q_id": f"q{number}",
+        "title": f"Why is the sky blue, number {number}?",
+        "answers": {"a_id": ["a", "b"], "score": [3, 1], "text": answers, "text_urls": [[], ["http://sky"]]},
+    }
+
+
+@pytest.fixture(scope="module")
+def job(tmp_path_factory):
+    """A configuration, a corpus in ELI5's form and the root of a finished run over them."""
+    directory = tmp_path_factory.mktemp("job")
+    (directory / "job.yaml").write_text(JOB)
+    records = [record(number) for number in range(120)]
+    records[7]["answers"] = {"a_id": [], "score": [], "text": [], "text_urls": []}
+    with gzip.open(directory / "eli5.json.gz", "wt") as file:
+        json.dump(records, file)
+    arguments = ["--config", "job.yaml", "--root", "root", "--ingest.path", "eli5.json.gz"]
+    done = pipeline(*arguments, cwd=directory)
+    assert done.returncode == 0, done.stderr
+    return directory, arguments, done
+
+
+def latest(directory):
+    return json.loads((directory / "root" / "runs" / "latest" / "run.json").read_text())
+
+
+def test_one_command_leads_from_records_to_a_version_to_serve(job):
+    directory, _, done = job
+    assert done.stderr == ""
+    lines = done.stdout.splitlines()
+    assert [line.split()[0] for line in lines if " ran " in line] == STEPS
+    assert "1 records without text skipped" in done.stdout
+    assert lines[-2].endswith("-m serving --model-dir root/serving/tiny")
+    assert lines[-1].endswith("-m serving.client 'The sky is <mask>.' --top-k 3 --model tiny")
+    assert (directory / "root/serving/tiny/1/saved_model.pb").is_file()
+
+    first_run = min((directory / "root/runs").glob("2*"))
+    run = json.loads((first_run / "run.json").read_text())
+    assert run["status"] == "succeeded"
+    assert [step["name"] for step in run["steps"]] == STEPS
+    assert {step["status"] for step in run["steps"]} == {"ran"}
+    for name in ("perplexity_before", "perplexity_after", "perplexity_unigram", "top1_accuracy", "top5_accuracy"):
+        assert isinstance(run["metrics"][name], float)
+    assert run["metrics"]["perplexity_after"] < run["metrics"]["perplexity_before"]
+    assert run["config"]["train"]["model_type"] == "bert"
+    assert run["library_versions"]["transformers"].startswith("4.57.")
+
+
+def test_a_second_run_finds_everything_cached_without_tensorflow(job, tmp_path):
+    directory, arguments, _ = job
+    (tmp_path / "tensorflow.py").write_text("raise SystemExit('a cached run imported TensorFlow')")
+    done = pipeline(*arguments, cwd=directory, PYTHONPATH=str(tmp_path))
+    assert done.returncode == 0, done.stderr
+    assert {step["status"] for step in latest(directory)["steps"]} == {"cached"}
+    assert [path.name for path in (directory / "root/serving/tiny").iterdir() if path.name.isdigit()] == ["1"]
+
+
+def test_a_changed_setting_runs_what_depends_on_it_and_nothing_else(job):
+    directory, arguments, _ = job
+    done = pipeline(*arguments, "--evaluate.seed", 7, "--until", "evaluate", cwd=directory)
+    assert done.returncode == 0, done.stderr
+    assert [step["status"] for step in latest(directory)["steps"]] == ["cached"] * 4 + ["ran"]
+
+
+@pytest.mark.parametrize(
+    ("options", "exit_code", "last"),
+    [
+        (["--until", "train"], 0, "train"),
+        (["--until", "evaluate"], 1, "evaluate"),
+        (["--until", "export"], 1, "export"),
+        (["--until", "evaluate", "--push.allow_unblessed", "true"], 0, "evaluate"),
+        ([], 1, "push"),
+    ],
+)
+def test_an_unblessed_model_ends_with_1_wherever_the_run_ends(job, options, exit_code, last):
+    directory, arguments, _ = job
+    before = sorted(path.name for path in (directory / "root/serving/tiny").iterdir())
+    done = pipeline(*arguments, "--evaluate.max_perplexity", 1.01, *options, cwd=directory)
+    assert done.returncode == exit_code, done.stderr
+    run = latest(directory)
+    assert run["steps"][-1]["name"] == last
+    assert run["status"] == ("failed" if last == "push" else "succeeded")
+    assert "Traceback" not in done.stderr
+    if exit_code:
+        assert "not blessed: perplexity is" in done.stderr
+        assert "--push.allow_unblessed true" in done.stderr
+        assert done.stderr.count("\n") == 1
+    assert sorted(path.name for path in (directory / "root/serving/tiny").iterdir()) == before
+
+
+def test_plan_names_what_would_run(job):
+    directory, arguments, _ = job
+    before = sorted((directory / "root").rglob("*"))
+    done = pipeline(*arguments, "--preprocess.block_size", 8, "--plan", cwd=directory)
+    assert done.stdout.split() == [word for step in STEPS for word in (step, "cached" if step in STEPS[:2] else "run")]
+    assert sorted((directory / "root").rglob("*")) == before
+
+
+@pytest.mark.parametrize(
+    ("arguments", "exit_code", "said"),
+    [
+        (["--ingest.path", "nowhere.jsonl"], 2, ["nowhere.jsonl", "--ingest.path"]),
+        (["--ingest.path", "empty.jsonl"], 1, ["empty.jsonl"]),
+        (["--ingest.path", "broken.jsonl"], 1, ["broken.jsonl", "line 2"]),
+        (["--ingest.path", "other.jsonl"], 1, ["answers.text", "--preprocess.text_column", "body"]),
+        (["--ingest.path", "hollow.jsonl"], 1, ["answers.text", "null"]),
+        (["--ingest.dataset", "someone/something"], 1, ["someone/something", "Hub"]),
+        (["--train.model_type", "gpt2"], 1, ["gpt2", "roberta"]),
+        (["--train.model_config.hidden", 3], 1, ["hidden", "hidden_size"]),
+        (["--train.learning_rate", -1], 2, ["train.learning_rate", "-1"]),
+        (["--preprocess.block_size", 65], 2, ["65", "64"]),
+        (["--root", "empty.jsonl/root"], 2, ["empty.jsonl/root", "--root"]),
+    ],
+)
+def test_mistakes_get_one_message_and_no_traceback(job, tmp_path, arguments, exit_code, said):
+    directory, _, _ = job
+    for name, content in {
+        "empty.jsonl": "",
+        "broken.jsonl": json.dumps(record(1)) + "\n{\n",
+        "other.jsonl": "".join(json.dumps({"body": f"text {number}"}) + "\n" for number in range(30)),
+        "hollow.jsonl": "".join(json.dumps({"answers": {"text": []}, "id": number}) + "\n" for number in range(30)),
+        "eli5.jsonl": "".join(json.dumps(record(number)) + "\n" for number in range(120)),
+    }.items():
+        (tmp_path / name).write_text(content)
+    given = ["--config", directory / "job.yaml", "--root", "root", "--ingest.path", "eli5.jsonl"]
+    if "--ingest.dataset" in arguments:
+        given += ["--ingest.path", "null"]
+    done = pipeline(*given, *arguments, cwd=tmp_path)
+    assert done.returncode == exit_code, done.stderr
+    assert done.stderr.count("\n") == 1
+    assert "Traceback" not in done.stderr + done.stdout
+    for part in said:
+        assert part in done.stderr
+    made = {path.parent.parent.name for path in tmp_path.glob("root/artifacts/*/*/manifest.json")}
+    assert made <= {"ingest", "tokenizer"}
+    assert not list(tmp_path.glob("root/artifacts/*/*.partial"))

@@ -1,0 +1,294 @@
+"""Validation before push: real servers, real models; what differs or is broken is caught, and no process stays."""
+
+import dataclasses
+import os
+import shutil
+import signal
+import stat
+import subprocess
+import sys
+
+import psutil
+import pytest
+
+from components import manifest
+from components.artifacts import Checkpoint, InfraBlessing, ServingModel, Tokenizer
+from components.errors import ConfigError, ServingError
+from components.export import Export, ExportParams
+from components.validate import Validate, ValidateParams
+from serving import server_process
+from serving.answer_difference import compare
+from serving.rest_transport import RestTransport
+from serving.waiting import now
+
+
+def finish(kind, path):
+    manifest.write(path, {"type": kind.__name__})
+    return kind(path)
+
+
+def make_tokenizer(not_in_graph=False):
+    from tokenizers import AddedToken, Tokenizer, decoders, models, pre_tokenizers, processors, trainers
+    from transformers import PreTrainedTokenizerFast
+
+    special = ["<s>", "<pad>", "</s>", "<unk>", "<mask>"]
+    if not_in_graph:
+        backend = Tokenizer(models.Unigram())
+        backend.pre_tokenizer, backend.decoder = pre_tokenizers.Metaspace(prepend_scheme="first"), decoders.Metaspace()
+        trainer = trainers.UnigramTrainer(vocab_size=60, special_tokens=special, unk_token="<unk>", show_progress=False)
+    else:
+        backend = Tokenizer(models.BPE())
+        backend.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
+        backend.decoder = decoders.ByteLevel()
+        alphabet = pre_tokenizers.ByteLevel.alphabet()
+        trainer = trainers.BpeTrainer(
+            vocab_size=300, special_tokens=special, initial_alphabet=alphabet, show_progress=False
+        )
+    backend.train_from_iterator(["The Milky Way is a spiral galaxy, and the sky is blue."] * 3, trainer)
+    backend.add_special_tokens([AddedToken("<mask>", lstrip=True, special=True)])
+    backend.post_processor = processors.RobertaProcessing(("</s>", 2), ("<s>", 0))
+    names = {"bos_token": "<s>", "pad_token": "<pad>", "eos_token": "</s>", "unk_token": "<unk>"}
+    return PreTrainedTokenizerFast(
+        tokenizer_object=backend,
+        mask_token="<mask>",
+        model_max_length=64,
+        model_input_names=["input_ids", "attention_mask"],
+        **names,
+    )
+
+
+def make_checkpoint(directory, tokenizer, seed):
+    from components.modeling.checkpoint import build_masked_lm, save_masked_lm
+
+    sizes = {"hidden_size": 16, "num_hidden_layers": 1, "num_attention_heads": 2, "intermediate_size": 16}
+    sizes |= {"max_position_embeddings": 66, "initializer_range": 0.5}
+    save_masked_lm(build_masked_lm("roberta", sizes, tokenizer, seed), tokenizer, directory / "model")
+    return finish(Checkpoint, directory)
+
+
+def made(directory, not_in_graph=False):
+    """The step, for a model with random weights that was really exported."""
+    tokenizer = make_tokenizer(not_in_graph)
+    checkpoint = make_checkpoint(directory / "checkpoint", tokenizer, seed=0)
+    tokenizer.save_pretrained(directory / "tokenizer/tokenizer")
+    tokenizer_artifact = finish(Tokenizer, directory / "tokenizer")
+    (directory / "model").mkdir()
+    Export(checkpoint, tokenizer_artifact, ExportParams()).run(directory / "model")
+    return Validate(finish(ServingModel, directory / "model"), checkpoint, tokenizer_artifact, ValidateParams())
+
+
+@pytest.fixture(scope="module")
+def step(tmp_path_factory):
+    return made(tmp_path_factory.mktemp("step"))
+
+
+@pytest.fixture(autouse=True)
+def nothing_left_running():
+    before = set(psutil.Process().children(recursive=True))
+    yield
+    assert set(psutil.Process().children(recursive=True)) <= before
+
+
+def run(step, out):
+    out.mkdir()
+    step.run(out)
+    return finish(InfraBlessing, out)
+
+
+def test_an_export_passes(step, tmp_path):
+    params = ValidateParams(texts=(*ValidateParams.texts, "so " * 100 + "<mask>"))
+    blessing = run(dataclasses.replace(step, params=params), tmp_path / "out")
+    report = blessing.read_json("report.json")
+    assert [row["status"] for row in report["texts"]] == ["ok", "ok", "no_mask", "ok", "too_many_tokens", "ok"]
+    assert report["texts"][-1]["text"] == "The Milky Way is a <mask> galaxy."
+    assert report["largest_score_difference"] < 1e-4
+    assert 0 < report["median_request_milliseconds"] < 1000 * report["start_seconds"]
+    assert blessing.summary.startswith("6 texts answered as by the checkpoint, scores within ")
+    assert blessing.blesses(step.model)
+
+
+def test_a_model_that_a_given_server_has(step, tmp_path):
+    with server_process.serving(step.model.saved_model_directory, tmp_path / "log", 200) as server:
+        at_url = dataclasses.replace(
+            step, params=ValidateParams(url=f"{server.url}/v1/models/{server.model}", timeout_seconds=60)
+        )
+        assert at_url.sources() == {"server": at_url.params.url}
+        blessing = run(at_url, tmp_path / "out")
+        report = blessing.read_json("report.json")
+        assert report["server"] == f"the server at {at_url.params.url}"
+        assert report["start_seconds"] is None
+        assert f"scores within {report['largest_score_difference']:.0e}; the server at http" in blessing.summary
+        assert " was up in " not in blessing.summary
+
+        other = dataclasses.replace(step, params=ValidateParams(url=f"{server.url}/v1/models/other"))
+        with pytest.raises(ServingError, match=r"has a model named other.*leave out --validate\.url"):
+            run(other, tmp_path / "other")
+        checkpoint = make_checkpoint(tmp_path / "checkpoint", make_tokenizer(), seed=1)
+        with pytest.raises(ServingError, match=r"instead of .*see that http.*--validate\.url"):
+            run(dataclasses.replace(at_url, checkpoint=checkpoint), tmp_path / "another")
+    with pytest.raises(ServingError, match=r"a server listens at the URL.*leave out --validate\.url"):
+        run(at_url, tmp_path / "gone")
+
+
+@pytest.mark.parametrize(
+    ("signature", "how"),
+    [
+        pytest.param("tokens", "through the signature tokens", marks=pytest.mark.slow),
+        ("fill_mask", r"through the signature fill_mask with \{'top_k': 6\}"),
+        pytest.param("logits", "logits differ by .* through the signature logits", marks=pytest.mark.slow),
+    ],
+)
+def test_a_wrong_answer_of_any_signature_is_caught(step, tmp_path, monkeypatch, signature, how):
+    """The export's own signatures, one of them with other weights."""
+
+    def build(self, tokenizer):
+        module, longest, reason = real_build(self, tokenizer)
+        other = make_checkpoint(tmp_path / "other", make_tokenizer(), seed=1)
+        [wrong, _, _] = real_build(dataclasses.replace(self, checkpoint=other), tokenizer)
+        module.wrong = wrong
+        mixed = {**module.signatures(), signature: wrong.signatures()[signature]}
+        module.signatures = lambda: mixed
+        return module, longest, reason
+
+    real_build = Export.build
+    monkeypatch.setattr(Export, "build", build)
+    (tmp_path / "model").mkdir()
+    Export(step.checkpoint, step.tokenizer, ExportParams()).run(tmp_path / "model")
+    with pytest.raises(ServingError, match=how):
+        run(dataclasses.replace(step, model=finish(ServingModel, tmp_path / "model")), tmp_path / "out")
+
+
+def test_an_export_without_text_signatures_passes(tmp_path):
+    report = run(made(tmp_path, not_in_graph=True), tmp_path / "out").read_json("report.json")
+    assert [row["status"] for row in report["texts"]] == ["ok"] * 4
+
+
+def test_an_export_of_other_weights_is_caught(step, tmp_path):
+    checkpoint = make_checkpoint(tmp_path / "checkpoint", make_tokenizer(), seed=1)
+    with pytest.raises(ServingError, match=r"instead of .* for 'The answer is <mask>\.' .*--force export"):
+        run(dataclasses.replace(step, checkpoint=checkpoint), tmp_path / "out")
+    assert not (tmp_path / "out/report.json").exists()
+
+
+@pytest.mark.parametrize("name", ["saved_model.pb", "variables/variables.index"])
+def test_a_broken_model_is_caught(step, tmp_path, name):
+    shutil.copytree(step.model.directory, tmp_path / "model")
+    (tmp_path / "model/saved_model" / name).write_bytes(b"broken")
+    broken = dataclasses.replace(step, model=ServingModel(tmp_path / "model"))
+    with pytest.raises(
+        ServingError, match=r"embedded server ended with exit code 1: .*versions of the model.*load.*--force export"
+    ):
+        run(broken, tmp_path / "out")
+
+
+def test_a_server_that_takes_too_long_is_stopped(step, tmp_path):
+    hasty = dataclasses.replace(step, params=ValidateParams(timeout_seconds=0.2))
+    with pytest.raises(ServingError, match=r"within 0\.2 seconds.*--validate\.timeout_seconds"):
+        run(hasty, tmp_path / "out")
+
+
+def test_a_server_that_dies_is_told_as_such(step, tmp_path):
+    def ask_a_dead_server():
+        with server_process.serving(step.model.saved_model_directory, tmp_path / "log", 200) as server:
+            os.kill(server.process_id, signal.SIGKILL)
+            now(RestTransport(server.url, server.model, 5, retries=0).signature_names())
+
+    with pytest.raises(ServingError, match="ended with signal SIGKILL"):
+        ask_a_dead_server()
+
+
+# Takes TensorFlow Serving's options and serves with the embedded server.
+STAND_IN = """#!{python}
+import os, sys
+given = dict(argument.removeprefix("--").split("=", 1) for argument in sys.argv[1:])
+assert given.pop("port") == "0" and given.pop("grpc_socket_path") and given.pop("max_num_load_retries") == "0"
+os.execv(sys.executable, [sys.executable, "-m", "serving", "--model-dir", given.pop("model_base_path"),
+                          "--model-name", given.pop("model_name"), "--port", given.pop("rest_api_port"), *given])
+"""
+
+
+def test_tensorflow_serving_on_the_path_is_preferred(step, tmp_path, monkeypatch):
+    assert step.sources() == {"server": "the embedded server"}
+    program = tmp_path / "bin/tensorflow_model_server"
+    program.parent.mkdir()
+    program.write_text(STAND_IN.format(python=sys.executable))
+    program.chmod(program.stat().st_mode | stat.S_IXUSR)
+    monkeypatch.setenv("PATH", str(program.parent), prepend=os.pathsep)
+    assert step.sources() == {"server": "tensorflow_model_server"}
+    assert run(step, tmp_path / "out").read_json("report.json")["server"] == "tensorflow_model_server"
+
+
+def candidates(*scores_by_token):
+    return [
+        {"score": score, "token": token, "token_str": f" t{token}", "sequence": f"a t{token}"}
+        for token, score in scores_by_token
+    ]
+
+
+@pytest.mark.parametrize(
+    ("received", "difference"),
+    [
+        (candidates((1, 0.5), (2, 0.3), (3, 0.1)), None),
+        (candidates((1, 0.500001), (2, 0.3), (3, 0.1)), None),
+        (candidates((1, 0.5001), (2, 0.3), (3, 0.1)), "candidate 1: ' t1' has score 0.5001 instead of 0.5"),
+        (candidates((1, float("nan")), (2, 0.3), (3, 0.1)), "score nan"),
+        (candidates((2, 0.5), (1, 0.3), (3, 0.1)), "candidate 1: ' t2' with score 0.5 instead of ' t1' with 0.5"),
+        (candidates((1, 0.5), (2, 0.3), (9, 0.1)), None),
+        (candidates((1, 0.5), (2, 0.3), (9, 0.11)), "candidate 3"),
+        (candidates((1, 0.5), (9, 0.3), (3, 0.1)), "candidate 2"),
+        (candidates((1, 0.5), (2, 0.3)), "2 candidates instead of 3"),
+        ([], "0 masks instead of 1"),
+    ],
+)
+def test_comparison(received, difference):
+    found = compare(candidates((1, 0.5), (2, 0.3), (3, 0.1)), received, 1e-5).difference
+    assert found is None if difference is None else difference in found
+
+
+def test_ties_may_swap_but_not_repeat():
+    expected = candidates((1, 0.5), (2, 0.5), (3, 0.1))
+    assert compare(expected, candidates((2, 0.5), (1, 0.5), (3, 0.1)), 1e-5).difference is None
+    assert "candidate 2" in compare(expected, candidates((1, 0.5), (1, 0.5), (3, 0.1)), 1e-5).difference
+
+
+@pytest.mark.parametrize("key", ["token_str", "sequence"])
+def test_another_text_is_a_difference(key):
+    [candidate] = candidates((1, 0.5))
+    assert key in compare([candidate], [{**candidate, key: "t"}], 1e-5).difference
+
+
+@pytest.mark.parametrize(
+    "params",
+    [
+        {"tolerance": 0},
+        {"tolerance": float("nan")},
+        {"timeout_seconds": 0},
+        {"timeout_seconds": float("inf")},
+        {"url": "127.0.0.1:8501"},
+        {"url": "http://127.0.0.1:8501"},
+    ],
+)
+def test_absurd_params_are_refused(params):
+    with pytest.raises(ConfigError, match=f"validate.{next(iter(params))}"):
+        ValidateParams(**params)
+
+
+def test_no_text_that_can_be_answered(step, tmp_path):
+    shutil.copytree(step.model.directory, tmp_path / "model")
+    report = tmp_path / "model/report.json"
+    report.write_text(report.read_text().replace('"max_sequence_length": 64', '"max_sequence_length": 2'))
+    with pytest.raises(ServingError, match=r"of which none has.*--validate.texts"):
+        run(dataclasses.replace(step, model=ServingModel(tmp_path / "model")), tmp_path / "out")
+
+
+def test_statuses_are_those_of_the_signatures():
+    from components import validate
+    from serving import signatures
+
+    for name in ("OK", "NO_MASK", "TOO_MANY_TOKENS"):
+        assert getattr(validate, name) == getattr(signatures, name)
+
+
+def test_module_imports_no_heavy_library():
+    code = "import sys, components.validate; print([m for m in ('tensorflow', 'httpx', 'numpy') if m in sys.modules])"
+    assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout == "[]\n"
