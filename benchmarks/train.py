@@ -10,7 +10,9 @@ Shapes, each with a vocabulary of 50,265 tokens, 16 blocks of 128 tokens a step,
 
 Contestants, all on the same blocks of random tokens:
 
-    project        `Train.run`, as the pipeline runs it
+    project        `Train.run`, as the pipeline runs it: in the precision that `auto` picks, which is mixed_bfloat16
+                   where the processor multiplies it (it does so at twice the rate), else float32
+    project_f32    the same in float32
     guide_tf       the TensorFlow code of the masked language modeling guide, as printed there, with random weights
                    (https://huggingface.co/docs/transformers/tasks/masked_language_modeling)
     guide_pytorch  the same guide's PyTorch code: `Trainer`
@@ -19,7 +21,10 @@ Contestants, all on the same blocks of random tokens:
     products       no training: the matrix products of a step with the head at the masked positions only, forward and
                    backward, one by one at their own shapes; what the library for them bounds
     floor          the floating-point operations of those products, over the measured peak of a matrix product
-                   (4096 x 4096 x 4096, float32)
+                   (4096 x 4096 x 4096)
+
+The last two are measured in float32, and where there is hardware for it in bfloat16 (products_bf16, floor_bf16): the
+first are the bounds of project_f32, the second those of the project in bfloat16.
 
 A contestant that isn't installed is named and left out; `--peer-python` names an interpreter of another environment
 that has the peers. PyTorch's Linux build on PyPI brings gigabytes of CUDA along; where pip's settings point to a CPU
@@ -48,7 +53,7 @@ import tempfile
 import time
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
@@ -160,7 +165,7 @@ def run_rounds(shape: str, folder: Path, arguments: argparse.Namespace) -> dict[
         for name in list(runs):
             facts = in_fresh_process(name, shape, folder, arguments)
             if "missing" in facts:
-                print(f"{name} is left out: {facts['missing']} is not installed", file=sys.stderr)
+                print(f"{name} is left out: no {facts['missing']}", file=sys.stderr)
                 del runs[name]
                 continue
             runs[name].append(facts)
@@ -171,11 +176,11 @@ def run_rounds(shape: str, folder: Path, arguments: argparse.Namespace) -> dict[
 
 def in_fresh_process(name: str, shape: str, folder: Path, arguments: argparse.Namespace) -> dict[str, Any]:
     """One measurement, in a process of its own, which sees no library of another contestant."""
-    python = sys.executable if name in ("project", "guide_tf", *FLOORS) else arguments.peer_python
+    python = sys.executable if name in OURS else arguments.peer_python
     pytorch = name == "guide_pytorch"
     settings = {"USE_TORCH": str(int(pytorch)), "USE_TF": str(int(not pytorch)), "USE_JAX": "0"}
     settings.update(TF_CPP_MIN_LOG_LEVEL="3", TRANSFORMERS_VERBOSITY="error", HF_DATASETS_DISABLE_PROGRESS_BARS="1")
-    settings["TF_USE_LEGACY_KERAS"] = str(int(name in ("project", "guide_tf", *FLOORS)))
+    settings["TF_USE_LEGACY_KERAS"] = str(int(name in OURS))
     if name.startswith("kerashub"):
         settings["KERAS_BACKEND"] = {"kerashub_tf": "tensorflow", "kerashub_jax": "jax"}[name]
     if arguments.device == "cpu":
@@ -237,7 +242,7 @@ def keras_clock(clock: Clock, keras: Any) -> Any:
     return Callback()
 
 
-def run_project(shape: str, folder: Path) -> dict[str, Any]:
+def run_project(shape: str, folder: Path, precision: Literal["auto", "float32"] = "auto") -> dict[str, Any]:
     """The train step of the pipeline."""
     import tensorflow as tf
 
@@ -270,6 +275,7 @@ def run_project(shape: str, folder: Path) -> dict[str, Any]:
         learning_rate=LEARNING_RATE,
         weight_decay=WEIGHT_DECAY,
         mlm_probability=PROBABILITY,
+        precision=precision,
     )
     with tempfile.TemporaryDirectory() as out:
         Train(TrainOnly(folder / "blocks"), Tokenizer(folder / "tokenizer"), params).run(Path(out))
@@ -399,11 +405,16 @@ def load_data(folder: Path) -> tuple[Any, Any]:
 
 CONTESTANTS: dict[str, Callable[[str, Path], dict[str, Any]]] = {
     "project": run_project,
+    "project_f32": lambda shape, folder: run_project(shape, folder, "float32"),
     "guide_tf": run_guide_tf,
     "guide_pytorch": run_guide_pytorch,
     "kerashub_tf": run_kerashub,
     "kerashub_jax": run_kerashub,
 }
+
+
+OURS = ("project", "project_f32", "guide_tf", *FLOORS)
+"""What runs in the project's own environment, on Keras 2."""
 
 
 def peak_mib() -> int:

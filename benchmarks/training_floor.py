@@ -37,25 +37,25 @@ def step_flops(shape: str) -> float:
     return 3.0 * total
 
 
-def at_peak(shape: str) -> dict[str, Any]:
+def at_peak(shape: str, dtype: str) -> dict[str, Any]:
     """Seconds of a step at the rate of a large square product."""
     import tensorflow as tf
 
     side = (PEAK_SIDE, PEAK_SIDE)
-    left, right = tf.random.normal(side), tf.random.normal(side)
+    left, right = random_matrix(side, dtype), random_matrix(side, dtype)
     share = step_flops(shape) / (2 * PEAK_SIDE**3)
     seconds, core_seconds = min(timed(lambda: tf.matmul(left, right), 10))
     return facts(seconds * share, core_seconds * share)
 
 
-def at_own_shapes(shape: str) -> dict[str, Any]:
+def at_own_shapes(shape: str, dtype: str) -> dict[str, Any]:
     """Seconds of a step's products one by one, each at its own shape: forward, and by both its sides backward."""
     import tensorflow as tf
 
     seconds, core_seconds = 0.0, 0.0
     for count, left_shape, right_shape in products(shape):
-        left, right = tf.random.normal(left_shape), tf.random.normal(right_shape)
-        upstream = tf.random.normal((*left_shape[:-1], right_shape[-1]))
+        left, right = random_matrix(left_shape, dtype), random_matrix(right_shape, dtype)
+        upstream = random_matrix((*left_shape[:-1], right_shape[-1]), dtype)
         for product in (
             lambda left=left, right=right: tf.matmul(left, right),
             lambda upstream=upstream, right=right: tf.matmul(upstream, right, transpose_b=True),
@@ -65,6 +65,13 @@ def at_own_shapes(shape: str) -> dict[str, Any]:
             seconds += count * statistics.median(wall for wall, _ in times)
             core_seconds += count * statistics.median(core for _, core in times)
     return facts(seconds, core_seconds)
+
+
+def random_matrix(shape: tuple[int, ...], dtype: str) -> Any:
+    """Normally distributed."""
+    import tensorflow as tf
+
+    return tf.cast(tf.random.normal(shape), dtype)
 
 
 def timed(product: Callable[[], Any], repetitions: int) -> list[tuple[float, float]]:
@@ -91,4 +98,23 @@ def facts(seconds: float, core_seconds: float) -> dict[str, Any]:
     }
 
 
-FLOORS = {"products": at_own_shapes, "floor": at_peak}
+def in_bfloat16(measure: Callable[[str, str], dict[str, Any]]) -> Callable[[str], dict[str, Any]]:
+    """A floor where training multiplies in bfloat16, as `auto` has it where the hardware does."""
+
+    def measured(shape: str) -> dict[str, Any]:
+        from components.modeling.devices import Devices
+
+        devices = Devices.visible()
+        if devices.bfloat16 or (devices.compute_capability or (0, 0)) >= (8, 0):
+            return measure(shape, "bfloat16")
+        return {"missing": f"bfloat16 hardware ({devices})"}
+
+    return measured
+
+
+FLOORS: dict[str, Callable[[str], dict[str, Any]]] = {
+    "products": lambda shape: at_own_shapes(shape, "float32"),
+    "floor": lambda shape: at_peak(shape, "float32"),
+    "products_bf16": in_bfloat16(at_own_shapes),
+    "floor_bf16": in_bfloat16(at_peak),
+}

@@ -12,11 +12,13 @@ from tiny_training import SIZES, small_step, train, weights_of, write_blocks, wr
 
 from components.artifacts import Blocks, Tokenizer
 from components.errors import ConfigError
+from components.modeling.devices import Devices
 from components.train import Train
 from components.train_params import TrainParams
 
 ROOT = Path(__file__).resolve().parents[1]
 NO_DROPOUT = {**SIZES, "hidden_dropout_prob": 0.0, "attention_probs_dropout_prob": 0.0}
+EXACT = {"model_config": NO_DROPOUT, "max_grad_norm": 0.1, "precision": "float32"}
 
 
 @pytest.fixture(scope="module")
@@ -32,7 +34,7 @@ def blocks(tmp_path_factory):
 @pytest.fixture(scope="module")
 def plain(blocks, tokenizer, tmp_path_factory):
     """Batches of 4, without dropout."""
-    return train(blocks, tokenizer, tmp_path_factory.mktemp("plain"), model_config=NO_DROPOUT, max_grad_norm=0.1)
+    return train(blocks, tokenizer, tmp_path_factory.mktemp("plain"), **EXACT)
 
 
 def assert_close(first, second):
@@ -40,14 +42,15 @@ def assert_close(first, second):
         np.testing.assert_allclose(one, other, atol=2e-4)
 
 
-def test_the_report_says_what_was_picked(plain):
-    report = plain.read_json("report.json")
+def test_the_report_says_what_was_picked(blocks, tokenizer, tmp_path):
+    trained, devices = train(blocks, tokenizer, tmp_path / "out", epochs=1), Devices.visible()
+    report = trained.read_json("report.json")
     assert report["execution"] == {
-        "precision": "float32",
+        "precision": "mixed_bfloat16" if devices.bfloat16 else "float32",
         "jit_compile": False,
         "replicas": 1,
         "devices": ["CPU:0"],
-        "chosen_by_auto": dict.fromkeys(("precision", "jit_compile", "strategy"), "1 CPU"),
+        "chosen_by_auto": dict.fromkeys(("precision", "jit_compile", "strategy"), str(devices)),
     }
     assert report["blocks_a_step"] == 4
 
@@ -59,7 +62,7 @@ def test_a_checkpoint_is_an_ordinary_one_whatever_the_precision(plain, blocks, t
         blocks, tokenizer, tmp_path / "out", batch_size=2, gradient_accumulation_steps=2, warmup_ratio=0.2, **settings
     )
     assert tf.keras.mixed_precision.global_policy().name == "float32"
-    assert "mixed_bfloat16, XLA, CPU:0 (auto: 1 CPU)" in capsys.readouterr().out
+    assert f"mixed_bfloat16, XLA, CPU:0 (auto: {Devices.visible()})" in capsys.readouterr().out
     assert {weight.dtype for weight in weights_of(trained.model_directory)} == {np.dtype(np.float32)}
     config, plain_config = (
         json.loads((directory / "config.json").read_text())
@@ -73,8 +76,8 @@ def test_a_checkpoint_is_an_ordinary_one_whatever_the_precision(plain, blocks, t
 
 def test_accumulated_batches_train_as_one(plain, blocks, tokenizer, tmp_path):
     """The same blocks, masks and number of steps."""
-    settings = {"batch_size": 2, "gradient_accumulation_steps": 2, "max_grad_norm": 0.1}
-    accumulated = train(blocks, tokenizer, tmp_path / "out", model_config=NO_DROPOUT, **settings)
+    settings = {"batch_size": 2, "gradient_accumulation_steps": 2}
+    accumulated = train(blocks, tokenizer, tmp_path / "out", **EXACT, **settings)
     assert_close(accumulated, plain)
     losses, expected = (
         [row["loss"] for row in checkpoint.read_json("history.json")] for checkpoint in (accumulated, plain)
@@ -84,26 +87,25 @@ def test_accumulated_batches_train_as_one(plain, blocks, tokenizer, tmp_path):
 
 
 def test_recomputed_layers_train_as_others(plain, blocks, tokenizer, tmp_path):
-    settings = {"gradient_checkpointing": True, "max_grad_norm": 0.1}
-    assert_close(train(blocks, tokenizer, tmp_path / "out", model_config=NO_DROPOUT, **settings), plain)
+    assert_close(train(blocks, tokenizer, tmp_path / "out", **EXACT, gradient_checkpointing=True), plain)
 
 
 def test_the_averaged_model_is_validated_and_saved(plain, blocks, tokenizer, tmp_path):
     """What the history says of the last epoch holds for the model that is saved."""
-    settings = {"ema_decay": 0.99, "max_grad_norm": 0.1}
-    averaged = train(blocks, tokenizer, tmp_path / "out", model_config=NO_DROPOUT, **settings)
+    averaged = train(blocks, tokenizer, tmp_path / "out", **EXACT, ema_decay=0.99)
     rows, plain_rows = averaged.read_json("history.json"), plain.read_json("history.json")
     assert [row["loss"] for row in rows] == [row["loss"] for row in plain_rows]
     assert rows[-1]["val_loss"] != plain_rows[-1]["val_loss"]
     # One more epoch at a rate that changes nothing validates what was saved.
     params = {"pretrained": str(averaged.model_directory), "model_type": None, "model_config": {}, "epochs": 1}
+    params["precision"] = "float32"
     again = train(blocks, tokenizer, tmp_path / "again", learning_rate=1e-12, weight_decay=0.0, **params)
     assert again.read_json("history.json")[0]["val_loss"] == pytest.approx(rows[-1]["val_loss"], rel=1e-5)
 
 
 def test_two_devices_train_as_one(plain, blocks, tokenizer, tmp_path):
     """In a process of its own: devices are fixed early."""
-    step = small_step(blocks, tokenizer, model_config=NO_DROPOUT, max_grad_norm=0.1, strategy="mirrored", batch_size=4)
+    step = small_step(blocks, tokenizer, **EXACT, strategy="mirrored", batch_size=4)
     (tmp_path / "out").mkdir()
     code = (
         "import sys; from pathlib import Path; import components; import tensorflow as tf\n"
@@ -154,7 +156,10 @@ def test_params_out_of_range(params, rule):
             {"jit_compile": True, "model_type": "deberta", "model_config": {"relative_attention": True}},
             "train.jit_compile true for deberta with relative attention",
         ),
-        ({"precision": "mixed_bfloat16", "model_type": "esm"}, "train.precision mixed_bfloat16 for esm"),
+        (
+            {"precision": "mixed_bfloat16", "jit_compile": True, "model_type": "esm"},
+            "train.precision mixed_bfloat16 for esm",
+        ),
     ],
 )
 def test_refused_before_any_work(params, rule):

@@ -20,7 +20,13 @@ from components.modeling.masking import MaskingCollator, max_predictions
 from components.modeling.training import MaskedLMTraining
 
 FLAUBERT = {"emb_dim": 16, "n_layers": 2, "n_heads": 2, "max_position_embeddings": 32}
-OVERFITTING = {"epochs": 40, "learning_rate": 1e-2, "early_stopping_patience": 2, "load_best_model_at_end": True}
+OVERFITTING = {
+    "epochs": 40,
+    "learning_rate": 1e-2,
+    "early_stopping_patience": 2,
+    "load_best_model_at_end": True,
+    "precision": "float32",
+}
 
 
 @pytest.fixture(scope="module")

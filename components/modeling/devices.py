@@ -2,9 +2,14 @@
 
 import dataclasses
 import os
+import re
+from pathlib import Path
 from typing import Any
 
 import tensorflow as tf
+
+CPU_INFORMATION = Path("/proc/cpuinfo")
+"""Where Linux lists what the processor can do."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -15,11 +20,13 @@ class Devices:
         kind: GPU or CPU.
         names: TensorFlow's names of them, such as GPU:0.
         compute_capability: The lowest of the GPUs', (major, minor); None for a CPU or where it isn't told.
+        bfloat16: Whether a CPU has instructions that multiply bfloat16 matrices.
     """
 
     kind: str
     names: tuple[str, ...]
     compute_capability: tuple[int, int] | None = None
+    bfloat16: bool = False
 
     @classmethod
     def visible(cls) -> "Devices":
@@ -29,13 +36,26 @@ class Devices:
         capabilities = [tf.config.experimental.get_device_details(gpu).get("compute_capability") for gpu in gpus]
         kind = "GPU" if gpus else "CPU"
         names = tuple(device.name.removeprefix("/device:") for device in tf.config.list_logical_devices(kind))
-        return cls(kind, names, min(capabilities) if gpus and None not in capabilities else None)
+        if not gpus:
+            return cls(kind, names, bfloat16=cpu_multiplies_bfloat16())
+        return cls(kind, names, None if None in capabilities else min(capabilities))
 
     def __str__(self) -> str:
-        capability = (
-            "" if self.compute_capability is None else " of compute capability {}.{}".format(*self.compute_capability)
-        )
-        return f"{len(self.names)} {self.kind}{'' if len(self.names) == 1 else 's'}{capability}"
+        ability = " with bfloat16 instructions" if self.bfloat16 else ""
+        if self.compute_capability is not None:
+            ability = " of compute capability {}.{}".format(*self.compute_capability)
+        return f"{len(self.names)} {self.kind}{'' if len(self.names) == 1 else 's'}{ability}"
+
+
+def cpu_multiplies_bfloat16() -> bool:
+    """Whether the processor has the instructions, and TensorFlow the library that uses them (oneDNN, unless off)."""
+    if os.environ.get("TF_ENABLE_ONEDNN_OPTS", "1") in ("0", "false"):
+        return False
+    try:
+        information = CPU_INFORMATION.read_text()
+    except OSError:  # not Linux
+        return False
+    return re.search(r"^flags\s*:.*\b(avx512_bf16|amx_bf16)\b", information, re.MULTILINE) is not None
 
 
 def prepare_devices() -> None:

@@ -110,7 +110,7 @@ def fit(
         flops_a_step=step_flops(training, batched.element_spec[0], steps.blocks_a_step, blocks.block_size),
         peak_flops=params.peak_tflops * 1e12
         if params.peak_tflops
-        else measured_peak_flops(len(execution.device_names)),
+        else measured_peak_flops(execution.product_dtype, len(execution.device_names)),
         watch=LossWatch(params.divergence_factor),
         progress=Progress(steps.steps, steps.epochs, sys.stdout.isatty()),
     )

@@ -71,18 +71,18 @@ def operation_flops(operation: tf.Operation) -> int:
     return 2 * math.prod(result) * (first[-2] if transposed else first[-1])
 
 
-def measured_peak_flops(devices: int = 1, seconds: float = SECONDS) -> float:
-    """Floating-point operations a second of a large matrix product, in the type that layers compute in.
+def measured_peak_flops(dtype: tf.DType = tf.float32, devices: int = 1, seconds: float = SECONDS) -> float:
+    """Floating-point operations a second of a large matrix product.
 
     The fastest of several rounds, in about `seconds`: what else the machine does in the meantime makes it less.
 
     Args:
+        dtype: Of the matrices.
         devices: Over how many it goes: GPUs add up, the logical devices of a CPU share its cores.
         seconds: How long to measure.
     """
     on_gpu = bool(tf.config.list_logical_devices("GPU"))
     size, products = (8192, 8) if on_gpu else (1024, 1)
-    dtype = tf.keras.mixed_precision.global_policy().compute_dtype
     matrix = tf.cast(tf.random.stateless_uniform((size, size), (0, 0)), dtype)
     tf.matmul(matrix, matrix)[0, 0].numpy()
     fastest = math.inf

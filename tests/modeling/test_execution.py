@@ -5,7 +5,7 @@ import tensorflow as tf
 from transformers import CONFIG_MAPPING
 
 from components.errors import ConfigError
-from components.modeling.devices import Devices
+from components.modeling.devices import Devices, cpu_multiplies_bfloat16
 from components.modeling.execution import Execution, choose_execution
 from components.train_params import TrainParams
 
@@ -15,6 +15,7 @@ def gpus(count, *capability):
 
 
 CPU = Devices("CPU", ("CPU:0",))
+BFLOAT16_CPU = Devices("CPU", ("CPU:0",), bfloat16=True)
 TWO_CPUS = Devices("CPU", ("CPU:0", "CPU:1"))
 
 
@@ -28,6 +29,7 @@ def choose(devices, model_type="bert", values=None, batch_size=16, **params):
     [
         (CPU, "float32", False, 1),
         (TWO_CPUS, "float32", False, 1),
+        (BFLOAT16_CPU, "mixed_bfloat16", False, 1),
         (gpus(1, 6, 1), "float32", True, 1),
         (gpus(1, 7, 0), "mixed_float16", True, 1),
         (gpus(1, 7, 5), "mixed_float16", True, 1),
@@ -45,6 +47,7 @@ def test_auto(devices, precision, jit_compile, replicas):
 
 def test_it_says_what_was_picked_and_why():
     assert str(choose(CPU)) == "float32, no XLA, CPU:0 (auto: 1 CPU)"
+    assert str(choose(BFLOAT16_CPU)) == "mixed_bfloat16, no XLA, CPU:0 (auto: 1 CPU with bfloat16 instructions)"
     assert str(choose(gpus(2, 9, 0))) == "mixed_bfloat16, XLA, 2 replicas (auto: 2 GPUs of compute capability 9.0)"
     given = choose(gpus(2, 9, 0), precision="float32", jit_compile=False, strategy="one_device")
     assert str(given) == "float32, no XLA, GPU:0"
@@ -80,6 +83,44 @@ def test_auto_falls_back_for_an_architecture_that_can_not():
     assert choose(gpus(1, 7, 0), "xlm").precision == "float32"
     assert choose(gpus(1, 8, 0), "xlm").precision == "mixed_bfloat16"
     assert choose(gpus(1, 8, 0), "funnel", {"attention_type": "factorized"}).precision == "float32"
+
+
+@pytest.mark.parametrize("model_type", ["esm", "longformer"])
+def test_a_graph_is_rewritten_whatever_the_architecture(model_type):
+    """A policy would fail in the library's code."""
+    assert choose(BFLOAT16_CPU, model_type).in_graph
+    assert choose(BFLOAT16_CPU, model_type, precision="mixed_bfloat16").in_graph
+    assert not choose(BFLOAT16_CPU, model_type, precision="float32").in_graph
+
+
+def test_xla_s_graphs_are_not_rewritten():
+    chosen = choose(BFLOAT16_CPU, jit_compile=True)
+    assert (chosen.precision, chosen.in_graph) == ("float32", False)
+    asked = choose(BFLOAT16_CPU, jit_compile=True, precision="mixed_bfloat16")
+    assert (asked.precision, asked.in_graph) == ("mixed_bfloat16", False)
+    with pytest.raises(ConfigError, match="mixed_bfloat16 for esm"):
+        choose(BFLOAT16_CPU, "esm", jit_compile=True, precision="mixed_bfloat16")
+
+
+@pytest.mark.parametrize(
+    ("information", "expected"),
+    [
+        ("processor : 0\nflags\t\t: fpu avx512f avx512_bf16 fsrm\n", True),
+        ("flags : avx2 amx_bf16", True),
+        ("flags : fpu avx512f avx512_vnni\nbugs : avx512_bf16\n", False),
+        ("Features : fp asimd bf16\n", False),
+        (None, False),
+    ],
+)
+def test_a_cpu_s_instructions(information, expected, tmp_path, monkeypatch):
+    path = tmp_path / "cpuinfo"
+    if information is not None:
+        path.write_text(information)
+    monkeypatch.setattr("components.modeling.devices.CPU_INFORMATION", path)
+    monkeypatch.delenv("TF_ENABLE_ONEDNN_OPTS", raising=False)
+    assert cpu_multiplies_bfloat16() is expected
+    monkeypatch.setenv("TF_ENABLE_ONEDNN_OPTS", "0")
+    assert cpu_multiplies_bfloat16() is False
 
 
 @pytest.mark.parametrize(
@@ -125,3 +166,20 @@ def test_the_policy_holds_within_the_scope_only():
     with pytest.raises(ZeroDivisionError), half.scope():
         raise ZeroDivisionError
     assert policy() == "float32"
+
+
+@pytest.mark.skipif(not Devices.visible().bfloat16, reason="no CPU that multiplies bfloat16")
+def test_products_are_rewritten_within_the_scope_only():
+    """1 + 2^-10 has more digits than bfloat16; a sum keeps them."""
+    near_one = tf.fill((32, 32), 1.0 + 2.0**-10)
+
+    def products_and_sum():
+        product = tf.function(lambda: tf.matmul(near_one, tf.eye(32)))()
+        total = tf.function(lambda: tf.reduce_sum(near_one[0, :1]))()
+        return float(product[0, 0]), float(total)
+
+    execution = Execution("mixed_bfloat16", False, ("CPU:0",), BFLOAT16_CPU, {})
+    with execution.scope():
+        assert products_and_sum() == (1.0, 1.0 + 2.0**-10)
+        assert tf.keras.mixed_precision.global_policy().name == "float32"
+    assert products_and_sum() == (1.0 + 2.0**-10, 1.0 + 2.0**-10)

@@ -46,4 +46,4 @@ def test_the_peak():
 
 @pytest.mark.skipif(bool(tf.config.list_physical_devices("GPU")), reason="a CPU's devices")
 def test_the_devices_of_a_cpu_share_its_cores():
-    assert measured_peak_flops(10**9, seconds=0.05) < 1e16
+    assert measured_peak_flops(devices=10**9, seconds=0.05) < 1e16

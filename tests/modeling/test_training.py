@@ -8,7 +8,8 @@ import tensorflow as tf
 from tiny_models import LENGTH, VARIANTS, VOCABULARY, random_model
 
 from components.modeling.architecture import masked_lm_model_types
-from components.modeling.execution import why_not_compiled, why_not_in
+from components.modeling.devices import Devices
+from components.modeling.execution import Execution, why_not_compiled, why_not_in
 from components.modeling.optimizer import AdamW
 from components.modeling.training import MaskedLMTraining
 
@@ -221,13 +222,16 @@ def test_a_checkpoint_holds_everything(tmp_path, scaled):
         assert float(resumed.optimizer.loss_scale) == float(whole.optimizer.loss_scale) == 2.0**16
 
 
-def train_in(precision, compiled, accumulation_steps, model_type="roformer", values=NO_DROPOUT):
-    """The losses of two epochs."""
-    with policy(precision):
+def train_in(
+    precision, compiled, accumulation_steps, model_type="roformer", values=NO_DROPOUT, in_graph=False, **settings
+):
+    """The losses of two epochs; in graph: as on a CPU that multiplies bfloat16."""
+    devices = Devices("CPU", ("CPU:0",), bfloat16=in_graph)
+    with Execution(precision, compiled, devices.names, devices, {}).scope():
         optimizer = AdamW(1e-2)
         if precision == "mixed_float16":
             optimizer = tf.keras.mixed_precision.LossScaleOptimizer(optimizer)
-        settings = {"compiled": compiled, "accumulation_steps": accumulation_steps, "max_grad_norm": 1.0}
+        settings |= {"compiled": compiled, "accumulation_steps": accumulation_steps, "max_grad_norm": 1.0}
         training = made(optimizer, model_type, values, **settings)
         losses = fit(training, epochs=2)["loss"]
     assert {weight.dtype for weight in weights_of(training)} == {np.dtype(np.float32)}
@@ -248,6 +252,14 @@ def test_every_combination_trains(plain_losses, precision, compiled, accumulatio
     np.testing.assert_allclose(losses, plain_losses, rtol=1e-4 if precision == "float32" else 2e-2)
 
 
+@pytest.mark.parametrize("settings", [{}, {"accumulation_steps": 2}, {"gradient_checkpointing": True}], ids=str)
+@pytest.mark.skipif(not Devices.visible().bfloat16, reason="no CPU that multiplies bfloat16")
+def test_a_rewritten_graph_trains(plain_losses, settings):
+    losses = train_in("mixed_bfloat16", False, **{"accumulation_steps": 1, **settings}, in_graph=True)
+    np.testing.assert_allclose(losses, plain_losses, rtol=5e-3)
+    assert losses != plain_losses
+
+
 @pytest.mark.parametrize(
     ("model_type", "values"), [("distilbert", {"n_layers": 1}), ("deberta-v2", {"num_hidden_layers": 1})]
 )
@@ -257,15 +269,17 @@ def test_other_architectures_compile(model_type, values):
 
 @pytest.mark.slow
 @pytest.mark.parametrize(
-    ("precision", "compiled"), [("mixed_bfloat16", True), ("mixed_float16", False)], ids=["as on a GPU", "in float16"]
+    ("precision", "compiled", "in_graph"),
+    [("mixed_bfloat16", True, False), ("mixed_float16", False, False), ("mixed_bfloat16", False, True)],
+    ids=["as on a GPU", "in float16", "in a CPU's graph"],
 )
 @pytest.mark.parametrize("name", [*masked_lm_model_types(), *VARIANTS])
-def test_every_architecture(name, precision, compiled):
+def test_every_architecture(name, precision, compiled, in_graph):
     """Each combination trains, but for those that are refused; a refusal of what works after all is to go."""
     model_type, values = VARIANTS.get(name, (name, {}))
     config = random_model(model_type, **values).config
-    cannot = (compiled and why_not_compiled(config)) or why_not_in(precision, config)
+    cannot = (compiled and why_not_compiled(config)) or (not in_graph and why_not_in(precision, config))
     # A loss that is NaN fails the assertion that it falls.
     failure = pytest.raises((TypeError, ValueError, AssertionError, tf.errors.OpError))
     with failure if cannot else contextlib.nullcontext():
-        train_in(precision, compiled, 2, model_type, values)
+        train_in(precision, compiled, 2, model_type, values, in_graph)
