@@ -33,10 +33,9 @@ build (PIP_EXTRA_INDEX_URL, PIP_FIND_LINKS) it takes that.
 Each measurement is a fresh process, and the contestants take turns. The step rate is one over the median time between
 the ends of two batches, without a process's first three batches; core seconds are its processor time, user and
 system, which a busy machine bends less. A whole epoch is the second one of `fit`, with whatever happens at its ends.
-Peak memory is the resident set of the whole process (VmHWM) when training ends. Of the project's for b, the libraries
-take about 0.8 GB, the weights and Adam's moments 1.0 GB, activations and logits 1.1 GB, gradients and temporary
-tensors the rest. The first two alone are near half of what the guide's code takes. (`train.gradient_checkpointing`
-saves most of the activations, for a third more work.)
+Peak memory is the resident set of the whole process (VmHWM) when training ends; the floor's is the libraries', and
+weights, gradients and Adam's two moments in float32, without any activation. (`train.gradient_checkpointing` saves
+most of the activations, for a third more work.)
 
 Prints a table a shape, then all as one line of JSON.
 """
@@ -62,11 +61,13 @@ from benchmarks.training_floor import (
     BLOCK_SIZE,
     FLOORS,
     HEAD_SIZE,
+    POSITIONS,
     PREDICTIONS,
     PROBABILITY,
     SHAPES,
     TOKENS,
     VOCABULARY,
+    memory_mib,
 )
 
 SPECIAL_TOKENS = ("<s>", "<pad>", "</s>", "<unk>", "<mask>")
@@ -97,7 +98,7 @@ class Clock:
     def trained(self) -> None:
         """Training has ended: the last one to say so counts."""
         self.end = time.perf_counter()
-        self.peak_mib = peak_mib()
+        self.peak_mib = memory_mib("VmHWM")
 
     def facts(self) -> dict[str, Any]:
         """Seconds and core seconds by batch, but for an epoch's first; seconds of the last epoch."""
@@ -213,7 +214,7 @@ def roberta_values(shape: str) -> dict[str, Any]:
         "hidden_size": hidden,
         "num_attention_heads": hidden // HEAD_SIZE,
         "intermediate_size": 4 * hidden,
-        "max_position_embeddings": 514,
+        "max_position_embeddings": POSITIONS,
         "type_vocab_size": 1,
         "layer_norm_eps": 1e-5,
     }
@@ -417,14 +418,6 @@ OURS = ("project", "project_f32", "guide_tf", *FLOORS)
 """What runs in the project's own environment, on Keras 2."""
 
 
-def peak_mib() -> int:
-    """The most resident memory that this process has had, in MiB."""
-    for line in Path("/proc/self/status").read_text().splitlines():
-        if line.startswith("VmHWM:"):
-            return int(line.split()[1]) // 1024
-    raise RuntimeError("/proc/self/status has no VmHWM")
-
-
 def summary(runs: list[dict]) -> dict[str, float]:
     """Medians over all batches of all rounds, their quartiles, and the highest peak."""
     seconds = sorted(second for run in runs for second in run["seconds"])
@@ -447,9 +440,10 @@ def print_table(shape: str, results: dict[str, dict[str, float]]) -> None:
     for name, facts in results.items():
         quartiles = f"{facts['slow_quartile']:,.0f} to {facts['fast_quartile']:,.0f}"
         ratio = results["project"]["tokens_per_second"] / facts["tokens_per_second"] if "project" in results else 0
+        peak = f"{facts['peak_mib']:,}" if facts["peak_mib"] else "–"
         print(
             f"{name:14}{facts['tokens_per_second']:>10,.0f}{quartiles:>20}{ratio:>11.2f}x{facts['core_seconds']:>13.3f}"
-            f"{facts['epoch_tokens_per_second']:>10,.0f}{facts['peak_mib']:>10,}"
+            f"{facts['epoch_tokens_per_second']:>10,.0f}{peak:>10}"
         )
 
 

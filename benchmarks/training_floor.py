@@ -1,14 +1,16 @@
 """What a training step of each shape multiplies, and the least time that this machine takes for it."""
 
+import importlib
 import statistics
 import time
 from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import Any
 
 VOCABULARY, BATCH_SIZE, BLOCK_SIZE, PROBABILITY, PREDICTIONS = 50_265, 16, 128, 0.15, 20
 TOKENS = BATCH_SIZE * BLOCK_SIZE
 SHAPES = {"a": {"layers": 4, "hidden": 256, "steps": 9}, "b": {"layers": 6, "hidden": 768, "steps": 4}}
-HEAD_SIZE = 64
+HEAD_SIZE, POSITIONS = 64, 514
 PEAK_SIDE = 4096
 
 
@@ -42,10 +44,11 @@ def at_peak(shape: str, dtype: str) -> dict[str, Any]:
     import tensorflow as tf
 
     side = (PEAK_SIDE, PEAK_SIDE)
+    memory = least_mib(shape)
     left, right = random_matrix(side, dtype), random_matrix(side, dtype)
     share = step_flops(shape) / (2 * PEAK_SIDE**3)
     seconds, core_seconds = min(timed(lambda: tf.matmul(left, right), 10))
-    return facts(seconds * share, core_seconds * share)
+    return facts(seconds * share, core_seconds * share, memory)
 
 
 def at_own_shapes(shape: str, dtype: str) -> dict[str, Any]:
@@ -88,13 +91,37 @@ def timed(product: Callable[[], Any], repetitions: int) -> list[tuple[float, flo
     return times[1:]
 
 
-def facts(seconds: float, core_seconds: float) -> dict[str, Any]:
+def least_mib(shape: str) -> int:
+    """The memory that training with AdamW takes at the least, in MiB: libraries, weights, gradients and two moments.
+
+    The libraries' is the resident set of this process once it has imported what TensorFlow's contestants import.
+    """
+    for library in ("tensorflow", "transformers.models.roberta.modeling_tf_roberta", "datasets"):
+        importlib.import_module(library)
+    return memory_mib("VmRSS") + round(4 * 4 * parameters(shape) / 2**20)
+
+
+def parameters(shape: str) -> int:
+    """Weights of the model, its head's dense layer among them; biases and norms, a thousandth, are left out."""
+    layers, hidden = SHAPES[shape]["layers"], SHAPES[shape]["hidden"]
+    return (VOCABULARY + POSITIONS) * hidden + 12 * layers * hidden**2 + hidden**2
+
+
+def memory_mib(name: str) -> int:
+    """A figure of this process' memory: VmRSS, what is resident, or VmHWM, the most that was, in MiB."""
+    for line in Path("/proc/self/status").read_text().splitlines():
+        if line.startswith(f"{name}:"):
+            return int(line.split()[1]) // 1024
+    raise RuntimeError(f"/proc/self/status has no {name}")
+
+
+def facts(seconds: float, core_seconds: float, peak_mib: int = 0) -> dict[str, Any]:
     """As a contestant's."""
     return {
         "seconds": [seconds],
         "core_seconds": [core_seconds],
         "epoch_seconds_a_step": seconds,
-        "peak_mib": 0,
+        "peak_mib": peak_mib,
     }
 
 

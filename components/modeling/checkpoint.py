@@ -17,6 +17,7 @@ from components.errors import ModelError
 from components.hub import cached_snapshot, describe_repository, download, resolve_revision
 from components.modeling import weights
 from components.modeling.architecture import build_config, load_config, masked_lm_class, masked_lm_model_types
+from components.modeling.pytorch_pickle import read_pytorch_pickles
 
 if TYPE_CHECKING:
     from transformers import PretrainedConfig, PreTrainedTokenizerBase, TFPreTrainedModel
@@ -33,7 +34,8 @@ OUTPUT_MATRICES = (".decoder.weight", "lm_head.weight", "vocab_projector.weight"
 def load_masked_lm(directory_or_name: str | Path, revision: str | None = None) -> "TFPreTrainedModel":
     """Loads a masked LM, with float32 weights whatever the checkpoint's precision.
 
-    Weights may be safetensors in PyTorch's or TensorFlow's naming or `tf_model.h5`, each whole or in shards.
+    Weights may be safetensors in PyTorch's or TensorFlow's naming, `tf_model.h5` or `pytorch_model.bin`, each whole or
+    in shards.
     What the checkpoint lacks (the head, if it was saved from a base model) starts at random, told in a warning.
 
     Args:
@@ -52,11 +54,14 @@ def load_masked_lm(directory_or_name: str | Path, revision: str | None = None) -
     model_class = masked_lm_class(config.model_type)
     # The weights become float32; a saved config must not go on calling them float16.
     config.dtype = None
-    weights.require_readable([weight_file])
+    tensors: dict[str, np.ndarray] = {}
+    framework = "tf"
     if weight_file.name.startswith(weights.SAFETENSORS):
         tensors, framework = weights.read_safetensors(shards or [weight_file])
-        if framework == "pt":
-            return with_fixed_rotary(from_pytorch_tensors(model_class, config, tensors, str(directory_or_name)))
+    elif weight_file.name.startswith(weights.PYTORCH):
+        tensors, framework = read_pytorch_pickles(shards or [weight_file]), "pt"
+    if framework == "pt":
+        return with_fixed_rotary(from_pytorch_tensors(model_class, config, tensors, str(directory_or_name)))
     try:
         with quiet_transformers():
             model, info = model_class.from_pretrained(directory, config=config, output_loading_info=True)
@@ -89,14 +94,14 @@ def checkpoint_directory(directory_or_name: str | Path, revision: str | None = N
 
 
 def require_checkpoint(directory_or_name: str | Path, revision: str | None = None) -> None:
-    """Refuses what holds no weights that can be read, before they are downloaded or read.
+    """Refuses what holds no weights, before they are downloaded or read.
 
     Raises:
         ModelError: If so.
         HubError: If a Hub id can't be asked for.
     """
     if Path(directory_or_name).is_dir():
-        weights.require_readable(weights.checkpoint_files(Path(directory_or_name)))
+        weights.checkpoint_files(Path(directory_or_name))
     else:
         weights_to_download(str(directory_or_name), resolve_revision(str(directory_or_name), "model", revision))
 
@@ -105,11 +110,11 @@ def weights_to_download(repo_id: str, commit: str) -> str | None:
     """The weight file, or index of shards, of a Hub repository; None if the Hub's cache has the checkpoint.
 
     Raises:
-        ModelError: If the repository is no checkpoint, or only PyTorch can read it.
+        ModelError: If the repository is no checkpoint.
         HubError: If it can't be asked for.
     """
     with contextlib.suppress(ModelError):
-        weights.require_readable(weights.checkpoint_files(cached_snapshot(repo_id, "model", commit)))
+        weights.checkpoint_files(cached_snapshot(repo_id, "model", commit))
         return None
     _, names = describe_repository(repo_id, "model", commit)
     chosen = weights.choose_weights(names)
@@ -119,7 +124,6 @@ def weights_to_download(repo_id: str, commit: str) -> str | None:
             received=f"Hub model {repo_id!r}, which lacks one of the two",
             remedy="name a repository that holds a transformers model",
         )
-    weights.require_readable([Path(repo_id, chosen)])
     return chosen
 
 

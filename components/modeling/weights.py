@@ -102,22 +102,3 @@ def read_safetensors(files: Collection[Path]) -> tuple[dict[str, np.ndarray], st
     if stated not in ("pt", "tf"):
         stated = "tf" if any("/" in name for name in tensors) else "pt"
     return tensors, stated
-
-
-def require_readable(files: Collection[Path]) -> None:
-    """Refuses weights that only PyTorch can read.
-
-    Args:
-        files: What `checkpoint_files` returned.
-
-    Raises:
-        ModelError: If the weights are a pickle.
-    """
-    pickles = [path for path in files if path.name.startswith(PYTORCH)]
-    if pickles:
-        raise ModelError(
-            f"weights are read from {SAFETENSORS} or {TENSORFLOW} ({PYTORCH} is a pickle, which takes PyTorch to read)",
-            received=f"{pickles[0].parent}, which holds {pickles[0].name} only",
-            remedy="convert it once where PyTorch is installed, with "
-            "AutoModelForMaskedLM.from_pretrained(SOURCE).save_pretrained(FOLDER), and use FOLDER",
-        )

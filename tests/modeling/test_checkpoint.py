@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import tensorflow as tf
+from pytorch_pickles import write_archive, write_legacy
 from safetensors.numpy import load_file, save_file
 from tiny_models import random_model
 from transformers import PreTrainedTokenizerFast, TFAutoModel
@@ -255,11 +256,22 @@ def test_damaged_weights_are_refused(roberta, tmp_path):
         load_masked_lm(tmp_path)
 
 
-def test_a_pickle_needs_pytorch(roberta, tmp_path):
+@pytest.mark.parametrize("write", [write_archive, write_legacy])
+def test_a_pickle_of_pytorch(roberta, tmp_path, write):
+    arrays, _ = pytorch_weights(roberta)
     roberta.config.save_pretrained(tmp_path)
-    (tmp_path / "pytorch_model.bin").write_bytes(b"")
-    with pytest.raises(ModelError, match="takes PyTorch to read"):
-        load_masked_lm(tmp_path)
+    write(tmp_path / "pytorch_model.bin", arrays)
+    np.testing.assert_array_equal(logits(load_masked_lm(tmp_path)), logits(roberta))
+
+
+def test_shards_of_pickles(roberta, tmp_path):
+    arrays, _ = pytorch_weights(roberta)
+    roberta.config.save_pretrained(tmp_path)
+    files = {name: f"pytorch_model-0000{1 + number % 2}-of-00002.bin" for number, name in enumerate(arrays)}
+    for file in set(files.values()):
+        write_archive(tmp_path / file, {name: array for name, array in arrays.items() if files[name] == file})
+    (tmp_path / "pytorch_model.bin.index.json").write_text(json.dumps({"weight_map": files}))
+    np.testing.assert_array_equal(logits(load_masked_lm(tmp_path)), logits(roberta))
 
 
 def test_folders_that_are_no_checkpoint(roberta, tmp_path):

@@ -5,6 +5,7 @@ import pytest
 from hub.server import Account, serve
 from huggingface_hub import HfApi, constants, file_download
 from huggingface_hub.utils import reset_sessions
+from pytorch_pickles import write_archive
 from safetensors.numpy import load_file, save_file
 from transformers import RobertaConfig, TFRobertaForMaskedLM
 
@@ -14,6 +15,7 @@ from components.hub import resolve_revision
 from components.manifest import write_json
 from components.modeling.architecture import load_config
 from components.modeling.checkpoint import load_masked_lm
+from components.modeling.pytorch_weights import pytorch_weights
 from components.train import Train
 from components.train_params import TrainParams
 
@@ -94,18 +96,14 @@ def test_refusals(repository):
         load_masked_lm("ada/empty")
 
 
-def test_a_pickle_is_refused_before_any_work_and_not_downloaded(repository, tmp_path):
+def test_a_pickle_is_downloaded_where_there_is_nothing_else(model, repository, tmp_path):
+    folder = tmp_path / "pickle"
+    model.config.save_pretrained(folder)
+    write_archive(folder / "pytorch_model.bin", pytorch_weights(model)[0])
     repository.create("ada/pickle")
-    files = ["config.json", "pytorch_model.bin"]
-    HfApi().upload_folder(repo_id="ada/pickle", folder_path=tmp_path / "folder", allow_patterns=files)
+    HfApi().upload_folder(repo_id="ada/pickle", folder_path=folder)
     repository.journal.clear()
-    for name in ("ada/pickle", "ada/tiny"):
-        step = Train(Blocks(None), Tokenizer(None), TrainParams(pretrained=name))
-        if name == "ada/tiny":
-            step.preflight()
-        else:
-            with pytest.raises(ModelError, match=r"ada/pickle, which holds pytorch_model\.bin only"):
-                step.preflight()
-    with pytest.raises(ModelError, match="takes PyTorch to read"):
-        load_masked_lm("ada/pickle")
+    Train(Blocks(None), Tokenizer(None), TrainParams(pretrained="ada/pickle")).preflight()
     assert not [request for request in repository.journal if "resolve" in request.path and ".json" not in request.path]
+    loaded = load_masked_lm("ada/pickle")
+    np.testing.assert_array_equal(loaded(IDS).logits, model(IDS).logits)
