@@ -60,7 +60,7 @@ class Export(Component[ServingModel]):
     """
 
     name: ClassVar[str] = "export"
-    version: ClassVar[str] = "3"
+    version: ClassVar[str] = "4"
     output: ClassVar[type[ServingModel]] = ServingModel
 
     checkpoint: Checkpoint

@@ -133,7 +133,8 @@ def _whole_words(backend: Any, vocabulary: Iterable[str], added: Container[str])
 
 def _special_ids_around(tokenizer: "PreTrainedTokenizerFast") -> tuple[list[int], list[int]]:
     """The ids that the tokenizer puts before and after every text."""
-    encoding = tokenizer.backend_tokenizer.encode("a", add_special_tokens=True)
+    # Not the Rust tokenizer alone, which also pads and truncates where its file says so.
+    encoding = tokenizer("a").encodings[0]
     inside = [position for position, sequence in enumerate(encoding.sequence_ids) if sequence is not None]
     if not inside:
         raise refusal("a tokenizer that finds no token in the text 'a'")

@@ -57,6 +57,17 @@ def test_a_wordpiece_with_another_normalizer(wordpiece_tokenizer, normalizer):
     assert not comparison.differences(random_texts(tokenizer.all_special_tokens, 300, 1))
 
 
+def test_padding_and_truncation_in_the_tokenizers_file_are_left_out(wordpiece_tokenizer):
+    """As transformers leaves them out; files of sentence encoders have both."""
+    padding = {"strategy": {"Fixed": 8}, "direction": "Right", "pad_to_multiple_of": None, "pad_type_id": 0}
+    padding |= {"pad_id": wordpiece_tokenizer.pad_token_id, "pad_token": wordpiece_tokenizer.pad_token}
+    truncation = {"max_length": 8, "strategy": "LongestFirst", "stride": 0, "direction": "Right"}
+    tokenizer = changed(wordpiece_tokenizer, padding=padding, truncation=truncation)
+    built = build_in_graph_tokenizer(tokenizer)
+    texts = ["", "the", *random_texts(tokenizer.all_special_tokens, 300, 1)]
+    assert not Comparison(tokenizer, built).differences(texts)
+
+
 def test_a_byte_level_bpe_with_a_normalizer(byte_level_tokenizer, prose):
     """Its special tokens are looked for in normal text: `<S>` is one, `<MASK>` isn't."""
     tokenizer = changed(byte_level_tokenizer, normalizer={"type": "Lowercase"})
