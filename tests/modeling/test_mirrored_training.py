@@ -27,6 +27,7 @@ def trained(tmp_path_factory):
         ("accumulated with a loss scale", {"rtol": 1e-2, "atol": 2e-3}),
         ("compiled and recomputed", {"rtol": 1e-4, "atol": 1e-5}),
         ("packed", {"rtol": 1e-4, "atol": 1e-5}),
+        ("in bfloat16", {"rtol": 1e-2, "atol": 2e-3}),
     ],
 )
 def test_two_replicas_equal_one(trained, case, tolerance):

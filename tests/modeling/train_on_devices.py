@@ -28,6 +28,7 @@ CASES = {
     "accumulated with a loss scale": ("mixed_float16", {"accumulation_steps": 2, "max_grad_norm": 0.1}),
     "compiled and recomputed": ("float32", {"compiled": True, "gradient_checkpointing": True}),
     "packed": ("float32", {"gradient_checkpointing": True}),
+    "in bfloat16": ("mixed_bfloat16", {"max_grad_norm": 0.1}),
 }
 BATCH, BATCHES, EPOCHS, PREDICTIONS = 8, 3, 2, 4
 
