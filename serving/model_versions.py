@@ -28,7 +28,7 @@ class ModelVersions:
 
     A new version is loaded and warmed up while the old one serves, and takes over at once; the old one is
     dropped when its last request is done. One that doesn't load leaves the old one serving; it is tried again
-    when its files change, and once a minute a few times.
+    when its files change, and once a minute a few times, and counts as loading until then.
 
     Args:
         config: The model's name, which versions are served, and their labels.
@@ -163,8 +163,10 @@ class ModelVersions:
             served = self._loaded(directory)
         except StatusError as error:
             self._meter.count(metrics.LOAD_ATTEMPT_COUNT, str(directory), "fail")
-            self._failed[version] = _Failure(files, 1 + (failure.count if failure else 0), time.monotonic())
-            self._set(VersionStatus(version, "END", error.code, error.message))
+            failure = _Failure(files, 1 + (failure.count if failure else 0), time.monotonic())
+            self._failed[version] = failure
+            if failure.is_last:
+                self._set(VersionStatus(version, "END", error.code, error.message))
             raise
         self._meter.count(metrics.LOAD_ATTEMPT_COUNT, str(directory), "success")
         self._failed.pop(version, None)
@@ -274,10 +276,15 @@ class _Failure:
         self.count = count
         self.last = last
 
+    @property
+    def is_last(self) -> bool:
+        """Whether it isn't tried again unless its files change."""
+        return self.count >= LARGEST_NUMBER_OF_LOADS
+
     def is_due(self, files: frozenset[tuple[str, int, int]]) -> bool:
         """Whether to try again."""
         waited = time.monotonic() - self.last >= RETRY_SECONDS
-        return files != self.files or (waited and self.count < LARGEST_NUMBER_OF_LOADS)
+        return files != self.files or (waited and not self.is_last)
 
 
 def fingerprint(directory: Path) -> frozenset[tuple[str, int, int]]:

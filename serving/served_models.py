@@ -69,7 +69,7 @@ def loaded(model: ModelVersions) -> ModelVersions:
     try:
         model.refresh()
     except StatusError as error:
-        failed = next(status.version for status in model.statuses if status.code is not Code.OK)
+        failed = next(status.version for status in model.statuses if status.state != "AVAILABLE")
         model.close()
         raise ServingError(
             "the versions of the model to be served load",

@@ -150,14 +150,24 @@ def warm_up_with_a_damaged_tensor(version: Path) -> None:
     ],
 )
 def test_a_broken_version_leaves_the_old_one_serving_and_is_tried_again_when_it_changes(
-    base: Path, model: ModelVersions, saved: dict[float, Path], tmp_path: Path, spoil: Callable[[Path], None]
+    base: Path,
+    model: ModelVersions,
+    saved: dict[float, Path],
+    tmp_path: Path,
+    spoil: Callable[[Path], None],
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     shutil.copytree(saved[2.0], tmp_path / "spoilt")
     spoil(tmp_path / "spoilt")
     publish(tmp_path / "spoilt", base / "2")
     with running([model]) as at, httpx.Client(base_url=at.rest, trust_env=False) as client:
+        with pytest.raises(StatusError):
+            model.refresh()
+        # As long as it is tried again, TensorFlow Serving calls it loading.
+        assert states(client)[0] == ("2", "LOADING", "OK")
+        monkeypatch.setattr(model_versions, "RETRY_SECONDS", 0.0)
         model.watch(0.05)
-        eventually(lambda: len(states(client)) == 2 and states(client)[0][1] == "END")
+        eventually(lambda: states(client)[0][1] == "END")
         version, _, code = states(client)[0]
         assert version == "2"
         assert code != "OK"
@@ -227,7 +237,7 @@ def test_whatever_a_version_fails_of_is_its_status(
         publish(saved[2.0], base / "2")
         with pytest.raises(StatusError, match=r"INTERNAL: Could not load .*KeyError: 'unforeseen'"):
             model.refresh()
-    assert [(one.version, one.state) for one in model.statuses] == [(1, "AVAILABLE"), (2, "END")]
+    assert [(one.version, one.state) for one in model.statuses] == [(1, "AVAILABLE"), (2, "LOADING")]
     publish(saved[2.0], base / "3")
     model.refresh()
     assert model.serving_version == 3
