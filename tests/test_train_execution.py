@@ -103,6 +103,7 @@ def test_the_averaged_model_is_validated_and_saved(plain, blocks, tokenizer, tmp
     assert again.read_json("history.json")[0]["val_loss"] == pytest.approx(rows[-1]["val_loss"], rel=1e-5)
 
 
+@pytest.mark.slow
 def test_two_devices_train_as_one(plain, blocks, tokenizer, tmp_path):
     """In a process of its own: devices are fixed early."""
     step = small_step(blocks, tokenizer, **EXACT, strategy="mirrored", batch_size=4)

@@ -151,6 +151,7 @@ def test_no_number_names_step_blocks_and_checkpoint(broken_at_step_14, blocks, t
         train(blocks, tokenizer, out, checkpoint_every_steps=5, learning_rate=1e-3)
 
 
+@pytest.mark.slow
 def test_too_little_memory_is_told(monkeypatch, blocks, tokenizer, tmp_path):
     """A step asks for 128 TiB."""
     total_loss = MaskedLMTraining.total_loss

@@ -46,6 +46,7 @@ def test_it_is_the_newest_blessed_commit_that_is_not_the_model_itself(hub, tmp_p
     assert found.told == f"the last blessed model (commit {second[:8]} of ada/model)"
 
 
+@pytest.mark.slow
 def test_uploads_during_training_do_not_hide_it(hub, tmp_path, push):
     push(stage="trained", blessed=True, model_digest="first")
     for epoch in range(MOST_COMMITS):

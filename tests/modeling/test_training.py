@@ -266,6 +266,7 @@ def test_a_rewritten_graph_trains(plain_losses, settings):
     assert losses != plain_losses
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("model_type", "values"), [("distilbert", {"n_layers": 1}), ("deberta-v2", {"num_hidden_layers": 1})]
 )
