@@ -11,5 +11,7 @@ from components import quiet_tensorflow
 os.environ["TF_USE_LEGACY_KERAS"] = "1"
 # Errors that matter come as exceptions; the rest is what a machine without a GPU would print at every start.
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+# As much of a GPU's memory as is needed: others, the embedded server or a desktop, may want some of it.
+os.environ.setdefault("TF_FORCE_GPU_ALLOW_GROWTH", "true")
 os.environ.setdefault("TOKENIZERS_PARALLELISM", "true")
 quiet_tensorflow.install()

@@ -8,6 +8,7 @@ import stat
 import subprocess
 import sys
 
+import numpy as np
 import psutil
 import pytest
 
@@ -255,6 +256,38 @@ def test_ties_may_swap_but_not_repeat():
 def test_another_text_is_a_difference(key):
     [candidate] = candidates((1, 0.5))
     assert key in compare([candidate], [{**candidate, key: "t"}], 1e-5).difference
+
+
+def test_the_reference_is_computed_on_the_cpu(step):
+    assert step.pipeline(step.tokenizer.load(), 5).device == -1
+
+
+def test_a_given_server_may_compute_in_tf32(step, tmp_path):
+    """The weights are rounded as a GPU rounds what it multiplies, to 10 binary digits."""
+    from components.modeling.checkpoint import load_masked_lm, save_masked_lm
+
+    model = load_masked_lm(step.checkpoint.model_directory)
+    model.set_weights([rounded_to_tf32(weight) for weight in model.get_weights()])
+    save_masked_lm(model, step.tokenizer.load(), tmp_path / "checkpoint/model")
+    (tmp_path / "model").mkdir()
+    Export(finish(Checkpoint, tmp_path / "checkpoint"), step.tokenizer, ExportParams()).run(tmp_path / "model")
+    with server_process.serving(tmp_path / "model/saved_model", tmp_path / "log", 200) as server:
+        url = f"{server.url}/v1/models/{server.model}"
+        run(dataclasses.replace(step, params=ValidateParams(url=url)), tmp_path / "out")
+        exact = dataclasses.replace(step, params=ValidateParams(url=url, tolerance=1e-5))
+        with pytest.raises(ServingError, match=r"has score .*allow more than 1e-05 with --validate.tolerance"):
+            run(exact, tmp_path / "exact")
+
+
+def rounded_to_tf32(weight):
+    rounded = (weight.astype(np.float32).view(np.uint32) + 0x1000) & 0xFFFFE000
+    return rounded.astype(np.uint32).view(np.float32)
+
+
+def test_a_server_started_here_is_held_to_less():
+    assert ValidateParams().allowed == 1e-4
+    assert ValidateParams(url="http://127.0.0.1:8501/v1/models/m").allowed == 0.05
+    assert ValidateParams(url="http://127.0.0.1:8501/v1/models/m", tolerance=1e-3).allowed == 1e-3
 
 
 @pytest.mark.parametrize(

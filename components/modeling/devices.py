@@ -31,7 +31,6 @@ class Devices:
     @classmethod
     def visible(cls) -> "Devices":
         """Those of this process. Starts TensorFlow's runtime."""
-        prepare_devices()
         gpus = tf.config.list_physical_devices("GPU")
         capabilities = [tf.config.experimental.get_device_details(gpu).get("compute_capability") for gpu in gpus]
         kind = "GPU" if gpus else "CPU"
@@ -56,16 +55,6 @@ def cpu_multiplies_bfloat16() -> bool:
     except OSError:  # not Linux
         return False
     return re.search(r"^flags\s*:.*\b(avx512_bf16|amx_bf16)\b", information, re.MULTILINE) is not None
-
-
-def prepare_devices() -> None:
-    """Lets TensorFlow take a GPU's memory as it needs it, not all at once."""
-    for gpu in tf.config.list_physical_devices("GPU"):
-        try:
-            tf.config.experimental.set_memory_growth(gpu, True)
-        except RuntimeError:
-            # Something in this process has used the GPU: its memory is handled one way or the other by now.
-            return
 
 
 def describe_devices() -> dict[str, Any]:
