@@ -52,9 +52,10 @@ class Progress:
 def described(row: Mapping[str, Any]) -> str:
     """A row of the history in one line."""
     parts = [f"loss {row['loss']:.3f}"]
+    shown = row["perplexity"]
     if row.get("val_loss") is not None:
         parts.append(f"validation {row['val_loss']:.3f}")
-    shown = row.get("val_perplexity", row["perplexity"])
+        shown = row["val_perplexity"]
     parts.append(f"perplexity {shown:,.1f}" if shown is not None else "perplexity above 1e300")
     parts.append(f"learning rate {row['learning_rate']:.1e}")
     if row["gradient_norm"] is not None:

@@ -64,6 +64,19 @@ def test_the_first_step_is_no_part_of_the_rate(clock, tmp_path):
     assert row["seconds"] == pytest.approx(FIRST_STEP + 3 * STEP)
 
 
+def test_an_epoch_without_validation_tells_the_perplexity_of_training(clock, tmp_path, capsys):
+    telemetry = begun(tmp_path, logging_steps=20)
+    steps(telemetry, clock, 3)
+    telemetry.on_epoch_end(0, {"loss": 1.0})
+    assert "epoch 1/1: loss 1.000, perplexity 2.7, learning rate" in capsys.readouterr().out
+    steps(telemetry, clock, 3)
+    telemetry.on_epoch_end(1, {"loss": 1.0, "val_loss": 2.0})
+    assert "loss 1.000, validation 2.000, perplexity 7.4, learning rate" in capsys.readouterr().out
+    steps(telemetry, clock, 3)
+    telemetry.on_epoch_end(2, {"loss": 1.0, "val_loss": 701.0})
+    assert "validation 701.000, perplexity above 1e300, learning rate" in capsys.readouterr().out
+
+
 def test_a_row_of_the_first_step_alone_has_its_rate(clock, tmp_path):
     telemetry = begun(tmp_path, logging_steps=1)
     steps(telemetry, clock, 2)
