@@ -34,7 +34,7 @@ class Train(Component[Checkpoint]):
     """
 
     name: ClassVar[str] = "train"
-    version: ClassVar[str] = "4"
+    version: ClassVar[str] = "5"
     output: ClassVar[type[Checkpoint]] = Checkpoint
 
     blocks: Blocks

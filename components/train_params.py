@@ -39,7 +39,8 @@ class TrainParams:
         gradient_checkpointing: Whether the values inside of the encoder's layers are computed again for the gradients
             instead of kept: less memory, a third more work, the same gradients.
         precision: Of the arithmetic; the weights, the loss and what is saved are float32 in any case. auto takes
-            mixed_bfloat16 or mixed_float16 where the GPUs or the CPU have hardware for it, else float32.
+            mixed_bfloat16 or mixed_float16 where the GPUs or the CPU have hardware for it and it gains something, else
+            float32.
         jit_compile: Whether XLA compiles the step; auto does on GPUs, for architectures that it can compile. It
             compiles a few small kernels in any case, so that the device needs a working XLA even under false.
         strategy: Train on one_device, or mirrored on all GPUs (or all logical devices of a CPU), which share each

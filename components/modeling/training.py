@@ -134,9 +134,18 @@ class MaskedLMTraining(tf.keras.Model):
 
     def train_step(self, batch: Batch) -> dict[str, tf.Tensor]:
         """One optimizer step."""
-        scaled = isinstance(self.optimizer, tf.keras.mixed_precision.LossScaleOptimizer)
+        alone = tf.distribute.get_strategy().num_replicas_in_sync == 1
+        # XLA takes the whole step where it can: on a GPU the optimizer's own operations, a dozen small ones for each
+        # weight, would last longer than the rest. Sums over replicas, and a loss scale that skips steps, it can't take.
+        whole = self.compiled and alone and not self.has_loss_scale
+        loss, count, norm = (tf.function(self.step, jit_compile=True) if whole else self.step)(batch)
+        self.mean_loss.update_state(loss, count)
+        return {"loss": self.mean_loss.result(), "step_loss": loss, "gradient_norm": norm}
+
+    def step(self, batch: Batch) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
+        """One optimizer step. Returns its loss in nats, its labels and its gradients' norm, () float32 each."""
         count = tf.maximum(sum_over_replicas(self.label_count(batch[1])), 1.0)
-        weight = self.optimizer.get_scaled_loss(1.0 / count) if scaled else 1.0 / count
+        weight = self.optimizer.get_scaled_loss(1.0 / count) if self.has_loss_scale else 1.0 / count
         compute = self.accumulated_gradients
         total, gradients = (tf.function(compute, jit_compile=True) if self.compiled else compute)(batch, weight)
         gradients_and_weights = [
@@ -145,15 +154,18 @@ class MaskedLMTraining(tf.keras.Model):
             if gradient is not None
         ]
         loss = sum_over_replicas(total) / count
-        norm = self.apply(gradients_and_weights, scaled)
-        self.mean_loss.update_state(loss, count)
-        return {"loss": self.mean_loss.result(), "step_loss": loss, "gradient_norm": norm}
+        return loss, count, self.apply(gradients_and_weights)
 
-    def apply(self, gradients_and_weights: list[tuple[tf.Tensor, tf.Variable]], scaled: bool) -> tf.Tensor:
+    @property
+    def has_loss_scale(self) -> bool:
+        """Whether the optimizer scales the loss, as `mixed_float16` needs it."""
+        return isinstance(self.optimizer, tf.keras.mixed_precision.LossScaleOptimizer)
+
+    def apply(self, gradients_and_weights: list[tuple[tf.Tensor, tf.Variable]]) -> tf.Tensor:
         """Sums each replica's gradients, clips them, and makes the step. Returns their norm () before."""
         gradients, weights = zip(*gradients_and_weights, strict=True)
         gradients = sum_over_replicas(list(gradients))
-        if scaled:
+        if self.has_loss_scale:
             gradients = self.optimizer.get_unscaled_gradients(gradients)
         norm = tf.linalg.global_norm(gradients)
         if self.max_grad_norm:

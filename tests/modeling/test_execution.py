@@ -60,6 +60,20 @@ def test_it_says_what_was_picked_and_why():
     }
 
 
+@pytest.mark.parametrize(("model_type", "name"), [("bert", "hidden_size"), ("distilbert", "dim"), ("xlm", "emb_dim")])
+def test_a_narrow_model_stays_in_float32_on_a_gpu(model_type, name):
+    """But for GPUs without TF32, and CPUs whose bfloat16 costs no quality."""
+    narrow, wide = {name: 480}, {name: 516}
+    chosen = choose(gpus(1, 9, 0), model_type, narrow)
+    assert (chosen.precision, chosen.jit_compile) == ("float32", True)
+    assert chosen.reasons["precision"] == "1 GPU of compute capability 9.0, a hidden size of 480"
+    assert choose(gpus(1, 9, 0), model_type, wide).precision == "mixed_bfloat16"
+    assert choose(gpus(1, 9, 0), model_type, narrow, precision="mixed_bfloat16").precision == "mixed_bfloat16"
+    assert choose(BFLOAT16_CPU, model_type, narrow).precision == "mixed_bfloat16"
+    if model_type != "xlm":
+        assert choose(gpus(1, 7, 5), model_type, narrow).precision == "mixed_float16"
+
+
 def test_auto_takes_the_gpus_that_divide_a_batch():
     chosen = choose(gpus(3, 8, 0), batch_size=16)
     assert chosen.device_names == ("GPU:0", "GPU:1")

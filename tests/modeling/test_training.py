@@ -258,6 +258,23 @@ def test_every_combination_trains(plain_losses, precision, compiled, accumulatio
     np.testing.assert_allclose(losses, plain_losses, rtol=1e-4 if precision == "float32" else 2e-2)
 
 
+def test_xla_compiles_the_whole_step():
+    """Nothing of the optimizer is left to be launched by itself, weight by weight; nor of an average of the weights."""
+    training = made(AdamW(1e-2), "roformer", NO_DROPOUT, compiled=True, max_grad_norm=1.0, ema_decay=0.5)
+    plain = made(AdamW(1e-2), "roformer", NO_DROPOUT, max_grad_norm=1.0, ema_decay=0.5)
+    assert len(operations_of_a_step(training)) < 30
+    assert operations_of_a_step(plain).count("ResourceApplyAdam") == len(plain.masked_lm.trainable_variables)
+    np.testing.assert_allclose(fit(training, epochs=2)["loss"], fit(plain, epochs=2)["loss"], rtol=1e-4)
+    for first, second in zip(training.average.averages, plain.average.averages, strict=True):
+        np.testing.assert_allclose(first, second, rtol=1e-3, atol=1e-5)
+
+
+def operations_of_a_step(training):
+    """The types of the graph's operations, without those of functions that it calls."""
+    graph = tf.function(training.train_step).get_concrete_function(a_batch(0)).graph
+    return [operation.type for operation in graph.get_operations() if operation.type != "Placeholder"]
+
+
 @pytest.mark.parametrize("settings", [{}, {"accumulation_steps": 2}, {"gradient_checkpointing": True}], ids=str)
 @pytest.mark.skipif(not Devices.visible().bfloat16, reason="no CPU that multiplies bfloat16")
 def test_a_rewritten_graph_trains(plain_losses, settings):
