@@ -35,7 +35,8 @@ the ends of two batches, without a process's first three batches; core seconds a
 system, which a busy machine bends less. A whole epoch is the second one of `fit`, with whatever happens at its ends.
 Peak memory is the resident set of the whole process (VmHWM) when training ends; the floor's is the libraries', and
 weights, gradients and Adam's two moments in float32, without any activation. (`train.gradient_checkpointing` saves
-most of the activations, for a third more work.)
+most of the activations, for a third more work.) On a GPU there is also what the library's tensors took of its memory,
+but for JAX, and the products aren't measured: it takes less time for most of them than to be asked for one.
 
 Prints a table a shape, then all as one line of JSON.
 """
@@ -67,6 +68,7 @@ from benchmarks.training_floor import (
     SHAPES,
     TOKENS,
     VOCABULARY,
+    gpu_peak_mib,
     memory_mib,
 )
 
@@ -83,7 +85,7 @@ class Clock:
         self.core_seconds: list[float] = []
         self.epochs: list[float] = []
         self.end = 0.0
-        self.peak_mib = 0
+        self.peak_mib = self.gpu_peak_mib = 0
 
     def batch(self) -> None:
         """A batch ends."""
@@ -98,7 +100,7 @@ class Clock:
     def trained(self) -> None:
         """Training has ended: the last one to say so counts."""
         self.end = time.perf_counter()
-        self.peak_mib = memory_mib("VmHWM")
+        self.peak_mib, self.gpu_peak_mib = memory_mib("VmHWM"), gpu_peak_mib()
 
     def facts(self) -> dict[str, Any]:
         """Seconds and core seconds by batch, but for an epoch's first; seconds of the last epoch."""
@@ -109,6 +111,7 @@ class Clock:
             "core_seconds": [self.core_seconds[number] - self.core_seconds[number - 1] for number in counted],
             "epoch_seconds_a_step": (self.end - self.epochs[-1]) / steps,
             "peak_mib": self.peak_mib,
+            "gpu_peak_mib": self.gpu_peak_mib,
         }
 
 
@@ -429,6 +432,7 @@ def summary(runs: list[dict]) -> dict[str, float]:
         "epoch_tokens_per_second": round(TOKENS / statistics.median(run["epoch_seconds_a_step"] for run in runs), 1),
         "core_seconds": round(statistics.median(core for run in runs for core in run["core_seconds"]), 4),
         "peak_mib": max(run["peak_mib"] for run in runs),
+        "gpu_peak_mib": max(run["gpu_peak_mib"] for run in runs),
     }
 
 
@@ -436,14 +440,15 @@ def print_table(shape: str, results: dict[str, dict[str, float]]) -> None:
     """A row a contestant."""
     sizes = SHAPES[shape]
     print(f"\nshape {shape}: {sizes['layers']} layers x {sizes['hidden']}, {BATCH_SIZE} x {BLOCK_SIZE} tokens a step\n")
-    print(f"{'':14}{'tokens/s':>10}{'quartiles':>20}{'project is':>12}{'core s/step':>13}{'epoch':>10}{'peak MiB':>10}")
+    heads = f"{'tokens/s':>10}{'quartiles':>20}{'project is':>12}{'core s/step':>13}{'epoch':>10}{'peak MiB':>10}"
+    print(f"{'':14}{heads}{'GPU MiB':>9}")
     for name, facts in results.items():
         quartiles = f"{facts['slow_quartile']:,.0f} to {facts['fast_quartile']:,.0f}"
         ratio = results["project"]["tokens_per_second"] / facts["tokens_per_second"] if "project" in results else 0
-        peak = f"{facts['peak_mib']:,}" if facts["peak_mib"] else "–"
+        peak, gpu_peak = (f"{facts[name]:,}" if facts[name] else "–" for name in ("peak_mib", "gpu_peak_mib"))
         print(
             f"{name:14}{facts['tokens_per_second']:>10,.0f}{quartiles:>20}{ratio:>11.2f}x{facts['core_seconds']:>13.3f}"
-            f"{facts['epoch_tokens_per_second']:>10,.0f}{peak:>10}"
+            f"{facts['epoch_tokens_per_second']:>10,.0f}{peak:>10}{gpu_peak:>9}"
         )
 
 
