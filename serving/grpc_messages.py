@@ -25,6 +25,10 @@ VALUE_FIELDS = {
     "uint64": "uint64_val",
     "bool": "bool_val",
 }
+NUMBERED_FIELDS = {
+    np.dtype(name): (tf.as_dtype(np.dtype(name)).as_datatype_enum, field) for name, field in VALUE_FIELDS.items()
+}
+"""The number of each type, and its field."""
 
 
 def read_inputs(inputs: Mapping[str, Any], signature: Signature) -> dict[str, np.ndarray]:
@@ -94,13 +98,14 @@ def read_filter(names: Any, signature: Signature) -> tuple[str, ...] | None:
 def write_outputs(outputs: Mapping[str, np.ndarray], messages: Any) -> None:
     """Tensors into the messages of the same names: values in the fields of their types, as TensorFlow Serving does."""
     for alias, tensor in outputs.items():
-        message, field = messages[alias], VALUE_FIELDS.get(tensor.dtype.name)
-        if field is None:
+        message = messages[alias]
+        if tensor.dtype not in NUMBERED_FIELDS:
             message.CopyFrom(tf.make_tensor_proto(tensor))
             continue
-        message.dtype = tf.as_dtype(tensor.dtype).as_datatype_enum
+        message.dtype, field = NUMBERED_FIELDS[tensor.dtype]
+        add = message.tensor_shape.dim.add
         for size in tensor.shape:
-            message.tensor_shape.dim.add(size=size)
+            add(size=size)
         getattr(message, field).extend(tensor.ravel().tolist())
 
 

@@ -39,7 +39,7 @@ class SavedModel:
         self.directory = directory
         self._timeout_milliseconds = max(1, int(timeout_seconds * 1000))
         graph = tf.Graph()
-        self._session = tf.compat.v1.Session(graph=graph)
+        self._session = tf.compat.v1.Session(graph=graph, config=session_config())
         try:
             with graph.as_default(), quiet():
                 meta_graph = tf.compat.v1.saved_model.loader.load(self._session, [SERVE_TAG], os.fspath(directory))
@@ -112,6 +112,13 @@ class SavedModel:
         """Frees the session. Nothing may run any more."""
         self._callables.clear()
         self._session.close()
+
+
+def session_config() -> config_pb2.ConfigProto:
+    """Idle threads of the session sleep: by default they spin for work, on cores that the server's others need."""
+    config = config_pb2.ConfigProto()
+    config.experimental.disable_thread_spinning = True
+    return config
 
 
 def to_specs(infos: Mapping[str, Any]) -> dict[str, TensorSpec]:
