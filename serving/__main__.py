@@ -55,10 +55,14 @@ def serve(options: argparse.Namespace) -> int:
     with bind(options.host, options.port) as listener, contextlib.ExitStack() as ending:
         began = time.monotonic()
         # Whatever is heavy comes after the options were found good.
+        import tensorflow as tf
+
         from serving.batching.scheduler import BatchScheduler
         from serving.served_models import ServedModels, load, load_configured
         from serving.server import EmbeddedServer
 
+        # On a GPU, scores to float32's digits.
+        tf.config.experimental.enable_tensor_float_32_execution(False)
         scheduler = None
         if parameters is not None:
             scheduler = BatchScheduler(parameters, meter, options.enable_per_model_batching_parameters)

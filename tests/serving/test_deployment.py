@@ -186,6 +186,11 @@ def test_kustomize_adds_the_image_and_a_config_map_that_is_named_by_its_content(
     assert names[0] != names[1]  # so another version is another pod template, which rolls over
 
 
+def test_a_gpu_gives_the_scores_that_a_cpu_gives() -> None:
+    assert read_compose()["services"]["serving-gpu"]["environment"]["NVIDIA_TF32_OVERRIDE"] == "0"
+    assert {"name": "NVIDIA_TF32_OVERRIDE", "value": "0"} in container()["env"]
+
+
 def test_replicas_have_a_gpu_and_change_over_one_by_one() -> None:
     spec = manifests()["Deployment"]["spec"]
     assert container()["resources"]["limits"]["nvidia.com/gpu"] == 1
