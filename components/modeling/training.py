@@ -38,9 +38,9 @@ class MaskedLMTraining(tf.keras.Model):
         max_grad_norm: Largest norm of all gradients together, to which larger ones are scaled; 0 for any.
         ema_decay: Decay of an average of the weights, which `evaluate` looks at; 0 for none.
         gradient_checkpointing: Whether the encoder layers' inner values are computed again for the gradient.
-        compiled: Whether XLA compiles the forward and backward pass. (Of the step alone: `compile(jit_compile=True)`
-            would take in the sums over replicas, which XLA can't do everywhere, and the last, smaller batch of a
-            validation, which would be compiled anew.)
+        compiled: Whether XLA compiles a step: all of it, but with several replicas or a loss scale the forward and
+            backward pass. (`compile(jit_compile=True)` would take in the sums over replicas, which XLA can't do
+            everywhere, and the last, smaller batch of a validation, which would be compiled anew.)
 
     Attributes:
         first_step: At which step of its first epoch `fit` begins.
