@@ -55,6 +55,7 @@ def test_the_report_says_what_was_picked(blocks, tokenizer, tmp_path):
     assert report["blocks_a_step"] == 4
 
 
+@pytest.mark.slow
 def test_a_checkpoint_is_an_ordinary_one_whatever_the_precision(plain, blocks, tokenizer, tmp_path, capsys):
     """Everything at once: bfloat16, XLA, accumulated, recomputed and averaged."""
     settings = {"precision": "mixed_bfloat16", "jit_compile": True, "gradient_checkpointing": True, "ema_decay": 0.9}

@@ -262,6 +262,7 @@ def test_the_reference_is_computed_on_the_cpu(step):
     assert step.pipeline(step.tokenizer.load(), 5).device == -1
 
 
+@pytest.mark.slow
 def test_a_given_server_may_compute_in_tf32(step, tmp_path):
     """The weights are rounded as a GPU rounds what it multiplies, to 10 binary digits."""
     from components.modeling.checkpoint import load_masked_lm, save_masked_lm
