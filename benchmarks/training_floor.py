@@ -60,7 +60,7 @@ def at_own_shapes(shape: str, dtype: str) -> dict[str, Any]:
     import tensorflow as tf
 
     if tf.config.list_logical_devices("GPU"):
-        return {"missing": "processor of its own: a GPU takes less time for most of these than to be asked for one"}
+        return {"missing": "way to time them one by one: a GPU takes less time for most than to be asked"}
     seconds, core_seconds = 0.0, 0.0
     for count, left_shape, right_shape in products(shape):
         left, right = random_matrix(left_shape, dtype), random_matrix(right_shape, dtype)

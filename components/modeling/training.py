@@ -135,8 +135,8 @@ class MaskedLMTraining(tf.keras.Model):
     def train_step(self, batch: Batch) -> dict[str, tf.Tensor]:
         """One optimizer step."""
         alone = tf.distribute.get_strategy().num_replicas_in_sync == 1
-        # XLA takes the whole step where it can: on a GPU the optimizer's own operations, a dozen small ones for each
-        # weight, would last longer than the rest. Sums over replicas, and a loss scale that skips steps, it can't take.
+        # XLA takes the whole step where it can: else the optimizer's own operations, some small ones for each weight,
+        # are launched one by one. Sums over replicas, and a loss scale that skips steps, it can't take.
         whole = self.compiled and alone and not self.has_loss_scale
         loss, count, norm = (tf.function(self.step, jit_compile=True) if whole else self.step)(batch)
         self.mean_loss.update_state(loss, count)
