@@ -28,6 +28,7 @@ from components.tokenizer import PrepareTokenizer
 from components.train import Train
 from components.validate import Validate
 from runners.local import LocalRunner, Run
+from runners.termination import handle_termination, number_of
 
 DEFAULT_CONFIG = "quickstart"
 
@@ -70,8 +71,14 @@ def build_parser() -> ArgumentParser:
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Runs the command line; returns the process' exit code: 0, 1 a failed step, 2 bad usage, 130 interrupted."""
+    """Runs the command line.
+
+    Returns:
+        The process' exit code: 0, 1 for a failed step, 2 for bad usage, and where a signal ended it 128 plus the
+        signal's number (130 for Ctrl-C, 143 for SIGTERM).
+    """
     arguments = sys.argv[1:] if arguments is None else arguments
+    handle_termination()
     try:
         parser = build_parser()
         options = parse(parser, arguments, config_path(_config_name(arguments)))
@@ -85,9 +92,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except PipelineError as error:
         print(f"pipeline.py: {error}", file=sys.stderr)
         return error.exit_code
-    except KeyboardInterrupt:
-        print("pipeline.py: interrupted; finished steps are kept, the same command goes on from there", file=sys.stderr)
-        return 130
+    except KeyboardInterrupt as interrupt:
+        print(f"\npipeline.py: {interrupt or 'interrupted'}", file=sys.stderr)
+        return 128 + number_of(interrupt)
 
 
 def _plan_or_run(options: Namespace, config: Config) -> int:

@@ -2,11 +2,13 @@
 
 import dataclasses
 import functools
+import hashlib
 import json
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from components import manifest
+from components.errors import DamagedArtifact
 
 if TYPE_CHECKING:
     import numpy
@@ -49,8 +51,15 @@ class Artifact:
         return str(self.read_json(self.report)["summary"])
 
     def read_json(self, name: str) -> Any:
-        """The content of a JSON file of the artifact."""
-        return json.loads((self.directory / name).read_text("utf-8"))
+        """The content of a JSON file of the artifact.
+
+        Raises:
+            DamagedArtifact: If it is no longer what was written.
+        """
+        data = (self.directory / name).read_bytes()
+        if hashlib.sha256(data).hexdigest() != self.manifest["files"][name]["sha256"]:
+            raise DamagedArtifact(self.directory, f"{self.directory / name}, whose SHA-256 isn't its manifest's")
+        return json.loads(data)
 
 
 class Corpus(Artifact):

@@ -27,6 +27,9 @@ class Component(Generic[Output]):
     """Raised whenever the same inputs and params would give another output."""
     output: ClassVar[type[Artifact]]
     """The class of the artifact that `run` fills."""
+    scratch: ClassVar[str | None] = None
+    """The name of what `run` keeps in its directory only to go on from: no part of the artifact, and removed once
+    that is finished and on the disk."""
 
     @property
     def inputs(self) -> dict[str, Artifact]:

@@ -5,9 +5,12 @@ PipelineError            a step failed; exit code 1
 ├── DataError            the corpus breaks a rule
 ├── ModelError           a checkpoint, architecture or tokenizer breaks a rule
 ├── ArtifactError        an artifact is missing, damaged or of another kind
+│   └── DamagedArtifact  a finished artifact's files are no longer those that were written
 ├── HubError             the Hugging Face Hub is out of reach or refuses
 └── ServingError         a server or an exported model answers with an error
 """
+
+from pathlib import Path
 
 
 class PipelineError(Exception):
@@ -49,6 +52,23 @@ class ModelError(PipelineError):
 
 class ArtifactError(PipelineError):
     """An artifact is missing, damaged or of another kind than the step needs."""
+
+
+class DamagedArtifact(ArtifactError):
+    """A finished artifact's files are no longer those that were written: the disk, a copy or a person changed them.
+
+    Args:
+        directory: The artifact's.
+        received: What is wrong with it.
+    """
+
+    def __init__(self, directory: Path, received: str) -> None:
+        super().__init__(
+            "an artifact's files must be those that were written",
+            received=received,
+            remedy=f"remove {directory} and run the pipeline again, which makes it anew",
+        )
+        self.directory = directory
 
 
 class HubError(PipelineError):

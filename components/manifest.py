@@ -8,12 +8,13 @@ import datetime
 import hashlib
 import json
 import os
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from importlib import metadata
 from pathlib import Path
 from typing import Any
 
-from components.errors import ArtifactError
+from components import disk
+from components.errors import ArtifactError, DamagedArtifact
 
 NAME = "manifest.json"
 LIBRARIES = (
@@ -65,17 +66,24 @@ def digest_of_file(path: Path) -> str:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
-def files_below(directory: Path) -> list[Path]:
-    """Every file below a directory but the manifest, sorted by its path relative to the directory."""
-    paths = (path for path in directory.rglob("*") if path.is_file() and path != directory / NAME)
+def files_below(directory: Path, without: Collection[str] = ()) -> list[Path]:
+    """Every file below a directory but the manifest, sorted by its path relative to the directory.
+
+    Args:
+        directory: Where to look.
+        without: Names in the directory that are left out, with all that is below them.
+    """
+    left_out = {NAME, *without}
+    paths = (path for path in directory.rglob("*") if path.relative_to(directory).parts[0] not in left_out)
+    paths = (path for path in paths if path.is_file())
     return sorted(paths, key=lambda path: path.relative_to(directory).as_posix())
 
 
-def describe_files(directory: Path) -> dict[str, dict[str, Any]]:
-    """Size in bytes and SHA-256 of every file below a directory, by path relative to it."""
+def describe_files(directory: Path, without: Collection[str] = ()) -> dict[str, dict[str, Any]]:
+    """Size in bytes and SHA-256 of the files below a directory, by path relative to it; see `files_below`."""
     return {
         path.relative_to(directory).as_posix(): {"bytes": path.stat().st_size, "sha256": digest_of_file(path)}
-        for path in files_below(directory)
+        for path in files_below(directory, without)
     }
 
 
@@ -95,63 +103,100 @@ def now() -> str:
     return datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")
 
 
-def write(directory: Path, facts: Mapping[str, Any]) -> dict[str, Any]:
+def write(directory: Path, facts: Mapping[str, Any], *, without: Collection[str] = ()) -> dict[str, Any]:
     """Describes the files below a directory and writes its manifest, which makes it finished.
+
+    All of it is on the disk itself afterwards, the manifest last.
 
     Args:
         directory: Holds everything that the step made.
         facts: type, component, version, key, params, inputs and sources of the step.
+        without: Names in the directory that are no part of what the step made.
 
     Returns:
         The manifest as written.
     """
-    files = describe_files(directory)
-    content = {
-        **facts,
-        "digest": digest_of({"type": facts["type"], "files": {name: file["sha256"] for name, file in files.items()}}),
-        "files": files,
-        "created": now(),
-        "library_versions": library_versions(),
-    }
+    disk.flush_tree(directory)
+    files = describe_files(directory, without)
+    digest = digest_of({"type": facts["type"], "files": {name: file["sha256"] for name, file in files.items()}})
+    content = {**facts, "digest": digest, "files": files}
+    content |= {"created": now(), "library_versions": library_versions()}
+    content["manifest_digest"] = digest_of(content)
     write_json(directory / NAME, content)
     return content
 
 
 def read(directory: Path) -> dict[str, Any]:
-    """A finished artifact's manifest.
+    """A finished artifact's manifest. Of its files only the sizes are looked at; see `verify`.
 
     Raises:
-        ArtifactError: If the directory has none, or it can't be read, or a file is missing or of another size.
+        ArtifactError: If the directory has none.
+        DamagedArtifact: If the manifest can't be read, or a file is missing or of another size.
     """
-    remedy = f"remove {directory} and run the pipeline again"
+    path = directory / NAME
     try:
-        content: dict[str, Any] = json.loads((directory / NAME).read_text("utf-8"))
+        content: dict[str, Any] = json.loads(path.read_bytes())
         files = content["files"]
+        sizes = {name: int(file["bytes"]) for name, file in files.items()}
+        # Manifests that earlier versions wrote have no digest of their own.
+        digest = content.get("manifest_digest")
+        others = {name: value for name, value in content.items() if name != "manifest_digest"}
+        is_whole = digest is None or digest == digest_of(others)
     except FileNotFoundError as error:
+        remedy = f"remove {directory} and run the pipeline again"
         raise ArtifactError("an artifact has a manifest", received=f"none in {directory}", remedy=remedy) from error
-    except (ValueError, KeyError, TypeError) as error:
-        raise ArtifactError(
-            "an artifact's manifest is the JSON that a step wrote",
-            received=f"{directory / NAME}: {error}",
-            remedy=remedy,
-        ) from error
-    for name, file in files.items():
-        path = directory / name
-        if not path.is_file() or path.stat().st_size != file["bytes"]:
-            raise ArtifactError(
-                "an artifact's files are those that its manifest lists",
-                received=f"{path} is missing or not of {file['bytes']} bytes",
-                remedy=remedy,
-            )
+    except OSError:
+        raise
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
+        raise DamagedArtifact(directory, f"{path} is no manifest: {error}") from error
+    if not is_whole:
+        raise DamagedArtifact(directory, f"{path}, which is no longer what was written")
+    for name, size in sizes.items():
+        file = directory / name
+        if not file.is_file() or file.stat().st_size != size:
+            raise DamagedArtifact(directory, f"{file} is missing or not of {size:,} bytes")
     return content
+
+
+Seen = dict[Path, tuple[int, int, int]]
+"""Files that were found undamaged, by path: inode, size in bytes and time of the last change in nanoseconds."""
+
+
+def verify(directory: Path, content: Mapping[str, Any], seen: Seen) -> None:
+    """Compares every file of a finished artifact with its digest.
+
+    Args:
+        directory: The artifact's.
+        content: Its manifest.
+        seen: What was compared before, and what is added here: a file that nobody has touched since isn't read twice.
+
+    Raises:
+        DamagedArtifact: For the first file that isn't what was written.
+    """
+    for name, file in content["files"].items():
+        path = directory / name
+        if not path.is_file():
+            raise DamagedArtifact(directory, f"{path} is missing")
+        status = path.stat()
+        mark = (status.st_ino, status.st_size, status.st_mtime_ns)
+        if seen.get(path) == mark:
+            continue
+        if digest_of_file(path) != file["sha256"]:
+            raise DamagedArtifact(directory, f"{path}, whose SHA-256 is no longer that of its manifest")
+        seen[path] = mark
 
 
 def write_json(path: Path, value: Any) -> None:
     """Writes a value as indented JSON, complete or not at all: to a file beside it, then renamed."""
     partial = path.with_name(path.name + ".partial")
-    with open(partial, "w", encoding="utf-8") as file:
-        json.dump(value, file, indent=2, ensure_ascii=False, allow_nan=False)
-        file.write("\n")
-        file.flush()
-        os.fsync(file.fileno())
-    os.replace(partial, path)
+    try:
+        with open(partial, "w", encoding="utf-8") as file:
+            json.dump(value, file, indent=2, ensure_ascii=False, allow_nan=False)
+            file.write("\n")
+            file.flush()
+            os.fsync(file.fileno())
+        os.replace(partial, path)
+        disk.flush(path.parent)
+    except BaseException:
+        partial.unlink(missing_ok=True)
+        raise

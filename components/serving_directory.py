@@ -22,6 +22,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from components import disk
 from components.errors import ArtifactError, PipelineError
 from components.manifest import now, write_json
 
@@ -137,7 +138,7 @@ def publish(
             except BaseException:
                 shutil.rmtree(partial, ignore_errors=True)
                 raise
-            sync_directory(base_path)
+            disk.flush(base_path)
             return Publication(path=path, version=version, created=True)
 
 
@@ -157,7 +158,7 @@ def copy_version(saved_model: Path, target: Path, sha256: Mapping[str, str], rec
     for name in names:
         copy_file(saved_model / name, target / name, sha256[name])
     for directory in [target, *(path for path in target.rglob("*") if path.is_dir())]:
-        sync_directory(directory)
+        disk.flush(directory)
 
 
 def copy_file(source: Path, target: Path, sha256: str) -> None:
@@ -182,15 +183,6 @@ def remove_debris(base_path: Path) -> None:
     """Removes what a killed push left; the lock is held, so none of it is still in the making."""
     for path in base_path.glob(f"{PARTIAL_PREFIX}*"):
         shutil.rmtree(path, ignore_errors=True)
-
-
-def sync_directory(directory: Path) -> None:
-    """Flushes a directory's entries to the disk."""
-    descriptor = os.open(directory, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
 
 
 @contextmanager

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, ClassVar
 
 from components.artifacts import Blocks, Checkpoint, Tokenizer
 from components.component import Component
+from components.disk import flush_tree
 from components.errors import DataError
 from components.hub_access import TrainingUploads
 from components.manifest import write_json
@@ -36,6 +37,7 @@ class Train(Component[Checkpoint]):
     name: ClassVar[str] = "train"
     version: ClassVar[str] = "5"
     output: ClassVar[type[Checkpoint]] = Checkpoint
+    scratch: ClassVar[str] = CHECKPOINTS
 
     blocks: Blocks
     tokenizer: Tokenizer
@@ -104,9 +106,7 @@ class Train(Component[Checkpoint]):
         """Builds or loads the model, trains it or goes on training it, and saves it as it was before and after."""
         started = time.perf_counter()
         if (out / self.output.report).exists():
-            # It is written last: what was cut off had only this left to do.
-            shutil.rmtree(out / CHECKPOINTS, ignore_errors=True)
-            return
+            return  # It is written last, and all else is on the disk before it.
         for path in out.iterdir():
             if path.name != CHECKPOINTS:
                 shutil.rmtree(path) if path.is_dir() else path.unlink()
@@ -161,8 +161,9 @@ class Train(Component[Checkpoint]):
             "uploaded": uploaded,
             "seconds": round(time.perf_counter() - started, 3),
         }
-        write_json(out / self.output.report, training_report(model, telemetry.rows, steps, facts))
-        shutil.rmtree(out / CHECKPOINTS, ignore_errors=True)
+        report = training_report(model, telemetry.rows, steps, facts)
+        flush_tree(out)
+        write_json(out / self.output.report, report)
 
     def resumes(self, partial: Path) -> str | None:
         """How far a training came that was cut off, by its newest checkpoint."""

@@ -7,9 +7,10 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, Protocol, TypeVar
 
+from components import disk
 from components.artifacts import Artifact, Evaluation
 from components.component import Component
-from components.errors import ConfigError, PipelineError
+from components.errors import ConfigError, DamagedArtifact, PipelineError
 from components.hub import HubUnreachable
 from runners.report.run_report import write_report
 from runners.run_record import RunRecord, StepRecord
@@ -26,6 +27,10 @@ class Run(Protocol):
 
 
 Pipeline = Callable[[Run], object]
+
+
+INTERRUPTED = "interrupted"
+SAME_COMMAND = "the same command then goes on from what is finished"
 
 
 class Reached(Exception):
@@ -74,7 +79,8 @@ class LocalRunner:
             artifact = None
             component, sources = self._settle(component)
             if all(artifact.path is not None for artifact in component.inputs.values()):
-                artifact = self._cached(component, component.key(sources))
+                with contextlib.suppress(DamagedArtifact):  # which is made anew
+                    artifact = self._cached(component, component.key(sources))
             planned.append((component, "cached" if artifact else "run"))
             if artifact is None:
                 component.preflight()
@@ -91,6 +97,7 @@ class LocalRunner:
             PipelineError: If a step fails; the record says which, and holds the message.
         """
         record = self._open_record(config)
+        recorded: dict[tuple[str, str], StepRecord] = {}
 
         def run_step(component: Component[Output]) -> Output:
             started = time.perf_counter()
@@ -100,24 +107,30 @@ class LocalRunner:
                 component, sources = self._settle(component)
                 key = component.key(sources)
                 artifact, status = self._run(component, key, sources)
+                summary = artifact.summary
+                metrics = artifact.metrics if isinstance(artifact, Evaluation) else None
             except BaseException as error:
+                if isinstance(error, KeyboardInterrupt):
+                    error.args = (self._told_interrupted(component, key),)
                 seconds = time.perf_counter() - started
                 record.add(StepRecord(component.name, "failed", seconds, key, None, str(error) or type(error).__name__))
                 raise
             seconds = time.perf_counter() - started
-            if isinstance(artifact, Evaluation):
-                record.content["metrics"] = artifact.metrics
-            record.add(StepRecord(component.name, status, seconds, key, str(artifact.directory), artifact.summary))
-            self.show(f"  {component.name:<11} {status:<7} {seconds:7.1f} s  {artifact.summary}")
+            if metrics is not None:
+                record.content["metrics"] = metrics
+            step = StepRecord(component.name, status, seconds, key, str(artifact.directory), summary)
+            before = recorded.get((step.name, key)) if status == "cached" else None
+            if before is None:
+                self.show(f"  {component.name:<11} {status:<7} {seconds:7.1f} s  {summary}")
+            recorded[step.name, key] = before or step
+            record.add(before or step)
             self._stop_after(component)
             return artifact
 
         try:
-            # Nobody should train for a day and then learn that a name was wrong.
-            self.plan(pipeline)
-            _drive(pipeline, run_step)
-        except KeyboardInterrupt:
-            self._finish(record, "interrupted", "interrupted by the user")
+            self._drive_past_damage(pipeline, run_step, record)
+        except KeyboardInterrupt as interrupt:
+            self._finish(record, "interrupted", str(interrupt) or INTERRUPTED)
             raise
         except PipelineError as error:
             self._finish(record, "failed", str(error))
@@ -128,6 +141,31 @@ class LocalRunner:
             raise failure from error
         self._finish(record, "succeeded")
         return record
+
+    def _drive_past_damage(self, pipeline: Pipeline, run_step: Run, record: RunRecord) -> None:
+        """Plans, then runs every step; a damaged artifact that is met is set aside, and made anew from the start on."""
+        damaged: set[Path] = set()
+        while True:
+            try:
+                # Nobody should train for a day and then learn that a name was wrong.
+                self.plan(pipeline)
+                _drive(pipeline, run_step)
+            except DamagedArtifact as damage:
+                if damage.directory in damaged:  # the disk doesn't keep what it is given
+                    raise
+                damaged.add(damage.directory)
+                aside = self.store.set_aside(damage.directory)
+                step = damage.directory.parent.name
+                self.show(f"  {step:<11} damaged: {damage.received}; set aside as {aside.name}, and made anew")
+                record.start_over()
+            else:
+                return
+
+    def _told_interrupted(self, component: Component[Any], key: str | None) -> str:
+        """Where the same command goes on after an interrupt of a step."""
+        how_far = None if key is None else component.resumes(self.store.partial(component, key))
+        goes_on = f"goes on with {component.name} from {how_far}" if how_far else f"starts {component.name} again"
+        return f"{INTERRUPTED} in {component.name}; finished steps are kept, and the same command {goes_on}"
 
     def _run(self, component: Component[Output], key: str, sources: Mapping[str, str]) -> tuple[Output, str]:
         with self.store.locked(component, key):
@@ -186,10 +224,12 @@ class LocalRunner:
 
     def _open_record(self, config: dict[str, Any]) -> RunRecord:
         try:
-            return RunRecord(self.root, config)
+            return RunRecord(self.root, config, self.show)
         except OSError as error:
+            if disk.is_full(error):
+                raise disk.full_disk(error, self.root, "a run's record is written", SAME_COMMAND) from error
             raise ConfigError(
-                "the pipeline root is a directory that can be written",
+                "the pipeline root must be a directory that can be written",
                 received=f"{self.root}: {error.strerror or error}",
                 remedy="name another with --root DIR",
             ) from error
@@ -200,25 +240,36 @@ class LocalRunner:
         try:
             write_report(record.directory)
         except Exception as failure:
-            trace = record.directory / "report_traceback.txt"
-            trace.write_text("".join(traceback.format_exception(failure)), encoding="utf-8")
-            self.show(f"  {'report':<11} failed: {type(failure).__name__}: {failure} (details: {trace})")
+            details = _write_traceback(record.directory / "report_traceback.txt", failure)
+            self.show(f"  {'report':<11} failed: {type(failure).__name__}: {failure}{details}")
 
     def _unexpected(self, error: Exception, record: RunRecord) -> PipelineError:
         """An error that no step foresaw, told in one message; the traceback goes to a file of the run."""
-        trace = record.directory / "traceback.txt"
-        trace.write_text("".join(traceback.format_exception(error)), encoding="utf-8")
+        details = _write_traceback(record.directory / "traceback.txt", error)
+        if disk.is_full(error):
+            steps = record.content["steps"]
+            what = f"the files of {steps[-1]['name']} are written" if steps else "files are written"
+            return disk.full_disk(error, self.root, what, SAME_COMMAND + details)
         if isinstance(error, OSError):
             return PipelineError(
                 "a step reads and writes its files without an error of the system",
                 received=str(error),
-                remedy=f"free the space or mend the permission and run the same command again (details: {trace})",
+                remedy=f"mend what it names and run the same command again{details}",
             )
         return PipelineError(
             "a step fails only for a reason that it can name",
             received=f"{type(error).__name__}: {error}",
-            remedy=f"this is a fault of the program: please report it with {trace}",
+            remedy=f"this is a fault of the program: please report it{details}",
         )
+
+
+def _write_traceback(path: Path, error: Exception) -> str:
+    """Writes an error's traceback to a file, and tells where; nothing where it can't be written."""
+    try:
+        path.write_text("".join(traceback.format_exception(error)), encoding="utf-8")
+    except OSError:
+        return ""
+    return f" (details: {path})"
 
 
 def _drive(pipeline: Pipeline, run: Run) -> None:

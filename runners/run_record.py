@@ -4,10 +4,11 @@ import dataclasses
 import datetime
 import os
 import secrets
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from components import manifest
+from components import disk, manifest
 
 
 @dataclasses.dataclass
@@ -37,9 +38,13 @@ class RunRecord:
     Args:
         root: The pipeline root.
         config: The effective configuration as plain values.
+        show: Called with a line of text to show.
+
+    Raises:
+        OSError: If it can't be begun.
     """
 
-    def __init__(self, root: Path, config: dict[str, Any]) -> None:
+    def __init__(self, root: Path, config: dict[str, Any], show: Callable[[str], None] = print) -> None:
         started = datetime.datetime.now(datetime.UTC)
         self.id = f"{started:%Y%m%dT%H%M%SZ}-{secrets.token_hex(2)}"
         self.directory = root / "runs" / self.id
@@ -54,8 +59,9 @@ class RunRecord:
             "error": None,
             "library_versions": manifest.library_versions(),
         }
-        self.directory.mkdir(parents=True)
-        self.write()
+        self._show = show
+        disk.make_directory(self.directory)
+        manifest.write_json(self.directory / "run.json", self.content)
         self._point_latest()
 
     def add(self, step: StepRecord) -> None:
@@ -73,9 +79,18 @@ class RunRecord:
         self.content |= {"status": status, "error": error, "finished": manifest.now()}
         self.write()
 
+    def start_over(self) -> None:
+        """Forgets the steps so far, because the run begins again."""
+        self.content["steps"] = []
+        self.content["metrics"] = {}
+
     def write(self) -> None:
-        """Writes `run.json`, complete or not at all."""
-        manifest.write_json(self.directory / "run.json", self.content)
+        """Writes `run.json`, complete or not at all; where it can't be written, the run goes on and says so."""
+        path = self.directory / "run.json"
+        try:
+            manifest.write_json(path, self.content)
+        except OSError as error:
+            self._show(f"  {'record':<11} {path} can't be written: {error.strerror or error}")
 
     def _point_latest(self) -> None:
         latest = self.directory.parent / "latest"

@@ -1,6 +1,7 @@
 """Artifacts on disk, found by key: complete or not there."""
 
 import contextlib
+import itertools
 import json
 import os
 import shutil
@@ -10,14 +11,15 @@ from typing import TypeVar
 
 from filelock import FileLock
 
-from components import manifest
+from components import disk, manifest
 from components.artifacts import Artifact
 from components.component import Component
-from components.errors import ArtifactError
+from components.errors import ArtifactError, DamagedArtifact
 
 Output = TypeVar("Output", bound=Artifact)
 
-PARTIAL = ".partial"
+PARTIAL, DAMAGED, REPLACED = ".partial", ".damaged", ".replaced"
+"""What follows the key in the name of a directory that is no finished artifact."""
 KEY_DIGITS = 16
 """Hexadecimal digits of the key in a directory's name; the manifest holds all 64."""
 
@@ -35,19 +37,40 @@ class Store:
 
     def __init__(self, root: Path) -> None:
         self.root = root
+        self._seen: manifest.Seen = {}
 
     def path(self, component: Component[Output], key: str) -> Path:
         """Where the artifact of a step and key stands once it is finished."""
         return self.root / "artifacts" / component.name / key[:KEY_DIGITS]
 
     def find(self, component: Component[Output], key: str) -> Output | None:
-        """The finished artifact of a step and key; None where there is none, or a damaged one."""
+        """The finished artifact of a step and key; None where there is none.
+
+        Raises:
+            DamagedArtifact: If its manifest can't be read, or a file is missing or of another size.
+        """
         artifact = component.at(self.path(component, key))
         try:
             made_by = artifact.manifest["key"]
+        except DamagedArtifact:
+            raise
         except ArtifactError:
             return None
         return artifact if made_by == key else None
+
+    def set_aside(self, directory: Path) -> Path:
+        """Renames a damaged artifact, so that its step makes it anew. What is left of it may be worth a look.
+
+        Returns:
+            Where it is now.
+        """
+        with _lock(directory):
+            taken = (directory.with_name(f"{directory.name}{DAMAGED}{number or ''}") for number in itertools.count())
+            aside = next(path for path in taken if not path.exists())
+            if directory.exists():
+                os.rename(directory, aside)
+                disk.flush(directory.parent)
+        return aside
 
     def earlier_sources(self, component: Component[Output]) -> dict[str, str] | None:
         """What a component read from outside when it last ran, all else being equal; None if it never did."""
@@ -66,8 +89,11 @@ class Store:
     def locked(self, component: Component[Output], key: str) -> Iterator[None]:
         """Holds the step and key against other runs on the same root; waits for its turn."""
         path = self.path(component, key)
-        path.parent.mkdir(parents=True, exist_ok=True)
-        with FileLock(path.with_name(f".{path.name}.lock")):
+        disk.make_directory(path.parent)
+        with _lock(path):
+            if component.scratch is not None and (path / manifest.NAME).is_file():
+                # Left by a run that was killed between finishing the artifact and this.
+                _remove(path / component.scratch)
             yield
 
     def unfinished(self, component: Component[Output]) -> dict[Path, str]:
@@ -82,20 +108,26 @@ class Store:
         return path.with_name(path.name + PARTIAL)
 
     def make(self, component: Component[Output], key: str, sources: dict[str, str], anew: bool = False) -> Output:
-        """Runs a step and keeps what it made; a finished artifact of that key is replaced.
+        """Checks a step's inputs, runs it and keeps what it made; a finished artifact of that key is replaced.
 
-        A step that fails leaves nothing but what it can go on from.
+        A step that fails leaves nothing but what it can go on from. What this returns is on the disk itself.
 
         Args:
             component: The step.
             key: Its key.
             sources: What its `sources` returned.
             anew: Whether to begin at the start whatever an earlier run left.
+
+        Raises:
+            DamagedArtifact: If an input is no longer what was written.
+            PipelineError: What the step refuses.
         """
+        for artifact in component.inputs.values():
+            manifest.verify(artifact.directory, artifact.manifest, self._seen)
         path, partial = self.path(component, key), self.partial(component, key)
         if anew or component.resumes(partial) is None:
             _remove(partial)
-        partial.mkdir(parents=True, exist_ok=True)
+        disk.make_directory(partial)
         try:
             component.run(partial)
             manifest.write(
@@ -109,12 +141,15 @@ class Store:
                     "inputs": {name: artifact.digest for name, artifact in component.inputs.items()},
                     "sources": sources,
                 },
+                without=[] if component.scratch is None else [component.scratch],
             )
         except BaseException:
             if component.resumes(partial) is None:
                 _remove(partial)
             raise
         _replace(path, partial)
+        if component.scratch is not None:
+            _remove(path / component.scratch)
         return component.at(path)
 
 
@@ -124,20 +159,22 @@ def _plain(settings: object) -> dict[str, object]:
     return plain
 
 
+def _lock(path: Path) -> FileLock:
+    """Of an artifact's directory, against other runs on the same root."""
+    return FileLock(path.with_name(f".{path.name}.lock"))
+
+
 def _remove(directory: Path) -> None:
     if directory.exists():
         shutil.rmtree(directory)
 
 
 def _replace(path: Path, partial: Path) -> None:
-    """Renames a partial directory to its final name, moving an older one of that name out of the way first."""
+    """Renames a partial directory to its final name; an older one of that name goes when the new one is on the disk."""
+    older = path.with_name(path.name + REPLACED)
+    _remove(older)
     if path.exists():
-        # The manifest goes first: what is left of a replacement that is cut off looks like debris.
-        (path / manifest.NAME).unlink(missing_ok=True)
-        shutil.rmtree(path)
+        os.rename(path, older)
     os.rename(partial, path)
-    directory = os.open(path.parent, os.O_RDONLY)
-    try:
-        os.fsync(directory)
-    finally:
-        os.close(directory)
+    disk.flush(path.parent)
+    _remove(older)

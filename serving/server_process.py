@@ -19,6 +19,7 @@ from components.errors import ServingError
 TENSORFLOW_SERVING = "tensorflow_model_server"
 EMBEDDED = "the embedded server"
 MODEL_NAME = "validated"
+CHILD = os.fspath(Path(__file__).with_name("child.py"))
 
 ANNOUNCED_URL = re.compile(r" answers at (http://\S+)/v1/models/")
 POLL_SECONDS = 0.05
@@ -56,7 +57,8 @@ def server_kind() -> str:
 def serving(saved_model: Path, log: Path, timeout_seconds: float) -> Iterator[ServerProcess]:
     """Serves a SavedModel from another process while the context lasts.
 
-    It runs on the CPU: a GPU's memory may be taken by this process, and its arithmetic is another.
+    It runs on the CPU: a GPU's memory may be taken by this process, and its arithmetic is another. It ends with this
+    process even where that is killed (on Linux).
 
     Args:
         saved_model: The directory with `saved_model.pb`.
@@ -75,7 +77,13 @@ def serving(saved_model: Path, log: Path, timeout_seconds: float) -> Iterator[Se
         url, command = tensorflow_serving(base_path) if kind == TENSORFLOW_SERVING else (None, embedded(base_path))
         with log.open("wb") as output:
             process = subprocess.Popen(
-                command, stdin=subprocess.DEVNULL, stdout=output, stderr=subprocess.STDOUT, env=environment()
+                [sys.executable, "-I", "-S", CHILD, str(os.getpid()), *command],
+                stdin=subprocess.DEVNULL,
+                stdout=output,
+                stderr=subprocess.STDOUT,
+                env=environment(),
+                # Ctrl-C in a terminal is for this process alone, which ends the server in its own time.
+                process_group=0,
             )
         try:
             while url is None or not answers(url):

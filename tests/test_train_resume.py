@@ -146,13 +146,59 @@ def test_killed_at_random(inputs, left_alone, tmp_path, seed):
 
 
 def test_killed_between_the_report_and_the_manifest(inputs, left_alone, tmp_path):
-    """Nothing is left to do but to remove the checkpoints, which the artifact must not have."""
+    """Nothing is left to do but to write the manifest."""
     out = tmp_path / "out"
     shutil.copytree(left_alone, out)
-    (out / "checkpoints").mkdir()
     weights = (out / "model" / "tf_model.h5").stat()
     step = this_step(inputs)
     assert step.resumes(out) == "its end"
     step.run(out)
-    assert not (out / "checkpoints").exists()
     assert (out / "model" / "tf_model.h5").stat() == weights
+
+
+def interrupted(inputs, out, settings, number, at_step):
+    """Trains in this process, which a signal is sent to after a step."""
+    import components.modeling.stopping as stopping
+    from components.errors import PipelineError
+    from runners.termination import handle_termination, number_of
+
+    handle_termination()
+    counted = stopping.StopAt.on_train_batch_end
+
+    def counting(callback, *arguments):
+        counted(callback, *arguments)
+        if callback.step == at_step:
+            os.kill(os.getpid(), number)
+
+    stopping.StopAt.on_train_batch_end = counting
+    step = small_step(Blocks(inputs / "blocks"), Tokenizer(inputs / "tokenizer"), **settings)
+    try:
+        step.run(out)
+    except KeyboardInterrupt as interrupt:
+        os._exit(128 + number_of(interrupt))
+    except PipelineError:
+        os._exit(1)
+
+
+@pytest.mark.parametrize(("number", "at_step"), [(signal.SIGTERM, 7), (signal.SIGINT, 10)])
+def test_an_interrupt_writes_a_checkpoint_to_go_on_from(inputs, left_alone, tmp_path, number, at_step):
+    """Within an epoch, and at its last step, whose validation comes first."""
+    out, seldom = tmp_path / "out", {**SETTINGS, "checkpoint_every_steps": "auto"}
+    out.mkdir()
+    process = processes.Process(target=interrupted, args=(inputs, out, seldom, number, at_step))
+    process.start()
+    process.join()
+    assert process.exitcode == 128 + number
+    assert this_step(inputs).resumes(out) == f"step {at_step} of 30"
+    assert train_in_a_process(inputs, out) == 0
+    assert equal(weights_of(left_alone / "model"), weights_of(out / "model"))
+    assert history_of(left_alone) == history_of(out)
+
+
+def test_whoever_wants_no_checkpoints_gets_none_at_an_interrupt(inputs, tmp_path):
+    never = {**SETTINGS, "checkpoint_every_steps": None}
+    process = processes.Process(target=interrupted, args=(inputs, tmp_path, never, signal.SIGTERM, 3))
+    process.start()
+    process.join()
+    assert process.exitcode == 143
+    assert this_step(inputs).resumes(tmp_path) is None

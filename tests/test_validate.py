@@ -175,7 +175,7 @@ def test_an_export_of_other_weights_is_caught(step, tmp_path):
 def test_a_broken_model_is_caught(step, tmp_path, name):
     shutil.copytree(step.model.directory, tmp_path / "model")
     (tmp_path / "model/saved_model" / name).write_bytes(b"broken")
-    broken = dataclasses.replace(step, model=ServingModel(tmp_path / "model"))
+    broken = dataclasses.replace(step, model=finish(ServingModel, tmp_path / "model"))
     with pytest.raises(
         ServingError, match=r"embedded server ended with exit code 1: .*versions of the model.*load.*--force export"
     ):
@@ -186,6 +186,20 @@ def test_a_server_that_takes_too_long_is_stopped(step, tmp_path):
     hasty = dataclasses.replace(step, params=ValidateParams(timeout_seconds=0.2))
     with pytest.raises(ServingError, match=r"within 0\.2 seconds.*--validate\.timeout_seconds"):
         run(hasty, tmp_path / "out")
+
+
+def test_a_server_ends_with_its_parent_even_where_that_is_killed(step, tmp_path):
+    parent = (
+        "import sys, time; from pathlib import Path; from serving import server_process\n"
+        "with server_process.serving(Path(sys.argv[1]), Path(sys.argv[2]), 200) as server:\n"
+        "    print(server.process_id, flush=True); time.sleep(200)"
+    )
+    command = [sys.executable, "-c", parent, step.model.saved_model_directory, tmp_path / "log"]
+    process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
+    server = psutil.Process(int(process.stdout.readline()))
+    process.kill()
+    process.communicate()
+    server.wait(10)
 
 
 def test_a_server_that_dies_is_told_as_such(step, tmp_path):
@@ -312,7 +326,7 @@ def test_no_text_that_can_be_answered(step, tmp_path):
     report = tmp_path / "model/report.json"
     report.write_text(report.read_text().replace('"max_sequence_length": 64', '"max_sequence_length": 2'))
     with pytest.raises(ServingError, match=r"of which none has.*--validate.texts"):
-        run(dataclasses.replace(step, model=ServingModel(tmp_path / "model")), tmp_path / "out")
+        run(dataclasses.replace(step, model=finish(ServingModel, tmp_path / "model")), tmp_path / "out")
 
 
 def test_statuses_are_those_of_the_signatures():

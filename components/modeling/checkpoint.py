@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from components.disk import require_room
 from components.errors import ModelError
 from components.hub import cached_snapshot, describe_repository, download, resolve_revision
 from components.modeling import weights
@@ -29,6 +30,9 @@ logger = logging.getLogger(__name__)
 INPUT_EMBEDDINGS = (".word_embeddings.weight", "transformer.embeddings.weight")
 OUTPUT_MATRICES = (".decoder.weight", "lm_head.weight", "vocab_projector.weight", "pred_layer.proj.weight")
 """How PyTorch's names of the two end; XLM's and Flaubert's are the last, DistilBERT's output the one before."""
+
+HDF5_BYTES_A_WEIGHT, HDF5_BYTES = 1 << 14, 1 << 20
+"""What a `tf_model.h5` takes at most beside the numbers."""
 
 
 def load_masked_lm(directory_or_name: str | Path, revision: str | None = None) -> "TFPreTrainedModel":
@@ -168,7 +172,15 @@ def save_masked_lm(model: "TFPreTrainedModel", tokenizer: "PreTrainedTokenizerBa
         model: A masked LM.
         tokenizer: Its tokenizer.
         directory: Made if it doesn't exist.
+
+    Raises:
+        PipelineError: If the disk has no room for it.
     """
+    directory.mkdir(parents=True, exist_ok=True)
+    # HDF5 crashes the process where it can't write all that it has begun.
+    weights_bytes = sum(weight.shape.num_elements() * weight.dtype.size for weight in model.weights)
+    size = weights_bytes + len(model.weights) * HDF5_BYTES_A_WEIGHT + HDF5_BYTES
+    require_room(directory, size, f"the model in {directory}")
     # The library writes `model.name_or_path` nowhere, so the files don't depend on where they came from.
     model.save_pretrained(directory)
     tokenizer.save_pretrained(directory)

@@ -16,6 +16,7 @@ from components.modeling.documents_apart import keep_documents_apart
 from components.modeling.execution import Execution
 from components.modeling.flops import measured_peak_flops, step_flops
 from components.modeling.hub_uploads import UploadDuringTraining
+from components.modeling.interruption import Interruption
 from components.modeling.loss_failure import loss_failure
 from components.modeling.loss_watch import BadLoss, LossWatch
 from components.modeling.masking import MaskingCollator, MaskingRate, max_predictions
@@ -119,6 +120,7 @@ def fit(
         params.early_stopping_threshold,
         checkpoints if params.load_best_model_at_end else None,
     )
+    interruption = Interruption()
     checkpointing = Checkpointing(
         checkpoints,
         resumed,
@@ -127,6 +129,7 @@ def fit(
         epochs=steps.epochs,
         facts={"params": dataclasses.asdict(params), "steps": steps.steps, "machine": machine},
         parts={"telemetry": telemetry, "best": best},
+        interruption=interruption,
     )
     training.first_step = checkpointing.initial_step
     callbacks: list[tf.keras.callbacks.Callback] = [telemetry, best, StopAt(steps.steps, first_step), checkpointing]
@@ -141,15 +144,16 @@ def fit(
     # data sets, which are made by now.
     tf.keras.utils.set_random_seed(params.seed)
     try:
-        training.fit(
-            batched,
-            validation_data=validation,
-            initial_epoch=checkpointing.initial_epoch,
-            epochs=steps.epochs,
-            steps_per_epoch=steps.steps_per_epoch,
-            callbacks=callbacks,
-            verbose=0,
-        )
+        with interruption:
+            training.fit(
+                batched,
+                validation_data=validation,
+                initial_epoch=checkpointing.initial_epoch,
+                epochs=steps.epochs,
+                steps_per_epoch=steps.steps_per_epoch,
+                callbacks=callbacks,
+                verbose=0,
+            )
     except BadLoss as bad:
         batch = order[(bad.step - 1) * steps.blocks_a_step : bad.step * steps.blocks_a_step].tolist()
         good = checkpoints.before(bad.step)

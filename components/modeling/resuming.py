@@ -10,6 +10,7 @@ import tensorflow as tf
 
 from components import manifest
 from components.errors import ConfigError
+from components.modeling.interruption import Interruption
 from components.modeling.loss_watch import BadLoss
 from components.modeling.step_checkpoints import STEP, StepCheckpoint, StepCheckpoints
 
@@ -18,6 +19,8 @@ logger = logging.getLogger(__name__)
 PART_OF_TIME = 0.02
 FIRST_SECONDS = 1.0
 """What the first checkpoint is taken to last."""
+VALIDATION_SECONDS = 5.0
+"""How long an interrupted training waits for the end of a validation, to write a checkpoint after it."""
 
 
 class Resumable(Protocol):
@@ -46,6 +49,8 @@ class Checkpointing(tf.keras.callbacks.Callback):
         epochs: Epochs in all.
         facts: What to write into each.
         parts: The other parts by name. They are called before this one.
+        interruption: Tells when somebody asked training to end. Then a checkpoint is written, unless there are to be
+            none, and the signal has its way.
 
     Attributes:
         initial_epoch: For `fit`; the number of epochs, where the training was finished.
@@ -62,6 +67,7 @@ class Checkpointing(tf.keras.callbacks.Callback):
         epochs: int,
         facts: Mapping[str, Any],
         parts: Mapping[str, Resumable],
+        interruption: Interruption,
     ) -> None:
         super().__init__()
         self.checkpoints = checkpoints
@@ -71,6 +77,7 @@ class Checkpointing(tf.keras.callbacks.Callback):
         self.epochs = epochs
         self.facts = facts
         self.parts = parts
+        self.interruption = interruption
         self.step = resumed.step if resumed else 0
         self.initial_epoch = int(resumed.facts["epoch"]) if resumed else 0
         self.initial_step = int(resumed.facts["step_in_epoch"]) if resumed else 0
@@ -101,14 +108,34 @@ class Checkpointing(tf.keras.callbacks.Callback):
     def on_train_batch_end(self, batch: int, logs: Mapping[str, Any] | None = None) -> None:
         """Writes a checkpoint where one is due."""
         self.step += 1
-        if self.is_due() and batch + 1 < self.steps_per_epoch and not self.model.stop_training:
+        # Before the first step, which may take long to compile, nothing would be lost.
+        self.interruption.hold_back()
+        within_epoch = batch + 1 < self.steps_per_epoch and not self.model.stop_training
+        if within_epoch and (self.is_due() or self.is_last_chance()):
             self.write(self.step // self.steps_per_epoch, batch + 1)
+        if within_epoch:
+            self.end_if_asked()
+
+    def on_test_batch_end(self, batch: int, logs: Mapping[str, Any] | None = None) -> None:
+        """Ends a validation that takes long: there is no checkpoint between an epoch's last step and its end."""
+        if (self.interruption.seconds or 0.0) > VALIDATION_SECONDS:
+            self.interruption.deliver()
 
     def on_epoch_end(self, epoch: int, logs: Mapping[str, Any] | None = None) -> None:
         """Writes a checkpoint where one is due."""
         is_last = self.model.stop_training or epoch + 1 == self.epochs
-        if self.is_due() or (is_last and isinstance(self.every_steps, int)):
+        if self.is_due() or (is_last and isinstance(self.every_steps, int)) or self.is_last_chance():
             self.write(self.epochs if is_last else epoch + 1, 0)
+        self.end_if_asked()
+
+    def is_last_chance(self) -> bool:
+        """Whether training is about to be interrupted, and is to be gone on from here."""
+        return self.every_steps is not None and self.interruption.seconds is not None
+
+    def end_if_asked(self) -> None:
+        """Ends training by the signal that was held back, if there is one."""
+        if self.interruption.seconds is not None:
+            self.interruption.deliver()
 
     def is_due(self) -> bool:
         """Whether a checkpoint belongs after the step just made."""

@@ -9,7 +9,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
-from components import manifest
+from components import disk, manifest
 from components.errors import ArtifactError, PipelineError
 from components.modeling.loss_watch import DIVERGED_STEPS
 
@@ -98,14 +98,12 @@ class StepCheckpoints:
         directory, partial = self.directory / name, self.directory / f"{name}.partial"
         try:
             shutil.rmtree(partial, ignore_errors=True)
-            partial.mkdir(parents=True)
+            disk.make_directory(partial)
             save(str(partial / "variables"))
-            for path in partial.iterdir():
-                flush(path)
             manifest.write(partial, {"type": "StepCheckpoint", **facts})
             shutil.rmtree(directory, ignore_errors=True)
             os.rename(partial, directory)
-            flush(self.directory)
+            disk.flush(self.directory)
             self._whole[name] = facts
             self._prune(name)
         except OSError as error:
@@ -148,12 +146,3 @@ class StepCheckpoints:
             return []
         numbers = [path.name.removeprefix(prefix) for path in self.directory.iterdir() if path.name.startswith(prefix)]
         return [int(number) for number in numbers if number.isdecimal()]
-
-
-def flush(path: Path) -> None:
-    """Waits until a file or directory is on the disk itself."""
-    descriptor = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
