@@ -77,7 +77,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         options = parse(parser, arguments, config_path(_config_name(arguments)))
         config = config_of(parser, options)
         if options.print_config:
-            print(config.as_yaml(), end="")
+            print("".join(f"# {note}\n" for note in options.notes) + config.as_yaml(), end="")
             return 0
         if options.compare:
             return _compare(Path(options.root), *options.compare)
@@ -98,11 +98,13 @@ def _plan_or_run(options: Namespace, config: Config) -> int:
     runner = LocalRunner(
         root.absolute(), until=options.until, force=frozenset(options.force or ()), show_started=_show_started
     )
+    notes = "".join(f"  {note}\n" for note in options.notes)
     if options.plan:
+        print(notes, end="")
         for component, status in runner.plan(lambda run: pipeline(run, placed)):
             print(f"  {component.name:<11} {status}")
         return 0
-    print(f"{options.config} · root {root}", flush=True)
+    print(f"{options.config} · root {root}\n{notes}", end="", flush=True)
     record = runner.execute(lambda run: pipeline(run, placed), config.as_plain())
     metrics = record.content["metrics"]
     artifacts = {step["name"]: Path(step["artifact"]) for step in record.content["steps"]}
