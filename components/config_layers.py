@@ -103,7 +103,11 @@ def _settle_model(options: Namespace, file: Layer, typed: Layer) -> Iterator[str
         if given.get("model_config"):
             options["train.model_config"] = dict(ours.get("model_config", {}))
             put_aside.append("train.model_config")
-        if given.get("revision") is not None and "revision" not in ours and given.get("pretrained") != ours["pretrained"]:
+        if (
+            given.get("revision") is not None
+            and "revision" not in ours
+            and given.get("pretrained") != ours["pretrained"]
+        ):
             options["train.revision"] = None
             put_aside.append(f"train.revision {given['revision']}")
         new = f"train.pretrained {ours['pretrained']}"
@@ -119,13 +123,12 @@ def _settle_model(options: Namespace, file: Layer, typed: Layer) -> Iterator[str
         yield f"{new} takes the place of the configuration's {' and '.join(put_aside)}{with_it}"
     elif brings:
         yield f"train.pretrained {options['train.pretrained']} brings its own tokenizer (tokenizer.pretrained)"
-    rate = given.get("learning_rate")
-    if ours.get("pretrained") is not None and put_aside and rate is not None and "learning_rate" not in ours:
-        if float(rate) > USUAL_LEARNING_RATE:
-            yield (
-                f"train.learning_rate is still the configuration's {rate}, meant for a new model: a checkpoint is usually "
-                "trained further with --train.learning_rate 2e-5 to 1e-4"
-            )
+    rate = 0.0 if "learning_rate" in ours else float(given.get("learning_rate") or 0)
+    if ours.get("pretrained") is not None and put_aside and rate > USUAL_LEARNING_RATE:
+        yield (
+            f"train.learning_rate is still the configuration's {rate}, meant for a new model: a checkpoint is usually "
+            "trained further with --train.learning_rate 2e-5"
+        )
 
 
 def _bring_tokenizer(options: Namespace, file: Layer, typed: Layer) -> bool:

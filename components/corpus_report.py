@@ -99,17 +99,19 @@ class Choice:
     Attributes:
         available: The records of the source, where `ingest.split` chose among them.
         parts: The records by part, where the source's own parts were kept.
+        unnamed: The files that are none of the parts, and were left out.
         mixed: The files that are named as another part, though they were read with the others.
     """
 
     available: int | None = None
     parts: Mapping[str, int] = dataclasses.field(default_factory=dict)
+    unnamed: Sequence[str] = ()
     mixed: Sequence[str] = ()
 
     @classmethod
     def of(cls, loaded: "Loaded") -> "Choice":
         """That of what a source gave."""
-        return cls(loaded.available, loaded.parts, loaded.mixed)
+        return cls(loaded.available, loaded.parts, loaded.unnamed, loaded.mixed)
 
     def as_plain(self, records: int) -> dict[str, Any]:
         """What the report says of it: nothing where all of a source's records were split at random.
@@ -126,7 +128,8 @@ class Choice:
                 plain["available"] = sum(self.parts.values())
         elif self.available is not None and self.available > records:
             plain["available"] = self.available
-        return plain | ({"mixed": list(self.mixed)} if self.mixed else {})
+        files = {"unnamed": list(self.unnamed), "mixed": list(self.mixed)}
+        return plain | {name: names for name, names in files.items() if names}
 
 
 def describe(splits: Mapping[str, "Dataset"], choice: Choice | None = None) -> dict[str, Any]:
@@ -200,6 +203,8 @@ def summary(report: Mapping[str, Any]) -> str:
     if parts:
         how += ", as the files are named" if parts["test"] == "test" else " from the files named validation"
         how += "".join(f"; {count:,} of {name} left out" for name, count in parts["left_out"].items())
+    if report.get("unnamed"):
+        how += f"; {listed(report['unnamed'])} left out"
     if report.get("mixed"):
         how += f"; {listed(report['mixed'])} mixed with the others"
     line += f" ({how})"
@@ -218,8 +223,8 @@ def anomalies(report: Mapping[str, Any]) -> Iterator[str]:
     """
     if names := report.get("mixed"):
         yield (
-            f"{listed(names)} {'is' if len(names) == 1 else 'are'} named as another part of the data, and mixed with the "
-            "other files, since none is named train: name the others so to keep the parts"
+            f"{listed(names)}: named as another part of the data, but mixed with the other files, since none is named "
+            "train; name the others so to keep the parts"
         )
     for name, count in report.get("parts", {}).get("left_out", {}).items():
         yield f"{counted(count, name, 'was', 'were')} left out: the pipeline trains on train and measures on test"

@@ -25,7 +25,7 @@ from components.sources.local import LocalFiles
 from components.sources.parts import held_out
 
 if TYPE_CHECKING:
-    from datasets import Dataset, DatasetDict
+    from datasets import DatasetDict
 
 HUB_NAME = re.compile(r"[A-Za-z0-9][\w.-]*(/[\w.-]+)?")
 SPLIT_PART = r"[\w.-]+(\[(-?\d+%?)?:(-?\d+%?)?\])?(\([\w_]+\))?"
@@ -135,7 +135,9 @@ class Ingest(Component[Corpus]):
         if self.params.path is not None:
             return LocalFiles(self.params.path, self.params.encoding)
         if self.params.is_from_hub:
-            return HubDataset(self.params.dataset, self.params.config, self.params.split or "train", self.params.revision)
+            return HubDataset(
+                self.params.dataset, self.params.config, self.params.split or "train", self.params.revision
+            )
         return EmbeddedCorpus()
 
     def sources(self) -> Mapping[str, str]:
@@ -215,7 +217,10 @@ class Ingest(Component[Corpus]):
         report = corpus_report.describe(
             {name: corpus.split(name) for name in ("train", "test")}, corpus_report.Choice.of(loaded)
         )
-        report["anomalies"] = [*loaded.anomalies, *report["anomalies"]]
+        report["anomalies"] = [*loaded.guesses, *loaded.anomalies, *report["anomalies"]]
+        if loaded.guesses:
+            more = f" (and {len(loaded.guesses) - 1:,} more)" if len(loaded.guesses) > 1 else ""
+            report["summary"] += f"; {loaded.guesses[0]}{more}"
         return {**report, "source": loaded.facts, "skipped": loaded.skipped}
 
 
@@ -243,10 +248,7 @@ def selected(loaded: Loaded, expression: str | None) -> Loaded:
     rows = rows_of(parts)
     try:
         ranges = ReadInstruction.from_spec(expression).to_absolute(parts)
-        chosen = [
-            dataset.select(rows[part.splitname][part.from_ or 0 : parts[part.splitname] if part.to is None else part.to])
-            for part in ranges
-        ]
+        chosen = [dataset.select(rows[part.splitname][part.from_ : part.to]) for part in ranges]
     except (ValueError, AssertionError, IndexError) as error:
         names = ", ".join(f"{name} ({count:,} records)" for name, count in parts.items())
         raise ConfigError(

@@ -114,7 +114,7 @@ class Preprocess(Component[Blocks]):
                 "text_column": column,
                 "special_tokens_per_record": tokenizer.num_special_tokens_to_add(),
                 "splits": splits,
-                "summary": summary_of(self.params.block_size, splits) + (f"; text of {chosen}" if chosen else ""),
+                "summary": summary_of(self.params.block_size, splits) + (f"; from column {chosen}" if chosen else ""),
             },
         )
 

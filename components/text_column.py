@@ -196,9 +196,8 @@ def prose(dataset: "Dataset", columns: list[str]) -> dict[str, float]:
     table = dataset.with_format("arrow")[:rows].combine_chunks()
     letters = {}
     for column in columns:
-        found = find(list(table.schema), column)
-        batches = table.to_batches() if found else []
-        texts = [pc.utf8_slice_codeunits(descend(batch, found[0])[0], 0, PROSE_CHARACTERS) for batch in batches]
+        path = resolve(table.schema, column)
+        texts = [pc.utf8_slice_codeunits(descend(batch, path)[0], 0, PROSE_CHARACTERS) for batch in table.to_batches()]
         words = (word for values in texts for text in values.to_pylist() for word in text.split())
         letters[column] = sum(sum(map(str.isalpha, word)) for word in words if not NO_WORD.search(word)) / max(1, rows)
     return letters

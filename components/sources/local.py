@@ -118,13 +118,13 @@ class LocalFiles:
         blank_lines: Counter[Path] = Counter()
         target = cache / "records.arrow"
         forms: dict[Path, dict[str, str]] = {}
+        guesses: list[str] = []
         if format_of(paths[0]) == ".parquet":
             self.refuse_encoding()
             records, anomalies = parquet.write_tables(paths, target)
         else:
-            forms, anomalies = self.forms(paths)
-            records, more = self.write(paths, blank_lines, target)
-            anomalies += more
+            forms, guesses = self.forms(paths)
+            records, anomalies = self.write(paths, blank_lines, target)
         anomalies += [f"{self.name_of(path)} holds no records" for path in paths if not records[path]]
         skipped = [
             {"what": f"blank lines of {self.name_of(path)}", "count": count, "reason": "a blank line is no record"}
@@ -157,8 +157,16 @@ class LocalFiles:
             for part in PARTS
             if part in parts.values()
         }
-        together = mixed([self.name_of(path) for path in paths])
-        return Loaded(open_arrow(target), facts, skipped, anomalies, parts=counts, mixed=together)
+        return Loaded(
+            open_arrow(target),
+            facts,
+            skipped,
+            anomalies,
+            parts=counts,
+            unnamed=[self.name_of(path) for path in unnamed],
+            mixed=mixed([self.name_of(path) for path in paths]),
+            guesses=guesses,
+        )
 
     def refuse_encoding(self) -> None:
         """Refuses an encoding for files that aren't text.
