@@ -6,8 +6,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from components.errors import HubError, ModelError
-from components.hub import resolve_revision
+from components.errors import ModelError
+from components.hub import HubUnreachable, cached_snapshot, describe_repository, download, resolve_revision
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
@@ -26,6 +26,10 @@ VOCABULARIES = frozenset(
     }
 )
 """The files of which a folder with a tokenizer has at least one."""
+BESIDE = frozenset(
+    {"config.json", "tokenizer_config.json", "special_tokens_map.json", "added_tokens.json", "merges.txt"}
+)
+"""What belongs to it."""
 SPARE = re.compile(r"[\[<]?(unused|reserved|madeupword|extra_id)[-_ ]?\d+[\]>]?", re.IGNORECASE)
 """Tokens that no text becomes: places for words of one's own."""
 MOST_OWN_WORDS = 0.1
@@ -39,27 +43,40 @@ def load_tokenizer(directory_or_name: str | Path, revision: str | None = None) -
     Args:
         directory_or_name: An existing folder; any other text is a Hub id.
         revision: Branch, tag or commit of a Hub id.
+
+    Raises:
+        HubError: If a Hub id can't be fetched.
     """
     from transformers import AutoTokenizer
 
-    arguments: dict[str, object] = {"local_files_only": True}
     directory = Path(directory_or_name)
-    if directory.is_dir():
-        if not VOCABULARIES & {path.name for path in directory.iterdir()}:
-            return None
-    else:
-        try:
-            arguments = {"revision": resolve_revision(str(directory_or_name), "model", revision)}
-        except HubError:
-            return None  # whoever needs the checkpoint itself says so
+    if not directory.is_dir():
+        directory = fetch_tokenizer(str(directory_or_name), revision)
+    if not directory.is_dir() or not VOCABULARIES & {path.name for path in directory.iterdir()}:
+        return None
     try:
-        return AutoTokenizer.from_pretrained(str(directory_or_name), trust_remote_code=False, **arguments)
+        return AutoTokenizer.from_pretrained(directory, trust_remote_code=False, local_files_only=True)
     except Exception as error:  # the Rust library raises bare Exception for a damaged tokenizer.json
         reason = (str(error).strip() or type(error).__name__).splitlines()[0][:160]
-        logger.warning(
-            "the tokenizer of %s can't be read, so its words were not compared: %s", directory_or_name, reason
-        )
+        logger.warning("the tokenizer of %s can't be read, so its words aren't compared: %s", directory_or_name, reason)
         return None
+
+
+def fetch_tokenizer(repo_id: str, revision: str | None) -> Path:
+    """Downloads a tokenizer's files into the Hub's cache; where the Hub is out of reach, those that are there count.
+
+    Returns:
+        The folder that holds them (it need not exist).
+
+    Raises:
+        HubError: If the Hub refuses, or is out of reach and the cache doesn't know the revision.
+    """
+    commit = resolve_revision(repo_id, "model", revision)
+    try:
+        _, names = describe_repository(repo_id, "model", commit)
+        return download(repo_id, "model", commit, sorted(names & (VOCABULARIES | BESIDE)))
+    except HubUnreachable:
+        return cached_snapshot(repo_id, "model", commit)
 
 
 def require_own_vocabulary(

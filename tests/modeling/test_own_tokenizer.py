@@ -1,6 +1,5 @@
 """A tokenizer beside a checkpoint that carries its own: the same words at the same ids, or a refusal."""
 
-import json
 import shutil
 from pathlib import Path
 
@@ -8,8 +7,7 @@ import pytest
 from hub.server import Account, serve
 from huggingface_hub import HfApi, constants, file_download
 from huggingface_hub.utils import reset_sessions
-from tiny_training import SMALL, train, write_blocks
-from transformers import AutoTokenizer, BertTokenizer, BertTokenizerFast, PreTrainedTokenizerFast
+from transformers import AutoTokenizer, BertTokenizer, BertTokenizerFast
 
 from components.artifacts import Blocks, Tokenizer
 from components.errors import ModelError
@@ -136,28 +134,6 @@ def test_preflight_refuses_what_is_named_and_what_is_there(checkpoint, tmp_path)
     write(tmp_path / "made", {"type": "Tokenizer"})
     with pytest.raises(ModelError, match="2 of 100 ids"):
         preflight(checkpoint, Tokenizer(tmp_path / "made"))
-
-
-def test_training_refuses_a_tokenizer_of_the_same_size(tmp_path):
-    """Where nothing could be told beforehand: a tokenizer that was trained by the pipeline."""
-    from tiny_training import write_tokenizer
-
-    for name in ("tokenizer", "blocks", "made"):
-        (tmp_path / name).mkdir()
-    tokenizer = write_tokenizer(tmp_path / "tokenizer")
-    blocks = write_blocks(tmp_path / "blocks", train=8, test=4)
-    trained = train(blocks, tokenizer, tmp_path / "train", max_steps=1)
-    shutil.copytree(tokenizer.directory / "tokenizer", tmp_path / "made" / "tokenizer")
-    path = tmp_path / "made" / "tokenizer" / "tokenizer.json"
-    content = json.loads(path.read_text())
-    content["model"]["vocab"]["word3"], content["model"]["vocab"]["word4"] = 9, 8
-    path.write_text(json.dumps(content))
-    write(tmp_path / "made", {"type": "Tokenizer"})
-    params = {**SMALL, "pretrained": str(trained.model_directory), "model_type": None, "model_config": {}}
-    with pytest.raises(ModelError, match="2 of 40 ids .*: 8 is 'word4', not 'word3'"):
-        Train(blocks, Tokenizer(tmp_path / "made"), TrainParams(**params)).starting_model(
-            PreTrainedTokenizerFast.from_pretrained(tmp_path / "made" / "tokenizer")
-        )
 
 
 def test_a_checkpoint_on_the_hub_is_asked_for_its_own(checkpoint, tmp_path, monkeypatch):
