@@ -170,13 +170,14 @@ def choose(corpus: Corpus, text_column: str) -> str:
         name = text_column
     elif name != text_column and not holds_text(schema, name):
         columns = text_columns(schema)
-        if "text" in columns or len(columns) == 1:
-            return "text" if "text" in columns else columns[0]
-        with_prose = [column for column, letters in prose(dataset, columns).items() if letters >= PROSE_LETTERS]
-        if len(with_prose) == 1:
-            return with_prose[0]
+        if len(columns) == 1:
+            return columns[0]
+        letters = prose(dataset, columns)
+        with_prose = [column for column in columns if letters[column] >= PROSE_LETTERS]
+        if letters.get("text") or len(with_prose) == 1:
+            return "text" if letters.get("text") else with_prose[0]
         if columns:
-            example = proposed(columns, prose(dataset, columns))
+            example = proposed(columns, letters)
             raise DataError(
                 "the text column is named where several columns hold text",
                 received=f"{', '.join(columns)} (and no {name})",

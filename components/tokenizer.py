@@ -202,6 +202,8 @@ def load_local(directory: Path) -> "PreTrainedTokenizerFast":
     """
     from transformers import AutoTokenizer, RobertaTokenizerFast
 
+    from components.modeling.own_tokenizer import has_vocabulary
+
     described = any((directory / name).is_file() for name in ("tokenizer_config.json", "config.json"))
     bare = all((directory / name).is_file() for name in ("vocab.json", "merges.txt"))
     loader = RobertaTokenizerFast if bare and not described else AutoTokenizer
@@ -211,7 +213,7 @@ def load_local(directory: Path) -> "PreTrainedTokenizerFast":
     except Exception as error:  # the Rust library raises bare Exception for a damaged tokenizer.json
         raise ModelError(
             "a local tokenizer is a folder that save_pretrained wrote, or one with vocab.json and merges.txt",
-            received=f"{directory}: {first_line(error)}",
+            received=f"{directory}: {first_line(error) if has_vocabulary(directory) else 'it holds no vocabulary'}",
             remedy="name such a folder, or a tokenizer on the Hub, with --tokenizer.pretrained",
         ) from error
     if loader is RobertaTokenizerFast:

@@ -132,6 +132,7 @@ TITLES = [
         ({"body": ["a"], "n": [1]}, "answers.text?", "body"),
         ({"q": [{"deep": [["a"]]}], "n": [1]}, "answers.text?", "q.deep"),
         ({"title": [SENTENCE], "text": [SENTENCE]}, "body?", "text"),
+        ({"body": [SENTENCE], "text": [""]}, "answers.text?", "body"),
         (
             {"id": IDS, "url": URLS, "when": DATES, "by": ["Ann", "Bo", "Cy", "Di"], "body": [SENTENCE] * 4},
             "x?",

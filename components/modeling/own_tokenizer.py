@@ -52,7 +52,7 @@ def load_tokenizer(directory_or_name: str | Path, revision: str | None = None) -
     directory = Path(directory_or_name)
     if not directory.is_dir():
         directory = fetch_tokenizer(str(directory_or_name), revision)
-    if not directory.is_dir() or not VOCABULARIES & {path.name for path in directory.iterdir()}:
+    if not directory.is_dir() or not has_vocabulary(directory):
         return None
     try:
         return AutoTokenizer.from_pretrained(directory, trust_remote_code=False, local_files_only=True)
@@ -60,6 +60,11 @@ def load_tokenizer(directory_or_name: str | Path, revision: str | None = None) -
         reason = (str(error).strip() or type(error).__name__).splitlines()[0][:160]
         logger.warning("the tokenizer of %s can't be read, so its words aren't compared: %s", directory_or_name, reason)
         return None
+
+
+def has_vocabulary(directory: Path) -> bool:
+    """Whether a folder holds what a tokenizer can be made of."""
+    return any((directory / name).is_file() for name in VOCABULARIES)
 
 
 def fetch_tokenizer(repo_id: str, revision: str | None) -> Path:

@@ -37,7 +37,8 @@ NO_TEXT = (
 UNUSABLE = {"idna", "punycode", "raw-unicode-escape", "undefined", "unicode-escape"}
 """Encodings of Python's for other things than files of text."""
 ENOUGH_SEQUENCES = 8
-"""So many characters of several bytes that are all valid UTF-8 don't come about by chance."""
+"""So many characters of several bytes that are all valid UTF-8 don't come about by chance where another encoding has
+several bytes a character too; of one with a byte a character, one is enough."""
 FEWEST_ZEROS = 0.25
 """The part of a UTF-16 text's characters that are Latin, at least, where zeros shall tell that it is one."""
 
@@ -112,7 +113,7 @@ def encoding_of(path: Path, head: bytes, given: str | None) -> Encoding:
             received=f"{path}, whose zeros in every second place are {by_zeros.upper()}'s, for {given}",
             remedy=f"give --ingest.encoding {by_zeros}, or leave it out",
         )
-    if name != "utf-8" and utf8_sequences(head) >= ENOUGH_SEQUENCES:
+    if name != "utf-8" and utf8_sequences(head) >= (1 if is_single_byte(name) else ENOUGH_SEQUENCES):
         return Encoding("utf-8", 0, f"{path.name} is UTF-8, not {given} as ingest.encoding says, and was read as such")
     return Encoding(name)
 
@@ -133,6 +134,11 @@ def utf16_by_zeros(head: bytes) -> str | None:
     except UnicodeDecodeError:
         return None
     return name
+
+
+def is_single_byte(name: str) -> bool:
+    """Whether an encoding has one byte a character."""
+    return len(bytes(range(256)).decode(name, "replace")) == 256
 
 
 def utf8_sequences(head: bytes) -> int:

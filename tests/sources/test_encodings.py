@@ -128,11 +128,16 @@ def test_zero_bytes_are_never_trained_on(name: str, encoding: str | None, tmp_pa
 def test_utf_8_that_is_called_otherwise_is_read_as_what_it_is(tmp_path: Path) -> None:
     (tmp_path / "a.txt").write_text(FORMATS["a.txt"], "utf-8")
     (tmp_path / "b.txt").write_text("Größe\n", "windows-1252")
+    (tmp_path / "c.txt").write_text("Müller\n", "utf-8")
 
     loaded = load(tmp_path / "*.txt", "windows-1252")
 
-    assert loaded.dataset["text"] == [*TEXTS, "Größe"]
-    assert loaded.guesses == ["a.txt is UTF-8, not windows-1252 as ingest.encoding says, and was read as such"]
+    assert loaded.dataset["text"] == [*TEXTS, "Größe", "Müller"]
+    assert loaded.guesses == [
+        f"{name} is UTF-8, not windows-1252 as ingest.encoding says, and was read as such"
+        for name in ("a.txt", "c.txt")
+    ]
+    assert load(tmp_path / "a.txt", "gb18030").dataset["text"] == TEXTS
 
 
 @pytest.mark.parametrize("name", FORMATS)
