@@ -40,7 +40,8 @@ def pipeline(run: Run, config: Config) -> Pushed:
     tokenizer = run(PrepareTokenizer(corpus, text_column, config.tokenizer))
     blocks = run(Preprocess(corpus, tokenizer, config.preprocess))
     uploads, layout = config.push.training_uploads, (config.preprocess.packing, config.preprocess.block_size)
-    checkpoint = run(Train(blocks, tokenizer, config.train, uploads, *layout))
+    named = (config.tokenizer.pretrained, config.tokenizer.revision)
+    checkpoint = run(Train(blocks, tokenizer, config.train, uploads, *layout, named))
     evaluation = run(Evaluate(corpus, blocks, tokenizer, checkpoint, config.push.pushed_to, config.evaluate))
     model = run(Export(checkpoint, tokenizer, config.export))
     blessing = run(Validate(model, checkpoint, tokenizer, config.validate))
@@ -84,7 +85,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         options = parse(parser, arguments, config_path(_config_name(arguments)))
         config = config_of(parser, options)
         if options.print_config:
-            print(config.as_yaml(), end="")
+            print("".join(f"# {note}\n" for note in options.notes) + config.as_yaml(), end="")
             return 0
         if options.compare:
             return _compare(Path(options.root), *options.compare)
@@ -105,11 +106,13 @@ def _plan_or_run(options: Namespace, config: Config) -> int:
     runner = LocalRunner(
         root.absolute(), until=options.until, force=frozenset(options.force or ()), show_started=_show_started
     )
+    notes = "".join(f"  {note}\n" for note in options.notes)
     if options.plan:
+        print(notes, end="")
         for component, status in runner.plan(lambda run: pipeline(run, placed)):
             print(f"  {component.name:<11} {status}")
         return 0
-    print(f"{options.config} · root {root}", flush=True)
+    print(f"{options.config} · root {root}\n{notes}", end="", flush=True)
     record = runner.execute(lambda run: pipeline(run, placed), config.as_plain())
     metrics = record.content["metrics"]
     artifacts = {step["name"]: Path(step["artifact"]) for step in record.content["steps"]}

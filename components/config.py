@@ -12,6 +12,7 @@ from typing import Any
 import yaml
 from jsonargparse import ArgumentParser, Namespace
 
+from components.config_layers import settle
 from components.errors import ConfigError
 from components.evaluate_params import EvaluateParams
 from components.export import ExportParams
@@ -77,19 +78,27 @@ def config_path(name_or_path: str) -> Path:
 def parse(parser: ArgumentParser, arguments: Sequence[str], path: Path) -> Namespace:
     """Fills a parser's options from a YAML file, then from the command line.
 
+    What the file gives with a source or a model is put aside where the command line names another.
+
     Args:
         parser: Has the sections and whatever other options its program takes.
         arguments: The command line without the program's name.
         path: The YAML file.
 
+    Returns:
+        The options; `notes` holds a sentence for each thing in them that a user may not expect.
+
     Raises:
         ConfigError: For an unknown key, with the nearest valid names, or a value of the wrong type.
     """
-    _check_keys(path)
+    file = _read(path)
     _check_options(parser, arguments)
     parser.default_config_files = [str(path)]
     try:
-        return parser.parse_args(list(arguments))
+        options = parser.parse_args(list(arguments))
+        typed = parser.parse_args(list(arguments), defaults=False).as_dict()
+        options["notes"] = settle(options, file, {name: typed.get(name) or {} for name in SECTIONS})
+        return options
     except (TypeError, ValueError, KeyError) as error:
         raise _unusable(error) from error
     except Exception as error:
@@ -118,8 +127,8 @@ def _unusable(error: Exception) -> ConfigError:
     )
 
 
-def _check_keys(path: Path) -> None:
-    """Refuses a YAML file that isn't sections of known keys."""
+def _read(path: Path) -> Mapping[str, Mapping[str, Any]]:
+    """The values of a YAML file by section and key; refuses one that isn't sections of known keys."""
     rule = f"a configuration is YAML with the sections {', '.join(SECTIONS)}"
     try:
         content = yaml.safe_load(path.read_text("utf-8"))
@@ -138,6 +147,7 @@ def _check_keys(path: Path) -> None:
             )
         for key in values:
             _check_name(f"{section}.{key}", list(_keys(section)), f"{path} has the key", "keys")
+    return content
 
 
 def _check_options(parser: ArgumentParser, arguments: Sequence[str]) -> None:

@@ -3,6 +3,7 @@
 import contextlib
 import dataclasses
 import functools
+import itertools
 import json
 import math
 import re
@@ -18,11 +19,13 @@ from components.errors import ConfigError, DataError
 from components.sources import Loaded
 from components.sources.embedded import NAME as PYTHON_DOCS
 from components.sources.embedded import EmbeddedCorpus
+from components.sources.encodings import canonical_encoding
 from components.sources.hub import HubDataset
 from components.sources.local import LocalFiles
+from components.sources.parts import held_out
 
 if TYPE_CHECKING:
-    from datasets import Dataset, DatasetDict
+    from datasets import DatasetDict
 
 HUB_NAME = re.compile(r"[A-Za-z0-9][\w.-]*(/[\w.-]+)?")
 SPLIT_PART = r"[\w.-]+(\[(-?\d+%?)?:(-?\d+%?)?\])?(\([\w_]+\))?"
@@ -36,20 +39,23 @@ class IngestParams:
     Attributes:
         dataset: A dataset's name on the Hugging Face Hub, or `python-docs`, the embedded corpus.
         config: The Hub dataset's configuration; null where it has only one.
-        split: Which records: a split, or an expression such as `train[:5000]`. Local files and the embedded corpus
-            have one split, `train`.
+        split: Which records: a split, or an expression such as `train[:5000]`; null for all of them (of a Hub
+            dataset, its train split). They are then split anew. Local files have the split `train`, and `validation`
+            and `test` where they are named so; null keeps these parts. The embedded corpus has `train` alone.
         revision: The Hub dataset's branch, tag or commit; null for its newest commit.
         path: A local file, directory or glob to read instead of `dataset`: .jsonl, .json, .csv, .txt (each also as
             .gz), .parquet.
+        encoding: Of local text files without a byte order mark, such as windows-1252; null for UTF-8.
         test_size: The part of the records that go to the test split, above 0 and below 1.
         seed: Of the shuffle before the split, from 0.
     """
 
     dataset: str = PYTHON_DOCS
     config: str | None = None
-    split: str = "train"
+    split: str | None = None
     revision: str | None = None
     path: str | None = None
+    encoding: str | None = None
     test_size: float = 0.2
     seed: int = 42
 
@@ -74,7 +80,15 @@ class IngestParams:
                     received=f"{key} {value!r} with {self.path or self.dataset}",
                     remedy=f"leave out --ingest.{key}, or name a Hub dataset with --ingest.dataset",
                 )
-        if not SPLIT_EXPRESSION.fullmatch(self.split):
+        if self.encoding is not None:
+            if self.path is None:
+                raise ConfigError(
+                    "ingest.encoding is of local files",
+                    received=f"encoding {self.encoding!r} with {self.dataset}",
+                    remedy="leave out --ingest.encoding, or name files with --ingest.path",
+                )
+            canonical_encoding(self.encoding)
+        if self.split is not None and not SPLIT_EXPRESSION.fullmatch(self.split):
             raise ConfigError(
                 "ingest.split is a split or an expression such as train[:5000], train[10%:20%] or train+validation",
                 received=repr(self.split),
@@ -102,7 +116,8 @@ class Ingest(Component[Corpus]):
     """Reads records, splits them into train and test, and reports what they are.
 
     The split is by record and comes before anything else, so that no record stands on both sides. It is that of
-    `Dataset.train_test_split(test_size, seed=seed)`.
+    `Dataset.train_test_split(test_size, seed=seed)`. Files that are named as parts of a data set keep theirs: the test
+    part is the test split (the validation part, where there is no test part; else it is left out).
 
     Attributes:
         params: Where the records come from, and how they are split.
@@ -111,16 +126,18 @@ class Ingest(Component[Corpus]):
     params: IngestParams
 
     name: ClassVar[str] = "ingest"
-    version: ClassVar[str] = "2"
+    version: ClassVar[str] = "3"
     output: ClassVar[type[Corpus]] = Corpus
 
     @functools.cached_property
     def source(self) -> HubDataset | LocalFiles | EmbeddedCorpus:
         """Where the records come from. One object, so that what runs is the very commit that `sources` names."""
         if self.params.path is not None:
-            return LocalFiles(self.params.path)
+            return LocalFiles(self.params.path, self.params.encoding)
         if self.params.is_from_hub:
-            return HubDataset(self.params.dataset, self.params.config, self.params.split, self.params.revision)
+            return HubDataset(
+                self.params.dataset, self.params.config, self.params.split or "train", self.params.revision
+            )
         return EmbeddedCorpus()
 
     def sources(self) -> Mapping[str, str]:
@@ -144,11 +161,12 @@ class Ingest(Component[Corpus]):
         cache.mkdir()
         with progress_bars_only_for(downloads=self.params.is_from_hub):
             loaded = self.source.load(cache)
-            dataset = loaded.dataset if self.params.is_from_hub else selected(loaded.dataset, self.params.split)
+            if not self.params.is_from_hub:
+                loaded = selected(loaded, self.params.split)
         with progress_bars_only_for(downloads=False):
-            splits = self.split(dataset, cache)
+            splits = self.split(loaded, cache)
             splits.save_to_disk(out / "dataset")
-        del dataset, splits
+        del splits
         for state in out.glob("dataset/*/state.json"):
             fingerprint_by_content(state)
         report = self.report(Corpus(out), loaded)
@@ -156,16 +174,31 @@ class Ingest(Component[Corpus]):
         del loaded
         shutil.rmtree(cache)
 
-    def split(self, dataset: "Dataset", cache: Path) -> "DatasetDict":
-        """The records as `train` and `test`.
+    def split(self, loaded: Loaded, cache: Path) -> "DatasetDict":
+        """The records as `train` and `test`: in the source's own parts where it has some, else split at random.
 
         Args:
-            dataset: All records.
+            loaded: All records.
             cache: A directory for the two shuffled orders.
 
         Raises:
             DataError: If they are too few for both.
         """
+        from datasets import DatasetDict
+
+        dataset = loaded.dataset
+        if loaded.parts:
+            sizes = {"train": loaded.parts["train"], held_out(loaded.parts): loaded.parts[held_out(loaded.parts)]}
+            if not all(sizes.values()):
+                raise DataError(
+                    "a corpus holds at least one record for each of train and test",
+                    received=" and ".join(f"{size:,} in files named {part}" for part, size in sizes.items()),
+                    remedy=f"give more records, or split all of them anew: --ingest.split {'+'.join(loaded.parts)}",
+                )
+            ranges = rows_of(loaded.parts)
+            return DatasetDict(
+                train=dataset.select(ranges["train"]), test=dataset.select(ranges[held_out(loaded.parts)])
+            )
         if min(len(dataset) - 1, math.floor(len(dataset) * (1 - self.params.test_size))) < 1:
             raise DataError(
                 "a corpus holds at least one record for each of train and test",
@@ -181,33 +214,50 @@ class Ingest(Component[Corpus]):
 
     def report(self, corpus: Corpus, loaded: Loaded) -> dict[str, Any]:
         """Statistics of the corpus, what it was made from, what was skipped, and anomalies."""
-        report = corpus_report.describe({name: corpus.split(name) for name in ("train", "test")})
-        report["anomalies"] = [*loaded.anomalies, *report["anomalies"]]
+        report = corpus_report.describe(
+            {name: corpus.split(name) for name in ("train", "test")}, corpus_report.Choice.of(loaded)
+        )
+        report["anomalies"] = [*loaded.guesses, *loaded.anomalies, *report["anomalies"]]
+        if loaded.guesses:
+            more = f" (and {len(loaded.guesses) - 1:,} more)" if len(loaded.guesses) > 1 else ""
+            report["summary"] += f"; {loaded.guesses[0]}{more}"
         return {**report, "source": loaded.facts, "skipped": loaded.skipped}
 
 
-def selected(dataset: "Dataset", expression: str) -> "Dataset":
-    """The records of a source's one split, `train`, that an expression stands for.
+def rows_of(parts: Mapping[str, int]) -> dict[str, range]:
+    """The rows of each part, which stand one after another."""
+    ends = list(itertools.accumulate(parts.values()))
+    return {name: range(end - parts[name], end) for name, end in zip(parts, ends, strict=True)}
+
+
+def selected(loaded: Loaded, expression: str | None) -> Loaded:
+    """The records of a source that an expression stands for, in no parts: they are to be split anew.
+
+    Args:
+        loaded: All records; without parts of their own, they are `train`.
+        expression: A split, or some of its records; None for everything, in its parts.
 
     Raises:
         ConfigError: If the expression names another split, or records that there aren't.
     """
     from datasets import ReadInstruction, concatenate_datasets
 
-    if expression == "train":
-        return dataset
+    dataset, parts = loaded.dataset, loaded.parts or {"train": len(loaded.dataset)}
+    if expression is None:
+        return loaded
+    rows = rows_of(parts)
     try:
-        ranges = ReadInstruction.from_spec(expression).to_absolute({"train": len(dataset)})
-        parts = [
-            dataset.select(range(part.from_ or 0, len(dataset) if part.to is None else part.to)) for part in ranges
-        ]
+        ranges = ReadInstruction.from_spec(expression).to_absolute(parts)
+        chosen = [dataset.select(rows[part.splitname][part.from_ : part.to]) for part in ranges]
     except (ValueError, AssertionError, IndexError) as error:
+        names = ", ".join(f"{name} ({count:,} records)" for name, count in parts.items())
         raise ConfigError(
-            "ingest.split names records of the split train, the only one of local files and the embedded corpus",
-            received=f"{expression!r} of {len(dataset)} records ({error})",
-            remedy="give e.g. --ingest.split train[:5000]",
+            "ingest.split names records of a split that the source has",
+            received=f"{expression!r} of {names}: {error}",
+            remedy="give e.g. --ingest.split train[:5000], or leave it out",
         ) from error
-    return parts[0] if len(parts) == 1 else concatenate_datasets(parts)
+    joined = chosen[0] if len(chosen) == 1 else concatenate_datasets(chosen)
+    return dataclasses.replace(loaded, dataset=joined, available=len(dataset), parts={})
 
 
 def fingerprint_by_content(state: Path) -> None:

@@ -110,10 +110,14 @@ def request_to_server(made: Made, example: str) -> str:
 def training_data(made: Made) -> str:
     """What it was trained on, and what the corpus report says of it."""
     report, params = made.corpus.read_json("report.json"), made.params("corpus")
-    lines = [
-        f"## Training data\n\n{dataset_name(made)}: {report['summary']}. Records were split into train and test "
-        f"(test_size {params.get('test_size')}, seed {params.get('seed')}) before anything else.",
-    ]
+    if parts := report.get("parts"):
+        how = f"Train and test are the data's own parts (test: the files named {parts['test']})."
+    else:
+        how = (
+            f"Records were split into train and test (test_size {params.get('test_size')}, seed {params.get('seed')}) "
+            "before anything else."
+        )
+    lines = [f"## Training data\n\n{dataset_name(made)}: {report['summary']}. {how}"]
     records = report.get("records", {})
     rows: list[Sequence[object]] = [("records", *(f"{records.get(split, 0):,}" for split in ("train", "test")))]
     duplicates = report.get("duplicate_records", {})
@@ -226,7 +230,7 @@ def dataset_name(made: Made) -> str:
     params = made.params("corpus")
     if params.get("path") is not None:
         return f"local files ({Path(str(params['path'])).name})"
-    part = f", {params['split']}" if params.get("split", "train") != "train" else ""
+    part = f", {params['split']}" if params.get("split") not in (None, "train") else ""
     return f"{params.get('dataset', 'text')}{part}"
 
 

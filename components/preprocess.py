@@ -30,18 +30,19 @@ class PreprocessParams:
 
     Attributes:
         text_column: Column with the text: a string or a list of strings, which a blank joins; dots lead into
-            nested records.
+            nested records. Where the name ends in a question mark and the corpus has no such column, its only column
+            of text is taken.
         block_size: Tokens a block, at least 8 and at most what the model accepts.
         packing: How records fill blocks: concatenate joins them end to end and cuts; documents gives each its own
             padded rows; packed puts whole ones together, and attention doesn't go from one to another.
     """
 
-    text_column: str = "answers.text"
+    text_column: str = "answers.text?"
     block_size: int = 128
     packing: Literal["concatenate", "documents", "packed"] = "concatenate"
 
     def __post_init__(self) -> None:
-        if not self.text_column.strip("."):
+        if not self.text_column.removesuffix("?").strip("."):
             raise ConfigError(
                 "preprocess.text_column names a column",
                 received=repr(self.text_column),
@@ -88,6 +89,8 @@ class Preprocess(Component[Blocks]):
 
     def run(self, out: Path) -> None:
         """Streams both splits into blocks. Memory doesn't grow with the corpus, only with its longest record."""
+        from components.text_column import choose
+
         tokenizer = self.tokenizer.load()
         refuse_long_blocks(self.params.block_size, tokenizer.model_max_length)
         packing = self.params.packing
@@ -99,21 +102,25 @@ class Preprocess(Component[Blocks]):
                 remedy="set --preprocess.packing concatenate, or another --tokenizer.pretrained",
             )
         backend = untruncated(tokenizer)
-        splits = {name: self._run_split(name, backend, pad_token_id, out) for name in SPLITS}
+        column = choose(self.corpus, self.params.text_column)
+        splits = {name: self._run_split(name, column, backend, pad_token_id, out) for name in SPLITS}
+        chosen = "" if column in (self.params.text_column, self.params.text_column.removesuffix("?")) else column
         (out / "dataset" / "dataset_dict.json").write_text(json.dumps({"splits": list(splits)}), encoding="utf-8")
         manifest.write_json(
             out / "report.json",
             {
                 "block_size": self.params.block_size,
                 **({} if packing == "concatenate" else {"packing": packing}),
-                "text_column": self.params.text_column,
+                "text_column": column,
                 "special_tokens_per_record": tokenizer.num_special_tokens_to_add(),
                 "splits": splits,
-                "summary": summary_of(self.params.block_size, splits),
+                "summary": summary_of(self.params.block_size, splits) + (f"; from column {chosen}" if chosen else ""),
             },
         )
 
-    def _run_split(self, name: str, backend: "RustTokenizer", pad_token_id: int | None, out: Path) -> dict[str, Any]:
+    def _run_split(
+        self, name: str, column: str, backend: "RustTokenizer", pad_token_id: int | None, out: Path
+    ) -> dict[str, Any]:
         """Writes one split's blocks and records and returns its part of the report."""
         import numpy as np
 
@@ -123,7 +130,7 @@ class Preprocess(Component[Blocks]):
 
         block_size, packing = self.params.block_size, self.params.packing
         packed = packing == "packed" and name == "train"
-        reader = TextReader(self.corpus, name, self.params.text_column)
+        reader = TextReader(self.corpus, name, column)
         layout = layout_of("documents" if packing == "packed" and not packed else packing, block_size, pad_token_id)
         tokens = 0
         with (

@@ -2,8 +2,9 @@
 
 import difflib
 import itertools
-from collections.abc import Iterator
-from typing import Any
+import re
+from collections.abc import Iterator, Mapping
+from typing import TYPE_CHECKING, Any, NoReturn
 
 import numpy as np
 import pyarrow as pa
@@ -12,6 +13,15 @@ import pyarrow.compute as pc
 from components.artifacts import Corpus
 from components.errors import DataError
 
+if TYPE_CHECKING:
+    from datasets import Dataset
+
+NO_WORD = re.compile(r"^[!-~]*(://|www\.|[@_/\\0-9])[!-~]*$")
+"""What stands between blanks and is no word: an address, a path, a date, a number, an identifier; all in ASCII."""
+PROSE_LETTERS = 20
+"""So many letters a record make prose rather than a name or a label."""
+PROSE_RECORDS, PROSE_CHARACTERS = 500, 2000
+"""So many records are looked at, and so much of each text."""
 SEPARATOR = " "
 """Stands between the texts of one record, as in Hugging Face's masked language modeling guide."""
 
@@ -30,11 +40,12 @@ class TextReader:
         skipped: Records without text so far, by reason: `null` (the column, something on its path or every text
             in its list is null) or `empty` (no text, or only white space).
         skipped_rows: The rows of such records so far, ascending.
+        column: The column's name.
 
     Args:
         corpus: Where to read.
         split: `train` or `test`.
-        text_column: The column's name.
+        text_column: The column's name, as `choose` takes it.
 
     Raises:
         DataError: If there is no such column, or it doesn't hold text.
@@ -42,10 +53,10 @@ class TextReader:
 
     def __init__(self, corpus: Corpus, split: str, text_column: str) -> None:
         dataset = corpus.split(split)
-        self._split, self._text_column = split, text_column
+        self._split, self.column = split, choose(corpus, text_column)
         self._files = [file["filename"] for file in dataset.cache_files]
         self._table = dataset.data
-        self._path = resolve(dataset.data.schema, text_column)
+        self._path = resolve(dataset.data.schema, self.column)
         self.records = 0
         self.skipped = {"null": 0, "empty": 0}
         self.skipped_rows: list[int] = []
@@ -69,7 +80,7 @@ class TextReader:
             yield texts
         if self.records == sum(self.skipped.values()):
             raise DataError(
-                f"the {self._split} split has at least one record with text in {self._text_column!r}",
+                f"the {self._split} split has at least one record with text in {self.column!r}",
                 received=f"{self.records:,} records, of which {self.skipped['null']:,} null and "
                 f"{self.skipped['empty']:,} empty",
                 remedy="choose another column with --preprocess.text_column, or another corpus",
@@ -140,6 +151,64 @@ def descend(batch: pa.RecordBatch, path: tuple[str, ...]) -> tuple[pa.Array, np.
     return values.cast(pa.large_string()), records, null
 
 
+def choose(corpus: Corpus, text_column: str) -> str:
+    """The column that is read: the one that is named, or, where the name may give way, the corpus' only text.
+
+    A name that ends in `?` gives way where the corpus has no such column: to `text`, to the only column that holds
+    text, or to the only one that holds prose (rather than names, numbers or addresses).
+
+    Args:
+        corpus: Its train split tells.
+        text_column: A column's dotted name, and a question mark where it may give way.
+
+    Raises:
+        DataError: If there is no such column, it doesn't hold text, or several could be meant.
+    """
+    dataset = corpus.split("train")
+    schema, name = dataset.data.schema, text_column.removesuffix("?")
+    if find(list(schema), text_column):
+        name = text_column
+    elif name != text_column and not holds_text(schema, name):
+        columns = text_columns(schema)
+        if len(columns) == 1:
+            return columns[0]
+        letters = prose(dataset, columns)
+        with_prose = [column for column in columns if letters[column] >= PROSE_LETTERS]
+        if letters.get("text") or len(with_prose) == 1:
+            return "text" if letters.get("text") else with_prose[0]
+        if columns:
+            example = proposed(columns, letters)
+            raise DataError(
+                "the text column is named where several columns hold text",
+                received=f"{', '.join(columns)} (and no {name})",
+                remedy=f"set --preprocess.text_column, for example to {example}",
+            )
+    if not holds_text(schema, name):
+        refuse(schema, name, prose(dataset, text_columns(schema)))
+    return name
+
+
+def prose(dataset: "Dataset", columns: list[str]) -> dict[str, float]:
+    """How many letters of prose a record has in each column, on average over the first ones.
+
+    Words that are addresses, paths, dates, numbers or identifiers don't count.
+    """
+    rows = min(len(dataset), PROSE_RECORDS)
+    table = dataset.with_format("arrow")[:rows].combine_chunks()
+    letters = {}
+    for column in columns:
+        path = resolve(table.schema, column)
+        texts = [pc.utf8_slice_codeunits(descend(batch, path)[0], 0, PROSE_CHARACTERS) for batch in table.to_batches()]
+        words = (word for values in texts for text in values.to_pylist() for word in text.split())
+        letters[column] = sum(sum(map(str.isalpha, word)) for word in words if not NO_WORD.search(word)) / max(1, rows)
+    return letters
+
+
+def proposed(columns: list[str], letters: Mapping[str, float]) -> str:
+    """The column with the most letters of prose; the first of equal ones, empty where there is none."""
+    return max(columns, key=lambda name: letters.get(name, 0), default="")
+
+
 def resolve(schema: pa.Schema, text_column: str) -> tuple[str, ...]:
     """The column and the fields below it that a dotted name stands for.
 
@@ -147,23 +216,42 @@ def resolve(schema: pa.Schema, text_column: str) -> tuple[str, ...]:
         DataError: If there is no such column, or it doesn't hold text.
     """
     found = find(list(schema), text_column)
+    if found is None or not is_text(found[1]):
+        refuse(schema, text_column, {})
+    return found[0]
+
+
+def holds_text(schema: pa.Schema, name: str) -> bool:
+    """Whether a dotted name is a column of text."""
+    found = find(list(schema), name)
+    return found is not None and is_text(found[1])
+
+
+def refuse(schema: pa.Schema, text_column: str, letters: Mapping[str, float]) -> NoReturn:
+    """Refuses a column that isn't there or doesn't hold text, naming those that do.
+
+    Args:
+        schema: The corpus'.
+        text_column: The column's name.
+        letters: The letters of prose a record by column: the one with the most is the example.
+
+    Raises:
+        DataError: In any case.
+    """
     columns = text_columns(schema)
-    nearest = difflib.get_close_matches(text_column, columns, n=1, cutoff=0.4)
-    suggestion = nearest[0] if nearest else (columns[0] if columns else None)
-    if suggestion is None:
+    nearest = difflib.get_close_matches(text_column, columns, n=1, cutoff=0.75)
+    example = nearest[0] if nearest else proposed(columns, letters)
+    if not columns:
         remedy = "give a corpus with a column of strings or of lists of strings"
     else:
-        remedy = f"set --preprocess.text_column, for example to {suggestion} (columns with text: {', '.join(columns)})"
-    if found is None:
+        remedy = f"set --preprocess.text_column, for example to {example} (columns with text: {', '.join(columns)})"
+    if (found := find(list(schema), text_column)) is None:
         raise DataError("the text column is a column of the corpus", received=repr(text_column), remedy=remedy)
-    path, kind = found
-    if not is_text(kind):
-        raise DataError(
-            "the text column holds strings or lists of strings",
-            received=f"{text_column!r} of type {kind}",
-            remedy=remedy,
-        )
-    return path
+    raise DataError(
+        "the text column holds strings or lists of strings",
+        received=f"{text_column!r} of type {found[1]}",
+        remedy=remedy,
+    )
 
 
 def text_columns(schema: pa.Schema) -> list[str]:

@@ -105,7 +105,8 @@ class PrepareTokenizer(Component[Tokenizer]):
         training: dict[str, Any] = {}
         if self.params.pretrained is None:
             tokenizer, training = train(self.corpus, self.text_column, self.params)
-            kind, origin = "byte-level BPE", "trained on the train split"
+            column = training.get("text_column")
+            kind, origin = "byte-level BPE", "trained on the train split" + (f"'s {column}" if column else "")
         elif self._is_local:
             tokenizer = load_local(Path(self.params.pretrained))
             kind, origin = type(tokenizer).__name__, f"from the folder {Path(self.params.pretrained).name}"
@@ -146,7 +147,7 @@ def train(
     """A byte-level BPE trained on the train split: equal text and params give equal files.
 
     Returns:
-        The tokenizer, and what the report tells of its training.
+        The tokenizer, and what the report tells of its training, with the column where another than the named was read.
 
     Raises:
         DataError: If the split has no text.
@@ -187,7 +188,10 @@ def train(
         cls_token="<s>",
         sep_token="</s>",
     )
-    return tokenizer, {"training_records": reader.records, "training_records_skipped": reader.skipped}
+    told: dict[str, Any] = {"training_records": reader.records, "training_records_skipped": reader.skipped}
+    if reader.column not in (text_column, text_column.removesuffix("?")):
+        told["text_column"] = reader.column
+    return tokenizer, told
 
 
 def load_local(directory: Path) -> "PreTrainedTokenizerFast":
@@ -198,6 +202,8 @@ def load_local(directory: Path) -> "PreTrainedTokenizerFast":
     """
     from transformers import AutoTokenizer, RobertaTokenizerFast
 
+    from components.modeling.own_tokenizer import has_vocabulary
+
     described = any((directory / name).is_file() for name in ("tokenizer_config.json", "config.json"))
     bare = all((directory / name).is_file() for name in ("vocab.json", "merges.txt"))
     loader = RobertaTokenizerFast if bare and not described else AutoTokenizer
@@ -207,7 +213,7 @@ def load_local(directory: Path) -> "PreTrainedTokenizerFast":
     except Exception as error:  # the Rust library raises bare Exception for a damaged tokenizer.json
         raise ModelError(
             "a local tokenizer is a folder that save_pretrained wrote, or one with vocab.json and merges.txt",
-            received=f"{directory}: {first_line(error)}",
+            received=f"{directory}: {first_line(error) if has_vocabulary(directory) else 'it holds no vocabulary'}",
             remedy="name such a folder, or a tokenizer on the Hub, with --tokenizer.pretrained",
         ) from error
     if loader is RobertaTokenizerFast:

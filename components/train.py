@@ -47,6 +47,8 @@ class Train(Component[Checkpoint]):
     """That of the blocks, before there are any."""
     block_size: int | None = dataclasses.field(default=None, metadata={"key": False})
     """Likewise."""
+    tokenizer_source: tuple[str | None, str | None] = dataclasses.field(default=(None, None), metadata={"key": False})
+    """Likewise of the tokenizer: the name or folder of a pretrained one, and its revision."""
 
     def sources(self) -> Mapping[str, str]:
         """The digests of a local checkpoint's files, or the commit of one on the Hub."""
@@ -79,12 +81,33 @@ class Train(Component[Checkpoint]):
             require_heads(config)
         else:
             require_checkpoint(params.pretrained, params.revision)
+            self.require_own_tokenizer(config)
         if params.asks_of_devices:
             # Only then is it worth waiting for TensorFlow here.
             from components.modeling.devices import Devices
             from components.modeling.execution import choose_execution
 
             choose_execution(params, Devices.visible(), config, params.batch_size)
+
+    def require_own_tokenizer(self, config: "PretrainedConfig") -> None:
+        """Refuses another tokenizer than the checkpoint's own, as soon as it can be told.
+
+        Raises:
+            ModelError: If there is a tokenizer already, or a pretrained one is named, and it doesn't go with the model.
+        """
+        from components.modeling.architecture import require_vocabulary
+        from components.modeling.own_tokenizer import load_tokenizer, require_own_vocabulary
+
+        name, revision = self.tokenizer_source
+        source = str(self.params.pretrained)
+        if self.tokenizer.path is not None:
+            tokenizer = self.tokenizer.load()
+        elif name is None or (name, revision) == (source, self.params.revision):
+            return
+        elif (tokenizer := load_tokenizer(name, revision)) is None:
+            return  # which the step that loads it says
+        require_vocabulary(config, tokenizer)
+        require_own_vocabulary(source, self.params.revision, tokenizer)
 
     def model_config(self) -> "PretrainedConfig":
         """The model's configuration; that of a new one without what the tokenizer tells.
@@ -208,6 +231,7 @@ class Train(Component[Checkpoint]):
             require_vocabulary,
         )
         from components.modeling.checkpoint import build_masked_lm, load_masked_lm
+        from components.modeling.own_tokenizer import require_own_vocabulary
         from components.modeling.packable import require_packable
 
         params = self.params
@@ -222,6 +246,7 @@ class Train(Component[Checkpoint]):
         config = load_config(params.pretrained, params.revision)
         require_positions(config, self.blocks.block_size)
         require_vocabulary(config, tokenizer)
+        require_own_vocabulary(params.pretrained, params.revision, tokenizer)
         if self.blocks.packing == "packed":
             require_packable(config)
         return load_masked_lm(params.pretrained, params.revision)

@@ -67,6 +67,9 @@ def test_a_split_expression_chooses_local_records_too(tmp_path: Path) -> None:
 
     assert sorted(int(q) for name in ("train", "test") for q in first.split(name)["q_id"]) == list(range(10))
     assert sorted(int(q) for name in ("train", "test") for q in both.split(name)["q_id"]) == [0, 1, 2, 3, 4, 47, 48, 49]
+    assert first.summary == "10 of 50 records by ingest.split (8 train, 2 test), 50 words in answers.text"
+    assert both.summary.startswith("8 of 50 records by ingest.split (6 train, 2 test)")
+    assert ingest(tmp_path / "3", path=path, split="train").summary.startswith("50 records (40 train, 10 test), ")
     for wrong in ("validation", "train[60:70]", "train[:200%]"):
         with pytest.raises((ConfigError, DataError), match=r"ingest\.split|at least one record"):
             ingest(tmp_path / wrong, path=path, split=wrong)
@@ -142,6 +145,17 @@ def test_equal_records_make_an_equal_corpus(tmp_path: Path) -> None:
     assert [path.read_bytes() for path in files[0] if path.is_file()] == [
         path.read_bytes() for path in files[1] if path.is_file()
     ]
+
+
+def test_texts_with_zeros_are_counted() -> None:
+    """JSON's escapes and Parquet may hold them."""
+    rows = {"t": ["a\0b", "c", None], "list": [["a", "\0"], ["b"], []]}
+    report = corpus_report.describe(
+        {"train": Dataset.from_dict(rows), "test": Dataset.from_dict({"t": ["x"], "list": [["y"]]})}
+    )
+    assert "1 train record holds NUL characters in t, which no text should have" in report["anomalies"]
+    assert "1 train record holds NUL characters in list, which no text should have" in report["anomalies"]
+    assert not [sentence for sentence in report["anomalies"] if "test record holds" in sentence]
 
 
 @given(

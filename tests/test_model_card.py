@@ -14,7 +14,7 @@ from components.errors import HubError
 from components.hub_folder import write_folder
 from components.hub_seal import sealed_files
 from components.model_card import model_card, progress_card, validate
-from components.model_card_sections import CardSettings, request_to_server
+from components.model_card_sections import CardSettings, request_to_server, training_data
 
 SETTINGS = CardSettings("ada/answers", "apache-2.0", ("en",), include_saved_model=True, include_tf_weights=True)
 
@@ -69,6 +69,15 @@ def test_page_tells_what_a_stranger_asks(card, made):
         made.checkpoint.digest,
     ):
         assert told in page, told
+
+
+def test_the_page_says_how_train_and_test_came_about(card, made, monkeypatch):
+    assert "Records were split into train and test (test_size" in card
+    report = {**made.corpus.read_json("report.json"), "parts": {"train": "train", "test": "validation", "left_out": {}}}
+    monkeypatch.setattr(type(made.corpus), "read_json", lambda self, name: report)
+    told = training_data(made)
+    assert "Train and test are the data's own parts (test: the files named validation)." in told
+    assert "were split" not in told
 
 
 def test_no_path_of_this_machine(card, made):

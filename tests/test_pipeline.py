@@ -149,7 +149,7 @@ def test_plan_names_what_would_run(job):
         (["--ingest.path", "nowhere.jsonl"], 2, ["nowhere.jsonl", "--ingest.path"]),
         (["--ingest.path", "empty.jsonl"], 1, ["empty.jsonl"]),
         (["--ingest.path", "broken.jsonl"], 1, ["broken.jsonl", "line 2"]),
-        (["--ingest.path", "other.jsonl"], 1, ["answers.text", "--preprocess.text_column", "body"]),
+        (["--ingest.path", "other.jsonl"], 1, ["answers.text", "--preprocess.text_column, for example to body"]),
         (["--ingest.path", "hollow.jsonl"], 1, ["answers.text", "null"]),
         (["--ingest.dataset", "someone/something"], 1, ["someone/something", "Hub"]),
         (["--train.model_type", "gpt2"], 1, ["gpt2", "roberta"]),
@@ -164,7 +164,13 @@ def test_mistakes_get_one_message_and_no_traceback(job, tmp_path, arguments, exi
     for name, content in {
         "empty.jsonl": "",
         "broken.jsonl": json.dumps(record(1)) + "\n{\n",
-        "other.jsonl": "".join(json.dumps({"body": f"text {number}"}) + "\n" for number in range(30)),
+        "other.jsonl": "".join(
+            json.dumps(
+                {"id": f"q{number}", "title": f"what is so fine about day {number}", "body": f"text {number} " * 9}
+            )
+            + "\n"
+            for number in range(30)
+        ),
         "hollow.jsonl": "".join(json.dumps({"answers": {"text": []}, "id": number}) + "\n" for number in range(30)),
         "eli5.jsonl": "".join(json.dumps(record(number)) + "\n" for number in range(120)),
     }.items():

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from components.artifacts import Corpus
 from components.errors import DataError
-from components.text_column import TextReader, descend, resolve, text_columns
+from components.text_column import TextReader, choose, descend, resolve, text_columns
 
 
 def corpus_of(directory: Path, table: pa.Table) -> Corpus:
@@ -110,6 +110,67 @@ def test_a_column_without_text_is_refused_with_those_that_hold_it(name: str) -> 
     assert "q_id, answers.a_id, answers.text, posts.body" in message
     if name.startswith("answer") and "text" in name:
         assert "for example to answers.text " in message
+
+
+SENTENCE = "The river ran high, and everyone in town came down to look at it."
+IDS = ["q1x", "b77", "0ff3", "k2"]
+URLS = [f"https://example.org/a-long-address/with-many-words-in-it/{number}/and-more.html" for number in range(4)]
+DATES = ["2024-01-01", "2024-01-02 10:00", "12/3/2024", "1.1.2024"]
+TITLES = [
+    "Why does the river run high?",
+    "Who came down to look at it?",
+    "What is it that runs so high?",
+    "When was the river high?",
+]
+
+
+@pytest.mark.parametrize(
+    ("columns", "named", "expected"),
+    [
+        ({"answers": [{"text": ["a"]}], "title": ["b"]}, "answers.text?", "answers.text"),
+        ({"text": ["a"]}, "answers.text?", "text"),
+        ({"body": ["a"], "n": [1]}, "answers.text?", "body"),
+        ({"q": [{"deep": [["a"]]}], "n": [1]}, "answers.text?", "q.deep"),
+        ({"title": [SENTENCE], "text": [SENTENCE]}, "body?", "text"),
+        ({"body": [SENTENCE], "text": [""]}, "answers.text?", "body"),
+        (
+            {"id": IDS, "url": URLS, "when": DATES, "by": ["Ann", "Bo", "Cy", "Di"], "body": [SENTENCE] * 4},
+            "x?",
+            "body",
+        ),
+        ({"id": IDS, "body": ["今天的天气很好，我们去公园散步吧，好不好？大家都说好。"] * 4}, "x?", "body"),
+        ({"id": IDS, "sequence": ["QVQLVESGGGLVQAGGSLRLSCAAS"] * 4}, "x?", "sequence"),
+        ({"Question?": IDS, "b": IDS}, "Question?", "Question?"),
+        ({"Question": IDS, "b": IDS}, "Question?", "Question"),
+        ({"answers": [{"text": [1]}], "body": ["a"]}, "answers.text?", "body"),
+    ],
+)
+def test_a_column_that_may_give_way(columns: dict, named: str, expected: str, tmp_path: Path) -> None:
+    corpus = corpus_of(tmp_path, pa.table(columns))
+    assert choose(corpus, named) == expected
+    assert TextReader(corpus, "test", named).column == expected
+
+
+@pytest.mark.parametrize("order", [1, -1])
+@pytest.mark.parametrize("named", ["answers.text?", "answers.text"])
+def test_the_example_is_the_column_with_prose(order: int, named: str, tmp_path: Path) -> None:
+    columns = {"q_id": IDS, "url": URLS, "category": ["Biology"] * 4, "title": TITLES, "body": [SENTENCE * 3] * 4}
+    corpus = corpus_of(tmp_path, pa.table(dict(list(columns.items())[::order])))
+    with pytest.raises(DataError, match=r"for example to body\b") as caught:
+        choose(corpus, named)
+    assert all(column in str(caught.value) for column in columns)
+
+
+def test_a_column_that_is_named_does_not_give_way(tmp_path: Path) -> None:
+    corpus = corpus_of(tmp_path, pa.table({"body": [SENTENCE]}))
+    with pytest.raises(DataError, match=r"'answers.text'.*for example to body"):
+        choose(corpus, "answers.text")
+
+
+def test_where_nothing_is_prose_the_columns_are_listed(tmp_path: Path) -> None:
+    corpus = corpus_of(tmp_path, pa.table({"id": IDS, "name": ["Ann", "Bo", "Cy", "Di"]}))
+    with pytest.raises(DataError, match=r"id, name \(and no x\).*for example to name"):
+        choose(corpus, "x?")
 
 
 def test_a_column_of_numbers_is_refused_with_its_type() -> None:

@@ -214,6 +214,7 @@ def test_a_folder_without_a_tokenizer_that_loads_is_refused(content: str | None,
     with pytest.raises(ModelError, match=r"a local tokenizer is a folder.*--tokenizer\.pretrained") as caught:
         prepare(NOWHERE, tmp_path / "out", pretrained=str(folder))
     assert len(caught.value.received) < len(str(folder)) + 200
+    assert ("it holds no vocabulary" in caught.value.received) == (content is None)
 
 
 @pytest.mark.parametrize("name", ["nobody-has/such-a-tokenizer", "/no/such/folder", "./no such folder", __file__])

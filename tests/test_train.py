@@ -3,13 +3,25 @@
 import csv
 import json
 import math
+import shutil
 import subprocess
 import sys
 from pathlib import Path
 
 import numpy as np
 import pytest
-from tiny_training import BLOCK_SIZE, SIZES, SMALL, VOCABULARY, equal, train, weights_of, write_blocks, write_tokenizer
+from tiny_training import (
+    BLOCK_SIZE,
+    SIZES,
+    SMALL,
+    VOCABULARY,
+    equal,
+    finish,
+    train,
+    weights_of,
+    write_blocks,
+    write_tokenizer,
+)
 
 from components.artifacts import Blocks, Tokenizer
 from components.errors import ConfigError, DataError, HubError, ModelError, PipelineError
@@ -148,6 +160,19 @@ def test_a_tokenizer_of_another_model(checkpoint, blocks, tokenizer, tmp_path):
     params = {"pretrained": str(tmp_path / "other"), "model_type": None, "model_config": {}}
     with pytest.raises(ModelError, match=r"40 tokens for a model with a vocabulary of 400"):
         train(blocks, tokenizer, tmp_path / "out", **params)
+
+
+def test_a_tokenizer_of_the_same_size_with_other_words(checkpoint, blocks, tokenizer, tmp_path):
+    """What the pipeline trains itself is known only when it is there."""
+    shutil.copytree(tokenizer.directory / "tokenizer", tmp_path / "made" / "tokenizer")
+    path = tmp_path / "made" / "tokenizer" / "tokenizer.json"
+    content = json.loads(path.read_text())
+    content["model"]["vocab"]["word3"], content["model"]["vocab"]["word4"] = 9, 8
+    path.write_text(json.dumps(content))
+    params = {"pretrained": str(checkpoint.model_directory), "model_type": None, "model_config": {}}
+    with pytest.raises(ModelError, match=r"2 of 40 ids .*: 8 is 'word4', not 'word3', 9 is 'word3', not 'word4'\. "):
+        train(blocks, finish(tmp_path / "made", Tokenizer), tmp_path / "out", **params)
+    assert not (tmp_path / "out" / "initial").exists()
 
 
 def test_a_warm_up_longer_than_training(blocks, tokenizer, tmp_path):

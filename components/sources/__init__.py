@@ -22,9 +22,20 @@ class Loaded:
         facts: What was read: the kind of source, its revision or files.
         skipped: What the source holds that is no record: `{"what", "count", "reason"}` each.
         anomalies: What a person should know about the records, a sentence each.
+        available: The number of records that the source has, where `dataset` holds only those that were asked for.
+        parts: The number of records of each of the source's own parts (`train`, `validation`, `test`), in the order
+            in which they stand in `dataset`; empty where it has none.
+        unnamed: The files that are none of the parts, and were left out.
+        guesses: What was guessed about how the files are encoded or packed, a sentence each, to be shown in the run.
+        mixed: The files whose names say that they are another part, though they are read with the others.
     """
 
     dataset: "Dataset"
     facts: dict[str, Any]
     skipped: list[dict[str, Any]] = dataclasses.field(default_factory=list)
     anomalies: list[str] = dataclasses.field(default_factory=list)
+    available: int | None = None
+    parts: dict[str, int] = dataclasses.field(default_factory=dict)
+    unnamed: list[str] = dataclasses.field(default_factory=list)
+    guesses: list[str] = dataclasses.field(default_factory=list)
+    mixed: list[str] = dataclasses.field(default_factory=list)

@@ -140,7 +140,7 @@ class HubDataset:
         options: dict[str, Any] = {"name": self.config}
         if revision == PARQUET_BRANCH:
             options = {"data_files": self.converted_files(commit)}
-        dataset, urls = self.prepare(commit, cache, options)
+        dataset, urls, available = self.prepare(commit, cache, options)
         facts = {
             "kind": "hub",
             "dataset": self.dataset,
@@ -154,13 +154,14 @@ class HubDataset:
         anomalies = []
         if any("/partial-" in file for files in options.get("data_files", {}).values() for file in files):
             anomalies.append("the Hub converted only the first 5 GB of this dataset to Parquet")
-        return Loaded(dataset, facts, anomalies=anomalies)
+        return Loaded(dataset, facts, anomalies=anomalies, available=available)
 
-    def prepare(self, commit: str, cache: Path, options: dict[str, Any]) -> tuple["Dataset", list[str]]:
+    def prepare(self, commit: str, cache: Path, options: dict[str, Any]) -> tuple["Dataset", list[str], int]:
         """What `datasets.load_dataset` does at a commit, in its three steps, each of which fails for its own reasons.
 
         Returns:
-            The records of the split, and the URLs of the files that they came from.
+            The records of the split, the URLs of the files that they came from, and the number of records of the
+            splits that are named.
 
         Raises:
             ConfigError: If the dataset has no such configuration or split.
@@ -189,7 +190,9 @@ class HubDataset:
         except (ValueError, AssertionError) as error:
             raise self.not_there("split", error) from error
         urls = sorted({str(url) for files in (builder.config.data_files or {}).values() for url in files})
-        return dataset, urls
+        sizes = {name: int(split.num_examples) for name, split in (builder.info.splits or {}).items()}
+        named = {part.splitname for part in datasets.ReadInstruction.from_spec(self.split).to_absolute(sizes)}
+        return dataset, urls, sum(sizes[name] for name in named)
 
     def converted_files(self, commit: str) -> dict[str, list[str]]:
         """The Parquet branch's files of the configuration, by split.

@@ -24,7 +24,7 @@ def malformed(place: Place, what: str, *, rule: str = "a JSON file holds valid J
     return readers.malformed(place, what, rule=rule)
 
 
-def read_json(path: Path, blank_lines: Counter[Path]) -> Records:
+def read_json(path: Path, blank_lines: Counter[Path], encoding: str | None = None) -> Records:
     """The records of a JSON file, whichever of its usual forms it has.
 
     JSON Lines (an object a line); an array of objects; one object, which is one record, or, where its only field
@@ -33,18 +33,20 @@ def read_json(path: Path, blank_lines: Counter[Path]) -> Records:
     Raises:
         DataError: If the file is malformed, or holds something other than objects.
     """
+    found = readers.encoding(path, encoding)
     with readers.opened(path) as file:
-        start = file.read(CHUNK_CHARACTERS).removeprefix(codecs.BOM_UTF8).lstrip()
-    if start.startswith(b"["):
-        yield from read_json_array(path)
+        file.read(found.mark)
+        start = codecs.getincrementaldecoder(found.name)("ignore").decode(file.read(CHUNK_CHARACTERS))
+    if start.lstrip().startswith("["):
+        yield from read_json_array(path, encoding)
     else:
-        yield from read_json_lines(path, blank_lines)
+        yield from read_json_lines(path, blank_lines, encoding)
 
 
-def read_json_lines(path: Path, blank_lines: Counter[Path]) -> Records:
+def read_json_lines(path: Path, blank_lines: Counter[Path], encoding: str | None = None) -> Records:
     """The records of a file with an object a line, or with one object over several lines."""
     first = True
-    for number, line in readers.lines_of(path):
+    for number, line in readers.lines_of(path, encoding):
         if line.isspace():
             blank_lines[path] += 1
             continue
@@ -54,7 +56,7 @@ def read_json_lines(path: Path, blank_lines: Counter[Path]) -> Records:
         except json.JSONDecodeError as error:
             # An object that ends on a later line breaks off at the end of this one.
             if first and error.pos >= len(line.rstrip()):
-                yield from read_json_object(path)
+                yield from read_json_object(path, encoding)
                 return
             raise malformed(place, describe(error)) from error
         except (ValueError, RecursionError) as error:
@@ -62,7 +64,7 @@ def read_json_lines(path: Path, blank_lines: Counter[Path]) -> Records:
         if first and is_wrapper(value):
             first_only = value
             first = False
-            rest = next((line for _, line in lines_after(path, number) if not line.isspace()), None)
+            rest = next((line for _, line in lines_after(path, number, encoding) if not line.isspace()), None)
             if rest is None:
                 yield from unwrapped(place, first_only)
                 return
@@ -70,14 +72,14 @@ def read_json_lines(path: Path, blank_lines: Counter[Path]) -> Records:
         yield place, as_record(place, value)
 
 
-def lines_after(path: Path, number: int) -> Iterator[tuple[int, str]]:
+def lines_after(path: Path, number: int, encoding: str | None = None) -> Iterator[tuple[int, str]]:
     """The lines of a file after the given one."""
-    return ((other, line) for other, line in readers.lines_of(path) if other > number)
+    return ((other, line) for other, line in readers.lines_of(path, encoding) if other > number)
 
 
-def read_json_object(path: Path) -> Records:
+def read_json_object(path: Path, encoding: str | None = None) -> Records:
     """The records of a file whose one value is an object, read whole."""
-    text = "".join(line for _, line in readers.lines_of(path))
+    text = "".join(line for _, line in readers.lines_of(path, encoding))
     try:
         value = json.loads(text)
     except json.JSONDecodeError as error:
@@ -105,11 +107,13 @@ def unwrapped(place: Place, value: dict[str, list[dict[str, Any]]]) -> Records:
     return ((place, item) for item in items)
 
 
-def read_json_array(path: Path) -> Records:
+def read_json_array(path: Path, encoding: str | None = None) -> Records:
     """The objects of a JSON array, decoded one by one from a buffer of bounded size."""
     decoder = json.JSONDecoder()
+    found = readers.encoding(path, encoding)
     with readers.opened(path) as file:
-        text = ArrayText(path, file)
+        file.read(found.mark)
+        text = ArrayText(path, file, found.name, encoding)
         text.skip("[")
         if text.peek() == "]":
             text.skip("]")
@@ -128,10 +132,12 @@ def read_json_array(path: Path) -> Records:
 class ArrayText:
     """The text of an open file, of which only what is being decoded is in memory."""
 
-    def __init__(self, path: Path, file: BinaryIO) -> None:
+    def __init__(self, path: Path, file: BinaryIO, encoding: str, given: str | None) -> None:
         self.path = path
         self.file = file
-        self.decoder = codecs.getincrementaldecoder("utf-8-sig")()
+        self.encoding = encoding
+        self.given = given
+        self.decoder = codecs.getincrementaldecoder(encoding)()
         self.buffer = ""
         self.position = 0  # in `buffer`
         self.line = 1  # of `position`
@@ -143,10 +149,12 @@ class ArrayText:
         self.position = 0
         data = self.file.read(max(CHUNK_CHARACTERS, len(self.buffer)))
         try:
-            self.buffer += self.decoder.decode(data, final=not data)
+            more = self.decoder.decode(data, final=not data)
         except UnicodeDecodeError as error:
-            lines = self.buffer.count("\n") + error.object[: error.start].count(b"\n")
-            raise readers.not_utf8(Place(self.path, self.line + lines), error) from error
+            lines = self.buffer.count("\n") + readers.lines_before(error)
+            raise readers.undecodable(Place(self.path, self.line + lines), error, self.given) from error
+        readers.refuse_zeros(Place(self.path, self.line + self.buffer.count("\n")), more, self.encoding)
+        self.buffer += more
         self.ended = not data
 
     def advance(self, position: int) -> None:

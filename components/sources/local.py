@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 from components import manifest
 from components.errors import ConfigError, DataError
 from components.sources import Loaded, json_records, parquet, readers, schema
+from components.sources.parts import PARTS, mixed, parts_of
 
 if TYPE_CHECKING:
     from datasets import Dataset
@@ -29,9 +30,11 @@ class LocalFiles:
 
     Attributes:
         path: A file, a directory (files below it at any depth, hidden ones left out) or a glob pattern.
+        encoding: Of files without a byte order mark; None for UTF-8.
     """
 
     path: str
+    encoding: str | None = None
 
     def files(self) -> tuple[list[Path], list[Path]]:
         """The files to read, sorted, and those of other formats, which are left out.
@@ -106,11 +109,21 @@ class LocalFiles:
             DataError: If a file can't be read, is malformed, or there are no records.
         """
         paths, others = self.files()
+        parts = parts_of([self.name_of(path) for path in paths])
+        if parts:
+            unnamed = [path for path in paths if self.name_of(path) not in parts]
+            paths = sorted(set(paths) - set(unnamed), key=lambda path: (PARTS.index(parts[self.name_of(path)]), path))
+        else:
+            unnamed = []
         blank_lines: Counter[Path] = Counter()
         target = cache / "records.arrow"
+        forms: dict[Path, dict[str, str]] = {}
+        guesses: list[str] = []
         if format_of(paths[0]) == ".parquet":
+            self.refuse_encoding()
             records, anomalies = parquet.write_tables(paths, target)
         else:
+            forms, guesses = self.forms(paths)
             records, anomalies = self.write(paths, blank_lines, target)
         anomalies += [f"{self.name_of(path)} holds no records" for path in paths if not records[path]]
         skipped = [
@@ -121,14 +134,74 @@ class LocalFiles:
             {"what": self.name_of(path), "count": 1, "reason": f"a file that doesn't end in {ENDINGS}"}
             for path in others
         ]
+        skipped += [
+            {"what": self.name_of(path), "count": 1, "reason": "beside files named train and test, one named neither"}
+            for path in unnamed
+        ]
         facts = {
             "kind": "local files",
             "path": self.path,
             "files": [
-                {"name": self.name_of(path), "bytes": path.stat().st_size, "records": records[path]} for path in paths
+                {
+                    "name": self.name_of(path),
+                    "bytes": path.stat().st_size,
+                    "records": records[path],
+                    **forms.get(path, {}),
+                    **({"part": parts[self.name_of(path)]} if parts else {}),
+                }
+                for path in paths
             ],
         }
-        return Loaded(open_arrow(target), facts, skipped, anomalies)
+        counts = {
+            part: sum(records[path] for path in paths if parts[self.name_of(path)] == part)
+            for part in PARTS
+            if part in parts.values()
+        }
+        return Loaded(
+            open_arrow(target),
+            facts,
+            skipped,
+            anomalies,
+            parts=counts,
+            unnamed=[self.name_of(path) for path in unnamed],
+            mixed=mixed([self.name_of(path) for path in paths]),
+            guesses=guesses,
+        )
+
+    def refuse_encoding(self) -> None:
+        """Refuses an encoding for files that aren't text.
+
+        Raises:
+            ConfigError: If one is given.
+        """
+        if self.encoding is not None:
+            raise ConfigError(
+                "ingest.encoding is of files of text",
+                received=f"{self.encoding!r} for Parquet files",
+                remedy="leave out --ingest.encoding",
+            )
+
+    def forms(self, paths: list[Path]) -> tuple[dict[Path, dict[str, str]], list[str]]:
+        """How files are packed and encoded, where it isn't plain UTF-8 or what their names say.
+
+        Returns:
+            The facts by file, and a sentence for each thing that was guessed.
+
+        Raises:
+            DataError: If a file can't be read, holds no text, or contradicts the given encoding.
+        """
+        forms: dict[Path, dict[str, str]] = {}
+        notes = []
+        for path in paths:
+            found = readers.encoding(path, self.encoding)
+            forms[path] = {"encoding": found.name} if found.name != "utf-8" else {}
+            notes += [found.note] if found.note else []
+            is_packed = readers.is_gzip(path)
+            if is_packed != (path.suffix.lower() == ".gz") and path.stat().st_size:
+                forms[path]["packed"] = "gzip" if is_packed else "not"
+                what = "gzip data, and was unpacked" if is_packed else "no gzip data, and was read as it is"
+                notes.append(f"{path.name} holds {what}")
+        return forms, notes
 
     def write(self, paths: list[Path], blank_lines: Counter[Path], target: Path) -> tuple[Counter[Path], list[str]]:
         """Writes the records of JSON, CSV or text files to an Arrow file.
@@ -147,7 +220,7 @@ class LocalFiles:
             records.clear()
             blank_lines.clear()
             for path in paths:
-                for place, record in read(path, blank_lines):
+                for place, record in read(path, blank_lines, self.encoding):
                     records[path] += 1
                     yield place, record
 

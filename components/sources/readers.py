@@ -6,6 +6,7 @@ Memory holds one record at a time.
 import contextlib
 import csv
 import gzip
+import io
 import zlib
 from collections import Counter
 from collections.abc import Iterator
@@ -13,6 +14,7 @@ from pathlib import Path
 from typing import Any, BinaryIO, NamedTuple, cast
 
 from components.errors import DataError
+from components.sources.encodings import GZIP, HEAD_BYTES, Encoding, encoding_of
 
 LARGEST_CSV_CELL = 1 << 30  # characters; the csv module's own limit, 131,072, is less than a long answer
 
@@ -42,13 +44,23 @@ def malformed(place: Place, what: str, *, rule: str) -> DataError:
 
 @contextlib.contextmanager
 def opened(path: Path) -> Iterator[BinaryIO]:
-    """Opens a file for reading bytes, unpacked where its name ends in `.gz`.
+    """Opens a file for reading bytes, unpacked where it holds gzip data, whatever its name.
 
     Raises:
         DataError: If it can't be opened or read, or its compressed data is damaged.
     """
     with reading(path), open(path, "rb") as file:
-        yield cast(BinaryIO, gzip.GzipFile(fileobj=file)) if path.suffix.lower() == ".gz" else file
+        yield cast(BinaryIO, gzip.GzipFile(fileobj=file)) if file.peek(2).startswith(GZIP) else file
+
+
+def is_gzip(path: Path) -> bool:
+    """Whether a file holds gzip data, whatever its name.
+
+    Raises:
+        DataError: If it can't be read.
+    """
+    with reading(path), open(path, "rb") as file:
+        return file.read(2) == GZIP
 
 
 @contextlib.contextmanager
@@ -62,7 +74,7 @@ def reading(path: Path) -> Iterator[None]:
         yield
     except (gzip.BadGzipFile, zlib.error, EOFError) as error:
         raise DataError(
-            "a .gz file holds complete gzip data", received=f"{path}: {error}", remedy="download or compress it anew"
+            "a gzip file holds complete gzip data", received=f"{path}: {error}", remedy="download or compress it anew"
         ) from error
     except OSError as error:
         if error.errno is None:
@@ -74,47 +86,94 @@ def reading(path: Path) -> Iterator[None]:
         ) from error
 
 
-def not_utf8(place: Place, error: UnicodeDecodeError) -> DataError:
-    """The error for bytes that are not UTF-8."""
+def encoding(path: Path, given: str | None = None) -> Encoding:
+    """How a file is encoded.
+
+    Args:
+        path: The file.
+        given: `ingest.encoding`.
+
+    Raises:
+        DataError: If the file can't be read, holds no text, or contradicts the given encoding.
+    """
+    with opened(path) as file:
+        return encoding_of(path, file.read(HEAD_BYTES), given)
+
+
+def undecodable(place: Place, error: UnicodeDecodeError, given: str | None) -> DataError:
+    """The error for bytes that are not in the file's encoding."""
     found = error.object[error.start : error.start + 4].hex(" ")
+    other = "another" if given else "its"
     return DataError(
-        "a source file is encoded in UTF-8",
-        received=f"{place}: bytes {found}",
-        remedy=f"convert it, e.g. iconv -f WINDOWS-1252 -t UTF-8 {place.path.name}",
+        "a source file is text in one encoding: UTF-8, UTF-16 or UTF-32 with a byte order mark, or what "
+        "ingest.encoding names",
+        received=f"{place}: bytes {found}, which are not {error.encoding}",
+        remedy=f"give {other} encoding with --ingest.encoding (windows-1252, shift_jis, gb18030, …: the bytes don't "
+        "tell which, whoever wrote the file knows), or convert the file to UTF-8",
     )
 
 
-def lines_of(path: Path) -> Iterator[tuple[int, str]]:
-    """The lines of a UTF-8 file with their numbers, from 1, line ends included, a byte order mark left out.
+def refuse_zeros(place: Place, text: str, encoding: str) -> None:
+    """Refuses NUL characters, which no text has.
 
     Raises:
-        DataError: If the file can't be read or isn't UTF-8.
+        DataError: If there is one. The place may be that of the line, or of an earlier one.
     """
-    with opened(path) as file:
-        for number, line in enumerate(file, 1):
-            try:
-                yield number, line.decode("utf-8-sig" if number == 1 else "utf-8")
-            except UnicodeDecodeError as error:
-                raise not_utf8(Place(path, number), error) from error
+    if "\0" in text:
+        line = place.line + text.count("\n", 0, text.index("\0"))
+        raise DataError(
+            "a source file is text, without zero bytes",
+            received=f"{Place(place.path, line)}: a zero byte, read as {encoding}",
+            remedy="if the file is in UTF-16 or UTF-32, name which with --ingest.encoding (utf-16-le, utf-16-be, "
+            "utf-32-le, utf-32-be); else it is damaged or no text: write it anew",
+        )
 
 
-def read_text(path: Path, blank_lines: Counter[Path]) -> Records:
+def lines_of(path: Path, given: str | None = None) -> Iterator[tuple[int, str]]:
+    """The lines of a text file with their numbers, from 1, line ends included, a byte order mark left out.
+
+    Args:
+        path: The file.
+        given: `ingest.encoding`.
+
+    Raises:
+        DataError: If the file can't be read, isn't in its encoding, or holds zero bytes.
+    """
+    found = encoding(path, given)
+    number = 0
+    # Lines end at "\n" alone, and keep what ends them.
+    with opened(path) as file, io.TextIOWrapper(file, found.name, newline="\n") as lines:
+        file.read(found.mark)
+        try:
+            for number, line in enumerate(lines, 1):
+                refuse_zeros(Place(path, number), line, found.name)
+                yield number, line
+        except UnicodeDecodeError as error:
+            raise undecodable(Place(path, number + 1 + lines_before(error)), error, given) from error
+
+
+def lines_before(error: UnicodeDecodeError) -> int:
+    """The line ends in what was decoded together with the wrong bytes, before them."""
+    return error.object[: error.start].decode(error.encoding, "ignore").count("\n")
+
+
+def read_text(path: Path, blank_lines: Counter[Path], encoding: str | None = None) -> Records:
     """One record a line, in the field `text`; blank lines are counted and left out."""
-    for number, line in lines_of(path):
+    for number, line in lines_of(path, encoding):
         if line.isspace():
             blank_lines[path] += 1
         else:
             yield Place(path, number), {"text": line.rstrip("\r\n")}
 
 
-def read_csv(path: Path, blank_lines: Counter[Path]) -> Records:
+def read_csv(path: Path, blank_lines: Counter[Path], encoding: str | None = None) -> Records:
     """One record a row, its fields named by the first row, every cell as text; missing cells at a row's end are null.
 
     Raises:
         DataError: If a row has more cells than the first, two columns share a name, or quotes don't match.
     """
     rule = 'a CSV file has comma-separated cells, quoted by ", and a first row that names each column once'
-    rows = csv.reader((line for _, line in lines_of(path)), strict=True)
+    rows = csv.reader((line for _, line in lines_of(path, encoding)), strict=True)
     columns: list[str] = []
     limit = csv.field_size_limit(LARGEST_CSV_CELL)
     try:

@@ -108,6 +108,7 @@ def test_a_dataset_of_data_files_loads_from_main_at_its_commit(hub: tuple[str, l
     assert answer.get("error") is None
     assert answer["sources"] == {"dany/plain@main": commit}
     assert answer["files"] == ["dataset", "report.json"]
+    assert answer["report"]["summary"].startswith("10 of 12 records by ingest.split (8 train, 2 test), ")
     assert ids(answer) == sorted(f"plain-{i}" for i in range(10))
     source = answer["report"]["source"]
     assert (source["revision"], source["commit"], source["fallback"]) == ("main", commit, None)

@@ -1,0 +1,132 @@
+"""Whether a tokenizer is the one that a checkpoint was trained with, token by token. Needs no TensorFlow."""
+
+import logging
+import re
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from components.errors import ModelError
+from components.hub import HubUnreachable, cached_snapshot, describe_repository, download, resolve_revision
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedTokenizerBase
+
+logger = logging.getLogger(__name__)
+
+VOCABULARIES = frozenset(
+    {
+        "tokenizer.json",
+        "vocab.txt",
+        "vocab.json",
+        "spiece.model",
+        "spm.model",
+        "sentencepiece.bpe.model",
+        "tokenizer.model",
+    }
+)
+"""The files of which a folder with a tokenizer has at least one."""
+BESIDE = frozenset(
+    {"config.json", "tokenizer_config.json", "special_tokens_map.json", "added_tokens.json", "merges.txt"}
+)
+"""What belongs to it."""
+SPARE = re.compile(r"[\[<]?(unused|reserved|madeupword|extra_id)[-_ ]?\d+[\]>]?", re.IGNORECASE)
+"""Tokens that no text becomes: places for words of one's own."""
+MOST_OWN_WORDS = 0.1
+"""The part of a tokenizer's tokens, at most, that may be words of one's own."""
+SHOWN = 3
+
+
+def load_tokenizer(directory_or_name: str | Path, revision: str | None = None) -> "PreTrainedTokenizerBase | None":
+    """The tokenizer beside a checkpoint's weights; None where there is none, or none that can be read.
+
+    Args:
+        directory_or_name: An existing folder; any other text is a Hub id.
+        revision: Branch, tag or commit of a Hub id.
+
+    Raises:
+        HubError: If a Hub id can't be fetched.
+    """
+    from transformers import AutoTokenizer
+
+    directory = Path(directory_or_name)
+    if not directory.is_dir():
+        directory = fetch_tokenizer(str(directory_or_name), revision)
+    if not directory.is_dir() or not has_vocabulary(directory):
+        return None
+    try:
+        return AutoTokenizer.from_pretrained(directory, trust_remote_code=False, local_files_only=True)
+    except Exception as error:  # the Rust library raises bare Exception for a damaged tokenizer.json
+        reason = (str(error).strip() or type(error).__name__).splitlines()[0][:160]
+        logger.warning("the tokenizer of %s can't be read, so its words aren't compared: %s", directory_or_name, reason)
+        return None
+
+
+def has_vocabulary(directory: Path) -> bool:
+    """Whether a folder holds what a tokenizer can be made of."""
+    return any((directory / name).is_file() for name in VOCABULARIES)
+
+
+def fetch_tokenizer(repo_id: str, revision: str | None) -> Path:
+    """Downloads a tokenizer's files into the Hub's cache; where the Hub is out of reach, those that are there count.
+
+    Returns:
+        The folder that holds them (it need not exist).
+
+    Raises:
+        HubError: If the Hub refuses, or is out of reach and the cache doesn't know the revision.
+    """
+    commit = resolve_revision(repo_id, "model", revision)
+    try:
+        _, names = describe_repository(repo_id, "model", commit)
+        return download(repo_id, "model", commit, sorted(names & (VOCABULARIES | BESIDE)))
+    except HubUnreachable:
+        return cached_snapshot(repo_id, "model", commit)
+
+
+def require_own_vocabulary(
+    directory_or_name: str | Path, revision: str | None, tokenizer: "PreTrainedTokenizerBase"
+) -> None:
+    """Refuses a tokenizer whose ids stand for other tokens than in the checkpoint's own one, where it carries one.
+
+    What the tokenizer lacks does no harm, and neither do words of one's own in the place of tokens that no text
+    becomes (`[unused7]`), or beyond the checkpoint's own.
+
+    Args:
+        directory_or_name: The checkpoint.
+        revision: Branch, tag or commit of a Hub id.
+        tokenizer: What made the blocks.
+
+    Raises:
+        ModelError: Naming the first ids that differ.
+    """
+    own = load_tokenizer(directory_or_name, revision)
+    differing = differences(tokenizer.get_vocab(), own.get_vocab()) if own is not None else []
+    if differing:
+        first = ", ".join(f"{id_} is {ours!r}, not {theirs!r}" for id_, ours, theirs in differing[:SHOWN])
+        raise ModelError(
+            "a pretrained model goes with the tokenizer that it was trained with, token by token",
+            received=f"one in which {len(differing):,} of {len(tokenizer):,} ids stand for other tokens than in that "
+            f"of {directory_or_name}: {first}" + (", …" if len(differing) > SHOWN else ""),
+            remedy=f"set --tokenizer.pretrained {directory_or_name}, or train a new model with --train.model_type",
+        )
+
+
+def differences(ours: Mapping[str, int], theirs: Mapping[str, int]) -> list[tuple[int, str, str]]:
+    """The ids that stand for another token: id, our token and theirs, by id.
+
+    Args:
+        ours: Ids by token.
+        theirs: Those that the model knows.
+    """
+    known = {id_: token for token, id_ in theirs.items()}
+    differing: list[tuple[int, str, str]] = []
+    own_words: list[tuple[int, str, str]] = []
+    for token, id_ in ours.items():
+        other = known.get(id_)
+        if other == token or SPARE.fullmatch(token):
+            continue
+        # A spare place, or one beyond the model's own tokens, is free for a word that the model has nowhere else.
+        is_free = (other is None or SPARE.fullmatch(other)) and token not in theirs
+        (own_words if is_free else differing).append((id_, token, other or "none"))
+    return sorted(differing + (own_words if len(own_words) > MOST_OWN_WORDS * len(ours) else []))

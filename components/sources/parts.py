@@ -1,0 +1,57 @@
+"""Which part of a data set a file holds, by the names that `datasets` knows: train, validation and test.
+
+A keyword counts where it stands by itself in the name of a directory or of the file: `test/a.jsonl`, `my-test.csv`,
+`train-00000-of-00002.parquet`. A directory goes before the file in it. (The keywords are those of
+`datasets.data_files.SPLIT_KEYWORDS`; capitals don't matter here.)
+"""
+
+import re
+from collections.abc import Collection, Container
+
+KEYWORDS = {
+    "train": "train",
+    "training": "train",
+    "validation": "validation",
+    "valid": "validation",
+    "dev": "validation",
+    "val": "validation",
+    "test": "test",
+    "testing": "test",
+    "eval": "test",
+    "evaluation": "test",
+}
+PARTS = ("train", "validation", "test")
+BETWEEN_WORDS = re.compile(r"[-._ 0-9]+")
+
+
+def part_of(name: str) -> str | None:
+    """The part that a file holds, by its name below the source's directory; None where the name tells none."""
+    *directories, file = name.lower().split("/")
+    for step in (*reversed(directories), file):
+        for word in BETWEEN_WORDS.split(step):
+            if word in KEYWORDS:
+                return KEYWORDS[word]
+    return None
+
+
+def parts_of(names: Collection[str]) -> dict[str, str]:
+    """The part of each file that has one, by name.
+
+    Empty where there are no parts to keep: where no file is named train, or every one that is named is.
+    """
+    parts = {name: part for name in names if (part := part_of(name))}
+    found = set(parts.values())
+    return parts if "train" in found and len(found) > 1 else {}
+
+
+def mixed(names: Collection[str]) -> list[str]:
+    """The files named validation or test that stand in one corpus with files that aren't, where no parts are kept."""
+    parts = {name: part_of(name) for name in names}
+    if parts_of(names) or len(set(parts.values())) < 2:
+        return []
+    return [name for name, part in parts.items() if part in ("validation", "test")]
+
+
+def held_out(parts: Container[str]) -> str:
+    """The part that is the test split: validation where there is no test part."""
+    return "test" if "test" in parts else "validation"
