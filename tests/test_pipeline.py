@@ -3,6 +3,8 @@
 import gzip
 import json
 import os
+import re
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -52,16 +54,21 @@ def record(number):
     }
 
 
-@pytest.fixture(scope="module")
-def job(tmp_path_factory):
-    """A configuration, a corpus in ELI5's form and the root of a finished run over them."""
-    directory = tmp_path_factory.mktemp("job")
+def write_job(directory):
+    """Writes a configuration, and a corpus in ELI5's form; the arguments that name them and a root beside them."""
     (directory / "job.yaml").write_text(JOB)
     records = [record(number) for number in range(120)]
     records[7]["answers"] = {"a_id": [], "score": [], "text": [], "text_urls": []}
     with gzip.open(directory / "eli5.json.gz", "wt") as file:
         json.dump(records, file)
-    arguments = ["--config", "job.yaml", "--root", "root", "--ingest.path", "eli5.json.gz"]
+    return ["--config", "job.yaml", "--root", "root", "--ingest.path", "eli5.json.gz"]
+
+
+@pytest.fixture(scope="module")
+def job(tmp_path_factory):
+    """The folder of a finished run, its arguments and its output."""
+    directory = tmp_path_factory.mktemp("job")
+    arguments = write_job(directory)
     done = pipeline(*arguments, cwd=directory)
     assert done.returncode == 0, done.stderr
     return directory, arguments, done
@@ -187,3 +194,27 @@ def test_mistakes_get_one_message_and_no_traceback(job, tmp_path, arguments, exi
     made = {path.parent.parent.name for path in tmp_path.glob("root/artifacts/*/*/manifest.json")}
     assert made <= {"ingest", "tokenizer"}
     assert not list(tmp_path.glob("root/artifacts/*/*.partial"))
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("number", "exit_code"), [(signal.SIGTERM, 143), (signal.SIGINT, 130), (signal.SIGHUP, 129)])
+def test_a_signal_closes_the_record_and_says_where_the_same_command_goes_on(tmp_path, number, exit_code):
+    arguments = [*write_job(tmp_path), "--train.epochs", "200", "--until", "train"]
+    command = [sys.executable, str(ROOT / "pipeline.py"), *arguments]
+    pipe = subprocess.PIPE
+    with subprocess.Popen(command, cwd=tmp_path, stdout=pipe, stderr=pipe, text=True, bufsize=1) as process:
+        for line in process.stdout:
+            if "epoch 2/200" in line:
+                process.send_signal(number)
+                break
+        _, told = process.communicate(timeout=120)
+    assert process.returncode == exit_code, told
+    assert "Traceback" not in told
+    last = told.splitlines()[-1]
+    step = re.search(r"the same command goes on with train from step ([\d,]+) of ", last)[1]
+    run = latest(tmp_path)
+    assert run["status"] == "interrupted"
+    assert f"from step {step} of" in run["error"]
+    assert (tmp_path / "root/runs/latest/report.html").is_file()
+    again = pipeline(*arguments, "--plan", cwd=tmp_path)
+    assert again.returncode == 0
