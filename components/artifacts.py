@@ -168,7 +168,8 @@ class Evaluation(Artifact):
             `masked_tokens`, `blocks`, `records` (with a masked token) and `contaminated_blocks` count.
             `bits_per_character_*` and `bits_per_byte_*`, which models with different tokenizers can be compared by,
             are cross_entropy / ln 2 x tokens / characters of the records (without special tokens).
-        blessing.json: `blessed`; why, in a `sentence`; the `checks` one by one; the `baseline`, if any.
+        blessing.json: `blessed`; why, in a `sentence`; the `checks` one by one; the `baseline`, if any; and, where the
+            model is no better than guessing by word frequency, a few words that say so, `beside_counting`, else null.
         samples.json: the sample sentences with their answers `before` and `after` training.
         scores.npz: `record` (masked_tokens,) int64, the row in the test split of Corpus, and the natural
             `log_probability_*` (masked_tokens,) of the true token by model, in the order of masks.npz.
@@ -195,6 +196,13 @@ class Evaluation(Artifact):
     def verdict(self) -> str:
         """Why it is blessed or not, in a sentence without its full stop."""
         return str(self.read_json("blessing.json")["sentence"])
+
+
+    @property
+    def beside_counting(self) -> str | None:
+        """In a few words, that the model is no better than guessing by word frequency; None where it is better."""
+        told = self.read_json("blessing.json").get("beside_counting")
+        return None if told is None else str(told)
 
 
 class ServingModel(Artifact):

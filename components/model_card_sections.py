@@ -62,12 +62,14 @@ def introduction(made: Made, settings: CardSettings) -> str:
         if started_from is None
         else f"fine-tuned from {named(started_from, 'a checkpoint')}"
     )
+    standing = made.evaluation.beside_counting
+    warning = "" if standing is None else f" **That is {standing}.**"
     return (
         f"# {settings.repo_id.rpartition('/')[2]}\n\n"
         f"A masked language model ({report['model_type']}, {report['parameters']:,} parameters, "
         f"{report['vocabulary_size']:,} tokens) {origin} on {dataset_name(made)}. It fills in the masked words of a "
         f"text: its perplexity on text that it didn't see is {metrics['perplexity_after']:,.1f}, where guessing by the "
-        f"words' frequencies has {metrics['perplexity_unigram']:,.1f}."
+        f"words' frequencies has {metrics['perplexity_unigram']:,.1f}.{warning}"
     )
 
 

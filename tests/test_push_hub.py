@@ -224,7 +224,7 @@ train:
   epochs: 2
   max_steps: 8
   learning_rate: 1.0e-3
-evaluate: {max_blocks: 200}
+evaluate: {max_blocks: 200, min_improvement_over_unigram: null}
 push: {hub_model_id: answers, license: mit, language: en, during_training: true, include_saved_model: true,
        include_tf_weights: true, hub_private_repo: true}
 """

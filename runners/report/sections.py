@@ -48,6 +48,10 @@ def heading(facts: RunFacts) -> Markup:
         sentence = blessing["sentence"]
         told = tag("p", f"{sentence[:1].upper()}{sentence[1:]}.")
         parts.append(tag("div", told, class_=f"verdict {'good' if blessing['blessed'] else 'bad'}"))
+    standing = blessing.get("beside_counting")
+    if standing and standing not in f"{run['error']} {blessing['sentence']}":  # the check may be turned off
+        told = tag("p", f"The model is {standing}.")
+        parts.append(tag("div", told, class_="verdict bad"))
     return join(parts)
 
 
