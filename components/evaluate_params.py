@@ -65,7 +65,8 @@ class EvaluateParams:
     sample_texts: tuple[str, ...] = SAMPLE_TEXTS
 
     def __post_init__(self) -> None:
-        improvements = {name: getattr(self, f"min_improvement_over_{name}") for name in ("start", "unigram", "baseline")}
+        names = [f"min_improvement_over_{name}" for name in ("start", "unigram", "baseline")]
+        improvements: dict[str, float | None] = {name: getattr(self, name) for name in names}
         for name, rule, allowed, example in (
             ("eval_mlm_probability", "is above 0 and at most 1", 0 < self.eval_mlm_probability <= 1, "0.15, the usual"),
             ("seed", "is a whole number from 0", self.seed >= 0, "42"),
@@ -78,12 +79,7 @@ class EvaluateParams:
                 "50, or to null",
             ),
             *(
-                (
-                    f"min_improvement_over_{name}",
-                    "is a number below 1, or null",
-                    value is None or -math.inf < value < 1,
-                    str(SEED_MARGIN),
-                )
+                (name, "is a number below 1, or null", value is None or -math.inf < value < 1, str(SEED_MARGIN))
                 for name, value in improvements.items()
             ),
             (

@@ -156,7 +156,8 @@ def _below(
     else:
         found = f"{_number(value)} (interval {_number(interval.low)} to {_number(interval.high)})"
         wanted = f"below {_number(limit)}"
-    return Check(name, interval.high < limit, f"{metric} {found}{_end(interval, limit, wanted)}", value, interval, limit)
+    sentence = f"{metric} {found}{_end(interval, limit, wanted)}"
+    return Check(name, interval.high < limit, sentence, value, interval, limit)
 
 
 def _over_unigram(resampled: Resampled, limit: float) -> Check:
