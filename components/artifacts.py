@@ -197,7 +197,6 @@ class Evaluation(Artifact):
         """Why it is blessed or not, in a sentence without its full stop."""
         return str(self.read_json("blessing.json")["sentence"])
 
-
     @property
     def beside_counting(self) -> str | None:
         """In a few words, that the model is no better than guessing by word frequency; None where it is better."""

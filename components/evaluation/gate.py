@@ -101,8 +101,7 @@ def check_all(
 def beside_counting(resampled: Resampled) -> str | None:
     """That a model is no better than counting words, in plain words; None where it is better, beyond chance.
 
-    A model that answers every sentence alike is found here, whatever it is asked to reach. Without records enough for
-    an interval, what was measured counts.
+    It is told whatever the model is asked to reach. Without records enough for an interval, what was measured counts.
 
     Args:
         resampled: Holds the models `after` and `unigram`.
