@@ -43,7 +43,7 @@ def pipeline(run: Run, config: Config) -> Pushed:
     evaluation = run(Evaluate(corpus, blocks, tokenizer, checkpoint, config.push.pushed_to, config.evaluate))
     model = run(Export(checkpoint, tokenizer, config.export))
     blessing = run(Validate(model, checkpoint, tokenizer, config.validate))
-    return run(Push(model, blessing, evaluation, checkpoint, tokenizer, corpus, config.push))
+    return run(Push(model, blessing, evaluation, checkpoint, tokenizer, corpus, blocks, config.push))
 
 
 def build_parser() -> ArgumentParser:

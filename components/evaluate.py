@@ -152,6 +152,7 @@ class Evaluate(Component[Evaluation]):
                 "sentence": gate.sentence_of(checks),
                 "checks": gate.as_plain(checks),
                 "beside_counting": beside_counting,
+                "must_beat": None if params.min_improvement_over_baseline is None else params.baseline,
                 "baseline": None
                 if self.baseline is None
                 else {
