@@ -455,8 +455,10 @@ def test_a_model_worse_than_counting_words_is_not_blessed_though_it_beats_its_st
 
 
 def test_the_check_against_counting_words_can_be_turned_off_but_is_told(tmp_path, blocks, tokenizer, checkpoint):
-    evaluation = evaluate(tmp_path, blocks, tokenizer, checkpoint, min_improvement_over_unigram=None)
+    off = {"min_improvement_over_unigram": None, "min_improvement_over_baseline": None}
+    evaluation = evaluate(tmp_path, blocks, tokenizer, checkpoint, **off)
     assert evaluation.blessed
+    assert evaluation.must_beat is None
     assert evaluation.summary.endswith("unigram; worse than guessing by word frequency; blessed")
 
 
@@ -478,6 +480,7 @@ def test_the_same_weights_as_the_baseline_are_no_improvement(tmp_path, blocks, t
     assert metrics["perplexity_baseline"] == pytest.approx(metrics["perplexity_after"], rel=1e-6)
     assert not evaluation.blessed
     assert evaluation.read_json("blessing.json")["baseline"]["compared_by"] == "perplexity"
+    assert evaluation.must_beat == str(tmp_path / "baseline")
     allowed = evaluate(
         tmp_path / "allowed", blocks, tokenizer, checkpoint,
         baseline=str(tmp_path / "baseline"), min_improvement_over_baseline=-0.01, min_improvement_over_unigram=None,
@@ -539,6 +542,7 @@ def test_a_served_model_answers_as_its_checkpoint(tmp_path, blocks, tokenizer, c
     assert "the last blessed model (version 3 in fill_mask)" in evaluation.verdict
     step = Evaluate(evaluate.corpus, blocks, tokenizer, checkpoint, places, EvaluateParams())
     assert dict(step.sources()) == {"baseline": "another"}
+    assert (evaluation.must_beat, evaluation.compared_with) == ("last_blessed", "another")
 
 
 def test_samples_are_answered_before_and_after(evaluation):

@@ -32,7 +32,15 @@ def made(tmp_path_factory):
 def make_push(made, tmp_path, **params):
     values = {"serving_dir": str(tmp_path / "serving"), "hub_model_id": "answers", "license": "mit", "language": "en"}
     blessing = bless(tmp_path / "blessing", made.model)
-    parts = made.model, blessing, made.evaluation, made.checkpoint, made.tokenizer, made.corpus, Blocks(made.corpus.path)
+    parts = (
+        made.model,
+        blessing,
+        made.evaluation,
+        made.checkpoint,
+        made.tokenizer,
+        made.corpus,
+        Blocks(made.corpus.path),
+    )
     return Push(*parts, PushParams(**{**values, **params}))
 
 
