@@ -71,7 +71,7 @@ class Rivals:
         return Push(model, self._blessing(model), evaluation, *parts, params)
 
     def export(self, name: str, directory: Path) -> ServingModel:
-        """A SavedModel that answers as the checkpoint does."""
+        """A SavedModel that answers as the checkpoint does, in the one signature that a baseline is asked by."""
         import tensorflow as tf
 
         from components.modeling.checkpoint import load_masked_lm
@@ -80,7 +80,7 @@ class Rivals:
         tokenizer = self.tokenizer.load()
         model = load_masked_lm(self.checkpoints[name].model_directory)
         module = TokenSignatures(model, tokenizer.mask_token_id, top_k=5, max_sequence_length=BLOCK_SIZE)
-        signatures = {name: function.get_concrete_function() for name, function in module.signatures().items()}
+        signatures = {"logits": module.signatures()["logits"].get_concrete_function()}
         tf.saved_model.save(module, str(directory / "saved_model"), signatures=signatures)
         tokenizer.save_pretrained(directory / "saved_model/assets.extra/tokenizer")
         (directory / "report.json").write_text(json.dumps({"summary": "exported", "example": "the <mask> sat ."}))

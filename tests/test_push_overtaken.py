@@ -146,7 +146,10 @@ with locked(base):
 """
 
 
-@pytest.mark.parametrize(("mine", "theirs", "versions"), [("good", "best", ["1"]), ("best", "good", ["1", "2"])])
+@pytest.mark.parametrize(
+    ("mine", "theirs", "versions"),
+    [("good", "best", ["1"]), pytest.param("best", "good", ["1", "2"], marks=pytest.mark.slow)],
+)
 def test_of_two_processes_that_push_at_once_the_second_is_compared_with_the_first(
     rivals, first, tmp_path, mine, theirs, versions
 ):
