@@ -45,7 +45,7 @@ def pipeline(run: Run, config: Config) -> Pushed:
     evaluation = run(Evaluate(corpus, blocks, tokenizer, checkpoint, config.push.pushed_to, config.evaluate))
     model = run(Export(checkpoint, tokenizer, config.export))
     blessing = run(Validate(model, checkpoint, tokenizer, config.validate))
-    return run(Push(model, blessing, evaluation, checkpoint, tokenizer, corpus, config.push))
+    return run(Push(model, blessing, evaluation, checkpoint, tokenizer, corpus, blocks, config.push))
 
 
 def build_parser() -> ArgumentParser:
@@ -121,11 +121,16 @@ def _plan_or_run(options: Namespace, config: Config) -> int:
     if metrics:
         print(
             f"Perplexity  {metrics['perplexity_before']:,.1f} before training, {metrics['perplexity_after']:,.1f} after"
-            f" (unigram baseline {metrics['perplexity_unigram']:,.1f})"
+            f" (unigram baseline {metrics['perplexity_unigram']:,.1f}){_warning(Evaluation(artifacts[Evaluate.name]))}"
         )
     if Push.name in artifacts:
         _print_next(Pushed(artifacts[Push.name]), ServingModel(artifacts[Export.name]))
     return _exit_code(Evaluation(artifacts[Evaluate.name]), config) if Evaluate.name in artifacts else 0
+
+
+def _warning(evaluation: Evaluation) -> str:
+    """What the headline adds where the model is no better than counting words."""
+    return f": {evaluation.beside_counting}" if evaluation.beside_counting else ""
 
 
 def _exit_code(evaluation: Evaluation, config: Config) -> int:

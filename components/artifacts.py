@@ -177,7 +177,9 @@ class Evaluation(Artifact):
             `masked_tokens`, `blocks`, `records` (with a masked token) and `contaminated_blocks` count.
             `bits_per_character_*` and `bits_per_byte_*`, which models with different tokenizers can be compared by,
             are cross_entropy / ln 2 x tokens / characters of the records (without special tokens).
-        blessing.json: `blessed`; why, in a `sentence`; the `checks` one by one; the `baseline`, if any.
+        blessing.json: `blessed`; why, in a `sentence`; the `checks` one by one; the `baseline`, if any; and, where the
+            model is no better than guessing by word frequency, a few words that say so, `beside_counting`, else null;
+            `must_beat`, which baseline was set to be beaten, null for none.
         samples.json: the sample sentences with their answers `before` and `after` training.
         scores.npz: `record` (masked_tokens,) int64, the row in the test split of Corpus, and the natural
             `log_probability_*` (masked_tokens,) of the true token by model, in the order of masks.npz.
@@ -204,6 +206,24 @@ class Evaluation(Artifact):
     def verdict(self) -> str:
         """Why it is blessed or not, in a sentence without its full stop."""
         return str(self.read_json("blessing.json")["sentence"])
+
+    @property
+    def beside_counting(self) -> str | None:
+        """In a few words, that the model is no better than guessing by word frequency; None where it is better."""
+        told = self.read_json("blessing.json").get("beside_counting")
+        return None if told is None else str(told)
+
+    @property
+    def must_beat(self) -> str | None:
+        """Which baseline the model had to beat to be blessed, as the setting names it; None for none."""
+        wanted = self.read_json("blessing.json").get("must_beat")
+        return None if wanted is None else str(wanted)
+
+    @property
+    def compared_with(self) -> str | None:
+        """The identity of the baseline that the model was held against; None where there was none."""
+        baseline = self.read_json("blessing.json").get("baseline")
+        return None if baseline is None else str(baseline["identity"])
 
 
 class ServingModel(Artifact):
@@ -244,7 +264,9 @@ class Pushed(Artifact):
     """Where a model was pushed to.
 
     Files:
-        pushed.json: the serving directory, the version, and the digest of what was pushed.
+        pushed.json: the serving directory, the version, and the digest of what stands there: of what was pushed, or of
+            an equal model that stood there before; `compared_again`, what came of it where push had to compare it with
+            another model than the evaluation did, else null.
     """
 
     report: ClassVar[str] = "pushed.json"

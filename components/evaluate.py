@@ -44,7 +44,7 @@ class Evaluate(Component[Evaluation]):
     params: EvaluateParams
 
     name: ClassVar[str] = "evaluate"
-    version: ClassVar[str] = "3"
+    version: ClassVar[str] = "4"
     output: ClassVar[type[Evaluation]] = Evaluation
 
     @functools.cached_property
@@ -129,11 +129,15 @@ class Evaluate(Component[Evaluation]):
             "contaminated_blocks": int(contaminated.sum()),
         }
         thresholds = gate.Thresholds(
-            params.max_perplexity, params.min_improvement_over_start, params.min_improvement_over_baseline
+            params.max_perplexity,
+            params.min_improvement_over_start,
+            params.min_improvement_over_unigram,
+            params.min_improvement_over_baseline,
         )
         told = None if self.baseline is None else self.baseline.told
         checks = gate.check_all(resampled, thresholds, baseline=told, same_tokenizer=same_tokenizer)
         blessed = all(check.passed for check in checks)
+        beside_counting = gate.beside_counting(resampled)
 
         outcome.save_scores(out / "scores.npz", questions, {name: answer[0] for name, answer in answers.items()})
         stored = dataclasses.replace(
@@ -147,6 +151,8 @@ class Evaluate(Component[Evaluation]):
                 "blessed": blessed,
                 "sentence": gate.sentence_of(checks),
                 "checks": gate.as_plain(checks),
+                "beside_counting": beside_counting,
+                "must_beat": None if params.min_improvement_over_baseline is None else params.baseline,
                 "baseline": None
                 if self.baseline is None
                 else {
@@ -160,7 +166,8 @@ class Evaluate(Component[Evaluation]):
         manifest.write_json(
             out / "metrics.json",
             {
-                "summary": f"perplexity {perplexities}; {'blessed' if blessed else 'not blessed'}",
+                "summary": f"perplexity {perplexities}; {beside_counting + '; ' if beside_counting else ''}"
+                f"{'blessed' if blessed else 'not blessed'}",
                 "metrics": metrics,
                 "intervals": intervals,
                 "slices": outcome.describe_slices(resampled, slices, list(answers)),

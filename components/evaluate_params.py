@@ -32,6 +32,8 @@ class EvaluateParams:
         max_perplexity: Perplexity that the model must stay below to be blessed; null for any.
         min_improvement_over_start: Part by which perplexity must fall below that before training, beyond chance;
             null for not looking at it.
+        min_improvement_over_unigram: Part by which it must fall below that of guessing by word frequency, the unigram
+            baseline, beyond chance; -0.02 allows 2% more; null turns this check off.
         min_improvement_over_baseline: Part by which it must fall below the baseline's, beyond chance. Two trainings
             that differ by their seed differ by about 0.01; -0.02 allows 2% more; null for not looking at it.
         baseline: last_blessed for the last blessed model where models are pushed to, or a checkpoint's Hub name or
@@ -52,6 +54,7 @@ class EvaluateParams:
     max_blocks: int | None = None
     max_perplexity: float | None = None
     min_improvement_over_start: float | None = SEED_MARGIN
+    min_improvement_over_unigram: float | None = SEED_MARGIN
     min_improvement_over_baseline: float | None = SEED_MARGIN
     baseline: str | None = LAST_BLESSED
     confidence: float = 0.95
@@ -62,8 +65,8 @@ class EvaluateParams:
     sample_texts: tuple[str, ...] = SAMPLE_TEXTS
 
     def __post_init__(self) -> None:
-        improvements = (self.min_improvement_over_start, self.min_improvement_over_baseline)
-        fine = [value is None or -math.inf < value < 1 for value in improvements]
+        names = [f"min_improvement_over_{name}" for name in ("start", "unigram", "baseline")]
+        improvements: dict[str, float | None] = {name: getattr(self, name) for name in names}
         for name, rule, allowed, example in (
             ("eval_mlm_probability", "is above 0 and at most 1", 0 < self.eval_mlm_probability <= 1, "0.15, the usual"),
             ("seed", "is a whole number from 0", self.seed >= 0, "42"),
@@ -75,8 +78,10 @@ class EvaluateParams:
                 self.max_perplexity is None or 1 < self.max_perplexity < math.inf,
                 "50, or to null",
             ),
-            ("min_improvement_over_start", "is a number below 1, or null", fine[0], str(SEED_MARGIN)),
-            ("min_improvement_over_baseline", "is a number below 1, or null", fine[1], str(SEED_MARGIN)),
+            *(
+                (name, "is a number below 1, or null", value is None or -math.inf < value < 1, str(SEED_MARGIN))
+                for name, value in improvements.items()
+            ),
             (
                 "baseline",
                 f"is {LAST_BLESSED}, a Hub name, a local folder, or null",

@@ -10,7 +10,7 @@ from components.artifacts import Artifact
 from components.evaluation.baseline import facts_of
 from components.hub_seal import CARD, seal
 from components.model_card import model_card
-from components.model_card_sections import CardSettings, Made
+from components.model_card_sections import CardSettings, Made, why_not_blessed
 from components.serving_directory import copy_file
 
 if TYPE_CHECKING:
@@ -55,7 +55,8 @@ def write_folder(folder: Path, made: Made, settings: CardSettings) -> dict[str, 
         writer.writeheader()
         writer.writerows(history)
     (folder / CARD).write_text(card, encoding="utf-8")
-    facts = {"stage": "trained", "checkpoint": checkpoint.digest, **facts_of(checkpoint, made.evaluation.blessed)}
+    blessed = why_not_blessed(made, settings) is None
+    facts = {"stage": "trained", "checkpoint": checkpoint.digest, **facts_of(checkpoint, blessed)}
     return seal(folder, facts)
 
 

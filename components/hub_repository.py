@@ -114,7 +114,7 @@ class HubRepository:
         with explained(repo_id):
             self._patiently(lambda: self._require_ours(self._info()))
 
-    def upload(self, folder: Path, message: str) -> HubCommit:
+    def upload(self, folder: Path, message: str, confirm: Callable[[], None] = lambda: None) -> HubCommit:
         """Makes the repository hold a sealed folder, by one commit, and compares the digests of all files.
 
         The repository is made if there is none. Files of an earlier push that the folder lacks are removed; those
@@ -123,6 +123,7 @@ class HubRepository:
         Args:
             folder: What `seal` sealed.
             message: The commit's.
+            confirm: Called before each try to commit, on top of what it saw; what it raises ends the upload.
 
         Raises:
             ArtifactError: If the folder isn't sealed, or was changed since.
@@ -131,7 +132,7 @@ class HubRepository:
         files = sealed_files(folder)
         additions: dict[str, Any] = {}  # kept between tries: they know what was uploaded
         with explained(self.repo_id), quiet_client(self.progress_bars):
-            done: HubCommit = self._patiently(lambda: self._commit(folder, files, message, additions))
+            done: HubCommit = self._patiently(lambda: self._commit(folder, files, message, additions, confirm))
         return self.verify(folder, done.commit, created=done.created, sent=done.sent)
 
     def create(self) -> None:
@@ -238,7 +239,14 @@ class HubRepository:
             if isinstance(item, RepoFile)
         }
 
-    def _commit(self, folder: Path, files: dict[str, str], message: str, additions: dict[str, Any]) -> HubCommit:
+    def _commit(
+        self,
+        folder: Path,
+        files: dict[str, str],
+        message: str,
+        additions: dict[str, Any],
+        confirm: Callable[[], None],
+    ) -> HubCommit:
         """One try of `upload`: looks at what is there, and sends the difference."""
         from huggingface_hub import CommitOperationAdd, CommitOperationDelete
 
@@ -250,6 +258,7 @@ class HubRepository:
         stale = sorted(path for path in ours if path in held and path not in files and path != SEAL)
         if not changed and not stale:
             return HubCommit(self.repo_id, head, self._url(head), created=False)
+        confirm()
         for path in changed:
             additions.setdefault(path, CommitOperationAdd(path, str(folder / path)))
         commit = self.api.create_commit(

@@ -30,7 +30,7 @@ def model_card(made: Made, settings: CardSettings) -> str:
         sections.usage(made, settings, example),
         sections.training_data(made),
         sections.training(made),
-        sections.evaluation(made),
+        sections.evaluation(made, settings),
         sections.provenance(made),
     ]
     text = f"---\n{data.to_yaml()}\n---\n\n" + "\n\n".join(page) + "\n"
@@ -114,7 +114,7 @@ def card_data(made: Made, settings: CardSettings, mask: str, example: str) -> "M
         library_name="transformers",
         pipeline_tag="fill-mask",
         tags=["fill-mask", "masked-lm", made.checkpoint.read_json("report.json")["model_type"], "tensorboard"]
-        + ([] if made.evaluation.blessed else ["unblessed"])
+        + ([] if sections.why_not_blessed(made, settings) is None else ["unblessed"])
         + (["tf-keras"] if settings.include_tf_weights or settings.include_saved_model else []),
         base_model=started_from if is_hub_id(started_from) else None,
         datasets=[dataset] if dataset else None,

@@ -42,6 +42,7 @@ class CardSettings:
         model_name: The name that servers know the model by.
         include_saved_model: Whether the SavedModel is pushed.
         include_tf_weights: Whether the Keras weights are pushed.
+        not_blessed: Why the model isn't blessed though its evaluation says so: what a later comparison found.
     """
 
     repo_id: str
@@ -50,6 +51,12 @@ class CardSettings:
     model_name: str = "fill_mask"
     include_saved_model: bool = False
     include_tf_weights: bool = False
+    not_blessed: str | None = None
+
+
+def why_not_blessed(made: Made, settings: CardSettings) -> str | None:
+    """Why the model isn't blessed; None where it is."""
+    return settings.not_blessed if made.evaluation.blessed else made.evaluation.verdict
 
 
 def introduction(made: Made, settings: CardSettings) -> str:
@@ -62,12 +69,14 @@ def introduction(made: Made, settings: CardSettings) -> str:
         if started_from is None
         else f"fine-tuned from {named(started_from, 'a checkpoint')}"
     )
+    standing = made.evaluation.beside_counting
+    warning = "" if standing is None else f" **That is {standing}.**"
     return (
         f"# {settings.repo_id.rpartition('/')[2]}\n\n"
         f"A masked language model ({report['model_type']}, {report['parameters']:,} parameters, "
         f"{report['vocabulary_size']:,} tokens) {origin} on {dataset_name(made)}. It fills in the masked words of a "
         f"text: its perplexity on text that it didn't see is {metrics['perplexity_after']:,.1f}, where guessing by the "
-        f"words' frequencies has {metrics['perplexity_unigram']:,.1f}."
+        f"words' frequencies has {metrics['perplexity_unigram']:,.1f}.{warning}"
     )
 
 
@@ -159,7 +168,7 @@ def training(made: Made) -> str:
     )
 
 
-def evaluation(made: Made) -> str:
+def evaluation(made: Made, settings: CardSettings) -> str:
     """Metrics before and after against the baseline, and how they were measured."""
     metrics, how = made.evaluation.metrics, made.evaluation.read_json("metrics.json")["how"]
     names = {"perplexity": "perplexity", "cross_entropy": "cross-entropy (nats)"}
@@ -174,7 +183,8 @@ def evaluation(made: Made) -> str:
         for name, shown in names.items()
     ]
     by_document = "" if how.get("packing", "concatenate") == "concatenate" else ", each of one document"
-    warning = "" if made.evaluation.blessed else f"> **Not blessed.** This model was {made.evaluation.verdict}.\n\n"
+    why = why_not_blessed(made, settings)
+    warning = "" if why is None else f"> **Not blessed.** This model was {why}.\n\n"
     return (
         f"## Evaluation\n\n{warning}"
         + table(("metric", "before training", "after training", "unigram baseline"), rows)

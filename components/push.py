@@ -3,23 +3,28 @@
 import dataclasses
 import functools
 import os
+import shutil
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from components.artifacts import Checkpoint, Corpus, Evaluation, InfraBlessing, Pushed, ServingModel, Tokenizer
+from components.artifacts import Blocks, Checkpoint, Corpus, Evaluation, InfraBlessing, Pushed, ServingModel, Tokenizer
 from components.component import Component
 from components.errors import ArtifactError, ConfigError, HubError, ModelError
-from components.evaluation.baseline import facts_of
-from components.manifest import write_json
+from components.evaluation.baseline import facts_of, model_digest
+from components.evaluation.comparing import Judge, Overtaken, Verdict
+from components.manifest import digest_of, write_json
 from components.push_params import PushParams
-from components.serving_directory import latest, publish
+from components.serving_directory import Publication, latest, publish
 
 if TYPE_CHECKING:
     from components.hub_repository import HubRepository
 
 PREFLIGHT_ATTEMPTS = 3
 """Before training a Hub that is out of reach is told soon; the upload itself is more patient."""
+MOST_VERDICTS = 5
+"""A push that was overtaken as often gives up."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -32,18 +37,24 @@ class Push(Component[Pushed]):
     was removed or damaged, and when another model was pushed over it (then this model becomes a new version on
     top, and the one below stays for a rollback).
 
+    A model that had to beat the last blessed one is pushed over no other: where another was pushed since the
+    evaluation, or the last one removed, the two are compared again on the same masks, and whether that still holds
+    is looked at when nobody else can push any more: under the serving directory's lock, and, where the last blessed
+    model is the Hub's, by a commit on top of the one that was looked at.
+
     Attributes:
         model: What to push.
         blessing: Says that it was validated; no other model is pushed.
         evaluation: How well it does.
         checkpoint: The weights that go to the Hub.
         tokenizer: Their tokenizer.
-        corpus: What the model was trained on, for its card.
+        corpus: What the model was trained on, for its card, and to compare it again.
+        blocks: To compare it again.
         params: Where to.
     """
 
     name: ClassVar[str] = "push"
-    version: ClassVar[str] = "3"
+    version: ClassVar[str] = "4"
     output: ClassVar[type[Pushed]] = Pushed
 
     model: ServingModel
@@ -52,6 +63,7 @@ class Push(Component[Pushed]):
     checkpoint: Checkpoint
     tokenizer: Tokenizer
     corpus: Corpus
+    blocks: Blocks
     params: PushParams
 
     @property
@@ -102,7 +114,7 @@ class Push(Component[Pushed]):
 
         Raises:
             ArtifactError: If the model isn't the one that was validated, or an artifact was changed since it was made.
-            ModelError: If the model isn't blessed.
+            ModelError: If the model isn't blessed, or is no better than one that was pushed since it was.
             PipelineError: If the serving directory can't be written.
             HubError: If the Hub refuses or stays out of reach; the same command goes on from there.
         """
@@ -121,10 +133,52 @@ class Push(Component[Pushed]):
                 remedy="validate it with --force validate",
             )
         repository = self._repository()
-        hub_files = self._write_hub_folder(out / "hub", repository)
-        if self.params.dry_run:
-            write_json(out / "pushed.json", self._not_pushed(out, hub_files))
+        judge = Judge(self.corpus, self.blocks, self.tokenizer, self.checkpoint, self.evaluation, self.params.pushed_to)
+        for verdicts in range(1, MOST_VERDICTS + 1):
+            verdict = judge.verdict(tell)
+            self._require_blessed(verdict)
+            shutil.rmtree(out / "hub", ignore_errors=True)
+            hub_files = self._write_hub_folder(out / "hub", repository, verdict)
+            if self.params.dry_run:
+                write_json(out / "pushed.json", self._not_pushed(out, hub_files))
+                return
+            try:
+                publication, hub = self._publish(out / "hub", hub_files, repository, judge, verdict)
+            except Overtaken:
+                if verdicts == MOST_VERDICTS:
+                    raise
+            else:
+                write_json(out / "pushed.json", self._pushed(publication, hub, verdict))
+                return
+
+    def _require_blessed(self, verdict: Verdict) -> None:
+        """Refuses a model that lost its blessing to one that was pushed after its evaluation."""
+        if verdict.blessed or self.params.allow_unblessed or verdict.baseline is None:
             return
+        raise ModelError(
+            f"only a model that is better than the last blessed one is pushed, and {verdict.baseline.told} became that "
+            "after this one was evaluated; this one was kept",
+            received=f"not blessed: {verdict.sentence}",
+            remedy="train a better one, which the same command then compares with that, or push it all the same with "
+            "--push.allow_unblessed true",
+        )
+
+    def _publish(
+        self,
+        folder: Path,
+        hub_files: dict[str, str],
+        repository: "HubRepository | None",
+        judge: Judge,
+        verdict: Verdict,
+    ) -> tuple[Publication, dict[str, Any] | None]:
+        """Makes the model the latest version, and what the Hub holds.
+
+        Where the last blessed model is looked for on the Hub, the commit there decides, so it comes before a server
+        sees the version; else the Hub gets what the serving directory has.
+
+        Raises:
+            Overtaken: If the verdict doesn't hold any more; nothing is then published.
+        """
         saved_model = self.model.saved_model_directory
         prefix = saved_model.relative_to(self.model.directory).as_posix() + "/"
         sha256 = {
@@ -132,25 +186,59 @@ class Push(Component[Pushed]):
             for name, file in self.model.manifest["files"].items()
             if name.startswith(prefix)
         }
-        facts = {"model_name": self.params.model_name, **facts_of(self.checkpoint, self.evaluation.blessed)}
-        publication = publish(saved_model, self.base_path, self.model.digest, sha256, facts)
+        facts = {
+            "model_name": self.params.model_name,
+            **facts_of(self.checkpoint, verdict.blessed),
+            "identity": self._identity(),
+        }
+
+        @functools.cache
+        def upload() -> dict[str, Any] | None:
+            return self._push_to_hub(folder, hub_files, repository, lambda: judge.confirm(verdict))
+
+        def before_visible() -> None:
+            if hub_decides:
+                upload()
+
+        hub_decides = verdict.binding and (verdict.baseline is None or verdict.baseline.saved_model is None)
+        publication = publish(
+            saved_model,
+            self.base_path,
+            self.model.digest,
+            sha256,
+            facts,
+            confirm=lambda: judge.confirm(verdict),
+            before_visible=before_visible,
+        )
+        return publication, upload()
+
+    def _identity(self) -> str:
+        """What makes two models answer alike: equal weights, exported alike."""
+        export = self.model.manifest
+        made_by = {name: export.get(name) for name in ("component", "version", "params", "library_versions")}
+        tokenizer = export.get("inputs", {}).get("tokenizer")
+        return digest_of({"model": model_digest(self.checkpoint), "tokenizer": tokenizer, **made_by})
+
+    def _pushed(self, publication: Publication, hub: dict[str, Any] | None, verdict: Verdict) -> dict[str, Any]:
+        """The content of `pushed.json`."""
         where = f"version {publication.version} in {self.base_path}"
-        hub = self._push_to_hub(out / "hub", hub_files, repository)
         summary = f"{self.params.model_name} {where}" if publication.created else f"already {where}"
-        pushed: dict[str, Any] = {
+        if verdict.again:
+            summary += f"; compared again: {verdict.sentence}"
+        return {
             "model_name": self.params.model_name,
             "serving_dir": os.fspath(self.base_path.parent),
             "base_path": os.fspath(self.base_path),
             "version": publication.version,
             "path": os.fspath(publication.path),
-            "digest": self.model.digest,
+            "digest": publication.digest,
             "created": publication.created,
-            "blessed": self.evaluation.blessed,
+            "blessed": verdict.blessed,
+            "compared_again": verdict.sentence if verdict.again else None,
             "dry_run": False,
             "hub": hub,
             "summary": summary if hub is None else f"{summary}; {hub['url']}",
         }
-        write_json(out / "pushed.json", pushed)
 
     def _repository(self) -> "HubRepository | None":
         """Where on the Hub the model goes; None for nowhere, and for a dry run, which asks nobody."""
@@ -161,7 +249,7 @@ class Push(Component[Pushed]):
 
         return HubRepository(target, told=tell, progress_bars=True)
 
-    def _write_hub_folder(self, folder: Path, repository: "HubRepository | None") -> dict[str, str]:
+    def _write_hub_folder(self, folder: Path, repository: "HubRepository | None", verdict: Verdict) -> dict[str, str]:
         """The folder for the Hub, if the model goes there; SHA-256 by path."""
         if self.params.hub_model_id is None:
             return {}
@@ -175,17 +263,22 @@ class Push(Component[Pushed]):
             model_name=self.params.model_name,
             include_saved_model=self.params.include_saved_model,
             include_tf_weights=self.params.include_tf_weights,
+            not_blessed=None if verdict.blessed else f"not blessed: {verdict.sentence}",
         )
         made = Made(self.corpus, self.tokenizer, self.checkpoint, self.evaluation, self.model)
         return write_folder(folder, made, settings)
 
     def _push_to_hub(
-        self, folder: Path, files: dict[str, str], repository: "HubRepository | None"
+        self,
+        folder: Path,
+        files: dict[str, str],
+        repository: "HubRepository | None",
+        confirm: Callable[[], None],
     ) -> dict[str, Any] | None:
         """Uploads the folder; what the Hub holds then, for `pushed.json`."""
         if repository is None:
             return None
-        commit = repository.upload(folder, self.params.commit_message)
+        commit = repository.upload(folder, self.params.commit_message, confirm)
         return {
             "repo_id": commit.repo_id,
             "commit": commit.commit,

@@ -17,7 +17,7 @@ import os
 import re
 import shutil
 import uuid
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -41,11 +41,13 @@ class Publication:
     Attributes:
         path: The version's directory.
         version: Its number.
+        digest: Of the model that stands there.
         created: False where the model already stood there as the latest version.
     """
 
     path: Path
     version: int
+    digest: str
     created: bool
 
 
@@ -84,10 +86,10 @@ def read_record(version_directory: Path) -> dict[str, Any] | None:
     return record if complete else None
 
 
-def latest(base_path: Path, digest: str) -> Publication | None:
-    """The latest version of a base path, if it is the model with this digest and stands whole.
+def latest(base_path: Path, digest: str, identity: str | None = None) -> Publication | None:
+    """The latest version of a base path, if it is the model with this digest or identity and stands whole.
 
-    An older version with the digest doesn't count: servers serve the latest.
+    An older version doesn't count: servers serve the latest.
     """
     try:
         found = versions(base_path)
@@ -97,13 +99,21 @@ def latest(base_path: Path, digest: str) -> Publication | None:
         return None
     version, path = list(found.items())[-1]
     record = read_record(path)
-    if record is None or record.get("digest") != digest:
+    if record is None:
         return None
-    return Publication(path=path, version=version, created=False)
+    same = record.get("digest") == digest or (identity is not None and record.get("identity") == identity)
+    return Publication(path=path, version=version, digest=str(record.get("digest")), created=False) if same else None
 
 
 def publish(
-    saved_model: Path, base_path: Path, digest: str, sha256: Mapping[str, str], facts: Mapping[str, Any]
+    saved_model: Path,
+    base_path: Path,
+    digest: str,
+    sha256: Mapping[str, str],
+    facts: Mapping[str, Any],
+    *,
+    confirm: Callable[[], None] = lambda: None,
+    before_visible: Callable[[], None] = lambda: None,
 ) -> Publication:
     """Makes a SavedModel the latest version of a base path, unless it is that already.
 
@@ -116,7 +126,10 @@ def publish(
         base_path: Where versions stand; made if missing.
         digest: What tells this model from others.
         sha256: The digest of every file of `saved_model` by its relative path; the copy must have them.
-        facts: More to note in the version's `assets.extra/pushed.json`.
+        facts: More to note in the version's `assets.extra/pushed.json`. Two models of one `identity` there answer
+            alike, though an export of equal weights differs in its bytes: the second is the model that stands.
+        confirm: Called when nobody else can publish any more; what it raises ends the push.
+        before_visible: Called when a new version is on the disk, but no server sees it yet; what it raises removes it.
 
     Raises:
         ArtifactError: If the SavedModel is not what its digests say.
@@ -126,20 +139,22 @@ def publish(
         base_path.mkdir(parents=True, exist_ok=True)
         with locked(base_path):
             remove_debris(base_path)
-            standing = latest(base_path, digest)
+            confirm()
+            standing = latest(base_path, digest, facts.get("identity"))
             if standing is not None:
                 return standing
             version = max(versions(base_path), default=0) + 1
             partial = base_path / f"{PARTIAL_PREFIX}{version}-{uuid.uuid4().hex[:8]}"
             try:
                 copy_version(saved_model, partial, sha256, {**facts, "version": version, "digest": digest})
+                before_visible()
                 path = base_path / str(version)
                 os.rename(partial, path)
             except BaseException:
                 shutil.rmtree(partial, ignore_errors=True)
                 raise
             disk.flush(base_path)
-            return Publication(path=path, version=version, created=True)
+            return Publication(path=path, version=version, digest=digest, created=True)
 
 
 def copy_version(saved_model: Path, target: Path, sha256: Mapping[str, str], record: Mapping[str, Any]) -> None:

@@ -228,7 +228,7 @@ def test_the_report_says_what_came_out_and_how(evaluation, tokenizer):
     ]  # fmt: skip
     assert evaluation.summary == (
         f"perplexity {metrics['perplexity_before']:,.1f} before, {metrics['perplexity_after']:,.1f} after, "
-        f"{metrics['perplexity_unigram']:,.1f} unigram; blessed"
+        f"{metrics['perplexity_unigram']:,.1f} unigram; worse than guessing by word frequency; not blessed"
     )
     assert metrics["masked_tokens"] == len(masks_at(evaluation)[0])
     assert metrics["blocks"] == 50
@@ -286,7 +286,8 @@ def test_tokens_beyond_the_models_vocabulary_are_refused(tmp_path, tokenizer, ch
     ("key", "value"),
     [("eval_mlm_probability", 0.0), ("eval_mlm_probability", 1.5), ("eval_mlm_probability", math.nan), ("seed", -1),
      ("batch_size", 0), ("max_blocks", 0), ("confidence", 1.0), ("bootstrap_resamples", 99), ("max_perplexity", 1.0),
-     ("min_improvement_over_start", 1.0), ("min_improvement_over_baseline", math.nan), ("baseline", " "),
+     ("min_improvement_over_start", 1.0), ("min_improvement_over_unigram", math.inf),
+     ("min_improvement_over_baseline", math.nan), ("baseline", " "),
      ("slice_column", ""), ("contamination_ngram", 1), ("pseudo_log_likelihood_blocks", -1),
      ("sample_texts", ("no mask",))],
 )  # fmt: skip
@@ -436,11 +437,37 @@ def test_a_model_that_training_made_worse_is_not_blessed(tmp_path, blocks, token
     assert "% above that before training" in evaluation.verdict
 
 
+def test_a_model_worse_than_counting_words_is_not_blessed_though_it_beats_its_start(evaluation):
+    """And anyone can recompute the paired interval from the artifact's own answers."""
+    assert evaluation.metrics["perplexity_after"] < 0.9 * evaluation.metrics["perplexity_before"]
+    assert not evaluation.blessed
+    assert evaluation.beside_counting == "worse than guessing by word frequency"
+    assert evaluation.verdict.startswith("not blessed: worse than guessing by word frequency: perplexity ")
+    assert "before training" not in evaluation.verdict
+    (after, masked), (unigram, _) = recomputed(evaluation), recomputed(evaluation, "unigram")
+    checks = {check["name"]: check for check in evaluation.read_json("blessing.json")["checks"]}
+    check = checks["improvement_over_unigram"]
+    assert check["value"] == pytest.approx(math.exp((after - unigram).sum() / masked.sum()), rel=1e-9)
+    drawn = numpy.random.default_rng(5).integers(0, 50, (10_000, 50))
+    ratios = numpy.exp((after - unigram)[drawn].sum(axis=1) / masked[drawn].sum(axis=1))
+    expected = numpy.quantile(ratios, [0.025, 0.975])
+    assert [check["interval"]["low"], check["interval"]["high"]] == pytest.approx(expected, rel=0.05)
+
+
+def test_the_check_against_counting_words_can_be_turned_off_but_is_told(tmp_path, blocks, tokenizer, checkpoint):
+    off = {"min_improvement_over_unigram": None, "min_improvement_over_baseline": None}
+    evaluation = evaluate(tmp_path, blocks, tokenizer, checkpoint, **off)
+    assert evaluation.blessed
+    assert evaluation.must_beat is None
+    assert evaluation.summary.endswith("unigram; worse than guessing by word frequency; blessed")
+
+
 def test_too_few_test_records_are_never_a_pass(tmp_path, tokenizer, checkpoint, ids):
     evaluation = evaluate(tmp_path / "out", write_blocks(tmp_path / "blocks", ids, ids[:19]), tokenizer, checkpoint)
     assert not evaluation.blessed
     assert "needs at least 20 test records with masked tokens, and there are 19" in evaluation.verdict
     assert evaluation.read_json("metrics.json")["intervals"] == {}
+    assert evaluation.summary.endswith("; worse than guessing by word frequency; not blessed")
 
 
 def test_the_same_weights_as_the_baseline_are_no_improvement(tmp_path, blocks, tokenizer, checkpoint):
@@ -453,9 +480,10 @@ def test_the_same_weights_as_the_baseline_are_no_improvement(tmp_path, blocks, t
     assert metrics["perplexity_baseline"] == pytest.approx(metrics["perplexity_after"], rel=1e-6)
     assert not evaluation.blessed
     assert evaluation.read_json("blessing.json")["baseline"]["compared_by"] == "perplexity"
+    assert evaluation.must_beat == str(tmp_path / "baseline")
     allowed = evaluate(
         tmp_path / "allowed", blocks, tokenizer, checkpoint,
-        baseline=str(tmp_path / "baseline"), min_improvement_over_baseline=-0.01,
+        baseline=str(tmp_path / "baseline"), min_improvement_over_baseline=-0.01, min_improvement_over_unigram=None,
     )  # fmt: skip
     assert allowed.blessed
 
@@ -514,6 +542,7 @@ def test_a_served_model_answers_as_its_checkpoint(tmp_path, blocks, tokenizer, c
     assert "the last blessed model (version 3 in fill_mask)" in evaluation.verdict
     step = Evaluate(evaluate.corpus, blocks, tokenizer, checkpoint, places, EvaluateParams())
     assert dict(step.sources()) == {"baseline": "another"}
+    assert (evaluation.must_beat, evaluation.compared_with) == ("last_blessed", "another")
 
 
 def test_samples_are_answered_before_and_after(evaluation):

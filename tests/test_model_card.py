@@ -3,13 +3,16 @@
 import dataclasses
 import json
 import re
+import shutil
 
 import pytest
 import yaml
 from hub.made import make
 from huggingface_hub import ModelCard
 
+from components import manifest
 from components import model_card as cards
+from components.artifacts import Evaluation
 from components.errors import HubError
 from components.hub_folder import write_folder
 from components.hub_seal import sealed_files
@@ -78,6 +81,20 @@ def test_the_page_says_how_train_and_test_came_about(card, made, monkeypatch):
     told = training_data(made)
     assert "Train and test are the data's own parts (test: the files named validation)." in told
     assert "were split" not in told
+
+
+@pytest.mark.parametrize("blessed", [True, False])
+def test_a_model_no_better_than_counting_words_is_told_as_that(made, tmp_path, blessed):
+    evaluation = Evaluation(shutil.copytree(made.evaluation.directory, tmp_path / "evaluation"))
+    standing = "worse than guessing by word frequency"
+    blessing = {"blessed": blessed, "sentence": f"not blessed: {standing}", "beside_counting": standing}
+    facts = dict(evaluation.manifest)
+    (evaluation.directory / "blessing.json").write_text(json.dumps(blessing))
+    manifest.write(evaluation.directory, facts)
+    evaluation = Evaluation(evaluation.directory)
+    card = model_card(dataclasses.replace(made, evaluation=evaluation), SETTINGS)
+    assert f"guessing by the words' frequencies has 120.0. **That is {standing}.**" in card
+    assert (f"**Not blessed.** This model was not blessed: {standing}" in card) is not blessed
 
 
 def test_no_path_of_this_machine(card, made):

@@ -17,7 +17,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from components import manifest, serving_directory
-from components.artifacts import Checkpoint, Corpus, Evaluation, Pushed, ServingModel, Tokenizer
+from components.artifacts import Blocks, Checkpoint, Corpus, Evaluation, Pushed, ServingModel, Tokenizer
 from components.errors import ArtifactError, ConfigError, ModelError, PipelineError
 from components.evaluation.baseline import PushedTo, find_baseline, model_digest
 from components.push import Push
@@ -51,7 +51,7 @@ def make_push(
             (directory / "report.json").write_text(json.dumps({"uploaded": uploaded}))
             (directory / "blessing.json").write_text(json.dumps({"blessed": blessed, "sentence": "not blessed: worse"}))
             manifest.write(directory, {"type": kind})
-    others = Evaluation(evaluation), Checkpoint(checkpoint), Tokenizer(none), Corpus(none)
+    others = Evaluation(evaluation), Checkpoint(checkpoint), Tokenizer(none), Corpus(none), Blocks(none)
     blessing = bless(tmp_path / f"blessing-{content}", model)
     return Push(model, blessing, *others, PushParams(**{"serving_dir": str(tmp_path / "serving"), **params}))
 

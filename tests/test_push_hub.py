@@ -15,7 +15,7 @@ from hub.fixtures import TOKEN, environment, running_hub  # noqa: F401 (a fixtur
 from hub.made import make
 from hub.server import Account
 
-from components.artifacts import Pushed
+from components.artifacts import Blocks, Pushed
 from components.errors import ConfigError, HubError, PipelineError
 from components.push import Push
 from components.push_params import PushParams
@@ -32,7 +32,15 @@ def made(tmp_path_factory):
 def make_push(made, tmp_path, **params):
     values = {"serving_dir": str(tmp_path / "serving"), "hub_model_id": "answers", "license": "mit", "language": "en"}
     blessing = bless(tmp_path / "blessing", made.model)
-    parts = made.model, blessing, made.evaluation, made.checkpoint, made.tokenizer, made.corpus
+    parts = (
+        made.model,
+        blessing,
+        made.evaluation,
+        made.checkpoint,
+        made.tokenizer,
+        made.corpus,
+        Blocks(made.corpus.path),
+    )
     return Push(*parts, PushParams(**{**values, **params}))
 
 
@@ -224,7 +232,7 @@ train:
   epochs: 2
   max_steps: 8
   learning_rate: 1.0e-3
-evaluate: {max_blocks: 200}
+evaluate: {max_blocks: 200, min_improvement_over_unigram: null}
 push: {hub_model_id: answers, license: mit, language: en, during_training: true, include_saved_model: true,
        include_tf_weights: true, hub_private_repo: true}
 """

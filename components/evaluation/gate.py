@@ -3,10 +3,12 @@
 import dataclasses
 from typing import Any
 
+from components.evaluate_params import SEED_MARGIN
 from components.evaluation.bootstrap import Interval, records_needed
 from components.evaluation.statistics import Resampled
 
-BEFORE, AFTER, BASELINE = "before", "after", "baseline"
+BEFORE, AFTER, UNIGRAM, BASELINE = "before", "after", "unigram", "baseline"
+COUNTING = "guessing by word frequency"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -16,11 +18,13 @@ class Thresholds:
     Attributes:
         max_perplexity: The highest perplexity.
         min_improvement_over_start: Part by which perplexity falls below the model's before training.
+        min_improvement_over_unigram: Part by which it falls below that of guessing by word frequency.
         min_improvement_over_baseline: Part by which it falls below the baseline's.
     """
 
     max_perplexity: float | None
     min_improvement_over_start: float | None
+    min_improvement_over_unigram: float | None
     min_improvement_over_baseline: float | None
 
 
@@ -51,7 +55,7 @@ def check_all(
     """The conditions, one by one.
 
     Args:
-        resampled: Holds the models `before`, `after` and, where there is one, `baseline`.
+        resampled: Holds the models `before`, `after`, `unigram` and, where there is one, `baseline`.
         thresholds: What is asked.
         baseline: What the baseline is called; None for none.
         same_tokenizer: Whether the baseline answered the same questions; else bits a character are compared.
@@ -79,6 +83,8 @@ def check_all(
         told = "that before training"
         limit = 1 - thresholds.min_improvement_over_start
         checks.append(_below("improvement_over_start", told, change, interval, limit))
+    if thresholds.min_improvement_over_unigram is not None:
+        checks.append(_over_unigram(resampled, 1 - thresholds.min_improvement_over_unigram))
     if baseline is not None and thresholds.min_improvement_over_baseline is not None:
         if same_tokenizer:
             change, interval = resampled.perplexity_ratio(AFTER, BASELINE)
@@ -92,19 +98,37 @@ def check_all(
     return checks
 
 
+def beside_counting(resampled: Resampled) -> str | None:
+    """That a model is no better than counting words, in plain words; None where it is better, beyond chance.
+
+    It is told whatever the model is asked to reach. Without records enough for an interval, what was measured counts.
+
+    Args:
+        resampled: Holds the models `after` and `unigram`.
+    """
+    ratio, interval = resampled.perplexity_ratio(AFTER, UNIGRAM)
+    low, high = (ratio, ratio) if interval is None else (interval.low, interval.high)
+    if high < 1 - SEED_MARGIN:
+        return None
+    if low > 1:
+        return f"worse than {COUNTING}"
+    return f"hardly better than {COUNTING}" if high < 1 else f"not better than {COUNTING}, beyond chance"
+
+
 def ratio_told(ratio: float, interval: Interval, other: str) -> str:
     """A ratio as a difference, such as `12.3% below that before training (interval 11.0% to 13.5%)`.
 
     Args:
         ratio: One value over another.
         interval: Its interval; what lies on the other side of 1 than the ratio is told as negative.
-        other: What the other value is called.
+        other: What the other value is called; empty where it stands beside.
     """
     if ratio > 1:
         found, low, high = ratio - 1, interval.low - 1, interval.high - 1
     else:
         found, low, high = 1 - ratio, 1 - interval.high, 1 - interval.low
-    return f"{found:,.1%} {'above' if ratio > 1 else 'below'} {other} (interval {low:z,.1%} to {high:z,.1%})"
+    side = "above" if ratio > 1 else "below"
+    return f"{found:,.1%} {side}{other and f' {other}'} (interval {low:z,.1%} to {high:z,.1%})"
 
 
 def sentence_of(checks: list[Check]) -> str:
@@ -126,19 +150,35 @@ def _below(
     """Passes where the interval's upper end is below the limit; an interval that isn't finite never is."""
     if interval is None:  # pragma: no cover (records were counted before)
         return Check(name, False, f"{metric} without an interval", value, None, limit)
-    passed = interval.high < limit
     if told:
         found, wanted = ratio_told(value, interval, told), _wanted(limit)
     else:
         found = f"{_number(value)} (interval {_number(interval.low)} to {_number(interval.high)})"
         wanted = f"below {_number(limit)}"
-    if passed:
-        end = ""
-    elif interval.low < limit:
-        end = f", which chance can explain: all of the interval must be {wanted}"
-    else:
-        end = f", and must be {wanted}"
-    return Check(name, passed, f"{metric} {found}{end}", value, interval, limit)
+    sentence = f"{metric} {found}{_end(interval, limit, wanted)}"
+    return Check(name, interval.high < limit, sentence, value, interval, limit)
+
+
+def _over_unigram(resampled: Resampled, limit: float) -> Check:
+    """Compares with guessing by word frequency; a failure says in plain words what that means, with both numbers."""
+    name = "improvement_over_unigram"
+    ratio, interval = resampled.perplexity_ratio(AFTER, UNIGRAM)
+    check = _below(name, f"that of {COUNTING}", ratio, interval, limit)
+    standing = beside_counting(resampled)
+    if check.passed or standing is None or interval is None:
+        return check
+    after, unigram = (_number(resampled.perplexity(model)[0]) for model in (AFTER, UNIGRAM))
+    found = f"perplexity {after}, unigram {unigram}, that is {ratio_told(ratio, interval, '')}"
+    return dataclasses.replace(check, sentence=f"{standing}: {found}{_end(interval, limit, _wanted(limit))}")
+
+
+def _end(interval: Interval, limit: float, wanted: str) -> str:
+    """What a sentence about a check ends in: nothing where it passed, else why it didn't."""
+    if interval.high < limit:
+        return ""
+    if interval.low < limit:
+        return f", which chance can explain: all of the interval must be {wanted}"
+    return f", and must be {wanted}"
 
 
 def _wanted(limit: float) -> str:

@@ -48,6 +48,10 @@ def heading(facts: RunFacts) -> Markup:
         sentence = blessing["sentence"]
         told = tag("p", f"{sentence[:1].upper()}{sentence[1:]}.")
         parts.append(tag("div", told, class_=f"verdict {'good' if blessing['blessed'] else 'bad'}"))
+    standing = blessing.get("beside_counting")
+    if standing and standing not in f"{run['error']} {blessing['sentence']}":  # the check may be turned off
+        told = tag("p", f"The model is {standing}.")
+        parts.append(tag("div", told, class_="verdict bad"))
     return join(parts)
 
 
@@ -198,9 +202,10 @@ def gate(facts: RunFacts) -> Markup:
         "chance can explain doesn't bless."
     )
     first = "" if blessing["baseline"] else tag("p", "There was no other model to be compared with.")
-    return section(
-        "Gate", tag("p", rule, class_="soft"), first, none, table(["check", "", "found"], rows) if rows else ""
-    )
+    again = facts.read("push", "pushed.json").get("compared_again")
+    note = f"Push compared it again, as other models had been pushed or removed since the evaluation: {again}."
+    checks = table(["check", "", "found"], rows) if rows else ""
+    return section("Gate", tag("p", rule, class_="soft"), first, none, checks, tag("p", note) if again else "")
 
 
 def slices(facts: RunFacts) -> Markup:

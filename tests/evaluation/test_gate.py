@@ -7,7 +7,7 @@ import pytest
 
 from components.evaluate_params import EvaluateParams
 from components.evaluation.bootstrap import Interval
-from components.evaluation.gate import Thresholds, check_all, ratio_told, sentence_of
+from components.evaluation.gate import Thresholds, beside_counting, check_all, ratio_told, sentence_of
 from components.evaluation.statistics import Length, RecordSums, Resampled
 
 RECORDS = 400
@@ -30,10 +30,14 @@ def resample(losses, records=RECORDS, confidence=0.95):
     return Resampled(models, length, confidence=confidence, resamples=2000, seed=1)
 
 
-def verdict(losses, thresholds=(None, 0.01, 0.01), records=RECORDS, same_tokenizer=True, confidence=0.95):
+def verdict(
+    losses, thresholds=(None, 0.01, 0.01), records=RECORDS, same_tokenizer=True, confidence=0.95, over_unigram=0.01
+):
+    """By the perplexity, and the improvements over the start and the baseline, that are asked for."""
     told = "the last blessed model" if "baseline" in losses else None
-    resampled = resample(losses, records, confidence)
-    checks = check_all(resampled, Thresholds(*thresholds), baseline=told, same_tokenizer=same_tokenizer)
+    resampled = resample({**losses, "unigram": losses.get("unigram", 6.5)}, records, confidence)
+    limits = Thresholds(*thresholds[:2], over_unigram, thresholds[2])
+    checks = check_all(resampled, limits, baseline=told, same_tokenizer=same_tokenizer)
     return all(check.passed for check in checks), sentence_of(checks)
 
 
@@ -68,9 +72,17 @@ def test_a_model_that_learned_next_to_nothing_is_not_blessed():
     resampled = Resampled(models, Length(masked, masked), confidence=0.95, resamples=200, seed=1)
     assert resampled.perplexity_ratio("after", "before")[1].high < 1
     params = EvaluateParams()
-    thresholds = Thresholds(None, params.min_improvement_over_start, params.min_improvement_over_baseline)
+    models["unigram"] = models["before"]
+    resampled = Resampled(models, Length(masked, masked), confidence=0.95, resamples=200, seed=1)
+    thresholds = Thresholds(
+        None,
+        params.min_improvement_over_start,
+        params.min_improvement_over_unigram,
+        params.min_improvement_over_baseline,
+    )
     checks = check_all(resampled, thresholds, baseline="the last blessed model", same_tokenizer=True)
-    assert [check.passed for check in checks] == [False, False]
+    assert [check.passed for check in checks] == [False, False, False]
+    assert beside_counting(resampled) == "hardly better than guessing by word frequency"
     assert "0.0% below that before training (interval 0.0% to 0.0%), and must be more than 1% below" in (
         sentence_of(checks)
     )
@@ -132,7 +144,50 @@ def test_too_few_records_are_never_blessed_and_the_sentence_says_how_many_are_ne
 
 
 def test_without_thresholds_everything_is_blessed():
-    assert verdict({"before": 1, "after": 9}, (None, None, None)) == (True, "blessed: no threshold is set")
+    everything = verdict({"before": 1, "after": 9}, (None, None, None), over_unigram=None)
+    assert everything == (True, "blessed: no threshold is set")
+
+
+@pytest.mark.parametrize("more", [{}, {"baseline": 9}], ids=["first model", "after another"])
+def test_a_model_worse_than_counting_words_is_not_blessed_whatever_else_it_beats(more):
+    blessed, sentence = verdict({"before": 8, "after": 5.2, "unigram": 5} | more)
+    assert not blessed
+    assert re.fullmatch(
+        r"not blessed: worse than guessing by word frequency: perplexity \d+\.\d, unigram \d+\.\d, that is "
+        r"2\d\.\d% above \(interval \d\d\.\d% to 2\d\.\d%\), and must be more than 1% below",
+        sentence,
+    )
+
+
+def test_with_another_tokenizer_too_it_is_not_blessed():
+    blessed, sentence = verdict({"before": 8, "after": 5.2, "unigram": 5, "baseline": 9}, same_tokenizer=False)
+    assert not blessed
+    assert sentence.startswith("not blessed: worse than guessing by word frequency: ")
+
+
+def test_what_chance_can_explain_is_not_better_than_counting_words():
+    losses = {"before": 8, "after": 4.99, "unigram": 5}
+    blessed, sentence = verdict(losses)
+    assert not blessed
+    assert "not better than guessing by word frequency, beyond chance: perplexity " in sentence
+    assert "all of the interval must be more than 1% below" in sentence
+    assert beside_counting(resample(losses)) == "not better than guessing by word frequency, beyond chance"
+
+
+@pytest.mark.parametrize(
+    ("asked", "after", "blessed"),
+    [(0.01, 4.9, True), (0.5, 4.9, False), (0, 4.9, True), (0, 5.05, False), (-0.2, 5.05, True), (None, 8, True)],
+)
+def test_the_improvement_over_counting_words_can_be_asked_forgiven_or_turned_off(asked, after, blessed):
+    losses = {"before": 9, "after": after, "unigram": 5}
+    assert verdict(losses, over_unigram=asked)[0] is blessed
+    # What it is beside counting words doesn't hang on what was asked.
+    assert (beside_counting(resample(losses)) is None) is (after < 5)
+
+
+@pytest.mark.parametrize(("after", "told"), [(5.1, "worse than guessing by word frequency"), (4.9, None)])
+def test_with_few_records_what_was_measured_is_told(after, told):
+    assert beside_counting(resample({"after": after, "unigram": 5}, records=19)) == told
 
 
 def test_bits_per_character_by_hand():

@@ -164,6 +164,19 @@ def test_a_run_that_ended_early_has_a_report_too(tmp_path, steps):
     assert "No disk left" in page.words
 
 
+@pytest.mark.parametrize("error", [None, "only a blessed model is pushed: it is worse than guessing by word frequency"])
+def test_a_model_worse_than_counting_words_is_told_once_at_the_top(tmp_path, error):
+    directory = write_run(tmp_path, "one")
+    run = json.loads((directory / "run.json").read_text())
+    (directory / "run.json").write_text(json.dumps({**run, "error": error}))
+    path = tmp_path / "artifacts/one/evaluate/blessing.json"
+    blessing = json.loads(path.read_text()) | {"beside_counting": "worse than guessing by word frequency"}
+    path.write_text(json.dumps(blessing))
+    finish(path.parent, "Evaluation", "evaluate")
+    words = Page(write_report(directory).read_text("utf-8")).words
+    assert words.count("worse than guessing by word frequency") == 1
+
+
 def compared(tmp_path, **second):
     write_run(tmp_path, "one")
     write_run(tmp_path, "two", **second)
