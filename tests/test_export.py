@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 from left_out_protos import batching_parameters
+from table_reads import ROWS, WHOLE, reads_of_saved
 
 from components import manifest
 from components.artifacts import Checkpoint, ServingModel, Tokenizer
@@ -140,6 +141,16 @@ def test_graph_holds_only_what_the_stock_server_has(exported):
     assert not operations & {"PyFunc", "EagerPyFunc", "PyFuncStateless"}
     assert not any(function.attr["_XlaMustCompile"].b for function in functions)
     assert not any(node.attr["_XlaMustCompile"].b for function in functions for node in function.node_def)
+
+
+def test_the_vocabulary_is_read_once_and_so_never_copied(exported):
+    from tensorflow.core.protobuf import saved_model_pb2
+
+    saved = saved_model_pb2.SavedModel.FromString((exported.saved_model_directory / "saved_model.pb").read_bytes())
+    reads = reads_of_saved(saved.meta_graphs[0])
+    assert [table for table, kinds in reads.items() if kinds == {ROWS, WHOLE}] == []
+    [words] = [table for table in reads if "word_embeddings" in table]
+    assert reads[words] == {WHOLE}
 
 
 def test_warmup_requests_cover_every_signature_and_batch_size(exported, signatures):
