@@ -16,6 +16,9 @@ from components.modeling.architecture import masked_lm_model_types
 from components.modeling.checkpoint import load_masked_lm
 from serving.saved_model import SavedModel
 
+# The library's class can't be traced with a free length.
+NOT_EXPORTABLE = {"funnel factorized"}
+
 
 @pytest.fixture(scope="module")
 def tokenizer():
@@ -23,7 +26,7 @@ def tokenizer():
 
 
 @pytest.mark.slow  # test_export.py and test_embedding_read.py have a few in the default run
-@pytest.mark.parametrize("name", [*masked_lm_model_types(), *VARIANTS])
+@pytest.mark.parametrize("name", [*masked_lm_model_types(), *sorted(VARIANTS.keys() - NOT_EXPORTABLE)])
 @pytest.mark.filterwarnings("ignore:The initializer TruncatedNormal is unseeded")
 def test_no_table_is_both_looked_up_and_read_whole(name: str, tokenizer, tmp_path: Path) -> None:
     model_type, values = VARIANTS.get(name, (name, {}))
