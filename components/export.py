@@ -102,7 +102,7 @@ class Export(Component[ServingModel]):
             "why_no_text_signatures": reason,
             "example": {"text": example, "answer": answer},
         }
-        tokenizer.save_pretrained(directory / "assets.extra" / "tokenizer")
+        tokenizer.save_pretrained(directory / ServingModel.tokenizer_files)
         token_ids = tokenizer(example)["input_ids"]
         saved_model_extras.write(directory, facts, token_ids)
         takes = "text and token ids" if reason is None else f"token ids only, because of its tokenizer: {reason}"
