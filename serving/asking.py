@@ -17,6 +17,9 @@ Candidate = dict[str, Any]
 Answer = list[Candidate] | list[list[Candidate]]
 """The candidates of a text with one mask, best first; of one with several masks, those of each."""
 
+# Every one costs a row of two more requests, and nobody reads more warnings.
+TARGETS_LOOKED_AT = 100
+
 
 class Transport(Protocol):
     """Carries calls of a model's signatures."""
@@ -96,7 +99,8 @@ class Asker:
             one text, as the pipeline does, that text's answer.
 
         Warns:
-            TargetWarning: Once of each target that is no single token of the model.
+            TargetWarning: Once of each target that is no single token of the model; of a long list, a call looks at
+                the first hundred that are new.
 
         Raises:
             ConfigError: If an argument can't be meant.
@@ -146,7 +150,7 @@ class Asker:
 
     async def _warn_of(self, targets: Sequence[str], text: str) -> None:
         """Warns of targets for which the model scores something else than they say, given a text that it answered."""
-        new = [word for word in targets if word not in self._known_targets]
+        new = [word for word in dict.fromkeys(targets) if word not in self._known_targets][:TARGETS_LOOKED_AT]
         if not new:
             return
         # The answers are there: whether the server can also be asked about the words doesn't change them.

@@ -30,7 +30,7 @@ async def remarks(transport: "Transport", words: list[str], text: str, rows: int
 
     Args:
         transport: Reaches a server whose model takes text.
-        words: Targets.
+        words: Targets, each once.
         text: One that the model answers.
         rows: The most texts of a request.
 
@@ -40,7 +40,6 @@ async def remarks(transport: "Transport", words: list[str], text: str, rows: int
     Raises:
         ServingError: If the server is out of reach or refuses.
     """
-    words = list(dict.fromkeys(words))
     forms = {word: list(other_forms(word)) for word in words}
     texts = list(dict.fromkeys(["", *MASK_TOKENS, *words, *itertools.chain.from_iterable(forms.values())]))
     counted = await _ask(transport, "serving_default", {"text": texts}, rows)

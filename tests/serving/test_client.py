@@ -185,6 +185,15 @@ def test_other_targets_are_warned_of_by_what_they_are(client: FillMaskClient, ta
     assert "did you mean" not in str(noted[0].message)
 
 
+def test_a_long_list_of_targets_is_looked_at_in_part(url: str) -> None:
+    words = [f"zq{number}" for number in range(1000)]
+    with FillMaskClient(url) as client:
+        for _ in range(2):
+            with pytest.warns(TargetWarning) as noted:
+                client.fill_mask("<mask>", targets=words)
+            assert len(noted) == 100
+
+
 def test_more_targets_than_a_request_takes(any_url: str, targets: dict[str, str]) -> None:
     with FillMaskClient(any_url, texts_per_request=2) as client, pytest.warns(TargetWarning) as noted:
         client.fill_mask("<mask>", targets=[" of", " the", " a", targets["split"], " in"])
