@@ -10,8 +10,9 @@ import logging
 import os
 import shlex
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 from jsonargparse import ArgumentParser, Namespace
 
@@ -165,12 +166,22 @@ def _print_next(pushed: Pushed, model: ServingModel) -> None:
         return
     base = Path(facts["serving_dir"]) / facts["model_name"]
     python = shlex.quote(_short(Path(sys.executable)))
-    name = "" if facts["model_name"] == PushParams.model_name else f" --model {facts['model_name']}"
     print(f"Model       {_short(Path(facts['path']))}")
     if facts["hub"]:
         print(f"On the Hub  {facts['hub']['url']}")
     print(f"Serve it    {python} -m serving --model-dir {shlex.quote(_short(base))}")
-    print(f"Ask it      {python} -m serving.client {shlex.quote(model.example)} --top-k 3{name}")
+    print(f"Ask it      {python} -m serving.client {shlex.join(_client_arguments(facts, model))}")
+
+
+def _client_arguments(facts: Mapping[str, Any], model: ServingModel) -> list[str]:
+    """What to ask a model that was pushed: its example, with what the client must know of it."""
+    options = ["--top-k", str(min(3, model.most_candidates))]
+    if facts["model_name"] != PushParams.model_name:
+        options += ["--model", facts["model_name"]]
+    if not model.takes_text:
+        options += ["--tokenizer", _short(Path(facts["path"]) / ServingModel.tokenizer_files)]
+    # A text that looks like an option stands after the options' end.
+    return [*options, "--", model.example] if model.example.startswith("-") else [model.example, *options]
 
 
 def _short(path: Path) -> str:

@@ -235,6 +235,9 @@ class ServingModel(Artifact):
         report.json: signatures, the largest sequence and an example.
     """
 
+    tokenizer_files: ClassVar[str] = "assets.extra/tokenizer"
+    """Where a version directory has the tokenizer, for those who tokenize themselves."""
+
     @property
     def saved_model_directory(self) -> Path:
         """The directory to copy into `<base path>/<version>/`."""
@@ -244,6 +247,17 @@ class ServingModel(Artifact):
     def example(self) -> str:
         """A text to try the model on, with the tokenizer's own mask token."""
         return str(self.read_json("report.json")["example"]["text"])
+
+    @property
+    def takes_text(self) -> bool:
+        """Whether its tokenizer is in the graph. Otherwise it's asked with token ids."""
+        return bool(self.read_json("report.json")["text_signatures"])
+
+    @property
+    def most_candidates(self) -> int:
+        """How many candidates a mask a request may ask for."""
+        report = self.read_json("report.json")
+        return int(report["max_top_k"] if self.takes_text else report["top_k"])
 
 
 class InfraBlessing(Artifact):

@@ -60,7 +60,7 @@ class Export(Component[ServingModel]):
     """
 
     name: ClassVar[str] = "export"
-    version: ClassVar[str] = "4"
+    version: ClassVar[str] = "5"
     output: ClassVar[type[ServingModel]] = ServingModel
 
     checkpoint: Checkpoint
@@ -102,7 +102,7 @@ class Export(Component[ServingModel]):
             "why_no_text_signatures": reason,
             "example": {"text": example, "answer": answer},
         }
-        tokenizer.save_pretrained(directory / "assets.extra" / "tokenizer")
+        tokenizer.save_pretrained(directory / ServingModel.tokenizer_files)
         token_ids = tokenizer(example)["input_ids"]
         saved_model_extras.write(directory, facts, token_ids)
         takes = "text and token ids" if reason is None else f"token ids only, because of its tokenizer: {reason}"
@@ -111,11 +111,12 @@ class Export(Component[ServingModel]):
     def build(self, tokenizer: "PreTrainedTokenizerFast") -> "tuple[TokenSignatures, int, str | None]":
         """The module to save, the most tokens of a text, and why it takes no text (None where it does)."""
         from components.modeling.checkpoint import load_masked_lm
+        from components.modeling.embedding_read import EmbeddingReadOnce
         from serving.sequence_length import max_sequence_length
         from serving.signatures import TextSignatures, TokenSignatures
         from serving.tokenizers.build import build_in_graph_tokenizer
 
-        model = load_masked_lm(self.checkpoint.model_directory)
+        model = EmbeddingReadOnce(load_masked_lm(self.checkpoint.model_directory))
         longest = max_sequence_length(model.config, tokenizer)
         try:
             in_graph = build_in_graph_tokenizer(tokenizer, model.config.vocab_size, longest)

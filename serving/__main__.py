@@ -25,6 +25,8 @@ if TYPE_CHECKING:
     from serving.server import EmbeddedServer, Limits
 
 TENSORFLOW_SERVING_IMAGE = "tensorflow/serving:2.20.0"
+TOKENIZER = "assets.extra/tokenizer"
+"""Where a SavedModel's directory has its tokenizer."""
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -150,15 +152,25 @@ def production(directory: ModelDirectory | None, name: str, config_file: Path | 
 
 
 def example_request(model: "ModelVersions", url: str) -> str:
-    """A curl line: a text with a mask for a model that takes texts, else the model's metadata."""
+    """A command line: a curl with a text for a model that takes texts, the client for one that takes token ids.
+
+    For a model that is asked for something else it's a curl of the model's metadata.
+    """
     from serving.rest.signature import DEFAULT_SIGNATURE
 
     with model.use() as (_, loaded):
         signature = loaded.signatures.get(DEFAULT_SIGNATURE)
-        if signature is None or [spec.dtype for spec in signature.inputs.values()] != ["string"]:
-            return f"curl {url}/metadata"
-        body = {"instances": [f"The first thing to do is to {read_mask_token(loaded.directory)} the file."]}
-    return f"curl -d {shlex.quote(json.dumps(body, ensure_ascii=False))} {url}:predict"
+        text = f"The first thing to do is to {read_mask_token(loaded.directory)} the file."
+        tokenizer = loaded.directory / TOKENIZER
+        takes_ids = "tokens" in loaded.signatures and tokenizer.is_dir()
+    if signature is not None and [spec.dtype for spec in signature.inputs.values()] == ["string"]:
+        body = json.dumps({"instances": [text]}, ensure_ascii=False)
+        return f"curl -d {shlex.quote(body)} {url}:predict"
+    if takes_ids:
+        root = url.partition("/v1/")[0]
+        asked = [text, "--url", root, "--model", model.name, "--tokenizer", str(tokenizer)]
+        return shlex.join([sys.executable, "-m", "serving.client", *asked])
+    return f"curl {url}/metadata"
 
 
 def read_mask_token(saved_model: Path) -> str:

@@ -1,12 +1,15 @@
 """What a client asks a served masked language model, and how it reads the answers; however it waits for them."""
 
+import contextlib
 import struct
+import warnings
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Protocol
 
 from components.errors import ConfigError, ServingError
-from serving import transport_errors
+from serving import target_words, transport_errors
+from serving.target_words import MASK_TOKENS, TargetWarning
 from serving.waiting import LONGEST_SECONDS
 
 Candidate = dict[str, Any]
@@ -14,8 +17,8 @@ Candidate = dict[str, Any]
 Answer = list[Candidate] | list[list[Candidate]]
 """The candidates of a text with one mask, best first; of one with several masks, those of each."""
 
-# Mask tokens of the tokenizers in use, to tell a user whose text has none.
-MASK_TOKENS = ("<mask>", "[MASK]", "<special1>", "[mask]")
+# Every one costs a row of two more requests, and nobody reads more warnings.
+TARGETS_LOOKED_AT = 100
 
 
 class Transport(Protocol):
@@ -74,6 +77,7 @@ class Asker:
             )
         self.texts_per_request = texts_per_request
         self._transport = connect(url, model, timeout_seconds, retries, is_async)
+        self._known_targets: set[str] = set()
         self._tokenizer = None
         if tokenizer is not None:
             from serving.client_tokenizer import ClientTokenizer
@@ -94,6 +98,10 @@ class Asker:
             What the pipeline returns: for one text its answer, for several a list of theirs; for a list of
             one text, as the pipeline does, that text's answer.
 
+        Warns:
+            TargetWarning: Once of each target that is no single token of the model; of a long list, a call looks at
+                the first hundred that are new.
+
         Raises:
             ConfigError: If an argument can't be meant.
             ServingError: If the server is out of reach or refuses, or a text can't be answered.
@@ -107,6 +115,8 @@ class Asker:
                 answers += await self._ask_with_text(part, start, top_k, targets)
             else:
                 answers += await self._tokenizer.ask(self._transport, part, start, top_k, targets)
+        if targets is not None and listed:
+            await self._warn_of(targets, listed[0])
         return answers[0] if len(answers) == 1 else answers
 
     async def close(self) -> None:
@@ -137,6 +147,17 @@ class Asker:
             if status != "ok":
                 raise await self._unanswered(status, texts[index], first + index, top_k, outputs["num_tokens"][index])
         return [read_answer(outputs, row) for row in range(len(texts))]
+
+    async def _warn_of(self, targets: Sequence[str], text: str) -> None:
+        """Warns of targets for which the model scores something else than they say, given a text that it answered."""
+        new = [word for word in dict.fromkeys(targets) if word not in self._known_targets][:TARGETS_LOOKED_AT]
+        if not new:
+            return
+        # The answers are there: whether the server can also be asked about the words doesn't change them.
+        with contextlib.suppress(ServingError):
+            for remark in await target_words.remarks(self._transport, new, text, self.texts_per_request):
+                warnings.warn(remark, TargetWarning, stacklevel=2)
+            self._known_targets.update(new)
 
     async def _takes_text(self) -> bool:
         """Whether the model has its tokenizer in the graph; taken for granted where the server doesn't say."""

@@ -6,6 +6,7 @@ On the command line: `python -m serving.client "The answer is <mask>." --top-k 3
 import argparse
 import json
 import sys
+import warnings
 from collections.abc import Sequence
 from pathlib import Path
 from types import TracebackType
@@ -13,6 +14,7 @@ from typing import Any
 
 from components.errors import PipelineError
 from serving.asking import Answer, Asker
+from serving.target_words import TargetWarning
 from serving.waiting import now
 
 URL = "http://127.0.0.1:8501"
@@ -102,7 +104,12 @@ def make_parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("texts", nargs="+", metavar="TEXT", help="a text with the model's mask token, such as <mask>")
     parser.add_argument("--top-k", type=int, help="candidates a mask (default: as the model was exported)")
-    parser.add_argument("--target", action="append", metavar="WORD", help="choose among these words only (repeatable)")
+    parser.add_argument(
+        "--target",
+        action="append",
+        metavar="WORD",
+        help="choose among these words only (repeatable); a word within a sentence may need its space, as in ' blue'",
+    )
     parser.add_argument(
         "--url", default="http://127.0.0.1:8501", help="the server; grpc://HOST:PORT for gRPC (default: %(default)s)"
     )
@@ -122,15 +129,21 @@ def main(arguments: list[str] | None = None) -> int:
     """
     options = make_parser().parse_args(arguments)
     try:
-        with FillMaskClient(
-            options.url, options.model, timeout_seconds=options.timeout_seconds, tokenizer=options.tokenizer
-        ) as client:
+        with (
+            warnings.catch_warnings(record=True) as noted,
+            FillMaskClient(
+                options.url, options.model, timeout_seconds=options.timeout_seconds, tokenizer=options.tokenizer
+            ) as client,
+        ):
+            warnings.simplefilter("always", TargetWarning)
             answer = client.fill_mask(options.texts, top_k=options.top_k, targets=options.target)
     except PipelineError as error:
         print(f"error: {error}", file=sys.stderr)
         return error.exit_code
     except KeyboardInterrupt:
         return 130
+    for warning in noted:
+        print(f"warning: {warning.message}", file=sys.stderr)
     print(to_json(answer))
     return 0
 

@@ -1,13 +1,29 @@
 """The masked language model behind the signatures: hidden states once, then the vocabulary's scores where asked."""
 
 import contextlib
-from collections.abc import Iterator
-from typing import TYPE_CHECKING, Any
+from collections.abc import Iterator, Mapping
+from typing import Any, Protocol
 
 import tensorflow as tf
 
-if TYPE_CHECKING:
-    from transformers import TFPreTrainedModel
+
+class Model(Protocol):
+    """What is asked of a masked language model. Any of transformers' TensorFlow ones has it."""
+
+    config: Any
+
+    @property
+    def weights(self) -> list[tf.Variable]:
+        """Every variable."""
+
+    def get_lm_head(self) -> tf.keras.layers.Layer:
+        """The layer that turns hidden states into logits."""
+
+    def __call__(self, inputs: Mapping[str, tf.Tensor], training: bool = False) -> Any:
+        """Its `logits`, (batch, sequence, vocabulary), of `input_ids` and `attention_mask`, (batch, sequence) int32.
+
+        What gathers rows of a variable that is also read whole makes a server copy the variable for every request.
+        """
 
 
 class LanguageModel:
@@ -17,13 +33,13 @@ class LanguageModel:
     that calls it keeps `weights`.
 
     Args:
-        model: Any of transformers' TensorFlow masked language models.
+        model: The whole model.
 
     Attributes:
         vocabulary_size: How many token ids the model knows.
     """
 
-    def __init__(self, model: "TFPreTrainedModel") -> None:
+    def __init__(self, model: Model) -> None:
         self._model = model
         self.vocabulary_size = int(model.config.vocab_size)
 

@@ -12,17 +12,14 @@ All inputs and outputs have the batch as their first dimension, and the inputs o
 so that TensorFlow Serving may batch any requests together.
 """
 
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import tensorflow as tf
 
-from serving.language_model import LanguageModel
+from serving.language_model import LanguageModel, Model
 from serving.masks import by_row, in_turns, mask_positions
 from serving.tokenizers.in_graph import InGraphTokenizer
 from serving.tokenizers.segments import repeat
-
-if TYPE_CHECKING:
-    from transformers import TFPreTrainedModel
 
 OK = "ok"
 NO_MASK = "no_mask"
@@ -50,7 +47,7 @@ class TokenSignatures(tf.Module):
         max_sequence_length: The most tokens of a text, special tokens included.
     """
 
-    def __init__(self, model: "TFPreTrainedModel", mask_token_id: int, *, top_k: int, max_sequence_length: int) -> None:
+    def __init__(self, model: Model, mask_token_id: int, *, top_k: int, max_sequence_length: int) -> None:
         super().__init__()
         self.max_sequence_length = max_sequence_length
         self.language_model = LanguageModel(model)
@@ -136,7 +133,7 @@ class TextSignatures(TokenSignatures):
 
     def __init__(
         self,
-        model: "TFPreTrainedModel",
+        model: Model,
         tokenizer: InGraphTokenizer,
         *,
         top_k: int,

@@ -10,11 +10,15 @@ import numpy as np
 import pytest
 import tensorflow as tf
 from left_out_protos import batching_parameters
+from table_reads import ROWS, WHOLE, reads_of_saved
 
+import pipeline
 from components import manifest
 from components.artifacts import Checkpoint, ServingModel, Tokenizer
 from components.errors import ConfigError
 from components.export import Export, ExportParams
+from serving.client import make_parser
+from serving.client_tokenizer import ClientTokenizer
 
 
 def finished(kind, path):
@@ -142,6 +146,16 @@ def test_graph_holds_only_what_the_stock_server_has(exported):
     assert not any(node.attr["_XlaMustCompile"].b for function in functions for node in function.node_def)
 
 
+def test_the_vocabulary_is_read_once_and_so_never_copied(exported):
+    from tensorflow.core.protobuf import saved_model_pb2
+
+    saved = saved_model_pb2.SavedModel.FromString((exported.saved_model_directory / "saved_model.pb").read_bytes())
+    reads = reads_of_saved(saved.meta_graphs[0])
+    assert [table for table, kinds in reads.items() if kinds == {ROWS, WHOLE}] == []
+    [words] = [table for table in reads if "word_embeddings" in table]
+    assert reads[words] == {WHOLE}
+
+
 def test_warmup_requests_cover_every_signature_and_batch_size(exported, signatures):
     from tensorflow_serving.apis import prediction_log_pb2
 
@@ -187,7 +201,7 @@ def test_command_lines_of_the_description_work(exported, signatures):
 
 
 def test_a_tokenizer_that_cannot_be_exact_leaves_text_out(tmp_path):
-    exported = export(tmp_path, train_tokenizer(not_in_graph=True), ExportParams())
+    exported = export(tmp_path, train_tokenizer(not_in_graph=True), ExportParams(top_k=2))
     report = exported.read_json("report.json")
     assert set(report["signatures"]) == {"serving_default", "tokens", "logits"}
     assert report["signatures"]["serving_default"] == report["signatures"]["tokens"]
@@ -195,6 +209,11 @@ def test_a_tokenizer_that_cannot_be_exact_leaves_text_out(tmp_path):
     assert "Metaspace" in report["why_no_text_signatures"]
     assert report["max_top_k"] is None
     assert exported.summary.startswith("answers token ids only, because of its tokenizer: ")
+    # The command to ask it with names the tokenizer, and no more candidates than there are.
+    facts = {"model_name": "fill_mask", "path": str(exported.saved_model_directory)}
+    asked = make_parser().parse_args(pipeline._client_arguments(facts, exported))
+    assert (asked.texts, asked.top_k, asked.model) == ([report["example"]["text"]], 2, "fill_mask")
+    assert ClientTokenizer(asked.tokenizer)
     assert "## No text" in (exported.saved_model_directory / "MODEL.md").read_text("utf-8")
     loaded = tf.saved_model.load(str(exported.saved_model_directory))
     outputs = loaded.signatures["serving_default"](
@@ -209,6 +228,13 @@ def test_no_more_candidates_are_promised_than_the_vocabulary_has(tmp_path):
     report = exported.read_json("report.json")
     assert report["top_k"] == report["max_top_k"] == len(tokenizer)
     assert f"from 1 to {len(tokenizer)}" in (exported.saved_model_directory / "MODEL.md").read_text("utf-8")
+
+
+@pytest.mark.parametrize("text", ["-<mask>-", "It's <mask>.", "<mask>\nand <mask>"])
+def test_the_command_to_ask_with_takes_any_example(exported, monkeypatch, text):
+    monkeypatch.setattr(ServingModel, "example", text)
+    asked = make_parser().parse_args(pipeline._client_arguments({"model_name": "other"}, exported))
+    assert (asked.texts, asked.top_k, asked.model, asked.tokenizer) == ([text], 3, "other", None)
 
 
 @pytest.mark.parametrize(

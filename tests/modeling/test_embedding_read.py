@@ -3,11 +3,13 @@
 import numpy as np
 import pytest
 import tensorflow as tf
-from tiny_models import SIZES, VARIANTS, random_model, token_batch
+from table_reads import ROWS, WHOLE, reads_of_traced
+from tiny_models import SIZES, VARIANTS, VOCABULARY, random_model, token_batch
 
-from components.modeling.embedding_read import embedding_read_once
+from components.modeling.embedding_read import EmbeddingReadOnce, embedding_read_once
 from components.modeling.masked_head import label_positions, masked_cross_entropy, masked_logits
 from components.modeling.masking import IGNORED_LABEL
+from serving.signatures import TokenSignatures
 
 
 def step(model, inputs, logits_at):
@@ -53,3 +55,18 @@ def test_the_model_stays_ordinary():
     with embedding_read_once(model):
         assert not isinstance(layer.weight, tf.Variable)
     assert layer.weight is variable
+
+
+@pytest.mark.parametrize("name", ["roformer", "esm", "mobilebert"])
+@pytest.mark.filterwarnings("ignore:The initializer TruncatedNormal is unseeded")
+def test_an_exported_model_reads_what_it_looks_up_in_no_other_way(name):
+    model = random_model(name)
+    exported = TokenSignatures(EmbeddingReadOnce(model), 4, top_k=3, max_sequence_length=32)
+    logits = exported.logits.get_concrete_function()
+    reads = reads_of_traced(logits, model.weights)
+    embeddings = model.get_input_embeddings().trainable_variables
+    [embedding] = [variable for variable in embeddings if variable.shape[0] == VOCABULARY]
+    assert reads[embedding.name] == {WHOLE}
+    assert [table for table, kinds in reads.items() if kinds == {ROWS, WHOLE}] == []
+    inputs = {key: tf.constant(value) for key, value in token_batch().items()}
+    np.testing.assert_allclose(logits(**inputs)["logits"], model(inputs).logits, atol=1e-4)

@@ -6,6 +6,7 @@ import socket
 import subprocess
 import sys
 import threading
+import warnings
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
@@ -16,8 +17,9 @@ from typing import Any
 import pytest
 
 from components.errors import ConfigError, ServingError
-from serving import transport_errors
+from serving import target_words, transport_errors
 from serving.client import AsyncFillMaskClient, FillMaskClient, main, to_json
+from serving.target_words import TargetWarning
 
 TEXTS = ["The <mask> of a list.", "A <mask> is a <mask> of words, <mask>.", "<mask>", "Straße 😀 <mask>!"]
 
@@ -53,6 +55,29 @@ def addresses(models: Path) -> Iterator[Any]:
         yield at
     for model in loaded:
         model.close()
+
+
+@pytest.fixture(scope="module")
+def wordpiece(wordpiece_tokenizer: Any, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """The URL of a server with a model whose tokenizer is a WordPiece."""
+    import tensorflow as tf
+
+    from components.modeling.checkpoint import build_masked_lm
+    from serving.served_models import load
+    from serving.server import running
+    from serving.signatures import TextSignatures
+    from serving.tokenizers.build import build_in_graph_tokenizer
+
+    base_path = tmp_path_factory.mktemp("wordpiece") / "fill_mask"
+    sizes = {"hidden_size": 16, "num_hidden_layers": 1, "num_attention_heads": 2, "intermediate_size": 16}
+    model = build_masked_lm("bert", sizes, wordpiece_tokenizer, seed=0)
+    in_graph = build_in_graph_tokenizer(wordpiece_tokenizer, model.config.vocab_size)
+    text = TextSignatures(model, in_graph, top_k=5, max_top_k=50, max_sequence_length=64)
+    tf.saved_model.save(text, str(base_path / "1"), signatures=text.signatures())
+    loaded = load(base_path)
+    with running([loaded]) as at:
+        yield at.rest
+    loaded.close()
 
 
 @pytest.fixture(scope="module")
@@ -119,6 +144,92 @@ def test_top_k(either: FillMaskClient, pipeline: Callable[..., Any], top_k: int)
 def test_targets(client: FillMaskClient, pipeline: Callable[..., Any]) -> None:
     words = [" list", " of", "the"]
     assert_same(client.fill_mask(TEXTS[0], targets=words), pipeline(TEXTS[0], targets=words))
+
+
+@pytest.fixture(scope="module")
+def targets(byte_level_tokenizer: Any) -> dict[str, str]:
+    """Words by what they are to the tokenizer: `split`, several tokens but one after a space, and others."""
+    names = byte_level_tokenizer.get_vocab()
+    found = (name[1:] for name in names if name.startswith("Ġ") and name[1:].isalpha() and len(name) > 4)
+    split = next(word for word in found if word not in names and word.islower())
+    [first, *_] = byte_level_tokenizer(split, add_special_tokens=False)["input_ids"]
+    return {"split": split, "first": byte_level_tokenizer.decode([first])}
+
+
+def test_a_target_that_is_no_single_token_is_warned_of_as_by_the_pipeline(
+    client: FillMaskClient, pipeline: Callable[..., Any], targets: dict[str, str]
+) -> None:
+    word, first = targets["split"], targets["first"]
+    with pytest.warns(TargetWarning) as noted:
+        answer = client.fill_mask(TEXTS[0], targets=[word, " of"])
+    [warning] = noted
+    assert str(warning.message) == (
+        f"`{word}` isn't one token: did you mean ` {word}`? Its first token, `{first}`, stands for it"
+    )
+    assert_same(answer, pipeline(TEXTS[0], targets=[word, " of"]))
+    # Once is enough.
+    assert_same(client.fill_mask(TEXTS[2], targets=[word]), pipeline(TEXTS[2], targets=[word]))
+
+
+def test_other_targets_are_warned_of_by_what_they_are(client: FillMaskClient, targets: dict[str, str]) -> None:
+    words = ["Ġof", " the", "zqxj🍕", f" {targets['split'].upper()}", "", f"{targets['split']} of"]
+    with pytest.warns(TargetWarning) as noted:
+        client.fill_mask(["no matter <mask>", "<mask> <mask>"], targets=words)
+    assert [str(warning.message).partition(":")[0] for warning in noted] == [
+        "`zqxj🍕` isn't one token",
+        f"`{words[3]}` isn't one token",
+        "`` has no token in the model's vocabulary",
+        f"`{words[5]}` isn't one token",
+    ]
+    assert f"did you mean ` {targets['split']}`?" in str(noted[1].message)
+    assert "did you mean" not in str(noted[0].message)
+
+
+def test_a_long_list_of_targets_is_looked_at_in_part(url: str) -> None:
+    words = [f"zq{number}" for number in range(1000)]
+    with FillMaskClient(url) as client:
+        for _ in range(2):
+            with pytest.warns(TargetWarning) as noted:
+                client.fill_mask("<mask>", targets=words)
+            assert len(noted) == 100
+
+
+def test_more_targets_than_a_request_takes(any_url: str, targets: dict[str, str]) -> None:
+    with FillMaskClient(any_url, texts_per_request=2) as client, pytest.warns(TargetWarning) as noted:
+        client.fill_mask("<mask>", targets=[" of", " the", " a", targets["split"], " in"])
+    assert [targets["split"] in str(warning.message) for warning in noted] == [True]
+
+
+@pytest.mark.parametrize(
+    ("word", "stand_in", "tokens", "said"),
+    [
+        ("##ing", "##ing", 3, None),
+        ("ĠcafÃ©", " café", 5, None),
+        ("LIST", "list", 1, None),
+        ("[UNK]", "[UNK]", 1, None),
+        ("🍕", "[UNK]", 1, "its `[UNK]`, which means any such word, stands for it"),
+        ("pizza", "p", 2, "isn't one token: its first, `p`, stands for it"),
+        (" ", None, 0, "has no token"),
+    ],
+)
+def test_what_is_said_of_a_target(word: str, stand_in: str | None, tokens: int, said: str | None) -> None:
+    remark = target_words.remark(word, stand_in, tokens, None)
+    assert remark is None if said is None else f"`{word}`" in remark and said in remark
+
+
+@pytest.mark.slow
+def test_wordpiece_s_targets(wordpiece: str) -> None:
+    """Names of tokens and other casing of what is one token are as meant; what is unknown isn't."""
+    with FillMaskClient(wordpiece) as client:
+        with warnings.catch_warnings():
+            warnings.simplefilter("error")
+            client.fill_mask("a [MASK].", targets=["list", " list", "##s", "LIST"])
+        with pytest.warns(TargetWarning) as noted:
+            client.fill_mask("a [MASK].", targets=["𝄞𝄞", "listlist", "list\u200b"])
+    assert [str(warning.message) for warning in noted] == [
+        "`𝄞𝄞` isn't in the model's vocabulary: its `[UNK]`, which means any such word, stands for it",
+        "`listlist` isn't one token: its first, `list`, stands for it",
+    ]
 
 
 def test_long_lists_go_in_several_requests(url: str) -> None:
@@ -445,6 +556,15 @@ def test_the_command_prints_what_the_pipeline_prints(
     printed = capsys.readouterr().out
     assert_same(json.loads(printed), pipeline(TEXTS[0], top_k=3))
     assert len(printed.splitlines()) == 5
+
+
+def test_the_command_warns_in_a_line(url: str, targets: dict[str, str], capsys: pytest.CaptureFixture[str]) -> None:
+    word = targets["split"]
+    assert main([TEXTS[0], "--target", word, "--target", " of", "--url", url]) == 0
+    said = capsys.readouterr()
+    assert said.err.startswith(f"warning: `{word}` isn't one token: did you mean ` {word}`?")
+    assert said.err.count("\n") == 1
+    assert len(json.loads(said.out)) == 2
 
 
 def test_the_command_tells_errors_in_a_line(url: str, capsys: pytest.CaptureFixture[str]) -> None:

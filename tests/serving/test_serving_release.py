@@ -11,6 +11,7 @@ from modeling.tiny_models import random_model, token_batch
 from own_environment import EnvironmentMissing, python_with
 
 from components.modeling.architecture import masked_lm_model_types
+from components.modeling.embedding_read import EmbeddingReadOnce
 from serving.saved_model import SavedModel
 from serving.signatures import TextSignatures, TokenSignatures
 from serving.tokenizers.build import build_in_graph_tokenizer
@@ -28,7 +29,7 @@ def expected(tmp_path_factory, byte_level_tokenizer, wordpiece_tokenizer):
     """Exports by folder, and what each signature answers here."""
     directory = tmp_path_factory.mktemp("exports")
     for model_type in masked_lm_model_types():
-        module = TokenSignatures(random_model(model_type), 4, top_k=5, max_sequence_length=LONGEST)
+        module = TokenSignatures(EmbeddingReadOnce(random_model(model_type)), 4, top_k=5, max_sequence_length=LONGEST)
         save(module, directory / model_type)
     tokenizers = {"byte-level BPE": byte_level_tokenizer, "WordPiece": wordpiece_tokenizer}
     tokenizers |= {name: families()[name]() for name in ("albert", "xlm-roberta", "deberta-v2")}
@@ -36,7 +37,7 @@ def expected(tmp_path_factory, byte_level_tokenizer, wordpiece_tokenizer):
     for name, tokenizer in tokenizers.items():
         model = random_model("bert", vocab_size=len(tokenizer))
         in_graph = build_in_graph_tokenizer(tokenizer, len(tokenizer))
-        module = TextSignatures(model, in_graph, top_k=5, max_top_k=8, max_sequence_length=LONGEST)
+        module = TextSignatures(EmbeddingReadOnce(model), in_graph, top_k=5, max_top_k=8, max_sequence_length=LONGEST)
         save(module, directory / name)
         texts = [f"{text} {tokenizer.mask_token} the" for text in probes([tokenizer.mask_token])]
         asked[name] = np.array([text.encode() for text in texts] + [b"", b"\xff\x00", b"the"], object)
