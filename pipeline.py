@@ -21,6 +21,7 @@ from components.errors import PipelineError
 from components.evaluate import Evaluate
 from components.export import Export
 from components.ingest import Ingest
+from components.perplexity import perplexity_text
 from components.preprocess import Preprocess
 from components.push import Push
 from components.push_params import PushParams
@@ -110,8 +111,9 @@ def _plan_or_run(options: Namespace, config: Config) -> int:
     print(f"Report      {_short(record.directory / 'report.html')}")
     if metrics:
         print(
-            f"Perplexity  {metrics['perplexity_before']:,.1f} before training, {metrics['perplexity_after']:,.1f} after"
-            f" (unigram baseline {metrics['perplexity_unigram']:,.1f})"
+            f"Perplexity  {perplexity_text(metrics['perplexity_before'])} before training, "
+            f"{perplexity_text(metrics['perplexity_after'])} after "
+            f"(unigram baseline {perplexity_text(metrics['perplexity_unigram'])})"
         )
     if Push.name in artifacts:
         _print_next(Pushed(artifacts[Push.name]), ServingModel(artifacts[Export.name]))

@@ -43,7 +43,7 @@ class Push(Component[Pushed]):
     """
 
     name: ClassVar[str] = "push"
-    version: ClassVar[str] = "3"
+    version: ClassVar[str] = "4"
     output: ClassVar[type[Pushed]] = Pushed
 
     model: ServingModel

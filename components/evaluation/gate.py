@@ -5,6 +5,7 @@ from typing import Any
 
 from components.evaluation.bootstrap import Interval, records_needed
 from components.evaluation.statistics import Resampled
+from components.perplexity import perplexity_text
 
 BEFORE, AFTER, BASELINE = "before", "after", "baseline"
 
@@ -130,8 +131,10 @@ def _below(
     if told:
         found, wanted = ratio_told(value, interval, told), _wanted(limit)
     else:
-        found = f"{_number(value)} (interval {_number(interval.low)} to {_number(interval.high)})"
-        wanted = f"below {_number(limit)}"
+        found = (
+            f"{perplexity_text(value)} (interval {perplexity_text(interval.low)} to {perplexity_text(interval.high)})"
+        )
+        wanted = f"below {perplexity_text(limit)}"
     if passed:
         end = ""
     elif interval.low < limit:
@@ -145,7 +148,3 @@ def _wanted(limit: float) -> str:
     """The limit of a ratio, in words."""
     part = f"{abs(1 - limit) * 100:.4g}%"
     return f"more than {part} below" if limit < 1 else f"less than {part} above" if limit > 1 else "below"
-
-
-def _number(value: float) -> str:
-    return f"{value:,.1f}" if abs(value) >= 100 else f"{value:.4g}"
