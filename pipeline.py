@@ -25,6 +25,7 @@ from components.perplexity import perplexity_text
 from components.preprocess import Preprocess
 from components.push import Push
 from components.push_params import PushParams
+from components.terminal import TERMINAL, TerminalHandler, is_utf8, take_any_text
 from components.tokenizer import PrepareTokenizer
 from components.train import Train
 from components.validate import Validate
@@ -73,21 +74,22 @@ def build_parser() -> ArgumentParser:
 def main(arguments: Sequence[str] | None = None) -> int:
     """Runs the command line; returns the process' exit code: 0, 1 a failed step, 2 bad usage, 130 interrupted."""
     arguments = sys.argv[1:] if arguments is None else arguments
+    take_any_text()
     try:
         parser = build_parser()
         options = parse(parser, arguments, config_path(_config_name(arguments)))
         config = config_of(parser, options)
         if options.print_config:
-            print(config.as_yaml(), end="")
+            TERMINAL.line(config.as_yaml(ascii_only=not is_utf8(sys.stdout)).rstrip("\n"))
             return 0
         if options.compare:
             return _compare(Path(options.root), *options.compare)
         return _plan_or_run(options, config)
     except PipelineError as error:
-        print(f"pipeline.py: {error}", file=sys.stderr)
+        TERMINAL.tell(f"pipeline.py: {error}")
         return error.exit_code
     except KeyboardInterrupt:
-        print("pipeline.py: interrupted; finished steps are kept, the same command goes on from there", file=sys.stderr)
+        TERMINAL.tell("pipeline.py: interrupted; finished steps are kept, the same command goes on from there")
         return 130
 
 
@@ -97,20 +99,24 @@ def _plan_or_run(options: Namespace, config: Config) -> int:
     push = dataclasses.replace(config.push, serving_dir=str(root.absolute() / config.push.serving_dir))
     placed = dataclasses.replace(config, push=push)
     runner = LocalRunner(
-        root.absolute(), until=options.until, force=frozenset(options.force or ()), show_started=_show_started
+        root.absolute(),
+        until=options.until,
+        force=frozenset(options.force or ()),
+        show=TERMINAL.paragraph,
+        working=TERMINAL.working,
     )
     if options.plan:
         for component, status in runner.plan(lambda run: pipeline(run, placed)):
-            print(f"  {component.name:<11} {status}")
+            TERMINAL.line(f"  {component.name:<11} {status}")
         return 0
-    print(f"{options.config} · root {root}", flush=True)
+    TERMINAL.line(f"{options.config} · root {root}")
     record = runner.execute(lambda run: pipeline(run, placed), config.as_plain())
     metrics = record.content["metrics"]
     artifacts = {step["name"]: Path(step["artifact"]) for step in record.content["steps"]}
-    print(f"\nRun         {_short(record.directory)}")
-    print(f"Report      {_short(record.directory / 'report.html')}")
+    TERMINAL.line(f"\nRun         {_short(record.directory)}")
+    TERMINAL.line(f"Report      {_short(record.directory / 'report.html')}")
     if metrics:
-        print(
+        TERMINAL.line(
             f"Perplexity  {perplexity_text(metrics['perplexity_before'])} before training, "
             f"{perplexity_text(metrics['perplexity_after'])} after "
             f"(unigram baseline {perplexity_text(metrics['perplexity_unigram'])})"
@@ -124,10 +130,9 @@ def _exit_code(evaluation: Evaluation, config: Config) -> int:
     """1 where the model isn't blessed, even if the run ended before the push that would refuse it."""
     if evaluation.blessed or config.push.allow_unblessed:
         return 0
-    print(
+    TERMINAL.tell(
         f"pipeline.py: {evaluation.verdict}. All is kept, and push would refuse it: train a better model, or set "
-        "--push.allow_unblessed true.",
-        file=sys.stderr,
+        "--push.allow_unblessed true."
     )
     return 1
 
@@ -137,10 +142,10 @@ def _compare(root: Path, first: str, second: str) -> int:
     from runners.report.comparison import Comparison, as_text, open_run, write_comparison
 
     comparison = Comparison(open_run(root, first), open_run(root, second))
-    print(as_text(comparison))
+    TERMINAL.line(as_text(comparison))
     path = comparison.second.directory / f"compared_with_{comparison.first.run['id']}.html"
     write_comparison(comparison, path)
-    print(f"\nReport  {_short(path)}")
+    TERMINAL.line(f"\nReport  {_short(path)}")
     return 0
 
 
@@ -148,16 +153,16 @@ def _print_next(pushed: Pushed, model: ServingModel) -> None:
     """Where the model is, and the two commands to type next."""
     facts = pushed.pushed
     if facts["dry_run"]:
-        print(f"\n{facts['report']}")
+        TERMINAL.line(f"\n{facts['report']}")
         return
     base = Path(facts["serving_dir"]) / facts["model_name"]
     python = shlex.quote(_short(Path(sys.executable)))
     name = "" if facts["model_name"] == PushParams.model_name else f" --model {facts['model_name']}"
-    print(f"Model       {_short(Path(facts['path']))}")
+    TERMINAL.line(f"Model       {_short(Path(facts['path']))}")
     if facts["hub"]:
-        print(f"On the Hub  {facts['hub']['url']}")
-    print(f"Serve it    {python} -m serving --model-dir {shlex.quote(_short(base))}")
-    print(f"Ask it      {python} -m serving.client {shlex.quote(model.example)} --top-k 3{name}")
+        TERMINAL.line(f"On the Hub  {facts['hub']['url']}")
+    TERMINAL.line(f"Serve it    {python} -m serving --model-dir {shlex.quote(_short(base))}")
+    TERMINAL.line(f"Ask it      {python} -m serving.client {shlex.quote(model.example)} --top-k 3{name}")
 
 
 def _short(path: Path) -> str:
@@ -173,15 +178,15 @@ def _config_name(arguments: Sequence[str]) -> str:
     return str(first.parse_known_args(arguments)[0].config)
 
 
-def _show_started(name: str) -> None:
-    """On a terminal, names the step that runs; its own line overwrites that."""
-    if sys.stdout.isatty():
-        print(f"  {name:<11} ...", end="\r", flush=True)
-
-
-if __name__ == "__main__":
+def command() -> int:
+    """What the installed command runs: `main`, in a process of its own."""
     os.environ.setdefault("TRANSFORMERS_VERBOSITY", "error")
     os.environ.setdefault("HF_DATASETS_DISABLE_PROGRESS_BARS", "1")
     # Keras' remarks about its own retracing and callbacks tell a user nothing to do.
     logging.getLogger("tensorflow").setLevel(logging.ERROR)
-    sys.exit(main())
+    logging.lastResort = TerminalHandler(logging.WARNING)
+    return main()
+
+
+if __name__ == "__main__":
+    sys.exit(command())

@@ -42,9 +42,9 @@ class Config:
         """The sections as dictionaries of plain values, in the pipeline's order."""
         return dataclasses.asdict(self)
 
-    def as_yaml(self) -> str:
+    def as_yaml(self, ascii_only: bool = False) -> str:
         """The sections as YAML that `--config` reads back to the same configuration."""
-        return yaml.safe_dump(self.as_plain(), sort_keys=False, allow_unicode=True)
+        return yaml.safe_dump(self.as_plain(), sort_keys=False, allow_unicode=not ascii_only)
 
 
 SECTIONS: dict[str, type] = {field.name: field.type for field in dataclasses.fields(Config)}  # type: ignore[misc]

@@ -3,7 +3,6 @@
 import dataclasses
 import functools
 import os
-import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
@@ -14,6 +13,7 @@ from components.evaluation.baseline import facts_of
 from components.manifest import write_json
 from components.push_params import PushParams
 from components.serving_directory import latest, publish
+from components.terminal import TERMINAL
 
 if TYPE_CHECKING:
     from components.hub_repository import HubRepository
@@ -215,7 +215,7 @@ class Push(Component[Pushed]):
 
 def tell(line: str) -> None:
     """Says why the step waits."""
-    print(f"  push: {line}", file=sys.stderr, flush=True)
+    TERMINAL.tell(f"  push: {line}")
 
 
 # A run asks twice whether a finished push holds: for its plan, and when it comes to it.

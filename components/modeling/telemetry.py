@@ -128,6 +128,7 @@ class Telemetry(tf.keras.callbacks.Callback):
     def on_test_begin(self, logs: Mapping[str, Any] | None = None) -> None:
         """Reads what is left of an epoch, before a validation whose time isn't training's."""
         self.read()
+        self.progress.validation()
 
     def on_epoch_end(self, epoch: int, logs: Mapping[str, Any] | None = None) -> None:
         """Adds the epoch's row."""
@@ -154,7 +155,8 @@ class Telemetry(tf.keras.callbacks.Callback):
             writer.flush()
 
     def on_train_end(self, logs: Mapping[str, Any] | None = None) -> None:
-        """Closes TensorBoard's files."""
+        """Closes TensorBoard's files, and takes the progress off the terminal."""
+        self.progress.end()
         for writer in self._writers.values():
             writer.close()
 

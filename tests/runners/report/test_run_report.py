@@ -139,7 +139,8 @@ def test_text_from_outside_stays_text(page):
     "words",
     ["Run one", "Blessed: x", "54.60", "50.25 – 60.75", "unigram baseline", "empty: nothing there", "spiral (50.0%)",
      "1 of 10 test blocks (10.0%)", "me/m at commit c0ffee", "version 3", "ababab", "tokens/s: 900",
-     "validation: 244.7", "after training, test: 54.60", "gradient norm: 1.25", "Training loss by step", "model flops utilization: 0.375",
+     "validation: 244.7", "after training, test: 54.60", "gradient norm: 1.25", "Training loss by step", 
+     "model flops utilization: 0.375",
      "Training masks 30% of the tokens, the validation 20%, the evaluation 15%: more masks are harder"],
 )  # fmt: skip
 def test_it_tells_what_happened(page, words):
