@@ -1,8 +1,7 @@
 """What a run shows on standard output: lines that stay and, below them, a line that says what is being done.
 
 On a terminal that last line is rewritten, in as many columns as there are at the moment. Elsewhere (a file, a pipe,
-`TERM=dumb`, a job in the background) it is written as a plain line when nothing else was for a while, so that a log
-shows life.
+`TERM=dumb`, a job in the background) what takes long writes it as a plain line now and then, so that a log shows life.
 """
 
 import codecs
@@ -20,8 +19,8 @@ from typing import TextIO
 Status = Callable[[int | None], str]
 """What is being done, in at most so many columns; None for a plain line of any length."""
 REDRAW_SECONDS = 0.5
-QUIET_SECONDS = 30.0
-"""After so long without a line, one that isn't rewritten says what is being done."""
+LINE_SECONDS = 30.0
+"""The time from one plain line that says what is being done to the next."""
 DEFAULT_COLUMNS = 80
 ERASE_BELOW = "\x1b[J"
 STAND_INS = str.maketrans({"█": "#", "░": ".", "·": "-", "–": "-", "−": "-", "…": "...", "“": '"', "”": '"', "’": "'"})
@@ -40,14 +39,16 @@ class Terminal:
         self._step: Status | None = None
         self._status: Status | None = None
         self._drawn = False
-        self._written = time.monotonic()
+        self._shown = 0.0
 
     def line(self, text: str = "") -> None:
         """Writes a line that stays."""
         with self._lock:
+            drawn = self._drawn
             self._write(f"{self._erasing()}{text}\n")
             self._drawn = False
-            self._written = time.monotonic()
+            if drawn:
+                self._draw()
 
     def paragraph(self, text: str) -> None:
         """Writes a line that stays; on a terminal that is too narrow for it, lines that are broken at words."""
@@ -91,7 +92,7 @@ class Terminal:
             return f"  {name:<11} {'...':<7} {time.monotonic() - started:7.0f} s"[:columns]
 
         with self._lock:
-            self._step, self._status = step, None
+            self._step, self._status, self._shown = step, None, started
             self._draw()
         threading.Thread(target=self._keep_drawing, args=(over,), daemon=True).start()
         try:
@@ -126,8 +127,9 @@ class Terminal:
             # What is longer is erased after it is overwritten, so that nothing flickers.
             self._write(f"\r{text}{ERASE_BELOW}\r")
             self._drawn = True
-        elif time.monotonic() - self._written >= QUIET_SECONDS:
+        elif time.monotonic() - self._shown >= LINE_SECONDS:
             self.line(status(None))
+            self._shown = time.monotonic()
 
     def _leave(self) -> None:
         """Draws the line a last time and lets it stand."""

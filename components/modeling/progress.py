@@ -10,6 +10,7 @@ from components.terminal import TERMINAL
 
 MOST_BAR, LEAST_BAR = 30, 5
 """Columns of the bar."""
+LONG_VALIDATION_SECONDS = 3.0
 
 
 class Progress:
@@ -28,23 +29,31 @@ class Progress:
         self._time = 0.0
         self._start: tuple[int, float] | None = None
 
-    def step(self, step: int, measures: Mapping[str, Any] | None) -> None:
+    def step(self, step: int, measures: Mapping[str, Any]) -> None:
         """Takes note of a step.
 
         Args:
             step: The step just made.
-            measures: The last row of the history; None where there is none yet.
+            measures: The last row of the history, or of its columns what is known before there is one.
         """
         self._step, self._time = step, time.monotonic()
-        self._measures = measures or {}
+        self._measures = measures
         if self._start is None:
             # The first step is no measure of the others: it is traced and compiled.
             self._start = (step, self._time)
         TERMINAL.status(self.line)
 
     def validation(self) -> None:
-        """Says that the model is validated."""
-        TERMINAL.status(lambda columns: f"  step {self._count}, validation ..."[:columns])
+        """Says that the model is validated, if that takes long."""
+        began = time.monotonic()
+
+        def line(columns: int | None) -> str:
+            seconds = time.monotonic() - began
+            if seconds < LONG_VALIDATION_SECONDS:
+                return self.line(columns)
+            return f"  step {self._step:,}/{self.steps:,}, validation for {clock(seconds)}"[:columns]
+
+        TERMINAL.status(line)
 
     def epoch(self, row: Mapping[str, Any]) -> None:
         """Writes an epoch's line."""
@@ -61,33 +70,32 @@ class Progress:
         Args:
             columns: At most so many; None for any number, without a bar.
         """
-        share = min(self._step / self.steps, 1.0)
-        percent = f"{math.floor(share * 100)}%"
         facts = self._facts()
-        rates = [facts[name] for name in ("loss", "rate", "eta") if name in facts]
-        everything = [facts[name] for name in ("loss", "perplexity", "rate", "eta") if name in facts]
+
+        def known(*names: str) -> list[str]:
+            return [facts[name] for name in names if name in facts]
+
+        share = min(self._step / self.steps, 1.0)
+        count, percent = f"{self._step:,}/{self.steps:,}", f"{math.floor(share * 100)}%"
+        everything, most = known("loss", "perplexity", "rate", "eta"), known("loss", "rate", "eta")
         if columns is None:
-            return "  " + ", ".join([f"step {self._count}", percent, *everything])
-        for shown in (everything, rates):
-            start, end = f"  step {self._count} ", f" {percent} {' · '.join(shown)}".rstrip()
+            return "  " + ", ".join([f"step {count}", percent, *everything])
+        for shown, least in ((everything, 2 * LEAST_BAR), (most, LEAST_BAR)):
+            start, end = f"  step {count} ", f" {percent} {' · '.join(shown)}".rstrip()
             room = min(columns - len(start) - len(end), MOST_BAR)
-            if room >= LEAST_BAR + (shown is everything) * LEAST_BAR:
+            if room >= least:
                 return start + bar(share, room) + end
-        narrow = [facts[name] for name in ("loss", "short rate", "eta") if name in facts]
         for line in (
-            f"  step {self._count} {percent} {' · '.join(rates)}",
-            f"  step {self._count} {' '.join(rates)}",
-            f"{self._count} {' '.join(narrow)}",
-            f"{self._count} {percent} {facts.get('eta', '')}",
-            f"{self._count} {percent}",
+            f"  step {count} {percent} {' · '.join(most)}",
+            f"  step {count} {' '.join(most)}",
+            " ".join([count, *known("loss", "short rate", "eta")]),
+            " ".join([count, *known("loss", "eta")]),
+            " ".join([count, percent, *known("eta")]),
+            f"{count} {percent}",
         ):
             if len(line.rstrip()) <= columns:
                 return line.rstrip()
         return percent[:columns]
-
-    @property
-    def _count(self) -> str:
-        return f"{self._step:,}/{self.steps:,}"
 
     def _facts(self) -> dict[str, str]:
         """What is known by now, by name."""
