@@ -32,6 +32,9 @@ from components.validate import Validate
 from runners.local import LocalRunner, Run
 
 DEFAULT_CONFIG = "quickstart"
+COMMAND = "masked-lm-pipeline"
+"""What an installed package calls this program."""
+PROGRAM = COMMAND if Path(sys.argv[0]).name == COMMAND else "pipeline.py"
 
 
 def pipeline(run: Run, config: Config) -> Pushed:
@@ -51,9 +54,7 @@ def pipeline(run: Run, config: Config) -> Pushed:
 def build_parser() -> ArgumentParser:
     """The command line's options."""
     # The library's own --print_config prints sections only where a configuration file is given by path.
-    parser = ArgumentParser(
-        prog="pipeline.py", description=__doc__.splitlines()[0], exit_on_error=False, print_config=None
-    )
+    parser = ArgumentParser(prog=PROGRAM, description=__doc__.splitlines()[0], exit_on_error=False, print_config=None)
     steps = list(SECTIONS)
     parser.add_argument("--runner", choices=["local"], default="local", help="Where the steps run.")
     parser.add_argument("--config", default=DEFAULT_CONFIG, help="A name in configs/, or the path of a YAML file.")
@@ -86,10 +87,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
             return _compare(Path(options.root), *options.compare)
         return _plan_or_run(options, config)
     except PipelineError as error:
-        TERMINAL.tell(f"pipeline.py: {error}")
+        TERMINAL.tell(f"{PROGRAM}: {error}")
         return error.exit_code
     except KeyboardInterrupt:
-        TERMINAL.tell("pipeline.py: interrupted; finished steps are kept, the same command goes on from there")
+        TERMINAL.tell(f"{PROGRAM}: interrupted; finished steps are kept, the same command goes on from there")
         return 130
 
 
@@ -131,7 +132,7 @@ def _exit_code(evaluation: Evaluation, config: Config) -> int:
     if evaluation.blessed or config.push.allow_unblessed:
         return 0
     TERMINAL.tell(
-        f"pipeline.py: {evaluation.verdict}. All is kept, and push would refuse it: train a better model, or set "
+        f"{PROGRAM}: {evaluation.verdict}. All is kept, and push would refuse it: train a better model, or set "
         "--push.allow_unblessed true."
     )
     return 1

@@ -114,7 +114,7 @@ def _unusable(error: Exception) -> ConfigError:
     return ConfigError(
         "an option's value is of the type that --help names for it",
         received=message,
-        remedy="see python pipeline.py --help",
+        remedy="see --help",
     )
 
 
@@ -163,9 +163,7 @@ def _check_name(name: str, valid: Iterable[str], where: str, kind: str) -> None:
     valid = list(valid)
     if name not in valid:
         nearest = _nearest(name, valid)
-        every = (
-            f"the {kind} are {', '.join(valid)}" if len(valid) < 12 else f"python pipeline.py --help lists the {kind}"
-        )
+        every = f"the {kind} are {', '.join(valid)}" if len(valid) < 12 else f"--help lists the {kind}"
         raise ConfigError(f"only known {kind} are accepted", received=f"{where} {name}", remedy=every + nearest)
 
 

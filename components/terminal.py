@@ -196,7 +196,7 @@ def columns_of(stream: TextIO) -> int:
 
 def is_utf8(stream: TextIO | None) -> bool:
     """Whether a stream takes every character."""
-    return stream is not None and codecs.lookup(stream.encoding or "ascii").name == "utf-8"
+    return stream is not None and codecs.lookup(stream.encoding or "utf-8").name == "utf-8"
 
 
 def take_any_text() -> None:
