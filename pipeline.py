@@ -22,9 +22,11 @@ from components.errors import PipelineError
 from components.evaluate import Evaluate
 from components.export import Export
 from components.ingest import Ingest
+from components.perplexity import perplexity_text
 from components.preprocess import Preprocess
 from components.push import Push
 from components.push_params import PushParams
+from components.terminal import TERMINAL, TerminalHandler, is_utf8, take_any_text
 from components.tokenizer import PrepareTokenizer
 from components.train import Train
 from components.validate import Validate
@@ -32,6 +34,9 @@ from runners.local import LocalRunner, Run
 from runners.termination import handle_termination, number_of
 
 DEFAULT_CONFIG = "quickstart"
+COMMAND = "masked-lm-pipeline"
+"""What an installed package calls this program."""
+PROGRAM = COMMAND if Path(sys.argv[0]).name == COMMAND else "pipeline.py"
 
 
 def pipeline(run: Run, config: Config) -> Pushed:
@@ -52,9 +57,7 @@ def pipeline(run: Run, config: Config) -> Pushed:
 def build_parser() -> ArgumentParser:
     """The command line's options."""
     # The library's own --print_config prints sections only where a configuration file is given by path.
-    parser = ArgumentParser(
-        prog="pipeline.py", description=__doc__.splitlines()[0], exit_on_error=False, print_config=None
-    )
+    parser = ArgumentParser(prog=PROGRAM, description=__doc__.splitlines()[0], exit_on_error=False, print_config=None)
     steps = list(SECTIONS)
     parser.add_argument("--runner", choices=["local"], default="local", help="Where the steps run.")
     parser.add_argument("--config", default=DEFAULT_CONFIG, help="A name in configs/, or the path of a YAML file.")
@@ -81,21 +84,23 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """
     arguments = sys.argv[1:] if arguments is None else arguments
     handle_termination()
+    take_any_text()
     try:
         parser = build_parser()
         options = parse(parser, arguments, config_path(_config_name(arguments)))
         config = config_of(parser, options)
         if options.print_config:
-            print("".join(f"# {note}\n" for note in options.notes) + config.as_yaml(), end="")
+            notes = "".join(f"# {note}\n" for note in options.notes)
+            TERMINAL.line(notes + config.as_yaml(ascii_only=not is_utf8(sys.stdout)).rstrip("\n"))
             return 0
         if options.compare:
             return _compare(Path(options.root), *options.compare)
         return _plan_or_run(options, config)
     except PipelineError as error:
-        print(f"pipeline.py: {error}", file=sys.stderr)
+        TERMINAL.tell(f"{PROGRAM}: {error}")
         return error.exit_code
     except KeyboardInterrupt as interrupt:
-        print(f"\npipeline.py: {interrupt or 'interrupted'}", file=sys.stderr)
+        TERMINAL.tell(f"{PROGRAM}: {interrupt or 'interrupted'}")
         return 128 + number_of(interrupt)
 
 
@@ -105,24 +110,32 @@ def _plan_or_run(options: Namespace, config: Config) -> int:
     push = dataclasses.replace(config.push, serving_dir=str(root.absolute() / config.push.serving_dir))
     placed = dataclasses.replace(config, push=push)
     runner = LocalRunner(
-        root.absolute(), until=options.until, force=frozenset(options.force or ()), show_started=_show_started
+        root.absolute(),
+        until=options.until,
+        force=frozenset(options.force or ()),
+        show=TERMINAL.paragraph,
+        working=TERMINAL.working,
     )
-    notes = "".join(f"  {note}\n" for note in options.notes)
     if options.plan:
-        print(notes, end="")
+        for note in options.notes:
+            TERMINAL.paragraph(f"  {note}")
         for component, status in runner.plan(lambda run: pipeline(run, placed)):
-            print(f"  {component.name:<11} {status}")
+            TERMINAL.line(f"  {component.name:<11} {status}")
         return 0
-    print(f"{options.config} · root {root}\n{notes}", end="", flush=True)
+    TERMINAL.line(f"{options.config} · root {root}")
+    for note in options.notes:
+        TERMINAL.paragraph(f"  {note}")
     record = runner.execute(lambda run: pipeline(run, placed), config.as_plain())
     metrics = record.content["metrics"]
     artifacts = {step["name"]: Path(step["artifact"]) for step in record.content["steps"]}
-    print(f"\nRun         {_short(record.directory)}")
-    print(f"Report      {_short(record.directory / 'report.html')}")
+    TERMINAL.line(f"\nRun         {_short(record.directory)}")
+    TERMINAL.line(f"Report      {_short(record.directory / 'report.html')}")
     if metrics:
-        print(
-            f"Perplexity  {metrics['perplexity_before']:,.1f} before training, {metrics['perplexity_after']:,.1f} after"
-            f" (unigram baseline {metrics['perplexity_unigram']:,.1f}){_warning(Evaluation(artifacts[Evaluate.name]))}"
+        TERMINAL.line(
+            f"Perplexity  {perplexity_text(metrics['perplexity_before'])} before training, "
+            f"{perplexity_text(metrics['perplexity_after'])} after "
+            f"(unigram baseline {perplexity_text(metrics['perplexity_unigram'])})"
+            f"{_warning(Evaluation(artifacts[Evaluate.name]))}"
         )
     if Push.name in artifacts:
         _print_next(Pushed(artifacts[Push.name]), ServingModel(artifacts[Export.name]))
@@ -138,10 +151,9 @@ def _exit_code(evaluation: Evaluation, config: Config) -> int:
     """1 where the model isn't blessed, even if the run ended before the push that would refuse it."""
     if evaluation.blessed or config.push.allow_unblessed:
         return 0
-    print(
-        f"pipeline.py: {evaluation.verdict}. All is kept, and push would refuse it: train a better model, or set "
-        "--push.allow_unblessed true.",
-        file=sys.stderr,
+    TERMINAL.tell(
+        f"{PROGRAM}: {evaluation.verdict}. All is kept, and push would refuse it: train a better model, or set "
+        "--push.allow_unblessed true."
     )
     return 1
 
@@ -151,10 +163,10 @@ def _compare(root: Path, first: str, second: str) -> int:
     from runners.report.comparison import Comparison, as_text, open_run, write_comparison
 
     comparison = Comparison(open_run(root, first), open_run(root, second))
-    print(as_text(comparison))
+    TERMINAL.line(as_text(comparison))
     path = comparison.second.directory / f"compared_with_{comparison.first.run['id']}.html"
     write_comparison(comparison, path)
-    print(f"\nReport  {_short(path)}")
+    TERMINAL.line(f"\nReport  {_short(path)}")
     return 0
 
 
@@ -162,15 +174,15 @@ def _print_next(pushed: Pushed, model: ServingModel) -> None:
     """Where the model is, and the two commands to type next."""
     facts = pushed.pushed
     if facts["dry_run"]:
-        print(f"\n{facts['report']}")
+        TERMINAL.line(f"\n{facts['report']}")
         return
     base = Path(facts["serving_dir"]) / facts["model_name"]
     python = shlex.quote(_short(Path(sys.executable)))
-    print(f"Model       {_short(Path(facts['path']))}")
+    TERMINAL.line(f"Model       {_short(Path(facts['path']))}")
     if facts["hub"]:
-        print(f"On the Hub  {facts['hub']['url']}")
-    print(f"Serve it    {python} -m serving --model-dir {shlex.quote(_short(base))}")
-    print(f"Ask it      {python} -m serving.client {shlex.join(_client_arguments(facts, model))}")
+        TERMINAL.line(f"On the Hub  {facts['hub']['url']}")
+    TERMINAL.line(f"Serve it    {python} -m serving --model-dir {shlex.quote(_short(base))}")
+    TERMINAL.line(f"Ask it      {python} -m serving.client {shlex.join(_client_arguments(facts, model))}")
 
 
 def _client_arguments(facts: Mapping[str, Any], model: ServingModel) -> list[str]:
@@ -197,15 +209,15 @@ def _config_name(arguments: Sequence[str]) -> str:
     return str(first.parse_known_args(arguments)[0].config)
 
 
-def _show_started(name: str) -> None:
-    """On a terminal, names the step that runs; its own line overwrites that."""
-    if sys.stdout.isatty():
-        print(f"  {name:<11} ...", end="\r", flush=True)
-
-
-if __name__ == "__main__":
+def command() -> int:
+    """What the installed command runs: `main`, in a process of its own."""
     os.environ.setdefault("TRANSFORMERS_VERBOSITY", "error")
     os.environ.setdefault("HF_DATASETS_DISABLE_PROGRESS_BARS", "1")
     # Keras' remarks about its own retracing and callbacks tell a user nothing to do.
     logging.getLogger("tensorflow").setLevel(logging.ERROR)
-    sys.exit(main())
+    logging.lastResort = TerminalHandler(logging.WARNING)
+    return main()
+
+
+if __name__ == "__main__":
+    sys.exit(command())

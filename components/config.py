@@ -43,9 +43,9 @@ class Config:
         """The sections as dictionaries of plain values, in the pipeline's order."""
         return dataclasses.asdict(self)
 
-    def as_yaml(self) -> str:
+    def as_yaml(self, ascii_only: bool = False) -> str:
         """The sections as YAML that `--config` reads back to the same configuration."""
-        return yaml.safe_dump(self.as_plain(), sort_keys=False, allow_unicode=True)
+        return yaml.safe_dump(self.as_plain(), sort_keys=False, allow_unicode=not ascii_only)
 
 
 SECTIONS: dict[str, type] = {field.name: field.type for field in dataclasses.fields(Config)}  # type: ignore[misc]
@@ -123,7 +123,7 @@ def _unusable(error: Exception) -> ConfigError:
     return ConfigError(
         "an option's value is of the type that --help names for it",
         received=message,
-        remedy="see python pipeline.py --help",
+        remedy="see --help",
     )
 
 
@@ -173,9 +173,7 @@ def _check_name(name: str, valid: Iterable[str], where: str, kind: str) -> None:
     valid = list(valid)
     if name not in valid:
         nearest = _nearest(name, valid)
-        every = (
-            f"the {kind} are {', '.join(valid)}" if len(valid) < 12 else f"python pipeline.py --help lists the {kind}"
-        )
+        every = f"the {kind} are {', '.join(valid)}" if len(valid) < 12 else f"--help lists the {kind}"
         raise ConfigError(f"only known {kind} are accepted", received=f"{where} {name}", remedy=every + nearest)
 
 

@@ -12,6 +12,7 @@ from components.artifacts import Blocks, Checkpoint, Corpus, Evaluation, Tokeniz
 from components.component import Component
 from components.evaluate_params import EvaluateParams
 from components.evaluation.baseline import LAST_BLESSED, Baseline, PushedTo, find_baseline, model_digest
+from components.perplexity import perplexity_text
 
 if TYPE_CHECKING:
     import numpy
@@ -162,7 +163,7 @@ class Evaluate(Component[Evaluation]):
                 },
             },
         )
-        perplexities = ", ".join(f"{metrics[f'perplexity_{moment}']:,.1f} {moment}" for moment in MOMENTS)
+        perplexities = ", ".join(f"{perplexity_text(metrics[f'perplexity_{moment}'])} {moment}" for moment in MOMENTS)
         manifest.write_json(
             out / "metrics.json",
             {

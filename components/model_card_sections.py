@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from components.artifacts import Artifact, Checkpoint, Corpus, Evaluation, ServingModel, Tokenizer
+from components.perplexity import perplexity_text
 
 MOST_ROWS = 40
 """Of a table: a longer one is cut, or thinned out."""
@@ -63,6 +64,7 @@ def introduction(made: Made, settings: CardSettings) -> str:
     """The title and what this is."""
     report = made.checkpoint.read_json("report.json")
     metrics = made.evaluation.metrics
+    reached, unigram = (perplexity_text(metrics[f"perplexity_{name}"]) for name in ("after", "unigram"))
     started_from = made.params("checkpoint").get("pretrained")
     origin = (
         "trained from random weights"
@@ -75,8 +77,8 @@ def introduction(made: Made, settings: CardSettings) -> str:
         f"# {settings.repo_id.rpartition('/')[2]}\n\n"
         f"A masked language model ({report['model_type']}, {report['parameters']:,} parameters, "
         f"{report['vocabulary_size']:,} tokens) {origin} on {dataset_name(made)}. It fills in the masked words of a "
-        f"text: its perplexity on text that it didn't see is {metrics['perplexity_after']:,.1f}, where guessing by the "
-        f"words' frequencies has {metrics['perplexity_unigram']:,.1f}.{warning}"
+        f"text: its perplexity on text that it didn't see is {reached}, where guessing by the words' frequencies has "
+        f"{unigram}.{warning}"
     )
 
 
@@ -176,9 +178,9 @@ def evaluation(made: Made, settings: CardSettings) -> str:
     rows = [
         (
             shown,
-            number(metrics.get(f"{name}_before")),
-            number(metrics.get(f"{name}_after", metrics.get(name))),
-            number(metrics.get(f"{name}_unigram")),
+            metric(name, metrics.get(f"{name}_before")),
+            metric(name, metrics.get(f"{name}_after", metrics.get(name))),
+            metric(name, metrics.get(f"{name}_unigram")),
         )
         for name, shown in names.items()
     ]
@@ -221,8 +223,13 @@ def table(header: Sequence[str], rows: Sequence[Sequence[object]]) -> str:
     return "\n".join("| " + " | ".join(str(cell).replace("|", "\\|") for cell in line) + " |" for line in lines)
 
 
+def metric(name: str, value: Any) -> str:
+    """A metric as people read it; a dash for none."""
+    return perplexity_text(value) if name == "perplexity" and value is not None else number(value)
+
+
 def number(value: Any) -> str:
-    """A metric as people read it."""
+    """A number as people read it; a dash for none."""
     if value is None:
         return "–"
     return f"{value:,.1f}" if abs(value) >= 100 else f"{value:.4g}"

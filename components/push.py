@@ -4,7 +4,6 @@ import dataclasses
 import functools
 import os
 import shutil
-import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
@@ -17,6 +16,7 @@ from components.evaluation.comparing import Judge, Overtaken, Verdict
 from components.manifest import digest_of, write_json
 from components.push_params import PushParams
 from components.serving_directory import Publication, latest, publish
+from components.terminal import TERMINAL
 
 if TYPE_CHECKING:
     from components.hub_repository import HubRepository
@@ -308,7 +308,7 @@ class Push(Component[Pushed]):
 
 def tell(line: str) -> None:
     """Says why the step waits."""
-    print(f"  push: {line}", file=sys.stderr, flush=True)
+    TERMINAL.tell(f"  push: {line}")
 
 
 # A run asks twice whether a finished push holds: for its plan, and when it comes to it.

@@ -15,6 +15,7 @@ from components.errors import DataError
 from components.hub_access import TrainingUploads
 from components.manifest import write_json
 from components.modeling.step_checkpoints import CHECKPOINTS, StepCheckpoints
+from components.terminal import TERMINAL
 from components.train_params import TrainParams
 from components.training_report import training_report, write_rows
 from components.training_steps import training_steps
@@ -154,7 +155,7 @@ class Train(Component[Checkpoint]):
         if self.params.whole_word_mask:
             WordBoundaries.of(tokenizer)  # refuses a tokenizer before the model is had
         execution = choose_execution(self.params, Devices.visible(), self.model_config(), steps.batch_size)
-        print(f"  {execution}", flush=True)
+        TERMINAL.paragraph(f"  {execution}")
         deterministic = self.params.deterministic
         if deterministic == "auto":
             deterministic = execution.devices.kind == "CPU"

@@ -44,7 +44,8 @@ class LocalRunner:
         root: The pipeline root: `artifacts/` and `runs/` go there.
         until: The last step to run; None for all.
         force: Steps to run although they are cached.
-        show: Called with a line of text to show, and whether it is the line of a finished step.
+        show: Called with a line of text to show.
+        working: Called with the name of what is being done; the context lasts as long as it.
     """
 
     def __init__(
@@ -54,14 +55,14 @@ class LocalRunner:
         until: str | None = None,
         force: frozenset[str] = frozenset(),
         show: Callable[[str], None] = print,
-        show_started: Callable[[str], None] = lambda name: None,
+        working: Callable[[str], contextlib.AbstractContextManager[object]] = contextlib.nullcontext,
     ) -> None:
         self.store = Store(root)
         self.root = root
         self.until = until
         self.force = force
         self.show = show
-        self.show_started = show_started
+        self.working = working
         self._settled: dict[str, tuple[Component[Any], dict[str, str]]] = {}
 
     def plan(self, pipeline: Pipeline) -> list[tuple[Component[Any], str]]:
@@ -102,13 +103,13 @@ class LocalRunner:
         def run_step(component: Component[Output]) -> Output:
             started = time.perf_counter()
             key = None
-            self.show_started(component.name)
             try:
-                component, sources = self._settle(component)
-                key = component.key(sources)
-                artifact, status = self._run(component, key, sources)
-                summary = artifact.summary
-                metrics = artifact.metrics if isinstance(artifact, Evaluation) else None
+                with self.working(component.name):
+                    component, sources = self._settle(component)
+                    key = component.key(sources)
+                    artifact, status = self._run(component, key, sources)
+                    summary = artifact.summary
+                    metrics = artifact.metrics if isinstance(artifact, Evaluation) else None
             except BaseException as error:
                 if isinstance(error, KeyboardInterrupt):
                     error.args = (self._told_interrupted(component, key),)
@@ -148,7 +149,8 @@ class LocalRunner:
         while True:
             try:
                 # Nobody should train for a day and then learn that a name was wrong.
-                self.plan(pipeline)
+                with self.working("plan"):
+                    self.plan(pipeline)
                 _drive(pipeline, run_step)
             except DamagedArtifact as damage:
                 if damage.directory in damaged:  # the disk doesn't keep what it is given

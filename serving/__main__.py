@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from components.errors import PipelineError
+from components.terminal import take_any_text
 from serving.command_line import batching_parameters, check, grpc_port, make_parser, metrics_path, model_configs
 from serving.listener import bind
 from serving.metrics import Metrics
@@ -35,6 +36,7 @@ def main(arguments: list[str] | None = None) -> int:
     Returns:
         The exit code: 0 after SIGINT or SIGTERM, 2 for bad usage, 1 if the model can't be served.
     """
+    take_any_text()
     options = make_parser().parse_args(arguments)
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s", stream=sys.stderr)
     try:

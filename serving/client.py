@@ -13,6 +13,7 @@ from types import TracebackType
 from typing import Any
 
 from components.errors import PipelineError
+from components.terminal import is_utf8
 from serving.asking import Answer, Asker
 from serving.target_words import TargetWarning
 from serving.waiting import now
@@ -89,11 +90,11 @@ class AsyncFillMaskClient:
         await self.close()
 
 
-def to_json(value: Any, indent: str = "") -> str:
+def to_json(value: Any, indent: str = "", *, ascii_only: bool = False) -> str:
     """An answer as JSON, one candidate a line."""
     if not isinstance(value, list) or not value:
-        return json.dumps(value, ensure_ascii=False)
-    inner = f",\n{indent}  ".join(to_json(item, f"{indent}  ") for item in value)
+        return json.dumps(value, ensure_ascii=ascii_only)
+    inner = f",\n{indent}  ".join(to_json(item, f"{indent}  ", ascii_only=ascii_only) for item in value)
     return f"[\n{indent}  {inner}\n{indent}]"
 
 
@@ -144,7 +145,7 @@ def main(arguments: list[str] | None = None) -> int:
         return 130
     for warning in noted:
         print(f"warning: {warning.message}", file=sys.stderr)
-    print(to_json(answer))
+    print(to_json(answer, ascii_only=not is_utf8(sys.stdout)))
     return 0
 
 

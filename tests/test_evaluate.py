@@ -21,6 +21,7 @@ from components.evaluate_params import EvaluateParams
 from components.evaluation.baseline import PushedTo
 from components.modeling.frozen_masks import FrozenMasks, freeze_masks
 from components.modeling.unigram import Unigram
+from components.perplexity import perplexity_text
 
 ROOT = Path(__file__).resolve().parents[1]
 VOCABULARY, BLOCK_SIZE, MASK, SPECIAL = 300, 32, 4, [0, 1, 2, 3, 4]
@@ -227,8 +228,11 @@ def test_the_report_says_what_came_out_and_how(evaluation, tokenizer):
         "blessing.json", "masks.npz", "metrics.json", "samples.json", "scores.npz"
     ]  # fmt: skip
     assert evaluation.summary == (
-        f"perplexity {metrics['perplexity_before']:,.1f} before, {metrics['perplexity_after']:,.1f} after, "
-        f"{metrics['perplexity_unigram']:,.1f} unigram; worse than guessing by word frequency; not blessed"
+        "perplexity "
+        + ", ".join(
+            f"{perplexity_text(metrics[f'perplexity_{name}'])} {name}" for name in ("before", "after", "unigram")
+        )
+        + "; worse than guessing by word frequency; not blessed"
     )
     assert metrics["masked_tokens"] == len(masks_at(evaluation)[0])
     assert metrics["blocks"] == 50

@@ -11,6 +11,8 @@ from pathlib import Path
 
 import pytest
 
+from components.perplexity import perplexity_text
+
 ROOT = Path(__file__).resolve().parent.parent
 STEPS = ["ingest", "tokenizer", "preprocess", "train", "evaluate", "export", "validate", "push"]
 
@@ -99,6 +101,10 @@ def test_one_command_leads_from_records_to_a_version_to_serve(job):
     for name in ("perplexity_before", "perplexity_after", "perplexity_unigram", "top1_accuracy", "top5_accuracy"):
         assert isinstance(run["metrics"][name], float)
     assert run["metrics"]["perplexity_after"] < run["metrics"]["perplexity_before"]
+    before, after, unigram = (
+        perplexity_text(run["metrics"][f"perplexity_{name}"]) for name in ("before", "after", "unigram")
+    )
+    assert f"Perplexity  {before} before training, {after} after (unigram baseline {unigram})" in lines
     assert run["config"]["train"]["model_type"] == "bert"
     assert run["library_versions"]["transformers"].startswith("4.57.")
 

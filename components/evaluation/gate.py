@@ -6,6 +6,7 @@ from typing import Any
 from components.evaluate_params import SEED_MARGIN
 from components.evaluation.bootstrap import Interval, records_needed
 from components.evaluation.statistics import Resampled
+from components.perplexity import perplexity_text
 
 BEFORE, AFTER, UNIGRAM, BASELINE = "before", "after", "unigram", "baseline"
 COUNTING = "guessing by word frequency"
@@ -153,8 +154,10 @@ def _below(
     if told:
         found, wanted = ratio_told(value, interval, told), _wanted(limit)
     else:
-        found = f"{_number(value)} (interval {_number(interval.low)} to {_number(interval.high)})"
-        wanted = f"below {_number(limit)}"
+        found = (
+            f"{perplexity_text(value)} (interval {perplexity_text(interval.low)} to {perplexity_text(interval.high)})"
+        )
+        wanted = f"below {perplexity_text(limit)}"
     sentence = f"{metric} {found}{_end(interval, limit, wanted)}"
     return Check(name, interval.high < limit, sentence, value, interval, limit)
 
@@ -167,7 +170,7 @@ def _over_unigram(resampled: Resampled, limit: float) -> Check:
     standing = beside_counting(resampled)
     if check.passed or standing is None or interval is None:
         return check
-    after, unigram = (_number(resampled.perplexity(model)[0]) for model in (AFTER, UNIGRAM))
+    after, unigram = (perplexity_text(resampled.perplexity(model)[0]) for model in (AFTER, UNIGRAM))
     found = f"perplexity {after}, unigram {unigram}, that is {ratio_told(ratio, interval, '')}"
     return dataclasses.replace(check, sentence=f"{standing}: {found}{_end(interval, limit, _wanted(limit))}")
 
@@ -185,7 +188,3 @@ def _wanted(limit: float) -> str:
     """The limit of a ratio, in words."""
     part = f"{abs(1 - limit) * 100:.4g}%"
     return f"more than {part} below" if limit < 1 else f"less than {part} above" if limit > 1 else "below"
-
-
-def _number(value: float) -> str:
-    return f"{value:,.1f}" if abs(value) >= 100 else f"{value:.4g}"

@@ -1,7 +1,6 @@
 """The training of a model under `fit`, from the start or from where a run was cut off."""
 
 import dataclasses
-import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -113,7 +112,7 @@ def fit(
         if params.peak_tflops
         else measured_peak_flops(execution.product_dtype, len(execution.device_names)),
         watch=LossWatch(params.divergence_factor),
-        progress=Progress(steps.steps, steps.epochs, sys.stdout.isatty()),
+        progress=Progress(steps.steps, steps.epochs),
     )
     best = BestEpoch(
         params.early_stopping_patience,

@@ -1,11 +1,13 @@
 """Signals that ask a training to end: held back until a step is done, so that a checkpoint can be written first."""
 
+import contextlib
 import signal
-import sys
 import threading
 import time
 from types import FrameType, TracebackType
 from typing import Any
+
+from components.terminal import TERMINAL
 
 SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
@@ -63,5 +65,5 @@ class Interruption:
         if is_second:
             self.deliver()
         else:
-            message = "stopping after this step, with a checkpoint; once more stops at once"
-            print(f"\n  {message}", file=sys.stderr, flush=True)
+            with contextlib.suppress(RuntimeError):  # the signal came in the middle of a line
+                TERMINAL.tell("  stopping after this step, with a checkpoint; once more stops at once")

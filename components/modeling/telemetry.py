@@ -91,6 +91,7 @@ class Telemetry(tf.keras.callbacks.Callback):
         self._unread: list[tuple[tf.Tensor, tf.Tensor]] = []
         self._mark = 0.0
         self._begins = True
+        self._first: Row = {}
         self._writers: dict[str, tf.summary.SummaryWriter] = {}
         # Without it Keras would wait for the loss at every step.
         self._supports_tf_logs = True
@@ -114,6 +115,8 @@ class Telemetry(tf.keras.callbacks.Callback):
             self.read()
         self._tick()
         if self._begins:
+            first = self.window.loss / self.window.steps
+            self._first = {"loss": first, "perplexity": perplexity(first)}
             for window in (self.window, self.epoch):
                 window.untimed += 1
                 window.untimed_seconds += self.epoch.seconds - before
@@ -123,11 +126,12 @@ class Telemetry(tf.keras.callbacks.Callback):
             self.step_rows.append(row)
             self._board("train", row)
             self.window = Window()
-        self.progress.step(self.step, self.step_rows[-1] if self.step_rows else None)
+        self.progress.step(self.step, self.step_rows[-1] if self.step_rows else self._first)
 
     def on_test_begin(self, logs: Mapping[str, Any] | None = None) -> None:
         """Reads what is left of an epoch, before a validation whose time isn't training's."""
         self.read()
+        self.progress.validation()
 
     def on_epoch_end(self, epoch: int, logs: Mapping[str, Any] | None = None) -> None:
         """Adds the epoch's row."""
@@ -154,7 +158,8 @@ class Telemetry(tf.keras.callbacks.Callback):
             writer.flush()
 
     def on_train_end(self, logs: Mapping[str, Any] | None = None) -> None:
-        """Closes TensorBoard's files."""
+        """Closes TensorBoard's files, and takes the progress off the terminal."""
+        self.progress.end()
         for writer in self._writers.values():
             writer.close()
 

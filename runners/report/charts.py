@@ -2,7 +2,7 @@
 
 import dataclasses
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 from runners.report.html import Markup, join, number, tag
 
@@ -48,6 +48,7 @@ def line_chart(
     x_label: str = "epoch",
     logarithmic: bool = False,
     from_zero: bool = False,
+    shown: Callable[[object], str] = number,
 ) -> Markup:
     """A figure with curves and levels; nothing where no curve has a point.
 
@@ -58,6 +59,7 @@ def line_chart(
         x_label: What stands below.
         logarithmic: Whether heights are.
         from_zero: Whether the lowest height is 0, so that small changes look small.
+        shown: How a height is written in the legend.
     """
     drawn = [Line(line.name, [(x, y) for x, y in line.points if usable(y, logarithmic)]) for line in lines]
     drawn = [line for line in drawn if line.points]
@@ -100,13 +102,13 @@ def line_chart(
         parts.append(tag("polyline", points=path, class_=f"line c{place}"))
         if len(coordinates) <= 40:
             parts += [tag("circle", cx=f"{x:.1f}", cy=f"{y:.1f}", r=3, class_=f"dot c{place}") for x, y in coordinates]
-    said = "; ".join(f"{line.name}: {number(line.points[0][1])} to {number(line.points[-1][1])}" for line in drawn)
+    said = "; ".join(f"{line.name}: {shown(line.points[0][1])} to {shown(line.points[-1][1])}" for line in drawn)
     svg = tag("svg", join(parts), viewBox=f"0 0 {WIDTH} {HEIGHT}", role="img", aria_label=f"{title}. {said}")
     entries = [
-        tag("li", join([tag("span", "", class_=f"key c{place}"), f"{line.name}: {number(line.points[-1][1])}"]))
+        tag("li", join([tag("span", "", class_=f"key c{place}"), f"{line.name}: {shown(line.points[-1][1])}"]))
         for place, line in enumerate(drawn)
     ] + [
-        tag("li", join([tag("span", "", class_=f"key level l{level.style}"), f"{level.name}: {number(level.value)}"]))
+        tag("li", join([tag("span", "", class_=f"key level l{level.style}"), f"{level.name}: {shown(level.value)}"]))
         for level in levels
     ]
     return tag("figure", join([tag("figcaption", title), svg, tag("ul", join(entries), class_="legend")]))

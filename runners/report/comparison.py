@@ -2,7 +2,7 @@
 
 import dataclasses
 import math
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -11,9 +11,9 @@ from components.errors import ConfigError
 from components.evaluate_params import SEED_MARGIN
 from runners.report.charts import Line, line_chart
 from runners.report.facts import RunFacts
-from runners.report.html import Markup, duration, join, link, number, section, table, tag, with_interval
+from runners.report.html import Markup, duration, join, link, perplexity, section, table, tag, with_interval
 from runners.report.page import write_page
-from runners.report.sections import METRICS, MODELS, answers, exponential
+from runners.report.sections import METRICS, MODELS, answers, exponential, shown_as
 
 if TYPE_CHECKING:
     import numpy
@@ -46,8 +46,8 @@ class Comparison:
             (key, str(one.get(key, "–")), str(other.get(key, "–"))) for key in keys if one.get(key) != other.get(key)
         ]
 
-    def metrics(self) -> list[tuple[str, Any, Any, Any, Any]]:
-        """Name, both values and both intervals of every metric that either run has."""
+    def metrics(self) -> list[tuple[str, Any, Any, Any, Any, Callable[[object], str]]]:
+        """Name, both values, both intervals and how to write them, of every metric that either run has."""
         rows = []
         one, other = self.first.evaluation, self.second.evaluation
         for metric, told in METRICS.items():
@@ -58,7 +58,7 @@ class Comparison:
                 values = [each.get("metrics", {}).get(key) for each in (one, other)]
                 if values != [None, None]:
                     intervals = [each.get("intervals", {}).get(key) for each in (one, other)]
-                    rows.append((f"{told}, {moment}", values[0], values[1], intervals[0], intervals[1]))
+                    rows.append((f"{told}, {moment}", values[0], values[1], *intervals, shown_as(metric)))
         return rows
 
     def verdict(self) -> str:
@@ -177,7 +177,7 @@ def as_text(comparison: Comparison) -> str:
     """The comparison for a terminal."""
     one, other = comparison.names
     lines = [comparison.verdict(), ""]
-    rows = [(name, number(first), number(second)) for name, first, second, _, _ in comparison.metrics()]
+    rows = [(name, shown(first), shown(second)) for name, first, second, _, _, shown in comparison.metrics()]
     rows += [(key, first, second) for key, first, second in comparison.settings()]
     width = max((len(row[0]) for row in rows), default=0)
     left = max((len(row[1]) for row in [*rows, ("", one, "")]), default=0)
@@ -192,8 +192,8 @@ def write_comparison(comparison: Comparison, path: Path) -> None:
     one, other = comparison.names
     runs = (comparison.first, comparison.second)
     metrics = [
-        [name, with_interval(first, low), with_interval(second, high), change(first, second)]
-        for name, first, second, low, high in comparison.metrics()
+        [name, with_interval(first, low, shown), with_interval(second, high, shown), change(first, second)]
+        for name, first, second, low, high, shown in comparison.metrics()
     ]
     history = [[(row["epoch"], row.get("val_loss")) for row in facts.history] for facts in runs]
     charts = [
@@ -204,6 +204,7 @@ def write_comparison(comparison: Comparison, path: Path) -> None:
             "Validation perplexity (logarithmic)",
             [Line(name, exponential(line)) for name, line in zip((one, other), history, strict=True)],
             logarithmic=True,
+            shown=perplexity,
         ),
     ]
     samples = [

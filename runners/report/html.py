@@ -7,6 +7,8 @@ import urllib.parse
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 
+from components.perplexity import perplexity_text
+
 
 class Markup(str):
     """Text that is HTML already."""
@@ -85,6 +87,11 @@ def number(value: object) -> str:
         # Zeros at the end tell how exact a number is, and keep columns in line.
         return f"{value:#.3g}" if abs(value) >= 0.001 else f"{value:.2g}"
     return str(value)
+
+
+def perplexity(value: object) -> str:
+    """A perplexity as people read it; a dash for none."""
+    return perplexity_text(value) if isinstance(value, int | float) else "–"
 
 
 def percentage(value: object) -> str:

@@ -7,7 +7,19 @@ from typing import Any
 
 from runners.report.charts import Level, Line, line_chart
 from runners.report.facts import RunFacts
-from runners.report.html import Markup, join, moments, number, percentage, section, table, tag, text, with_interval
+from runners.report.html import (
+    Markup,
+    join,
+    moments,
+    number,
+    percentage,
+    perplexity,
+    section,
+    table,
+    tag,
+    text,
+    with_interval,
+)
 
 MODELS = {
     "before": "before training",
@@ -76,7 +88,9 @@ def tiles(facts: RunFacts) -> Markup:
 
 def shown_as(metric: str) -> Callable[[object], str]:
     """How a metric is written."""
-    return percentage if metric.startswith("top") else number
+    if metric.startswith("top"):
+        return percentage
+    return perplexity if "perplexity" in metric else number
 
 
 def curves(facts: RunFacts) -> Markup:
@@ -109,6 +123,7 @@ def curves(facts: RunFacts) -> Markup:
             [Line("train", exponential(over(column("loss")))), Line("validation", exponential(validation))],
             levels("perplexity"),
             logarithmic=True,
+            shown=perplexity,
         ),
         line_chart("Learning rate at the epoch's end", [Line("learning rate", over(column("learning_rate")))]),
         line_chart(
@@ -220,8 +235,8 @@ def slices(facts: RunFacts) -> Markup:
                     entry["name"],
                     number(entry["masked_tokens"]),
                     number(entry["records"]),
-                    number(entry.get("perplexity_before")),
-                    with_interval(entry.get("perplexity_after"), entry.get("interval_after")),
+                    perplexity(entry.get("perplexity_before")),
+                    with_interval(entry.get("perplexity_after"), entry.get("interval_after"), perplexity),
                 ]
             )
             if "note" in entry:

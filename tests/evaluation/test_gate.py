@@ -126,6 +126,11 @@ def test_the_absolute_limit_counts_with_its_interval():
     assert not verdict(losses, ((low + high) / 2, None, None))[0]
 
 
+def test_perplexities_have_four_digits():
+    sentence = verdict({"before": 8, "after": 1}, (2, None, None))[1]
+    assert re.search(r"perplexity is 2\.\d{3} \(interval 2\.\d{3} to 3\.\d{3}\), and must be below 2\.000", sentence)
+
+
 def test_another_tokenizer_is_compared_by_bits_per_character_and_it_is_said():
     blessed, sentence = verdict({"before": 8, "after": 5, "baseline": 4.5}, same_tokenizer=False)
     assert not blessed

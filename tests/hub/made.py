@@ -107,7 +107,7 @@ def _checkpoint(directory: Path, tokenizer_files: Path) -> Path:
 def _evaluation(directory: Path) -> Path:
     directory.mkdir(parents=True)
     metrics: dict[str, float] = {"top1_accuracy": 0.25, "top5_accuracy": 0.5, "masked_tokens": 200, "blocks": 40}
-    for moment, perplexity in (("before", 310.5), ("after", 45.25), ("unigram", 120.0)):
+    for moment, perplexity in (("before", 1310.52), ("after", 45.25), ("unigram", 120.0)):
         metrics |= {f"perplexity_{moment}": perplexity, f"cross_entropy_{moment}": 3.8}
     how = {"eval_mlm_probability": 0.15, "seed": 42, "split": "test", "block_size": 32}
     (directory / "blessing.json").write_text(json.dumps({"blessed": True, "sentence": "blessed: better", "checks": []}))

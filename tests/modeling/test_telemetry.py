@@ -39,7 +39,7 @@ def begun(directory, logging_steps):
         flops_a_step=1.0,
         peak_flops=1.0,
         watch=LossWatch(2.0),
-        progress=Progress(10, 1, on_terminal=False),
+        progress=Progress(10, 1),
     )
     telemetry.set_model(types.SimpleNamespace(optimizer=tf.keras.optimizers.Adam(0.1)))
     telemetry.on_train_begin()
@@ -68,10 +68,10 @@ def test_an_epoch_without_validation_tells_the_perplexity_of_training(clock, tmp
     telemetry = begun(tmp_path, logging_steps=20)
     steps(telemetry, clock, 3)
     telemetry.on_epoch_end(0, {"loss": 1.0})
-    assert "epoch 1/1: loss 1.000, perplexity 2.7, learning rate" in capsys.readouterr().out
+    assert "epoch 1/1: loss 1.000, perplexity 2.718, learning rate" in capsys.readouterr().out
     steps(telemetry, clock, 3)
     telemetry.on_epoch_end(1, {"loss": 1.0, "val_loss": 2.0})
-    assert "loss 1.000, validation 2.000, perplexity 7.4, learning rate" in capsys.readouterr().out
+    assert "loss 1.000, validation 2.000, perplexity 7.389, learning rate" in capsys.readouterr().out
     steps(telemetry, clock, 3)
     telemetry.on_epoch_end(2, {"loss": 1.0, "val_loss": 701.0})
     assert "validation 701.000, perplexity above 1e300, learning rate" in capsys.readouterr().out

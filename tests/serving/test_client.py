@@ -580,6 +580,13 @@ def test_json_is_laid_out_a_candidate_a_line() -> None:
     assert json.loads(to_json(value)) == value
 
 
+def test_json_for_a_terminal_that_lacks_characters_is_the_same_json() -> None:
+    value = [[{"token_str": " café \U0001f30d"}]]
+    text = to_json(value, ascii_only=True)
+    assert text.isascii()
+    assert json.loads(text) == value
+
+
 @pytest.mark.parametrize("url", ["http://127.0.0.1:1", "grpc://127.0.0.1:1"])
 def test_the_client_needs_no_tensorflow(url: str) -> None:
     script = f"import sys, serving.client as c; c.FillMaskClient({url!r}).close(); print('tensorflow' in sys.modules)"

@@ -137,9 +137,10 @@ def test_text_from_outside_stays_text(page):
 
 @pytest.mark.parametrize(
     "words",
-    ["Run one", "Blessed: x", "54.6", "50.2 – 60.8", "unigram baseline", "empty: nothing there", "spiral (50.0%)",
+    ["Run one", "Blessed: x", "54.60", "50.25 – 60.75", "unigram baseline", "empty: nothing there", "spiral (50.0%)",
      "1 of 10 test blocks (10.0%)", "me/m at commit c0ffee", "version 3", "ababab", "tokens/s: 900",
-     "gradient norm: 1.25", "Training loss by step", "model flops utilization: 0.375",
+     "validation: 244.7", "after training, test: 54.60", "gradient norm: 1.25", "Training loss by step", 
+     "model flops utilization: 0.375",
      "Training masks 30% of the tokens, the validation 20%, the evaluation 15%: more masks are harder"],
 )  # fmt: skip
 def test_it_tells_what_happened(page, words):
@@ -207,12 +208,14 @@ def test_too_few_records_in_common_are_told(tmp_path):
 
 
 def test_a_comparison_shows_what_was_set_differently(tmp_path):
-    comparison = compared(tmp_path, learning_rate=2e-3)
+    comparison = compared(tmp_path, learning_rate=2e-3, loss=3.9995)
+    assert re.search(r"perplexity, after training\s+54\.60\s+54\.57", as_text(comparison))
     assert comparison.settings() == [("train.learning_rate", "0.001", "0.002")]
     assert re.search(r"train.learning_rate\s+0.001\s+0.002", as_text(comparison))
     write_comparison(comparison, tmp_path / "runs/page.html")
     page = Page((tmp_path / "runs/page.html").read_text("utf-8"))
     assert "train.learning_rate" in page.words
+    assert "54.57" in page.words
     assert "mlm_probability" not in page.words
 
 

@@ -1,0 +1,116 @@
+"""The pipeline on terminals: narrow ones, poor ones, one that is resized, and Ctrl-C."""
+
+import os
+import re
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from tests.screen import Screen, program, read_some, set_columns
+
+PIPELINE = Path(__file__).resolve().parent.parent / "pipeline.py"
+JOB = """
+ingest: {path: notes.txt}
+tokenizer: {vocab_size: 300}
+preprocess: {text_column: text, block_size: 16}
+train:
+  model_type: bert
+  model_config: {hidden_size: 16, num_hidden_layers: 1, num_attention_heads: 2, intermediate_size: 32,
+                 max_position_embeddings: 64}
+  epochs: 5000
+  batch_size: 4
+"""
+
+
+@pytest.fixture
+def job(tmp_path):
+    (tmp_path / "job.yaml").write_text(JOB)
+    lines = (f"Note {number} says that the café is open, or it is not.\n" for number in range(200))
+    (tmp_path / "notes.txt").write_text("".join(lines), encoding="utf-8")
+    return tmp_path
+
+
+def arguments(*more):
+    return [PIPELINE, "--runner", "local", "--config", "job.yaml", *more]
+
+
+@pytest.mark.parametrize(
+    "poverty",
+    [
+        {"PYTHONIOENCODING": "ascii"},
+        {"PYTHONIOENCODING": "latin-1", "NO_COLOR": "1"},
+        {"LC_ALL": "C", "PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0", "TERM": "dumb"},
+    ],
+)
+def test_a_poor_terminal_is_no_obstacle(job, poverty):
+    environment = {**os.environ, "TERM": "xterm", **poverty}
+    screen = Screen(40)
+    with program(*arguments("--until", "tokenizer"), columns=40, cwd=job, env=environment) as (process, terminal):
+        text = read_some(terminal, 60)
+        assert process.wait(60) == 0, text
+    screen.write(text)
+    assert "Traceback" not in text
+    rows = screen.rows()
+    assert re.fullmatch(r"job\.yaml (-|·|\ufffd) root pipeline_root", rows[0])
+    assert [row.split()[:2] for row in rows if re.match("  [a-z]", row)] == [["ingest", "ran"], ["tokenizer", "ran"]]
+    if "dumb" in poverty.values():
+        assert "\r" not in text
+        assert "\x1b" not in text
+
+
+def test_what_is_printed_as_yaml_can_be_read_back_whatever_the_terminal(job):
+    def printed(*more, **environment):
+        command = [sys.executable, *arguments("--print_config", *more)]
+        return subprocess.run(command, cwd=job, env={**os.environ, **environment}, capture_output=True, check=True)
+
+    text = printed("--ingest.path", "café.txt", PYTHONIOENCODING="ascii").stdout
+    assert text.isascii()
+    (job / "again.yaml").write_bytes(text)
+    again = printed("--config", "again.yaml", PYTHONIOENCODING="utf-8").stdout.decode()
+    assert "path: café.txt\n" in again
+
+
+@pytest.mark.slow
+def test_training_has_one_line_whatever_the_width_and_an_interrupt_has_its_own(job):
+    screen = Screen(80)
+    environment = {**os.environ, "TERM": "xterm", "PYTHONIOENCODING": "utf-8"}
+    with program(*arguments(), columns=80, cwd=job, env=environment) as (process, terminal):
+        until = time.monotonic() + 120
+        # The first epoch's validation is compiled, which takes so long that it is told instead.
+        while not re.search(r"epoch 2/(?s:.*)tok/s", "\n".join(screen.lines)) and time.monotonic() < until:
+            screen.write(read_some(terminal, 0.5))
+        for columns in (80, 40, 120, 60):
+            screen.resize(columns)
+            set_columns(terminal, columns)
+            screen.write(read_some(terminal, 2))
+            shown = [row for row in screen.rows() if re.search(r"[\d,]+/[\d,]+", row) and "epoch" not in row]
+            assert len(shown) == 1
+            rate = "" if columns == 40 else "tok/s"
+            assert re.search(rf"\d/\d.* loss \d.*{rate}.*ETA \d", shown[0])
+        os.write(terminal, b"\x03")
+        screen.write(read_some(terminal, 30))
+        assert process.wait(60) == 130
+    screen.resize(1000)
+    rows = [row for row in screen.rows() if row]
+    assert rows[-1].startswith("pipeline.py: interrupted")
+    assert re.match(r"  step [\d,]+/[\d,]+ .*ETA", rows[-2])
+    assert sum(" step " in row for row in rows) == 1
+
+
+@pytest.mark.slow
+def test_a_log_shows_how_far_training_is(job):
+    log = job / "log"
+    with log.open("w") as stream:
+        process = subprocess.Popen([sys.executable, *arguments()], cwd=job, stdout=stream, stderr=stream)
+    until = time.monotonic() + 120
+    while "  step " not in log.read_text() and time.monotonic() < until and process.poll() is None:
+        time.sleep(0.5)
+    process.kill()
+    process.wait()
+    text = log.read_text()
+    assert re.search(r"^  step [\d,]+/[\d,]+, .*tok/s, ETA ", text, re.MULTILINE), text[-500:]
+    assert "\r" not in text
+    assert "\x1b" not in text
