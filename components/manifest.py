@@ -121,9 +121,14 @@ def write(directory: Path, facts: Mapping[str, Any], *, without: Collection[str]
     digest = digest_of({"type": facts["type"], "files": {name: file["sha256"] for name, file in files.items()}})
     content = {**facts, "digest": digest, "files": files}
     content |= {"created": now(), "library_versions": library_versions()}
-    content["manifest_digest"] = digest_of(content)
+    content["manifest_digest"] = _own_digest(content)
     write_json(directory / NAME, content)
     return content
+
+
+def _own_digest(content: Mapping[str, Any]) -> str:
+    """SHA-256 of a manifest without its own digest."""
+    return digest_of({name: value for name, value in content.items() if name != "manifest_digest"})
 
 
 def read(directory: Path) -> dict[str, Any]:
@@ -139,9 +144,7 @@ def read(directory: Path) -> dict[str, Any]:
         files = content["files"]
         sizes = {name: int(file["bytes"]) for name, file in files.items()}
         # Manifests that earlier versions wrote have no digest of their own.
-        digest = content.get("manifest_digest")
-        others = {name: value for name, value in content.items() if name != "manifest_digest"}
-        is_whole = digest is None or digest == digest_of(others)
+        is_whole = content.get("manifest_digest") in (None, _own_digest(content))
     except FileNotFoundError as error:
         remedy = f"remove {directory} and run the pipeline again"
         raise ArtifactError("an artifact has a manifest", received=f"none in {directory}", remedy=remedy) from error

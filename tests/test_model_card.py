@@ -131,6 +131,7 @@ def test_cards_that_the_hub_would_not_take(wrong, received):
 
 def test_a_model_without_text_signatures_is_asked_with_token_ids(made, tmp_path):
     (tmp_path / "report.json").write_text('{"text_signatures": false}')
+    manifest.write(tmp_path, {"type": "ServingModel"})
     asked = json.loads(request_to_server(dataclasses.replace(made, model=type(made.model)(tmp_path)), "the <mask> ."))
     ids = asked["instances"][0]["input_ids"]
     assert ids[0] == 0
@@ -148,6 +149,7 @@ def test_the_card_in_training_is_valid():
 
 def test_an_example_that_would_break_the_page_is_not_used(made, tmp_path):
     (tmp_path / "report.json").write_text('{"example": "it\'s a <mask>"}')
+    manifest.write(tmp_path, {"type": "ServingModel"})
     assert cards.example_sentence(type(made.model)(tmp_path), "<mask>") == "This is a <mask>."
 
 
