@@ -11,9 +11,9 @@ from typing import TYPE_CHECKING, Any, ClassVar
 from components.artifacts import Blocks, Checkpoint, Corpus, Evaluation, InfraBlessing, Pushed, ServingModel, Tokenizer
 from components.component import Component
 from components.errors import ArtifactError, ConfigError, HubError, ModelError
-from components.evaluation.baseline import facts_of, model_digest
+from components.evaluation.baseline import facts_of, identity_of
 from components.evaluation.comparing import Judge, Overtaken, Verdict
-from components.manifest import digest_of, write_json
+from components.manifest import write_json
 from components.push_params import PushParams
 from components.serving_directory import Publication, latest, publish
 from components.terminal import TERMINAL
@@ -153,14 +153,13 @@ class Push(Component[Pushed]):
 
     def _require_blessed(self, verdict: Verdict) -> None:
         """Refuses a model that lost its blessing to one that was pushed after its evaluation."""
-        if verdict.blessed or self.params.allow_unblessed or verdict.baseline is None:
+        if verdict.blessed or self.params.allow_unblessed:
             return
         raise ModelError(
-            f"only a model that is better than the last blessed one is pushed, and {verdict.baseline.told} became that "
-            "after this one was evaluated; this one was kept",
+            "a model is pushed only if it is better than the last blessed one, which is another now than when this one "
+            "was evaluated; this one was kept",
             received=f"not blessed: {verdict.sentence}",
-            remedy="train a better one, which the same command then compares with that, or push it all the same with "
-            "--push.allow_unblessed true",
+            remedy="train a better one, or push it all the same with --push.allow_unblessed true",
         )
 
     def _publish(
@@ -189,7 +188,7 @@ class Push(Component[Pushed]):
         facts = {
             "model_name": self.params.model_name,
             **facts_of(self.checkpoint, verdict.blessed),
-            "identity": self._identity(),
+            "identity": identity_of(self.model, self.checkpoint),
         }
 
         @functools.cache
@@ -211,13 +210,6 @@ class Push(Component[Pushed]):
             before_visible=before_visible,
         )
         return publication, upload()
-
-    def _identity(self) -> str:
-        """What makes two models answer alike: equal weights, exported alike."""
-        export = self.model.manifest
-        made_by = {name: export.get(name) for name in ("component", "version", "params", "library_versions")}
-        tokenizer = export.get("inputs", {}).get("tokenizer")
-        return digest_of({"model": model_digest(self.checkpoint), "tokenizer": tokenizer, **made_by})
 
     def _pushed(self, publication: Publication, hub: dict[str, Any] | None, verdict: Verdict) -> dict[str, Any]:
         """The content of `pushed.json`."""

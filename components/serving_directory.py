@@ -142,6 +142,8 @@ def publish(
             confirm()
             standing = latest(base_path, digest, facts.get("identity"))
             if standing is not None:
+                if facts.get("blessed"):
+                    note_blessing(standing.path)
                 return standing
             version = max(versions(base_path), default=0) + 1
             partial = base_path / f"{PARTIAL_PREFIX}{version}-{uuid.uuid4().hex[:8]}"
@@ -155,6 +157,13 @@ def publish(
                 raise
             disk.flush(base_path)
             return Publication(path=path, version=version, digest=digest, created=True)
+
+
+def note_blessing(version_directory: Path) -> None:
+    """Notes that a version, which was pushed unblessed, is blessed by now, so that later models must beat it."""
+    record = read_record(version_directory)
+    if record is not None and record.get("blessed") is False:
+        write_json(version_directory / RECORD, {**record, "blessed": True})
 
 
 def copy_version(saved_model: Path, target: Path, sha256: Mapping[str, str], record: Mapping[str, Any]) -> None:

@@ -98,6 +98,15 @@ def test_a_model_no_better_than_counting_words_is_told_as_that(made, tmp_path, b
     assert (f"**Not blessed.** This model was not blessed: {standing}" in card) is not blessed
 
 
+def test_a_blessing_that_a_later_comparison_took_away_is_not_told(made, tmp_path):
+    settings = dataclasses.replace(SETTINGS, not_blessed="not blessed: worse than version 2")
+    write_folder(tmp_path / "folder", made, settings)
+    card = (tmp_path / "folder/README.md").read_text()
+    assert "> **Not blessed.** This model was not blessed: worse than version 2." in card
+    assert "unblessed" in ModelCard(card).data.tags
+    assert json.loads((tmp_path / "folder/push.json").read_text())["blessed"] is False
+
+
 def test_no_path_of_this_machine(card, made):
     assert "/home/ada" not in card
     assert str(made.checkpoint.directory) not in card

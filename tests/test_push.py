@@ -265,6 +265,18 @@ def test_an_unblessed_model_can_be_pushed_on_purpose_and_is_marked(tmp_path: Pat
     assert record["blessed"] is False
 
 
+def test_an_unblessed_version_that_is_blessed_later_is_marked_as_that(tmp_path: Path) -> None:
+    run(make_push(tmp_path, blessed=False, allow_unblessed=True), tmp_path / "out")
+    later = make_push(tmp_path)
+    assert run(later, tmp_path / "later").pushed["created"] is False
+    assert visible(tmp_path) == ["1"]
+    found = find_baseline("last_blessed", later.params.pushed_to, "another")
+    assert found is not None
+    assert found.saved_model == tmp_path / "serving/fill_mask/1"
+    run(make_push(tmp_path, blessed=False, allow_unblessed=True), tmp_path / "again")  # a blessing isn't taken back
+    assert find_baseline("last_blessed", later.params.pushed_to, "another") == found
+
+
 def test_a_dry_run_looks_for_it_on_no_hub(tmp_path: Path) -> None:
     params = PushParams(hub_model_id="me/model", license="mit")
     assert params.pushed_to.hub_model_id == "me/model"

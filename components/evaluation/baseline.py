@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from components.artifacts import Checkpoint
+from components.artifacts import Checkpoint, ServingModel
 from components.errors import HubError, PipelineError
 from components.manifest import digest_of
 from components.serving_directory import read_record, versions
@@ -52,6 +52,17 @@ def model_digest(checkpoint: Checkpoint) -> str:
     """SHA-256 over the trained model's files alone: training anew to the same weights gives the same."""
     files = checkpoint.manifest["files"]
     return digest_of({name: file["sha256"] for name, file in files.items() if name.startswith("model/")})
+
+
+def identity_of(model: ServingModel, checkpoint: Checkpoint) -> str:
+    """What two models have in common that answer alike: equal weights, exported alike.
+
+    An export of the same weights differs in its bytes each time, as TensorFlow numbers and orders what it writes.
+    """
+    export = model.manifest
+    made_by = {name: export.get(name) for name in ("component", "version", "params", "library_versions")}
+    tokenizer = export.get("inputs", {}).get("tokenizer")
+    return digest_of({"model": model_digest(checkpoint), "tokenizer": tokenizer, **made_by})
 
 
 def facts_of(checkpoint: Checkpoint, blessed: bool) -> dict[str, Any]:

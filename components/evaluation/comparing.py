@@ -75,7 +75,7 @@ class Judge:
         if baseline is None:
             gone = "what it was held against is gone, and no other blessed model is there"
             return Verdict(True, gone, None, again=True, binding=True)
-        told(f"comparing with {baseline.told}, which wasn't that when this model was evaluated")
+        told(f"the last blessed model is another than at the evaluation: comparing again, with {baseline.told}")
         check = self._compare(baseline)
         return Verdict(check.passed, check.sentence, baseline, again=True, binding=True)
 

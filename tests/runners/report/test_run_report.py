@@ -178,6 +178,14 @@ def test_a_model_worse_than_counting_words_is_told_once_at_the_top(tmp_path, err
     assert words.count("worse than guessing by word frequency") == 1
 
 
+def test_a_comparison_that_push_did_again_is_told(tmp_path):
+    directory = write_run(tmp_path, "one")
+    path = tmp_path / "artifacts/one/push/pushed.json"
+    path.write_text(json.dumps(json.loads(path.read_text()) | {"compared_again": "perplexity is 9% below"}))
+    finish(path.parent, "Pushed", "push")
+    assert "removed since the evaluation: perplexity is 9% below." in Page(write_report(directory).read_text()).words
+
+
 def compared(tmp_path, **second):
     write_run(tmp_path, "one")
     write_run(tmp_path, "two", **second)
