@@ -140,7 +140,8 @@ class Terminal:
                 self._drawn = False
 
     def _erasing(self) -> str:
-        return f"\r{ERASE_BELOW}" if self._drawn else ""
+        """What takes away what was drawn, unless the shell has that line by now."""
+        return f"\r{ERASE_BELOW}" if self._drawn and is_rewritable(sys.stdout) else ""
 
     def _write(self, text: str) -> None:
         """Writes to standard output; where nobody reads it any more, the work goes on without it."""
