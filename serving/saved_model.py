@@ -17,6 +17,7 @@ from tensorflow_serving.apis import get_model_metadata_pb2
 
 from serving.rest.signature import Signature, TensorSpec
 from serving.rest.status import Code, StatusError
+from serving.tensor_limits import LARGEST_STRING_RANK
 
 SERVE_TAG = "serve"
 
@@ -54,6 +55,10 @@ class SavedModel:
             name: Signature(to_specs(one.inputs), to_specs(one.outputs), one.method_name)
             for name, one in self._definitions.items()
         }
+        with graph.as_default():
+            self._fetches = {
+                spec.tensor: bounded(graph, spec) for one in self.signatures.values() for spec in one.outputs.values()
+            }
         self._callables: dict[tuple[str, tuple[str, ...]], Any] = {}
 
     def run(
@@ -78,7 +83,7 @@ class SavedModel:
         if call is None:
             options = config_pb2.CallableOptions()
             options.feed.extend(spec.tensor for spec in signature.inputs.values())
-            options.fetch.extend(signature.outputs[name].tensor for name in wanted)
+            options.fetch.extend(self._fetches[signature.outputs[name].tensor] for name in wanted)
             options.run_options.timeout_in_ms = self._timeout_milliseconds
         try:
             # The public Session.run compares shapes with the graph's placeholders, which the protocol doesn't.
@@ -112,6 +117,18 @@ class SavedModel:
         """Frees the session. Nothing may run any more."""
         self._callables.clear()
         self._session.close()
+
+
+def bounded(graph: tf.Graph, spec: TensorSpec) -> str:
+    """The tensor to fetch for an output: for strings one that fails where NumPy's copy would end the process."""
+    if spec.dtype != "string":
+        return spec.tensor
+    tensor = graph.get_tensor_by_name(spec.tensor)
+    with tf.device("/CPU:0"):
+        fits = tf.rank(tensor) <= LARGEST_STRING_RANK
+        rule = f"An output of strings must have at most {LARGEST_STRING_RANK} dimensions"
+        with tf.control_dependencies([tf.raw_ops.Assert(condition=fits, data=[rule])]):
+            return str(tf.identity(tensor).name)
 
 
 def session_config() -> config_pb2.ConfigProto:

@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 
+from serving import tensor_limits
 from serving.rest import json_text, tensors_from_json
 from serving.rest.signature import CLASSIFY_METHOD, REGRESS_METHOD, Signature
 from serving.rest.status import invalid
@@ -34,6 +35,7 @@ def read_examples(request: dict[str, Any]) -> np.ndarray:
         raise invalid(f"JSON Value: {json_text.quote(request)} Expecting 'examples' value to be an list/array")
     if not examples:
         raise invalid(f"JSON Value: {json_text.quote(request)} 'examples' value is an empty array")
+    tensor_limits.check_repeated(len(serialize(context)), len(examples))
     records = np.empty(len(examples), dtype=object)
     records[:] = [serialize({**context, **to_features(example)}) for example in examples]
     return records
