@@ -8,12 +8,14 @@ import numpy as np
 import tensorflow as tf
 from tensorflow.core.framework import types_pb2
 
-from serving import tensor_limits
+from serving import calls, tensor_limits
 from serving.rest import examples
 from serving.rest.signature import CLASSIFY_METHOD, REGRESS_METHOD, Signature
 from serving.rest.status import StatusError, invalid
 
 LONGEST_MESSAGE_BYTES = 1024
+VALUES_AT_ONCE = 1 << 16
+"""Python's numbers take eight times what they take in a message."""
 EXAMPLE_METHODS = {CLASSIFY_METHOD: ("classification", "Classify"), REGRESS_METHOD: ("regression", "Regress")}
 VALUE_FIELDS = {
     "object": "string_val",
@@ -56,6 +58,14 @@ def read_inputs(inputs: Mapping[str, Any], signature: Signature) -> dict[str, np
             raise invalid(f"Expects arg[{index}] to be {spec.dtype} but {received} is provided (input: {alias})")
         tensors[alias] = read_tensor(alias, inputs[alias])
     return tensors
+
+
+def tensor_bytes(inputs: Mapping[str, Any]) -> int:
+    """What the tensors of a request take once they are spelled out, each at most what it may take."""
+    return sum(
+        tensor_limits.bounded_bytes([dim.size for dim in inputs[alias].tensor_shape.dim], inputs[alias].string_val)
+        for alias in inputs
+    )
 
 
 def type_name(number: int) -> str:
@@ -129,7 +139,19 @@ def write_outputs(outputs: Mapping[str, np.ndarray], messages: Any) -> None:
         add = message.tensor_shape.dim.add
         for size in tensor.shape:
             add(size=size)
-        getattr(message, field).extend(tensor.ravel().tolist())
+        values, flat = getattr(message, field), tensor.ravel()
+        for start in range(0, tensor.size, VALUES_AT_ONCE):
+            calls.check()
+            values.extend(flat[start : start + VALUES_AT_ONCE].tolist())
+
+
+def count_records(message: Any) -> tuple[int, int]:
+    """How many examples a request has, and about how many bytes they take with their context in each."""
+    if message.WhichOneof("kind") != "example_list_with_context":
+        return len(message.example_list.examples), message.ByteSize()
+    listed = message.example_list_with_context
+    count, context_bytes = len(listed.examples), listed.context.ByteSize()
+    return count, message.ByteSize() + min(count * context_bytes, tensor_limits.LARGEST_TENSOR_BYTES)
 
 
 def read_records(message: Any) -> np.ndarray:

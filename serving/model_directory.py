@@ -1,6 +1,7 @@
 """What the server is pointed at: a base path with versions, or one SavedModel. Reads without TensorFlow."""
 
 import dataclasses
+import json
 from pathlib import Path
 
 from components.errors import ConfigError
@@ -65,3 +66,13 @@ class ModelDirectory:
             return versions(self.path)
         version = parse_version(self.path.name)
         return {1 if version is None else version: self.path}
+
+
+def read_mask_token(saved_model: Path) -> str | None:
+    """The mask token of the tokenizer that travels with a SavedModel; None where none does."""
+    try:
+        configuration = json.loads((saved_model / "assets.extra/tokenizer/tokenizer_config.json").read_text("utf-8"))
+        token = configuration["mask_token"]
+        return str(token["content"] if isinstance(token, dict) else token)
+    except (OSError, ValueError, KeyError, TypeError):
+        return None

@@ -15,6 +15,9 @@ from tensorflow.core.framework import types_pb2
 from tensorflow.core.protobuf import config_pb2
 from tensorflow_serving.apis import get_model_metadata_pb2
 
+from serving import calls
+from serving.answer_size import AnswerSizes
+from serving.model_directory import read_mask_token
 from serving.rest.signature import Signature, TensorSpec
 from serving.rest.status import Code, StatusError
 from serving.tensor_limits import LARGEST_STRING_RANK
@@ -55,6 +58,7 @@ class SavedModel:
             name: Signature(to_specs(one.inputs), to_specs(one.outputs), one.method_name)
             for name, one in self._definitions.items()
         }
+        self.sizes = AnswerSizes(self.signatures, read_mask_token(directory))
         with graph.as_default():
             self._fetches = {
                 spec.tensor: bounded(graph, spec) for one in self.signatures.values() for spec in one.outputs.values()
@@ -92,13 +96,20 @@ class SavedModel:
             values = call(*(tensors[name] for name in signature.inputs))
         except tf.errors.OpError as error:
             raise to_status(error) from error
-        return dict(zip(wanted, map(np.asarray, values), strict=True))
+        outputs = dict(zip(wanted, map(np.asarray, values), strict=True))
+        self.sizes.note(signature_name, outputs)
+        return outputs
 
     async def call(
         self, signature_name: str, tensors: Mapping[str, np.ndarray], output_names: tuple[str, ...] | None = None
     ) -> dict[str, np.ndarray]:
         """What `run` does, in a thread, while the event loop goes on."""
-        return await asyncio.to_thread(self.run, signature_name, tensors, output_names)
+
+        def run() -> dict[str, np.ndarray]:
+            calls.check()  # it may have waited for the thread
+            return self.run(signature_name, tensors, output_names)
+
+        return await asyncio.to_thread(run)
 
     def signature_definition_map(self) -> get_model_metadata_pb2.SignatureDefMap:
         """The signatures as the metadata request's message."""

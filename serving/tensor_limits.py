@@ -41,6 +41,17 @@ def check(sizes: Sequence[int], item_bytes: int, is_string: bool = False) -> Non
         )
 
 
+def bounded_bytes(sizes: Sequence[int], strings: Sequence[bytes]) -> int:
+    """About what a tensor takes that a message tells of, and no more than it may take.
+
+    Args:
+        sizes: The shape.
+        strings: Its values, if they are strings.
+    """
+    item_bytes = STRING_BYTES + len(strings[0]) if len(strings) == 1 else 8
+    return min(math.prod(max(size, 1) for size in sizes) * item_bytes, LARGEST_TENSOR_BYTES)
+
+
 def check_strings(sizes: Sequence[int], values: Sequence[bytes]) -> None:
     """Refuses a shape of too many dimensions or strings, of which a single value is every element's.
 

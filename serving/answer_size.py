@@ -1,0 +1,306 @@
+"""How large an answer will be, told from the request's shapes before the graph runs, and checked after it has run.
+
+Sizes are those of the longest form of each number, so no body or message is larger than what is told of its tensors,
+but for strings that JSON writes as escapes.
+"""
+
+import dataclasses
+import math
+import unicodedata
+from collections.abc import Callable, Collection, Iterable, Mapping
+from typing import Any
+
+import numpy as np
+
+from serving.rest.signature import Signature, TensorSpec
+from serving.rest.status import StatusError, invalid
+
+TEXT_COUNTS = ("num_masks", "num_tokens", "status")
+"""The outputs of a text signature from which the shapes of the others follow; they take the tokenizer only."""
+TEXT_OUTPUTS = {"score", "token", "token_str", "sequence", *TEXT_COUNTS}
+USUAL_TOP_K = 5
+USUAL_LIMIT = 128 * 1024 * 1024
+"""The scores of a vocabulary of 50,265 for 128 tokens, as JSON, and some more."""
+# A sequence has the candidate in the mask's place, and special tokens at its ends.
+ADDED_BYTES = 32
+TOKEN_BYTES = 16
+STRING_BYTES = 24
+"""A string's own memory, without its characters."""
+
+NUMPY_TYPES = {"float": "float32", "double": "float64", "half": "float16", "string": "object", "bfloat16": "float16"}
+JSON_BYTES = {"f4": 15, "f8": 24, "i1": 4, "i2": 6, "i4": 11, "i8": 20, "u1": 3, "u2": 5, "u4": 10, "u8": 20, "b1": 5}
+# Negative whole numbers take 10 bytes in a message whatever their type.
+MESSAGE_BYTES = {"f4": 4, "f8": 8, "f2": 2, "u1": 2, "u2": 3, "u4": 5, "u8": 10, "b1": 1}
+WIDEST = 20
+INDENT = 4
+
+
+@dataclasses.dataclass(frozen=True)
+class Part:
+    """One tensor of an answer.
+
+    Attributes:
+        name: The output's.
+        dtype: Its NumPy type; `object` for strings.
+        shape: Its sizes.
+        text_bytes: Of all its strings together.
+    """
+
+    name: str
+    dtype: np.dtype[Any]
+    shape: tuple[int, ...]
+    text_bytes: int = 0
+
+    @property
+    def cells(self) -> int:
+        """How many values it has."""
+        return math.prod(self.shape)
+
+    @property
+    def memory_bytes(self) -> int:
+        """What the tensor takes."""
+        return self.cells * (STRING_BYTES if self.dtype == object else self.dtype.itemsize) + self.text_bytes
+
+
+Measure = Callable[[Collection[Part]], int]
+"""How large an answer is in a protocol."""
+
+
+class AnswerSizes:
+    """Tells the shapes of a version's answers from its signatures and a request.
+
+    The project's signatures are known by their inputs and outputs. Of others the declared shapes are taken: a free
+    first dimension is the rows of the request, another free one is that of the inputs where they have it, and what
+    stays unknown counts as 1.
+
+    Args:
+        signatures: The version's, by name.
+        mask_token: That of its tokenizer; without it every byte of a text may be one.
+    """
+
+    def __init__(self, signatures: Mapping[str, Signature], mask_token: str | None = None) -> None:
+        self._signatures = signatures
+        self._mask_token = None if mask_token is None else folded(mask_token)
+        self._most_candidates: dict[str, int] = {}
+
+    def is_text(self, name: str) -> bool:
+        """Whether a signature takes texts with masks."""
+        signature = self._signatures[name]
+        return "text" in signature.inputs and set(signature.outputs) >= TEXT_OUTPUTS
+
+    def expected(
+        self,
+        name: str,
+        tensors: Mapping[str, np.ndarray],
+        wanted: Collection[str] | None = None,
+        counts: Mapping[str, np.ndarray] | None = None,
+    ) -> list[Part]:
+        """The tensors of an answer that is yet to be computed.
+
+        Args:
+            name: The signature's.
+            tensors: The request's, by input.
+            wanted: The outputs that it asks for; all if None.
+            counts: What the graph told of `TEXT_COUNTS`; without it masks are counted in the texts.
+        """
+        signature = self._signatures[name]
+        outputs = {key: spec for key, spec in signature.outputs.items() if wanted is None or key in wanted}
+        shapes = self._text_shapes(name, tensors, counts) if self.is_text(name) else {}
+        if {"position", "token"} <= set(signature.outputs) and "input_ids" in tensors:
+            rows, length = (*tensors["input_ids"].shape, 1, 1)[:2]
+            shapes = {key: ((rows, max(length, 1), self._candidates(name)), 0) for key in ("score", "token")}
+        parts = []
+        for key, spec in outputs.items():
+            shape, text_bytes = shapes.get(key) or (declared(spec, signature, tensors), 0)
+            parts.append(Part(key, numpy_type(spec.dtype), shape, text_bytes))
+        return parts
+
+    def least(self, name: str, tensors: Mapping[str, np.ndarray], wanted: Collection[str] | None = None) -> list[Part]:
+        """What an answer to as many texts has at least: one place for each."""
+        rows = tensors["text"].size
+        counts = {"num_masks": np.zeros(rows, np.int32), "status": np.full(rows, b"", object)}
+        return self.expected(name, tensors, wanted, counts)
+
+    def note(self, name: str, outputs: Mapping[str, np.ndarray]) -> None:
+        """Learns from an answer how many candidates a signature gives where the request doesn't say it."""
+        score = outputs.get("score")
+        if score is not None and score.ndim == 3:
+            self._most_candidates[name] = max(self._candidates(name), score.shape[2])
+
+    def _candidates(self, name: str) -> int:
+        return self._most_candidates.get(name, USUAL_TOP_K)
+
+    def _text_shapes(
+        self, name: str, tensors: Mapping[str, np.ndarray], counts: Mapping[str, np.ndarray] | None
+    ) -> dict[str, tuple[tuple[int, ...], int]]:
+        """Shapes and string bytes of the outputs that have a place for each mask and candidate."""
+        texts = [text if isinstance(text, bytes) else b"" for text in tensors["text"].ravel().tolist()]
+        asked = tensors.get("top_k", np.array([self._candidates(name)])).ravel()
+        if counts is None:
+            masks = [self.count_masks(text) for text in texts]
+        else:
+            masks = counts["num_masks"].ravel().tolist()
+            is_answered = counts["status"].ravel() == b"ok"
+            asked = asked[is_answered] if asked.size == is_answered.size else asked if is_answered.any() else asked[:0]
+        candidates = max(1, int(asked.max(initial=1)))
+        shape = (len(texts), max(masks, default=1) or 1, candidates)
+        sequences = sum(count * (len(text) + ADDED_BYTES) for count, text in zip(masks, texts, strict=False))
+        shapes: dict[str, tuple[tuple[int, ...], int]] = dict.fromkeys(("score", "token"), (shape, 0))
+        shapes["token_str"] = (shape, sum(masks) * candidates * TOKEN_BYTES)
+        shapes["sequence"] = (shape, sequences * candidates)
+        return shapes
+
+    def count_masks(self, text: bytes) -> int:
+        """At least as many masks as a text has, whatever its tokenizer takes for one."""
+        if self._mask_token is None:
+            return len(text)
+        if text.isascii():
+            return text.lower().count(self._mask_token.encode())
+        return folded(text.decode("utf-8", "replace")).count(self._mask_token)
+
+
+def folded(text: str) -> str:
+    """A text as a normalizer may see it."""
+    return unicodedata.normalize("NFKC", text).casefold()
+
+
+def numpy_type(name: str) -> np.dtype[Any]:
+    """The NumPy type of TensorFlow Serving's; 8 bytes for one that NumPy lacks."""
+    try:
+        return np.dtype(NUMPY_TYPES.get(name, name))
+    except TypeError:
+        return np.dtype(np.uint64)
+
+
+def declared(spec: TensorSpec, signature: Signature, tensors: Mapping[str, np.ndarray]) -> tuple[int, ...]:
+    """An output's declared shape with the request's sizes in it."""
+    sizes = []
+    for axis, size in enumerate(spec.shape or ()):
+        if size < 0:
+            same = {
+                tensor.shape[axis]
+                for key, tensor in tensors.items()
+                if tensor.ndim > axis and ((signature.inputs[key].shape or ())[axis : axis + 1] in ((-1,), ()))
+            }
+            # Inputs of several sizes tell nothing of an output's.
+            size = same.pop() if len(same) == 1 else 1
+        sizes.append(size)
+    return tuple(sizes)
+
+
+def actual(outputs: Mapping[str, np.ndarray]) -> list[Part]:
+    """The tensors of an answer."""
+    return [
+        Part(name, tensor.dtype, tensor.shape, sum(map(len, tensor.ravel().tolist())) if tensor.dtype == object else 0)
+        for name, tensor in outputs.items()
+    ]
+
+
+def memory_bytes(parts: Iterable[Part]) -> int:
+    """What the tensors take."""
+    return sum(part.memory_bytes for part in parts)
+
+
+def message_bytes(parts: Iterable[Part]) -> int:
+    """A gRPC message with the tensors."""
+    total = 0
+    for part in parts:
+        if part.dtype == object:
+            each = 6
+        else:
+            each = MESSAGE_BYTES.get(part.dtype.str[1:], 10 if part.dtype.kind == "i" else part.dtype.itemsize)
+        total += part.cells * each + part.text_bytes + 12 * len(part.shape) + len(part.name) + 64
+    return total
+
+
+def row_bytes(parts: Iterable[Part]) -> int:
+    """The body of a REST answer in rows."""
+    return 64 + sum(
+        cells_bytes(part, between=2, around=4) + (part.shape or (1,))[0] * (len(part.name) + 32) for part in parts
+    )
+
+
+def column_bytes(parts: Iterable[Part]) -> int:
+    """The body of a REST answer in columns, where each value has a line."""
+    total = 64
+    for part in parts:
+        line = 2 + INDENT * (len(part.shape) + 2)
+        total += cells_bytes(part, between=line, around=4 + 2 * line) + len(part.name) + 32
+    return total
+
+
+def cells_bytes(part: Part, between: int, around: int) -> int:
+    """Values and brackets in JSON."""
+    if part.dtype == object:
+        # base64 in an object of its own, where the name says that they are bytes.
+        is_bytes = part.name.endswith("_bytes")
+        values = part.cells * (36 + 3 * between if is_bytes else 2) + part.text_bytes * (4 if is_bytes else 3) // 3
+    else:
+        values = part.cells * JSON_BYTES.get(part.dtype.str[1:], WIDEST)
+    lists = sum(math.prod(part.shape[:axis]) for axis in range(len(part.shape)))
+    return values + part.cells * between + lists * around
+
+
+async def judge(
+    model: Any,
+    measure: Measure,
+    limit: int,
+    name: str,
+    tensors: Mapping[str, np.ndarray],
+    wanted: tuple[str, ...] | None = None,
+) -> int:
+    """Refuses a request whose answer would be too large, before it is computed.
+
+    Args:
+        model: A loaded version, with `sizes` and `call`.
+        measure: How large an answer is in the request's protocol.
+        limit: The most bytes.
+        name: The signature's name.
+        tensors: The request's, by input.
+        wanted: The outputs that it asks for; all if None.
+
+    Returns:
+        How large the answer is, as far as that is known.
+
+    Raises:
+        StatusError: INVALID_ARGUMENT, or as the graph says.
+    """
+    sizes: AnswerSizes = model.sizes
+    parts = sizes.expected(name, tensors, wanted)
+    if measure(parts) > limit and sizes.is_text(name):
+        # More text than masks may be meant: the tokenizer knows, and one that is too long gets a short answer.
+        refuse_over(limit, measure(least := sizes.least(name, tensors, wanted)), least)
+        parts = sizes.expected(name, tensors, wanted, await model.call(name, tensors, tuple(sorted(TEXT_COUNTS))))
+    refuse_over(limit, size := measure(parts), parts)
+    return size
+
+
+def refuse_large(outputs: Mapping[str, np.ndarray], measure: Measure, limit: int) -> None:
+    """Refuses an answer that turned out to be too large, before it is written.
+
+    Raises:
+        StatusError: INVALID_ARGUMENT.
+    """
+    parts = actual(outputs)
+    refuse_over(limit, measure(parts), parts)
+
+
+def refuse_over(limit: int, size: int, parts: Collection[Part] = ()) -> None:
+    """Refuses an answer that is too large.
+
+    Raises:
+        StatusError: INVALID_ARGUMENT, since the same request never gets another answer.
+    """
+    if size > limit:
+        raise too_large(limit, size, parts)
+
+
+def too_large(limit: int, size: int, parts: Collection[Part]) -> StatusError:
+    """The error of an answer over the limit."""
+    largest = max(parts, key=lambda part: part.memory_bytes, default=None)
+    shown = "" if largest is None else f", {largest.name} being of the shape {list(largest.shape)}"
+    return invalid(
+        f"An answer must have at most {limit} bytes, and this one would have up to {size}{shown}: send fewer rows in a "
+        "request, shorter ones or with fewer masks, ask for fewer candidates or outputs, or start the server with a "
+        "larger --max-response-bytes"
+    )
