@@ -15,9 +15,7 @@ import numpy as np
 from serving.rest.signature import Signature, TensorSpec
 from serving.rest.status import StatusError, invalid
 
-TEXT_COUNTS = ("num_masks", "num_tokens", "status")
-"""The outputs of a text signature from which the shapes of the others follow; they take the tokenizer only."""
-TEXT_OUTPUTS = {"score", "token", "token_str", "sequence", *TEXT_COUNTS}
+TEXT_OUTPUTS = {"score", "token", "token_str", "sequence", "status", "num_masks"}
 USUAL_TOP_K = 5
 USUAL_LIMIT = 128 * 1024 * 1024
 """The scores of a vocabulary of 50,265 for 128 tokens, as JSON, and some more."""
@@ -76,24 +74,27 @@ class AnswerSizes:
     Args:
         signatures: The version's, by name.
         mask_token: That of its tokenizer; without it every byte of a text may be one.
+        longest: The most tokens of a text, which has no answer if it has more; None where that isn't known.
     """
 
-    def __init__(self, signatures: Mapping[str, Signature], mask_token: str | None = None) -> None:
+    def __init__(
+        self, signatures: Mapping[str, Signature], mask_token: str | None = None, longest: int | None = None
+    ) -> None:
         self._signatures = signatures
         self._mask_token = None if mask_token is None else folded(mask_token)
+        self._longest = longest
         self._most_candidates: dict[str, int] = {}
+        # No text has more candidates than there are words, for which this signature has scores.
+        scores = signatures["logits"].outputs.get("logits") if "logits" in signatures else None
+        self._vocabulary_size = scores.shape[-1] if scores is not None and scores.shape else -1
 
     def is_text(self, name: str) -> bool:
         """Whether a signature takes texts with masks."""
         signature = self._signatures[name]
-        return "text" in signature.inputs and set(signature.outputs) >= TEXT_OUTPUTS
+        return "text" in signature.inputs and signature.outputs.keys() >= TEXT_OUTPUTS
 
     def expected(
-        self,
-        name: str,
-        tensors: Mapping[str, np.ndarray],
-        wanted: Collection[str] | None = None,
-        counts: Mapping[str, np.ndarray] | None = None,
+        self, name: str, tensors: Mapping[str, np.ndarray], wanted: Collection[str] | None = None
     ) -> list[Part]:
         """The tensors of an answer that is yet to be computed.
 
@@ -101,25 +102,20 @@ class AnswerSizes:
             name: The signature's.
             tensors: The request's, by input.
             wanted: The outputs that it asks for; all if None.
-            counts: What the graph told of `TEXT_COUNTS`; without it masks are counted in the texts.
         """
         signature = self._signatures[name]
-        outputs = {key: spec for key, spec in signature.outputs.items() if wanted is None or key in wanted}
-        shapes = self._text_shapes(name, tensors, counts) if self.is_text(name) else {}
-        if {"position", "token"} <= set(signature.outputs) and "input_ids" in tensors:
+        shapes: dict[str, tuple[tuple[int, ...], int]] = {}
+        if self.is_text(name):
+            shapes = self._text_shapes(name, tensors)
+        elif "input_ids" in tensors and signature.outputs.keys() >= {"position", "token"}:
+            # Any token may be a mask.
             rows, length = (*tensors["input_ids"].shape, 1, 1)[:2]
-            shapes = {key: ((rows, max(length, 1), self._candidates(name)), 0) for key in ("score", "token")}
-        parts = []
-        for key, spec in outputs.items():
-            shape, text_bytes = shapes.get(key) or (declared(spec, signature, tensors), 0)
-            parts.append(Part(key, numpy_type(spec.dtype), shape, text_bytes))
-        return parts
-
-    def least(self, name: str, tensors: Mapping[str, np.ndarray], wanted: Collection[str] | None = None) -> list[Part]:
-        """What an answer to as many texts has at least: one place for each."""
-        rows = tensors["text"].size
-        counts = {"num_masks": np.zeros(rows, np.int32), "status": np.full(rows, b"", object)}
-        return self.expected(name, tensors, wanted, counts)
+            shapes = dict.fromkeys(("score", "token"), ((rows, max(length, 1), self._candidates(name)), 0))
+        return [
+            Part(key, numpy_type(spec.dtype), *(shapes.get(key) or (declared(spec, signature, tensors), 0)))
+            for key, spec in signature.outputs.items()
+            if wanted is None or key in wanted
+        ]
 
     def note(self, name: str, outputs: Mapping[str, np.ndarray]) -> None:
         """Learns from an answer how many candidates a signature gives where the request doesn't say it."""
@@ -130,25 +126,28 @@ class AnswerSizes:
     def _candidates(self, name: str) -> int:
         return self._most_candidates.get(name, USUAL_TOP_K)
 
-    def _text_shapes(
-        self, name: str, tensors: Mapping[str, np.ndarray], counts: Mapping[str, np.ndarray] | None
-    ) -> dict[str, tuple[tuple[int, ...], int]]:
+    def _text_shapes(self, name: str, tensors: Mapping[str, np.ndarray]) -> dict[str, tuple[tuple[int, ...], int]]:
         """Shapes and string bytes of the outputs that have a place for each mask and candidate."""
-        texts = [text if isinstance(text, bytes) else b"" for text in tensors["text"].ravel().tolist()]
-        asked = tensors.get("top_k", np.array([self._candidates(name)])).ravel()
-        if counts is None:
-            masks = [self.count_masks(text) for text in texts]
-        else:
-            masks = counts["num_masks"].ravel().tolist()
-            is_answered = counts["status"].ravel() == b"ok"
-            asked = asked[is_answered] if asked.size == is_answered.size else asked if is_answered.any() else asked[:0]
-        candidates = max(1, int(asked.max(initial=1)))
-        shape = (len(texts), max(masks, default=1) or 1, candidates)
-        sequences = sum(count * (len(text) + ADDED_BYTES) for count, text in zip(masks, texts, strict=False))
-        shapes: dict[str, tuple[tuple[int, ...], int]] = dict.fromkeys(("score", "token"), (shape, 0))
-        shapes["token_str"] = (shape, sum(masks) * candidates * TOKEN_BYTES)
-        shapes["sequence"] = (shape, sequences * candidates)
-        return shapes
+        texts = tensors["text"].ravel().tolist()
+        asked = tensors["top_k"].ravel().tolist() if "top_k" in tensors else [self._candidates(name)]
+        if len(asked) != len(texts):  # one is every text's, and other numbers are refused by the graph
+            asked = asked[:1] * len(texts)
+        most_masks = most_candidates = 1
+        tokens = sequences = 0
+        for text, candidates in zip(texts, asked, strict=False):
+            masks = self.count_masks(text)
+            if not self._has_answer(masks, candidates):
+                continue
+            most_masks, most_candidates = max(most_masks, masks), max(most_candidates, candidates)
+            tokens += masks * candidates * TOKEN_BYTES
+            sequences += masks * candidates * (len(text) + ADDED_BYTES)
+        shape = (len(texts), most_masks, most_candidates)
+        return {"score": (shape, 0), "token": (shape, 0), "token_str": (shape, tokens), "sequence": (shape, sequences)}
+
+    def _has_answer(self, masks: int, candidates: int) -> bool:
+        """Whether a text is answered, and not only told to be too long or to ask for too much."""
+        is_too_long = self._longest is not None and masks > self._longest
+        return not is_too_long and candidates >= 1 and not 0 <= self._vocabulary_size < candidates
 
     def count_masks(self, text: bytes) -> int:
         """At least as many masks as a text has, whatever its tokenizer takes for one."""
@@ -241,63 +240,23 @@ def cells_bytes(part: Part, between: int, around: int) -> int:
     return values + part.cells * between + lists * around
 
 
-async def judge(
-    model: Any,
-    measure: Measure,
-    limit: int,
-    name: str,
-    tensors: Mapping[str, np.ndarray],
-    wanted: tuple[str, ...] | None = None,
-) -> int:
-    """Refuses a request whose answer would be too large, before it is computed.
-
-    Args:
-        model: A loaded version, with `sizes` and `call`.
-        measure: How large an answer is in the request's protocol.
-        limit: The most bytes.
-        name: The signature's name.
-        tensors: The request's, by input.
-        wanted: The outputs that it asks for; all if None.
+def refuse_over(limit: int, measure: Measure, parts: Collection[Part]) -> int:
+    """Refuses an answer that is, or would be, too large.
 
     Returns:
-        How large the answer is, as far as that is known.
-
-    Raises:
-        StatusError: INVALID_ARGUMENT, or as the graph says.
-    """
-    sizes: AnswerSizes = model.sizes
-    parts = sizes.expected(name, tensors, wanted)
-    if measure(parts) > limit and sizes.is_text(name):
-        # More text than masks may be meant: the tokenizer knows, and one that is too long gets a short answer.
-        refuse_over(limit, measure(least := sizes.least(name, tensors, wanted)), least)
-        parts = sizes.expected(name, tensors, wanted, await model.call(name, tensors, tuple(sorted(TEXT_COUNTS))))
-    refuse_over(limit, size := measure(parts), parts)
-    return size
-
-
-def refuse_large(outputs: Mapping[str, np.ndarray], measure: Measure, limit: int) -> None:
-    """Refuses an answer that turned out to be too large, before it is written.
-
-    Raises:
-        StatusError: INVALID_ARGUMENT.
-    """
-    parts = actual(outputs)
-    refuse_over(limit, measure(parts), parts)
-
-
-def refuse_over(limit: int, size: int, parts: Collection[Part] = ()) -> None:
-    """Refuses an answer that is too large.
+        How large it is.
 
     Raises:
         StatusError: INVALID_ARGUMENT, since the same request never gets another answer.
     """
-    if size > limit:
-        raise too_large(limit, size, parts)
+    size = measure(parts)
+    if size <= limit:
+        return size
+    raise too_large(limit, size, max(parts, key=lambda part: part.memory_bytes, default=None))
 
 
-def too_large(limit: int, size: int, parts: Collection[Part]) -> StatusError:
+def too_large(limit: int, size: int, largest: Part | None = None) -> StatusError:
     """The error of an answer over the limit."""
-    largest = max(parts, key=lambda part: part.memory_bytes, default=None)
     shown = "" if largest is None else f", {largest.name} being of the shape {list(largest.shape)}"
     return invalid(
         f"An answer must have at most {limit} bytes, and this one would have up to {size}{shown}: send fewer rows in a "

@@ -19,7 +19,7 @@ from tensorflow_serving.apis import (
 
 from components.errors import ConfigError
 from serving import answer_size, calls, metrics, model_config
-from serving.answer_size import judge, message_bytes, refuse_large
+from serving.answer_size import Part, actual, message_bytes, refuse_over, too_large
 from serving.grpc_messages import (
     EXAMPLE_METHODS,
     count_records,
@@ -97,11 +97,10 @@ class GrpcService:
             await calls.hold("request", size)
             tensors = await convert(size > LARGE_BYTES, read_inputs, request.inputs, signature)
             wanted = read_filter(request.output_filter, signature)
-            size = await judge(model, message_bytes, self.response_bytes, name, tensors, wanted)
-            await calls.hold("answer", size)
+            await self.make_room(await convert(size > LARGE_BYTES, model.sizes.expected, name, tensors, wanted))
             with self.meter.timed(metrics.RUNTIME_LATENCY, request.model_spec.name, "Predict", "TF1"):
                 outputs = await model.call(name, tensors, wanted)
-            refuse_large(outputs, message_bytes, self.response_bytes)
+            refuse_over(self.response_bytes, message_bytes, actual(outputs))
             response = predict_pb2.PredictResponse()
             fill_model_spec(response.model_spec, request.model_spec.name, version, name)
             is_large = sum(tensor.size for tensor in outputs.values()) > LARGE_VALUES
@@ -120,7 +119,7 @@ class GrpcService:
         with self.metered(request, "Classify"):
             outputs, count = await self.run_examples(request, request.input, response, CLASSIFY_METHOD)
             await convert(count > LARGE_RECORDS, write_classes, response.result, outputs, count)
-            answer_size.refuse_over(self.response_bytes, response.ByteSize())
+            self.refuse_over(response)
         return response
 
     async def regress(self, request: regression_pb2.RegressionRequest) -> regression_pb2.RegressionResponse:
@@ -148,7 +147,7 @@ class GrpcService:
         with self.metered(first, "MultiInference"), self.use(first) as (version, model):
             read_tasks(request.tasks, model.signatures)
             # For all tasks at once: calls that wait for room while they hold some could wait for each other.
-            await self.make_room(model, request.input, request.tasks)
+            await self.make_room_for_examples(model, request.input, request.tasks)
             for task in request.tasks:
                 # All by the version that answers the first, though another may take over meanwhile.
                 task.model_spec.version.value = version
@@ -158,7 +157,7 @@ class GrpcService:
                     await convert(count > LARGE_RECORDS, write_classes, result.classification_result, outputs, count)
                 else:
                     await convert(count > LARGE_RECORDS, write_values, result.regression_result, outputs, count)
-                answer_size.refuse_over(self.response_bytes, response.ByteSize())
+                self.refuse_over(response)
         return response
 
     async def run_examples(
@@ -184,27 +183,42 @@ class GrpcService:
             kind, api = EXAMPLE_METHODS[method]
             examples.require(signature, method, kind)
             if not has_room:
-                await self.make_room(model, sent, [request])
+                await self.make_room_for_examples(model, sent, [request])
             records = await convert(sent.ByteSize() > LARGE_BYTES, read_records, sent)
             with self.meter.timed(metrics.RUNTIME_LATENCY, request.model_spec.name, api, "TF1"):
                 outputs = await model.call(name, {examples.INPUT: records})
-            refuse_large(outputs, message_bytes, self.response_bytes)
+            refuse_over(self.response_bytes, message_bytes, actual(outputs))
             fill_model_spec(response.model_spec, request.model_spec.name, version, name)
             return outputs, len(records)
 
-    async def make_room(self, model: Any, sent: Any, tasks: Iterable[Any]) -> None:
+    async def make_room_for_examples(self, model: Any, sent: Any, tasks: Iterable[Any]) -> None:
         """Waits for room for examples, and for what the signatures that tasks name answer to them.
 
         Raises:
             StatusError: INVALID_ARGUMENT for an answer over the limit.
         """
         count, size = count_records(sent)
+        await calls.hold("request", size)
         records = {examples.INPUT: np.empty(count, object)}
         names = [task.model_spec.signature_name or DEFAULT_SIGNATURE for task in tasks]
-        parts = [part for name in names for part in model.sizes.expected(name, records)]
-        answer_size.refuse_over(self.response_bytes, message_bytes(parts), parts)
-        await calls.hold("request", size)
-        await calls.hold("answer", message_bytes(parts))
+        await self.make_room([part for name in names for part in model.sizes.expected(name, records)])
+
+    async def make_room(self, parts: list[Part]) -> None:
+        """Waits for room for an answer that is yet to be computed.
+
+        Raises:
+            StatusError: INVALID_ARGUMENT for one over the limit.
+        """
+        await calls.hold("answer", refuse_over(self.response_bytes, message_bytes, parts))
+
+    def refuse_over(self, response: Message) -> None:
+        """Refuses an answer that turned out to be too large.
+
+        Raises:
+            StatusError: INVALID_ARGUMENT.
+        """
+        if response.ByteSize() > self.response_bytes:
+            raise too_large(self.response_bytes, response.ByteSize())
 
     async def get_model_metadata(
         self, request: get_model_metadata_pb2.GetModelMetadataRequest

@@ -3,9 +3,13 @@
 import dataclasses
 import json
 from pathlib import Path
+from typing import Any
 
 from components.errors import ConfigError
 from components.serving_directory import SAVED_MODEL, parse_version, versions
+
+LONGEST_STATED = 1e9
+"""transformers' stand-in for no limit is 1e30."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -70,9 +74,21 @@ class ModelDirectory:
 
 def read_mask_token(saved_model: Path) -> str | None:
     """The mask token of the tokenizer that travels with a SavedModel; None where none does."""
+    token = read_tokenizer(saved_model).get("mask_token")
+    token = token.get("content") if isinstance(token, dict) else token
+    return token if isinstance(token, str) and token else None
+
+
+def read_longest(saved_model: Path) -> int | None:
+    """The most tokens that the same tokenizer cuts a text into; None where it doesn't say."""
+    longest = read_tokenizer(saved_model).get("model_max_length")
+    return int(longest) if isinstance(longest, int | float) and 0 < longest < LONGEST_STATED else None
+
+
+def read_tokenizer(saved_model: Path) -> dict[str, Any]:
+    """Its configuration; nothing where it can't be read."""
     try:
-        configuration = json.loads((saved_model / "assets.extra/tokenizer/tokenizer_config.json").read_text("utf-8"))
-        token = configuration["mask_token"]
-        return str(token["content"] if isinstance(token, dict) else token)
-    except (OSError, ValueError, KeyError, TypeError):
-        return None
+        read = json.loads((saved_model / "assets.extra/tokenizer/tokenizer_config.json").read_text("utf-8"))
+    except (OSError, ValueError, RecursionError):
+        return {}
+    return read if isinstance(read, dict) else {}

@@ -17,7 +17,7 @@ from tensorflow_serving.apis import get_model_metadata_pb2
 
 from serving import calls
 from serving.answer_size import AnswerSizes
-from serving.model_directory import read_mask_token
+from serving.model_directory import read_longest, read_mask_token
 from serving.rest.signature import Signature, TensorSpec
 from serving.rest.status import Code, StatusError
 from serving.tensor_limits import LARGEST_STRING_RANK
@@ -58,7 +58,7 @@ class SavedModel:
             name: Signature(to_specs(one.inputs), to_specs(one.outputs), one.method_name)
             for name, one in self._definitions.items()
         }
-        self.sizes = AnswerSizes(self.signatures, read_mask_token(directory))
+        self.sizes = AnswerSizes(self.signatures, read_mask_token(directory), read_longest(directory))
         with graph.as_default():
             self._fetches = {
                 spec.tensor: bounded(graph, spec) for one in self.signatures.values() for spec in one.outputs.values()

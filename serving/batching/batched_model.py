@@ -81,8 +81,7 @@ class BatchedModel:
         signature = self.signatures[signature_name]
         rows, problem = count_rows(tensors, parameters.max_batch_size)
         is_batchable = problem is None and has_rows(signature)
-        parts = self.sizes.expected(signature_name, tensors, output_names)
-        key: Any = (self, signature_name, output_names, self._likeness(signature_name, tensors, parts))
+        key: Any = (self, signature_name, output_names)
         if parameters.is_strict:
             if problem is not None and rows is None:
                 raise problem
@@ -93,10 +92,12 @@ class BatchedModel:
         if not is_batchable:
             # It fills a batch of its own.
             rows, key = parameters.largest_batch, object()
-        elif memory_bytes(parts) > min(LARGEST_ROW_BYTES, LARGEST_BATCH_BYTES // parameters.largest_batch) * (
-            rows or 1
-        ):
-            key, parameters = object(), dataclasses.replace(parameters, allowed_batch_sizes=())
+        elif rows is not None and rows <= parameters.max_batch_size:
+            parts = self.sizes.expected(signature_name, tensors, output_names)
+            key = (*key, self._likeness(signature_name, tensors, parts))
+            if memory_bytes(parts) > rows * min(LARGEST_ROW_BYTES, LARGEST_BATCH_BYTES // parameters.largest_batch):
+                # Nor is it padded to an allowed size.
+                key, parameters = object(), dataclasses.replace(parameters, allowed_batch_sizes=())
         deadline = time.monotonic() + self._timeout_seconds
         if (call := calls.current()) is not None and call.deadline is not None:
             deadline = min(deadline, call.deadline)

@@ -10,7 +10,7 @@ from typing import Any, Protocol
 import numpy as np
 
 from serving import answer_size, calls, metrics
-from serving.answer_size import AnswerSizes, Measure, judge, refuse_large
+from serving.answer_size import AnswerSizes, Measure, actual, refuse_over, too_large
 from serving.rest import json_text, reports, tensors_from_json, tensors_to_json, urls
 from serving.rest.signature import DEFAULT_SIGNATURE, Signature
 from serving.rest.status import Code, StatusError, error_body, invalid, unknown_label
@@ -159,16 +159,18 @@ class RestService:
         Raises:
             StatusError: INVALID_ARGUMENT for an answer over the limit, before it is computed if its size is known.
         """
-        size = await judge(model, measure, self.response_bytes, name, tensors)
-        await calls.hold("answer", size)
+        is_large = sum(tensor.size for tensor in tensors.values()) > LARGE_VALUES
+        parts = await convert(is_large, model.sizes.expected, name, tensors)
+        await calls.hold("answer", refuse_over(self.response_bytes, measure, parts))
         with self.meter.timed(metrics.RUNTIME_LATENCY, target.model, target.verb.value.capitalize(), "TF1"):
             outputs = await model.call(name, tensors)
-        refuse_large(outputs, measure, self.response_bytes)
+        refuse_over(self.response_bytes, measure, actual(outputs))
         return outputs
 
     def bounded(self, body: bytes) -> bytes:
         """The body of an answer, unless it is over the limit after all: JSON may need six bytes for one."""
-        answer_size.refuse_over(self.response_bytes, len(body))
+        if len(body) > self.response_bytes:
+            raise too_large(self.response_bytes, len(body))
         return body
 
     async def respond_examples(self, target: Target, body: bytes) -> bytes:

@@ -278,7 +278,7 @@ GRPC_METHODS = (
 def test_messages_that_are_no_grpc_requests(server: SimpleNamespace) -> None:
     import grpc
 
-    allowed = {"OK", "INVALID_ARGUMENT", "NOT_FOUND", "FAILED_PRECONDITION", "UNIMPLEMENTED"}
+    allowed = {"OK", "INVALID_ARGUMENT", "NOT_FOUND", "FAILED_PRECONDITION", "UNIMPLEMENTED", "PERMISSION_DENIED"}
     with grpc.insecure_channel(server.grpc) as channel:
 
         def call(method: str, message: bytes) -> tuple[str, Any]:
