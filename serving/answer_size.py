@@ -4,11 +4,10 @@ Sizes are those of the longest form of each number, so no body or message is lar
 but for strings that JSON writes as escapes.
 """
 
-import dataclasses
 import math
 import unicodedata
 from collections.abc import Callable, Collection, Iterable, Mapping
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -26,15 +25,28 @@ STRING_BYTES = 24
 """A string's own memory, without its characters."""
 
 NUMPY_TYPES = {"float": "float32", "double": "float64", "half": "float16", "string": "object", "bfloat16": "float16"}
-JSON_BYTES = {"f4": 15, "f8": 24, "i1": 4, "i2": 6, "i4": 11, "i8": 20, "u1": 3, "u2": 5, "u4": 10, "u8": 20, "b1": 5}
-# Negative whole numbers take 10 bytes in a message whatever their type.
-MESSAGE_BYTES = {"f4": 4, "f8": 8, "f2": 2, "u1": 2, "u2": 3, "u4": 5, "u8": 10, "b1": 1}
-WIDEST = 20
+OBJECT = np.dtype(object)
+JSON_BYTES = {
+    np.dtype(name): size
+    for name, size in [
+        ("float32", 15),
+        ("float64", 24),
+        ("bool", 5),
+        *((f"int{bits}", len(str(-(2 ** (bits - 1))))) for bits in (8, 16, 32, 64)),
+        *((f"uint{bits}", len(str(2**bits))) for bits in (8, 16, 32, 64)),
+    ]
+}
+# A negative whole number takes 10 bytes in a message, whatever its type.
+MESSAGE_BYTES = {
+    **{np.dtype(name): size for name, size in [("float32", 4), ("float64", 8), ("float16", 2), ("bool", 1)]},
+    **{np.dtype(f"uint{bits}"): bits // 7 + 1 for bits in (8, 16, 32, 64)},
+    OBJECT: 6,
+}
+WIDEST_JSON, WIDEST_MESSAGE = 20, 10
 INDENT = 4
 
 
-@dataclasses.dataclass(frozen=True)
-class Part:
+class Part(NamedTuple):
     """One tensor of an answer.
 
     Attributes:
@@ -50,14 +62,9 @@ class Part:
     text_bytes: int = 0
 
     @property
-    def cells(self) -> int:
-        """How many values it has."""
-        return math.prod(self.shape)
-
-    @property
     def memory_bytes(self) -> int:
         """What the tensor takes."""
-        return self.cells * (STRING_BYTES if self.dtype == object else self.dtype.itemsize) + self.text_bytes
+        return math.prod(self.shape) * (STRING_BYTES if self.dtype == OBJECT else self.dtype.itemsize) + self.text_bytes
 
 
 Measure = Callable[[Collection[Part]], int]
@@ -81,6 +88,12 @@ class AnswerSizes:
         self, signatures: Mapping[str, Signature], mask_token: str | None = None, longest: int | None = None
     ) -> None:
         self._signatures = signatures
+        self._types = {
+            name: {key: numpy_type(spec.dtype) for key, spec in one.outputs.items()} for name, one in signatures.items()
+        }
+        self._are_text = {
+            name for name, one in signatures.items() if "text" in one.inputs and one.outputs.keys() >= TEXT_OUTPUTS
+        }
         self._mask_token = None if mask_token is None else folded(mask_token)
         self._longest = longest
         self._most_candidates: dict[str, int] = {}
@@ -90,8 +103,7 @@ class AnswerSizes:
 
     def is_text(self, name: str) -> bool:
         """Whether a signature takes texts with masks."""
-        signature = self._signatures[name]
-        return "text" in signature.inputs and signature.outputs.keys() >= TEXT_OUTPUTS
+        return name in self._are_text
 
     def expected(
         self, name: str, tensors: Mapping[str, np.ndarray], wanted: Collection[str] | None = None
@@ -112,8 +124,8 @@ class AnswerSizes:
             rows, length = (*tensors["input_ids"].shape, 1, 1)[:2]
             shapes = dict.fromkeys(("score", "token"), ((rows, max(length, 1), self._candidates(name)), 0))
         return [
-            Part(key, numpy_type(spec.dtype), *(shapes.get(key) or (declared(spec, signature, tensors), 0)))
-            for key, spec in signature.outputs.items()
+            Part(key, dtype, *(shapes.get(key) or (declared(signature.outputs[key], signature, tensors), 0)))
+            for key, dtype in self._types[name].items()
             if wanted is None or key in wanted
         ]
 
@@ -142,7 +154,16 @@ class AnswerSizes:
             tokens += masks * candidates * TOKEN_BYTES
             sequences += masks * candidates * (len(text) + ADDED_BYTES)
         shape = (len(texts), most_masks, most_candidates)
-        return {"score": (shape, 0), "token": (shape, 0), "token_str": (shape, tokens), "sequence": (shape, sequences)}
+        places, row = (shape, 0), ((len(texts),), 0)
+        return {
+            "score": places,
+            "token": places,
+            "token_str": (shape, tokens),
+            "sequence": (shape, sequences),
+            "status": row,
+            "num_masks": row,
+            "num_tokens": row,
+        }
 
     def _has_answer(self, masks: int, candidates: int) -> bool:
         """Whether a text is answered, and not only told to be too long or to ask for too much."""
@@ -190,7 +211,7 @@ def declared(spec: TensorSpec, signature: Signature, tensors: Mapping[str, np.nd
 def actual(outputs: Mapping[str, np.ndarray]) -> list[Part]:
     """The tensors of an answer."""
     return [
-        Part(name, tensor.dtype, tensor.shape, sum(map(len, tensor.ravel().tolist())) if tensor.dtype == object else 0)
+        Part(name, tensor.dtype, tensor.shape, sum(map(len, tensor.ravel().tolist())) if tensor.dtype == OBJECT else 0)
         for name, tensor in outputs.items()
     ]
 
@@ -202,13 +223,10 @@ def memory_bytes(parts: Iterable[Part]) -> int:
 
 def message_bytes(parts: Iterable[Part]) -> int:
     """A gRPC message with the tensors."""
-    total = 0
+    total = 64
     for part in parts:
-        if part.dtype == object:
-            each = 6
-        else:
-            each = MESSAGE_BYTES.get(part.dtype.str[1:], 10 if part.dtype.kind == "i" else part.dtype.itemsize)
-        total += part.cells * each + part.text_bytes + 12 * len(part.shape) + len(part.name) + 64
+        cells = math.prod(part.shape) * MESSAGE_BYTES.get(part.dtype, WIDEST_MESSAGE)
+        total += cells + part.text_bytes + 12 * len(part.shape) + len(part.name) + 64
     return total
 
 
@@ -230,14 +248,15 @@ def column_bytes(parts: Iterable[Part]) -> int:
 
 def cells_bytes(part: Part, between: int, around: int) -> int:
     """Values and brackets in JSON."""
-    if part.dtype == object:
-        # base64 in an object of its own, where the name says that they are bytes.
-        is_bytes = part.name.endswith("_bytes")
-        values = part.cells * (36 + 3 * between if is_bytes else 2) + part.text_bytes * (4 if is_bytes else 3) // 3
-    else:
-        values = part.cells * JSON_BYTES.get(part.dtype.str[1:], WIDEST)
-    lists = sum(math.prod(part.shape[:axis]) for axis in range(len(part.shape)))
-    return values + part.cells * between + lists * around
+    cells, lists = 1, 0
+    for size in part.shape:
+        cells, lists = cells * size, lists + cells
+    each, text_bytes = JSON_BYTES.get(part.dtype, WIDEST_JSON), part.text_bytes
+    if part.dtype == OBJECT:
+        each = 2
+        if part.name.endswith("_bytes"):  # base64, in an object of its own
+            each, text_bytes = 36 + 3 * between, text_bytes * 4 // 3
+    return cells * (each + between) + text_bytes + lists * around
 
 
 def refuse_over(limit: int, measure: Measure, parts: Collection[Part]) -> int:

@@ -97,14 +97,17 @@ class GrpcService:
             await calls.hold("request", size)
             tensors = await convert(size > LARGE_BYTES, read_inputs, request.inputs, signature)
             wanted = read_filter(request.output_filter, signature)
-            await self.make_room(await convert(size > LARGE_BYTES, model.sizes.expected, name, tensors, wanted))
+            parts = await convert(size > LARGE_BYTES, model.sizes.expected, name, tensors, wanted)
+            await self.make_room(parts)
             with self.meter.timed(metrics.RUNTIME_LATENCY, request.model_spec.name, "Predict", "TF1"):
-                outputs = await model.call(name, tensors, wanted)
-            refuse_over(self.response_bytes, message_bytes, actual(outputs))
+                outputs = await model.call(name, tensors, wanted, parts)
+            is_large = sum(tensor.size for tensor in outputs.values()) > LARGE_VALUES
+            if is_large:
+                refuse_over(self.response_bytes, message_bytes, actual(outputs))
             response = predict_pb2.PredictResponse()
             fill_model_spec(response.model_spec, request.model_spec.name, version, name)
-            is_large = sum(tensor.size for tensor in outputs.values()) > LARGE_VALUES
             await convert(is_large, write_outputs, outputs, response.outputs)
+            self.refuse_over(response)
             return response
 
     async def classify(

@@ -61,7 +61,11 @@ class BatchedModel:
         self.signature_definition_map = model.signature_definition_map
 
     async def call(
-        self, signature_name: str, tensors: Tensors, output_names: tuple[str, ...] | None = None
+        self,
+        signature_name: str,
+        tensors: Tensors,
+        output_names: tuple[str, ...] | None = None,
+        expected: list[Part] | None = None,
     ) -> dict[str, np.ndarray]:
         """Calls a signature, together with other requests.
 
@@ -69,6 +73,7 @@ class BatchedModel:
             signature_name: One of `signatures`.
             tensors: A value for every input, of its type; strings as object arrays of bytes.
             output_names: The outputs to compute; all if None.
+            expected: What `sizes` tells of the answer, where that was asked already.
 
         Returns:
             Tensors by output name.
@@ -93,7 +98,7 @@ class BatchedModel:
             # It fills a batch of its own.
             rows, key = parameters.largest_batch, object()
         elif rows is not None and rows <= parameters.max_batch_size:
-            parts = self.sizes.expected(signature_name, tensors, output_names)
+            parts = expected or self.sizes.expected(signature_name, tensors, output_names)
             key = (*key, self._likeness(signature_name, tensors, parts))
             if memory_bytes(parts) > rows * min(LARGEST_ROW_BYTES, LARGEST_BATCH_BYTES // parameters.largest_batch):
                 # Nor is it padded to an allowed size.

@@ -10,7 +10,7 @@ from typing import Any, Protocol
 import numpy as np
 
 from serving import answer_size, calls, metrics
-from serving.answer_size import AnswerSizes, Measure, actual, refuse_over, too_large
+from serving.answer_size import AnswerSizes, Measure, Part, actual, refuse_over, too_large
 from serving.rest import json_text, reports, tensors_from_json, tensors_to_json, urls
 from serving.rest.signature import DEFAULT_SIGNATURE, Signature
 from serving.rest.status import Code, StatusError, error_body, invalid, unknown_label
@@ -31,7 +31,11 @@ class Model(Protocol):
     sizes: AnswerSizes
 
     async def call(
-        self, signature_name: str, tensors: Mapping[str, np.ndarray], output_names: tuple[str, ...] | None = None
+        self,
+        signature_name: str,
+        tensors: Mapping[str, np.ndarray],
+        output_names: tuple[str, ...] | None = None,
+        expected: list[Part] | None = None,
     ) -> dict[str, np.ndarray]:
         """Calls a signature."""
 
@@ -163,8 +167,9 @@ class RestService:
         parts = await convert(is_large, model.sizes.expected, name, tensors)
         await calls.hold("answer", refuse_over(self.response_bytes, measure, parts))
         with self.meter.timed(metrics.RUNTIME_LATENCY, target.model, target.verb.value.capitalize(), "TF1"):
-            outputs = await model.call(name, tensors)
-        refuse_over(self.response_bytes, measure, actual(outputs))
+            outputs = await model.call(name, tensors, expected=parts)
+        if sum(tensor.size for tensor in outputs.values()) > LARGE_VALUES:
+            refuse_over(self.response_bytes, measure, actual(outputs))
         return outputs
 
     def bounded(self, body: bytes) -> bytes:
