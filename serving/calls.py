@@ -107,6 +107,7 @@ class Call:
             self._give_back()
 
     def _give_back(self) -> None:
+        self.task = None
         while self._taken:
             room, size = self._taken.pop()
             room.give(size)

@@ -8,6 +8,7 @@ from typing import Any
 import grpc
 from google.protobuf.message import DecodeError, Message
 
+from serving.calls import Call
 from serving.grpc_messages import cut
 from serving.grpc_service import GrpcService, Method
 from serving.listener import port_taken
@@ -87,23 +88,34 @@ class GrpcServer:
         """
         call = self._workers.begin(None if name in UNTIMED else self._call_seconds)
         try:
-            async with asyncio.timeout_at(call.deadline):
-                request = kind.FromString(data)
-                response = await self._workers.do(partial(method, request), call)
-                return bytes(response.SerializeToString())
-        except TimeoutError:
-            await context.abort(grpc.StatusCode.DEADLINE_EXCEEDED, call.late().message)
-        except DecodeError:
-            await context.abort(grpc.StatusCode.INTERNAL, f"{name}: the request is no {kind.DESCRIPTOR.full_name}")
-        except StatusError as error:
-            await context.abort(STATUS_CODES[int(error.code)], cut(error.message))
-        except Exception as error:  # a fault of this server, which must not end it
-            logger.exception("gRPC %s", name)
-            await context.abort(grpc.StatusCode.INTERNAL, cut(f"{type(error).__name__}: {error}"))
+            answer = await self._answer(name, kind, method, data, call)
         finally:
             # What is being sent takes room until its client has it.
             if call.holds_room:
                 context.add_done_callback(lambda _: call.end())
             else:
                 call.end()
+        if isinstance(answer, bytes):
+            return answer
+        # gRPC keeps this frame with the error until Python's collector comes by: nothing large may be in it.
+        del data
+        await context.abort(*answer)
         raise AssertionError("abort raises")
+
+    async def _answer(
+        self, name: str, kind: type[Message], method: Method, data: bytes, call: Call
+    ) -> bytes | tuple[grpc.StatusCode, str]:
+        """The response as it goes out, or the error's code and message."""
+        try:
+            async with asyncio.timeout_at(call.deadline):
+                response = await self._workers.do(partial(method, kind.FromString(data)), call)
+                return bytes(response.SerializeToString())
+        except TimeoutError:
+            return grpc.StatusCode.DEADLINE_EXCEEDED, call.late().message
+        except DecodeError:
+            return grpc.StatusCode.INTERNAL, f"{name}: the request is no {kind.DESCRIPTOR.full_name}"
+        except StatusError as error:
+            return STATUS_CODES[int(error.code)], cut(error.message)
+        except Exception as error:  # a fault of this server, which must not end it
+            logger.exception("gRPC %s", name)
+            return grpc.StatusCode.INTERNAL, cut(f"{type(error).__name__}: {error}")

@@ -71,7 +71,11 @@ class Workers:
             call.task = task = asyncio.create_task(answer())
         self._pending.add(task)
         task.add_done_callback(self._pending.discard)
-        return await asyncio.shield(task)
+        try:
+            return await asyncio.shield(task)
+        finally:
+            # Its error would hold this frame, which holds it: all that the request took would stay for long.
+            del task
 
     async def stop(self) -> None:
         """Lets what is worked on end; what still waits for a thread is dropped."""

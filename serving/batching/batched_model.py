@@ -110,9 +110,13 @@ class BatchedModel:
         run = partial(self._model.run, signature_name, output_names=output_names)
         work = partial(self._work, run, signature, parameters, is_batchable)
         tasks = self._scheduler.submit(key, task, work, parameters)
-        if len(tasks) == 1:
-            return await tasks[0].told
-        return join_outputs(await asyncio.gather(*(task.told for task in tasks)))
+        try:
+            if len(tasks) == 1:
+                return await tasks[0].told
+            return join_outputs(await asyncio.gather(*(part.told for part in tasks)))
+        finally:
+            # An error would hold this frame, which holds it: all that the request took would stay for long.
+            del task, tasks
 
     def _likeness(self, signature_name: str, tensors: Tensors, parts: list[Part]) -> Any:
         """What requests have in common that share a batch, so that none is padded to much more than it is.
@@ -172,7 +176,7 @@ class BatchedModel:
         except StatusError as error:
             if len(tasks) == 1 or parameters.is_strict:
                 for task in tasks:
-                    task.result.set_exception(error)
+                    task.result.set_exception(error.with_traceback(None))
                 return
             # One of them may be at fault, and the others shall not suffer.
             for task in tasks:
