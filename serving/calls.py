@@ -88,16 +88,12 @@ class Call:
         All take room for the request first, so that no two calls wait for each other.
 
         Raises:
-            StatusError: DEADLINE_EXCEEDED if there is none in time.
+            StatusError: DEADLINE_EXCEEDED if there was none in time.
         """
-        if size <= SMALL_BYTES:
-            return
-        room = self._rooms[what]
-        try:
-            async with asyncio.timeout_at(self.deadline):
-                self._taken.append((room, await room.take(size)))
-        except TimeoutError:
-            raise self.late() from None
+        if size > SMALL_BYTES:
+            room = self._rooms[what]
+            self._taken.append((room, await room.take(size)))
+            self.check()
 
     def end(self) -> None:
         """Gives back all room, once nothing is worked on any more: a late answer is made to its end."""

@@ -28,6 +28,8 @@ from serving.workers import Workers
 if TYPE_CHECKING:
     from serving.grpc_server import GrpcServer
 
+REQUESTS_AT_ONCE, ANSWERS_AT_ONCE = 4, 2
+"""How many of the largest size are worked on at once: more of them would only make each other late."""
 logger = logging.getLogger(__name__)
 
 
@@ -191,7 +193,10 @@ class EmbeddedServer:
         self._meter = meter or metrics.Metrics()
         self._allow_reload_config = allow_reload_config
         self._workers = Workers(
-            limits.threads, limits.pending_requests, 4 * limits.body_bytes, 4 * limits.response_bytes
+            limits.threads,
+            limits.pending_requests,
+            REQUESTS_AT_ONCE * limits.body_bytes,
+            ANSWERS_AT_ONCE * limits.response_bytes,
         )
         service = RestService(self._models, self._meter, limits.response_bytes)
         self._http = HttpServer(service, self._workers, limits, Playground(models), metrics_path)

@@ -70,12 +70,18 @@ class Workers:
         with answering(call):
             call.task = task = asyncio.create_task(answer())
         self._pending.add(task)
-        task.add_done_callback(self._pending.discard)
+        task.add_done_callback(self._finish)
         try:
-            return await asyncio.shield(task)
+            await asyncio.wait((task,))
+            return task.result()
         finally:
             # Its error would hold this frame, which holds it: all that the request took would stay for long.
             del task
+
+    def _finish(self, task: "asyncio.Task[Any]") -> None:
+        self._pending.discard(task)
+        if not task.cancelled():
+            task.exception()  # nobody waits for it any more if its client left
 
     async def stop(self) -> None:
         """Lets what is worked on end; what still waits for a thread is dropped."""
