@@ -16,6 +16,7 @@ from serving.rest.status import StatusError, invalid
 
 TEXT_OUTPUTS = {"score", "token", "token_str", "sequence", "status", "num_masks"}
 USUAL_TOP_K = 5
+USUAL_MASK_TOKENS = ("<mask>", "[MASK]")
 USUAL_LIMIT = 128 * 1024 * 1024
 """The scores of a vocabulary of 50,265 for 128 tokens, as JSON, and some more."""
 # A sequence has the candidate in the mask's place, and special tokens at its ends.
@@ -80,7 +81,7 @@ class AnswerSizes:
 
     Args:
         signatures: The version's, by name.
-        mask_token: That of its tokenizer; without it every byte of a text may be one.
+        mask_token: That of its tokenizer; without it the usual ones are counted.
         longest: The most tokens of a text, which has no answer if it has more; None where that isn't known.
     """
 
@@ -94,7 +95,7 @@ class AnswerSizes:
         self._are_text = {
             name for name, one in signatures.items() if "text" in one.inputs and one.outputs.keys() >= TEXT_OUTPUTS
         }
-        self._mask_token = None if mask_token is None else folded(mask_token)
+        self._mask_tokens = [folded(token) for token in (USUAL_MASK_TOKENS if mask_token is None else [mask_token])]
         self._longest = longest
         self._most_candidates: dict[str, int] = {}
         # No text has more candidates than there are words, for which this signature has scores.
@@ -171,12 +172,9 @@ class AnswerSizes:
         return not is_too_long and candidates >= 1 and not 0 <= self._vocabulary_size < candidates
 
     def count_masks(self, text: bytes) -> int:
-        """At least as many masks as a text has, whatever its tokenizer takes for one."""
-        if self._mask_token is None:
-            return len(text)
-        if text.isascii():
-            return text.lower().count(self._mask_token.encode())
-        return folded(text.decode("utf-8", "replace")).count(self._mask_token)
+        """At least as many masks as a text has, in whatever spelling its tokenizer takes one."""
+        seen = text.decode().lower() if text.isascii() else folded(text.decode("utf-8", "replace"))
+        return sum(map(seen.count, self._mask_tokens))
 
 
 def folded(text: str) -> str:

@@ -93,6 +93,8 @@ def read_tensor(alias: str, tensor: Any) -> np.ndarray:
         return tf.make_ndarray(tensor)
     except StatusError as error:
         raise invalid(f"tensor parsing error: {alias}: {error.message}") from error
+    except KeyError as error:  # a variant, say
+        raise invalid(f"tensor parsing error: {alias}: {type_name(tensor.dtype)} is no type of values") from error
     except (ValueError, TypeError, IndexError, OverflowError) as error:
         raise invalid(f"tensor parsing error: {alias}: {error}") from error
 
