@@ -6,7 +6,7 @@ but for strings that JSON writes as escapes.
 
 import math
 import unicodedata
-from collections.abc import Callable, Collection, Iterable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -214,12 +214,12 @@ def actual(outputs: Mapping[str, np.ndarray]) -> list[Part]:
     ]
 
 
-def memory_bytes(parts: Iterable[Part]) -> int:
+def memory_bytes(parts: Collection[Part]) -> int:
     """What the tensors take."""
     return sum(part.memory_bytes for part in parts)
 
 
-def message_bytes(parts: Iterable[Part]) -> int:
+def message_bytes(parts: Collection[Part]) -> int:
     """A gRPC message with the tensors."""
     total = 64
     for part in parts:
@@ -228,14 +228,15 @@ def message_bytes(parts: Iterable[Part]) -> int:
     return total
 
 
-def row_bytes(parts: Iterable[Part]) -> int:
-    """The body of a REST answer in rows."""
-    return 64 + sum(
-        cells_bytes(part, between=2, around=4) + (part.shape or (1,))[0] * (len(part.name) + 32) for part in parts
-    )
+def row_bytes(parts: Collection[Part]) -> int:
+    """The body of a REST answer in rows: a value each if there is one output, else an object with all names."""
+    total = 64 + sum(cells_bytes(part, between=2, around=4) for part in parts)
+    if len(parts) > 1:
+        total += sum((part.shape or (1,))[0] * (len(part.name) + 32) for part in parts)
+    return total
 
 
-def column_bytes(parts: Iterable[Part]) -> int:
+def column_bytes(parts: Collection[Part]) -> int:
     """The body of a REST answer in columns, where each value has a line."""
     total = 64
     for part in parts:

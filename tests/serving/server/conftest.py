@@ -54,7 +54,7 @@ def server(example_version: Path, tmp_path_factory: pytest.TempPathFactory) -> I
         process.terminate()
         assert process.wait(30) == 0
         # A fault of the server would have left its traceback; gRPC notes messages that do not parse.
-        assert str(Path(__file__).parents[3] / "serving") not in log.read_text()
+        assert str(Path(__file__).parents[3] / "serving") not in log.read_text(), log.read_text()
     finally:
         process.kill()
         process.wait()

