@@ -3,6 +3,7 @@
 import argparse
 import asyncio
 import contextlib
+import ipaddress
 import json
 import logging
 import shlex
@@ -18,7 +19,7 @@ from components.terminal import take_any_text
 from serving.command_line import batching_parameters, check, grpc_port, make_parser, metrics_path, model_configs
 from serving.listener import bind
 from serving.metrics import Metrics
-from serving.model_directory import ModelDirectory
+from serving.model_directory import ModelDirectory, read_mask_token
 
 if TYPE_CHECKING:
     from serving.model_config import ModelConfig
@@ -94,7 +95,9 @@ def serve(options: argparse.Namespace) -> int:
         lines = [announcement(model, root, seconds) for model in models]
         lines.append(f"Playground:  {root}")
         lines.append(production(directory, models[0].name, options.model_config_file))
-        server = EmbeddedServer(served, limits(options), meter, page)
+        if not is_loopback(host):
+            print(open_to_others(host, port), file=sys.stderr, flush=True)
+        server = EmbeddedServer(served, limits(options), meter, page, options.allow_reload_config)
         asyncio.run(serve_until_told(options, server, listener, "\n".join(lines)))
     print("stopped", flush=True)
     return 0
@@ -104,7 +107,12 @@ def limits(options: argparse.Namespace) -> "Limits":
     """What the server refuses."""
     from serving.server import Limits
 
-    return Limits(body_bytes=options.max_body_bytes, pending_requests=options.max_pending_requests)
+    return Limits(
+        body_bytes=options.max_body_bytes,
+        response_bytes=options.max_response_bytes,
+        call_seconds=options.timeout_seconds,
+        pending_requests=options.max_pending_requests,
+    )
 
 
 async def serve_until_told(
@@ -139,6 +147,20 @@ def announcement(model: "ModelVersions", page: str, seconds: float) -> str:
     )
 
 
+def is_loopback(host: str) -> bool:
+    """Whether an address is reached from this machine only."""
+    address = ipaddress.ip_address(host.partition("%")[0])
+    return (getattr(address, "ipv4_mapped", None) or address).is_loopback
+
+
+def open_to_others(host: str, port: int) -> str:
+    """The warning of an address that other machines reach."""
+    return (
+        f"warning: {host}:{port} is open to other machines, and this server asks nobody who they are: whoever reaches "
+        "it may use every model; give --host 127.0.0.1, or let only those in who may"
+    )
+
+
 def production(directory: ModelDirectory | None, name: str, config_file: Path | None) -> str:
     """That this is for development, and the command that serves the same in production."""
     run = "docker run --rm -p 8500:8500 -p 8501:8501"
@@ -162,7 +184,8 @@ def example_request(model: "ModelVersions", url: str) -> str:
 
     with model.use() as (_, loaded):
         signature = loaded.signatures.get(DEFAULT_SIGNATURE)
-        text = f"The first thing to do is to {read_mask_token(loaded.directory)} the file."
+        mask_token = read_mask_token(loaded.directory) or "<mask>"
+        text = f"The first thing to do is to {mask_token} the file."
         tokenizer = loaded.directory / TOKENIZER
         takes_ids = "tokens" in loaded.signatures and tokenizer.is_dir()
     if signature is not None and [spec.dtype for spec in signature.inputs.values()] == ["string"]:
@@ -173,16 +196,6 @@ def example_request(model: "ModelVersions", url: str) -> str:
         asked = [text, "--url", root, "--model", model.name, "--tokenizer", str(tokenizer)]
         return shlex.join([sys.executable, "-m", "serving.client", *asked])
     return f"curl {url}/metadata"
-
-
-def read_mask_token(saved_model: Path) -> str:
-    """The mask token of the tokenizer that travels with a SavedModel; `<mask>` where none does."""
-    try:
-        configuration = json.loads((saved_model / "assets.extra/tokenizer/tokenizer_config.json").read_text("utf-8"))
-        token = configuration["mask_token"]
-    except (OSError, ValueError, KeyError):
-        return "<mask>"
-    return str(token["content"] if isinstance(token, dict) else token)
 
 
 if __name__ == "__main__":

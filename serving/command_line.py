@@ -11,6 +11,9 @@ from serving.batching.parameters import read as read_parameters
 from serving.model_config import ModelConfig
 from serving.waiting import LONGEST_SECONDS
 
+LARGEST_MESSAGE_BYTES = (1 << 31) - 1
+"""gRPC's own limit."""
+
 
 def make_parser() -> argparse.ArgumentParser:
     """The command line."""
@@ -40,6 +43,12 @@ def make_parser() -> argparse.ArgumentParser:
         metavar="SECONDS",
         help="how often to read the model configuration anew, and change to it, 0 for never (default: 0)",
     )
+    parser.add_argument(
+        "--allow-reload-config",
+        action="store_true",
+        help="let every client that reaches the gRPC port change which models are served, from any directory that this "
+        "process can read (HandleReloadConfigRequest; default: refused with PERMISSION_DENIED)",
+    )
     parser.add_argument("--model-name", metavar="NAME", help="the model's name in URLs (default: the directory's name)")
     parser.add_argument("--host", default="127.0.0.1", help="address to listen on (default: %(default)s)")
     parser.add_argument("--port", type=int, default=8501, help="REST port, 0 for any free one (default: %(default)s)")
@@ -50,13 +59,23 @@ def make_parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("--disable-grpc", action="store_true", help="answer REST only")
     parser.add_argument(
-        "--timeout-seconds", type=float, default=30.0, help="how long one call may take (default: %(default)s)"
+        "--timeout-seconds",
+        type=float,
+        default=30.0,
+        help="how long one call may take, from reading it to writing its answer (default: %(default)s)",
     )
     parser.add_argument(
         "--poll-seconds", type=float, default=1.0, help="how often to look for new versions (default: %(default)s)"
     )
     parser.add_argument(
         "--max-body-bytes", type=int, default=64 * 1024 * 1024, help="largest request body (default: %(default)s)"
+    )
+    parser.add_argument(
+        "--max-response-bytes",
+        type=int,
+        default=128 * 1024 * 1024,
+        help="largest answer, over REST and gRPC; what would get a larger one is refused with INVALID_ARGUMENT, before "
+        "it is computed where the shapes tell its size (default: %(default)s)",
     )
     parser.add_argument(
         "--max-pending-requests",
@@ -107,7 +126,7 @@ def check(options: argparse.Namespace) -> None:
     for option, port, usual in (("--port", options.port, 8501), ("--grpc-port", options.grpc_port or 0, 8500)):
         if not 0 <= port <= 65535:
             raise ConfigError(f"{option} is 0 to 65535", received=str(port), remedy=f"try {option} {usual}")
-    for name in ("timeout_seconds", "poll_seconds", "max_body_bytes", "max_pending_requests"):
+    for name in ("timeout_seconds", "poll_seconds", "max_body_bytes", "max_response_bytes", "max_pending_requests"):
         value = getattr(options, name)
         if not value > 0:
             option = f"--{name.replace('_', '-')}"
@@ -119,6 +138,12 @@ def check(options: argparse.Namespace) -> None:
             raise ConfigError(
                 f"{option} is at most {LONGEST_SECONDS:g}", received=str(value), remedy="give fewer seconds"
             )
+    if options.max_response_bytes > LARGEST_MESSAGE_BYTES:
+        raise ConfigError(
+            f"--max-response-bytes is at most {LARGEST_MESSAGE_BYTES}, the largest message of gRPC",
+            received=str(options.max_response_bytes),
+            remedy="give fewer bytes",
+        )
     seconds = options.model_config_file_poll_wait_seconds
     if not seconds >= 0 or (seconds and options.model_config_file is None):
         raise ConfigError(

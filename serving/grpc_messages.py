@@ -1,5 +1,6 @@
 """The messages of TensorFlow Serving's gRPC services, read and written."""
 
+import math
 from collections.abc import Mapping
 from typing import Any
 
@@ -7,13 +8,14 @@ import numpy as np
 import tensorflow as tf
 from tensorflow.core.framework import types_pb2
 
+from serving import calls, tensor_limits
 from serving.rest import examples
 from serving.rest.signature import CLASSIFY_METHOD, REGRESS_METHOD, Signature
-from serving.rest.status import invalid
+from serving.rest.status import StatusError, invalid
 
 LONGEST_MESSAGE_BYTES = 1024
-# A tensor may repeat its last value up to its shape: a few bytes must not ask for all the memory there is.
-LARGEST_TENSOR_BYTES = 1 << 30
+VALUES_AT_ONCE = 1 << 16
+"""Python's numbers take eight times what they take in a message."""
 EXAMPLE_METHODS = {CLASSIFY_METHOD: ("classification", "Classify"), REGRESS_METHOD: ("regression", "Regress")}
 VALUE_FIELDS = {
     "object": "string_val",
@@ -51,31 +53,64 @@ def read_inputs(inputs: Mapping[str, Any], signature: Signature) -> dict[str, np
                 f"Signature input alias: {alias}(feed name: {spec.tensor}) not found in request and no default value "
                 f"provided. Inputs expected to be in the request {braces(sent)}, or default input alias set: "
             )
-        received = types_pb2.DataType.Name(inputs[alias].dtype).removeprefix("DT_").lower()
+        received = type_name(inputs[alias].dtype)
         if received != spec.dtype:
             raise invalid(f"Expects arg[{index}] to be {spec.dtype} but {received} is provided (input: {alias})")
         tensors[alias] = read_tensor(alias, inputs[alias])
     return tensors
 
 
+def tensor_bytes(inputs: Mapping[str, Any]) -> int:
+    """What the tensors of a request take once they are spelled out, each at most what it may take."""
+    return sum(
+        tensor_limits.bounded_bytes([dim.size for dim in inputs[alias].tensor_shape.dim], inputs[alias].string_val)
+        for alias in inputs
+    )
+
+
+def type_name(number: int) -> str:
+    """TensorFlow Serving's name of a type: `float`, `string`; a number that no type has stands for itself."""
+    known = types_pb2.DataType.DESCRIPTOR.values_by_number.get(number)
+    return f"type number {number}" if known is None else str(known.name).removeprefix("DT_").lower()
+
+
 def read_tensor(alias: str, tensor: Any) -> np.ndarray:
-    """One tensor out of its message.
+    """One tensor out of its message. Values that are left out repeat the last one.
 
     Raises:
-        StatusError: INVALID_ARGUMENT if it has other values than its shape says, or is absurdly large.
+        StatusError: INVALID_ARGUMENT if it has other values than its shape says, or a rank or size over the limits.
     """
-    sizes = [dim.size for dim in tensor.tensor_shape.dim]
+    sizes = tuple(dim.size for dim in tensor.tensor_shape.dim)
     if tensor.tensor_shape.unknown_rank or any(size < 0 for size in sizes):
         raise invalid(f"tensor parsing error: {alias}: its shape is not known")
-    count = 1
-    for size in sizes:
-        count *= size
-    if count * tf.as_dtype(tensor.dtype).size > LARGEST_TENSOR_BYTES:
-        raise invalid(f"tensor parsing error: {alias}: over {LARGEST_TENSOR_BYTES} bytes")
+    is_string = tensor.dtype == types_pb2.DT_STRING
     try:
+        # Before anything of that shape is allocated: a message of a few bytes can tell any shape.
+        if is_string:
+            tensor_limits.check_strings(sizes, tensor.string_val)
+            return read_strings(sizes, tensor.string_val)
+        tensor_limits.check(sizes, max(1, tf.as_dtype(tensor.dtype).size))
         return tf.make_ndarray(tensor)
-    except (ValueError, TypeError, IndexError) as error:
+    except StatusError as error:
+        raise invalid(f"tensor parsing error: {alias}: {error.message}") from error
+    except KeyError as error:  # a variant, say
+        raise invalid(f"tensor parsing error: {alias}: {type_name(tensor.dtype)} is no type of values") from error
+    except (ValueError, TypeError, IndexError, OverflowError) as error:
         raise invalid(f"tensor parsing error: {alias}: {error}") from error
+
+
+def read_strings(sizes: tuple[int, ...], values: Any) -> np.ndarray:
+    """Strings as an object array of bytes; a single value is every element's.
+
+    Raises:
+        ValueError: If there are other values than the shape says.
+    """
+    count = math.prod(sizes)
+    if len(values) not in (1, count):
+        raise ValueError(f"{len(values)} values for the shape {list(sizes)}")
+    array = np.empty(count, dtype=object)
+    array[:] = values[0] if len(values) == 1 else list(values)
+    return array.reshape(sizes)
 
 
 def read_filter(names: Any, signature: Signature) -> tuple[str, ...] | None:
@@ -106,14 +141,26 @@ def write_outputs(outputs: Mapping[str, np.ndarray], messages: Any) -> None:
         add = message.tensor_shape.dim.add
         for size in tensor.shape:
             add(size=size)
-        getattr(message, field).extend(tensor.ravel().tolist())
+        values, flat = getattr(message, field), tensor.ravel()
+        for start in range(0, tensor.size, VALUES_AT_ONCE):
+            calls.check()
+            values.extend(flat[start : start + VALUES_AT_ONCE].tolist())
+
+
+def count_records(message: Any) -> tuple[int, int]:
+    """How many examples a request has, and about how many bytes they take with their context in each."""
+    if message.WhichOneof("kind") != "example_list_with_context":
+        return len(message.example_list.examples), message.ByteSize()
+    listed = message.example_list_with_context
+    count, context_bytes = len(listed.examples), listed.context.ByteSize()
+    return count, message.ByteSize() + min(count * context_bytes, tensor_limits.LARGEST_TENSOR_BYTES)
 
 
 def read_records(message: Any) -> np.ndarray:
     """A request's examples, with their context in each, as serialized `tf.train.Example` messages.
 
     Raises:
-        StatusError: INVALID_ARGUMENT if there are none.
+        StatusError: INVALID_ARGUMENT if there are none, or if they are over the limit with the context in each.
     """
     listed, context = message.example_list.examples, b""
     if message.WhichOneof("kind") == "example_list_with_context":
@@ -121,6 +168,7 @@ def read_records(message: Any) -> np.ndarray:
         context = message.example_list_with_context.context.SerializeToString()
     if not listed:
         raise invalid("Input is empty.")
+    tensor_limits.check_repeated(len(context), len(listed))
     records = np.empty(len(listed), dtype=object)
     # Messages that stand one after the other parse as one: features of the same name are the example's.
     records[:] = [context + example.SerializeToString() for example in listed]

@@ -1,5 +1,6 @@
 """Carries gRPC requests to the service and its answers back."""
 
+import asyncio
 import logging
 from functools import partial
 from typing import Any
@@ -7,6 +8,7 @@ from typing import Any
 import grpc
 from google.protobuf.message import DecodeError, Message
 
+from serving.calls import Call
 from serving.grpc_messages import cut
 from serving.grpc_service import GrpcService, Method
 from serving.listener import port_taken
@@ -14,6 +16,8 @@ from serving.rest.status import StatusError
 from serving.workers import Workers
 
 logger = logging.getLogger(__name__)
+UNTIMED = {"HandleReloadConfigRequest"}
+"""Loading models takes what it takes."""
 STATUS_CODES = {code.value[0]: code for code in grpc.StatusCode}
 
 
@@ -24,12 +28,16 @@ class GrpcServer:
         service: What answers.
         workers: Bounds how many requests there are.
         body_bytes: The largest request message.
+        call_seconds: How long a call may take once its message has come, but for one that loads models.
     """
 
-    def __init__(self, service: GrpcService, workers: Workers, body_bytes: int) -> None:
+    def __init__(
+        self, service: GrpcService, workers: Workers, body_bytes: int, call_seconds: float | None = None
+    ) -> None:
         self._service = service
         self._workers = workers
         self._body_bytes = body_bytes
+        self._call_seconds = call_seconds
         self._server: grpc.aio.Server | None = None
 
     async def start(self, host: str, port: int) -> int:
@@ -78,15 +86,36 @@ class GrpcServer:
             data: The request as it came: gRPC's own decoding would tell of a damaged one in the log.
             context: gRPC's.
         """
+        call = self._workers.begin(None if name in UNTIMED else self._call_seconds)
         try:
-            request = kind.FromString(data)
-            response = await self._workers.do(partial(method, request))
-            return bytes(response.SerializeToString())
+            answer = await self._answer(name, kind, method, data, call)
+        finally:
+            # What is being sent takes room until its client has it.
+            if call.holds_room:
+                context.add_done_callback(lambda _: call.end())
+            else:
+                call.end()
+        if isinstance(answer, bytes):
+            return answer
+        # gRPC keeps this frame with the error until Python's collector comes by: nothing large may be in it.
+        del data
+        await context.abort(*answer)
+        raise AssertionError("abort raises")
+
+    async def _answer(
+        self, name: str, kind: type[Message], method: Method, data: bytes, call: Call
+    ) -> bytes | tuple[grpc.StatusCode, str]:
+        """The response as it goes out, or the error's code and message."""
+        try:
+            async with asyncio.timeout_at(call.deadline):
+                response = await self._workers.do(partial(method, kind.FromString(data)), call)
+                return bytes(response.SerializeToString())
+        except TimeoutError:
+            return grpc.StatusCode.DEADLINE_EXCEEDED, call.late().message
         except DecodeError:
-            await context.abort(grpc.StatusCode.INTERNAL, f"{name}: the request is no {kind.DESCRIPTOR.full_name}")
+            return grpc.StatusCode.INTERNAL, f"{name}: the request is no {kind.DESCRIPTOR.full_name}"
         except StatusError as error:
-            await context.abort(STATUS_CODES[int(error.code)], cut(error.message))
+            return STATUS_CODES[int(error.code)], cut(error.message)
         except Exception as error:  # a fault of this server, which must not end it
             logger.exception("gRPC %s", name)
-            await context.abort(grpc.StatusCode.INTERNAL, cut(f"{type(error).__name__}: {error}"))
-        raise AssertionError("abort raises")
+            return grpc.StatusCode.INTERNAL, cut(f"{type(error).__name__}: {error}")

@@ -1,7 +1,7 @@
 """TensorFlow Serving's gRPC services over the same models: PredictionService and ModelService."""
 
 import asyncio
-from collections.abc import Callable, Coroutine, Mapping
+from collections.abc import Callable, Coroutine, Iterable, Mapping
 from typing import Any
 
 import numpy as np
@@ -18,18 +18,22 @@ from tensorflow_serving.apis import (
 )
 
 from components.errors import ConfigError
-from serving import metrics, model_config
+from serving import answer_size, calls, metrics, model_config
+from serving.answer_size import Part, actual, message_bytes, refuse_over, too_large
 from serving.grpc_messages import (
     EXAMPLE_METHODS,
+    count_records,
     fill_model_spec,
     read_filter,
     read_inputs,
     read_records,
+    tensor_bytes,
     write_classes,
     write_outputs,
     write_values,
 )
 from serving.rest import examples
+from serving.rest.examples import LARGE_RECORDS
 from serving.rest.signature import CLASSIFY_METHOD, DEFAULT_SIGNATURE, REGRESS_METHOD, Signature
 from serving.rest.status import Code, StatusError, invalid, unknown_label
 from serving.served_models import ServedModels
@@ -45,11 +49,22 @@ class GrpcService:
     Args:
         models: What answers, by the model's name.
         meter: What notes how requests fare.
+        response_bytes: The largest response message.
+        allow_reload_config: Whether a client may have other models served.
     """
 
-    def __init__(self, models: ServedModels, meter: metrics.Metrics | None = None) -> None:
+    def __init__(
+        self,
+        models: ServedModels,
+        meter: metrics.Metrics | None = None,
+        response_bytes: int = answer_size.USUAL_LIMIT,
+        *,
+        allow_reload_config: bool = False,
+    ) -> None:
         self.models = models
         self.meter = meter or metrics.Metrics()
+        self.response_bytes = response_bytes
+        self.allow_reload_config = allow_reload_config
 
     def methods(self) -> dict[str, dict[str, tuple[type[Message], Method]]]:
         """Request classes and methods, by service and method name."""
@@ -78,14 +93,21 @@ class GrpcService:
             signature = model.signatures.get(name)
             if signature is None:
                 raise StatusError(Code.FAILED_PRECONDITION, f'Serving signature key "{name}" not found.')
-            tensors = await convert(request.ByteSize() > LARGE_BYTES, read_inputs, request.inputs, signature)
+            size = max(request.ByteSize(), tensor_bytes(request.inputs))
+            await calls.hold("request", size)
+            tensors = await convert(size > LARGE_BYTES, read_inputs, request.inputs, signature)
             wanted = read_filter(request.output_filter, signature)
+            parts = await convert(size > LARGE_BYTES, model.sizes.expected, name, tensors, wanted)
+            await self.make_room(parts)
             with self.meter.timed(metrics.RUNTIME_LATENCY, request.model_spec.name, "Predict", "TF1"):
-                outputs = await model.call(name, tensors, wanted)
+                outputs = await model.call(name, tensors, wanted, parts)
+            is_large = sum(tensor.size for tensor in outputs.values()) > LARGE_VALUES
+            if is_large:
+                refuse_over(self.response_bytes, message_bytes, actual(outputs))
             response = predict_pb2.PredictResponse()
             fill_model_spec(response.model_spec, request.model_spec.name, version, name)
-            is_large = sum(tensor.size for tensor in outputs.values()) > LARGE_VALUES
             await convert(is_large, write_outputs, outputs, response.outputs)
+            self.refuse_over(response)
             return response
 
     async def classify(
@@ -98,8 +120,9 @@ class GrpcService:
         """
         response = classification_pb2.ClassificationResponse()
         with self.metered(request, "Classify"):
-            outputs = await self.run_examples(request, request.input, response, CLASSIFY_METHOD)
-            write_classes(response.result, *outputs)
+            outputs, count = await self.run_examples(request, request.input, response, CLASSIFY_METHOD)
+            await convert(count > LARGE_RECORDS, write_classes, response.result, outputs, count)
+            self.refuse_over(response)
         return response
 
     async def regress(self, request: regression_pb2.RegressionRequest) -> regression_pb2.RegressionResponse:
@@ -110,7 +133,8 @@ class GrpcService:
         """
         response = regression_pb2.RegressionResponse()
         with self.metered(request, "Regress"):
-            write_values(response.result, *await self.run_examples(request, request.input, response, REGRESS_METHOD))
+            outputs, count = await self.run_examples(request, request.input, response, REGRESS_METHOD)
+            await convert(count > LARGE_RECORDS, write_values, response.result, outputs, count)
         return response
 
     async def multi_inference(
@@ -125,19 +149,22 @@ class GrpcService:
         response = inference_pb2.MultiInferenceResponse()
         with self.metered(first, "MultiInference"), self.use(first) as (version, model):
             read_tasks(request.tasks, model.signatures)
+            # For all tasks at once: calls that wait for room while they hold some could wait for each other.
+            await self.make_room_for_examples(model, request.input, request.tasks)
             for task in request.tasks:
                 # All by the version that answers the first, though another may take over meanwhile.
                 task.model_spec.version.value = version
                 result = response.results.add()
-                outputs = await self.run_examples(task, request.input, result, task.method_name)
+                outputs, count = await self.run_examples(task, request.input, result, task.method_name, has_room=True)
                 if task.method_name == CLASSIFY_METHOD:
-                    write_classes(result.classification_result, *outputs)
+                    await convert(count > LARGE_RECORDS, write_classes, result.classification_result, outputs, count)
                 else:
-                    write_values(result.regression_result, *outputs)
+                    await convert(count > LARGE_RECORDS, write_values, result.regression_result, outputs, count)
+                self.refuse_over(response)
         return response
 
     async def run_examples(
-        self, request: Any, sent: Any, response: Any, method: str
+        self, request: Any, sent: Any, response: Any, method: str, *, has_room: bool = False
     ) -> tuple[dict[str, np.ndarray], int]:
         """Calls a signature with examples, and says in the response what answered.
 
@@ -146,6 +173,7 @@ class GrpcService:
             sent: The `Input` message with the examples.
             response: Has a `model_spec` to be filled.
             method: The method that the signature must have.
+            has_room: Whether there is room for the answer already.
 
         Returns:
             Its outputs, and how many examples there are.
@@ -157,11 +185,43 @@ class GrpcService:
                 raise StatusError(Code.FAILED_PRECONDITION, f'Serving signature key "{name}" not found.')
             kind, api = EXAMPLE_METHODS[method]
             examples.require(signature, method, kind)
-            records = read_records(sent)
+            if not has_room:
+                await self.make_room_for_examples(model, sent, [request])
+            records = await convert(sent.ByteSize() > LARGE_BYTES, read_records, sent)
             with self.meter.timed(metrics.RUNTIME_LATENCY, request.model_spec.name, api, "TF1"):
                 outputs = await model.call(name, {examples.INPUT: records})
+            refuse_over(self.response_bytes, message_bytes, actual(outputs))
             fill_model_spec(response.model_spec, request.model_spec.name, version, name)
             return outputs, len(records)
+
+    async def make_room_for_examples(self, model: Any, sent: Any, tasks: Iterable[Any]) -> None:
+        """Waits for room for examples, and for what the signatures that tasks name answer to them.
+
+        Raises:
+            StatusError: INVALID_ARGUMENT for an answer over the limit.
+        """
+        count, size = count_records(sent)
+        await calls.hold("request", size)
+        records = {examples.INPUT: np.empty(count, object)}
+        names = [task.model_spec.signature_name or DEFAULT_SIGNATURE for task in tasks]
+        await self.make_room([part for name in names for part in model.sizes.expected(name, records)])
+
+    async def make_room(self, parts: list[Part]) -> None:
+        """Waits for room for an answer that is yet to be computed.
+
+        Raises:
+            StatusError: INVALID_ARGUMENT for one over the limit.
+        """
+        await calls.hold("answer", refuse_over(self.response_bytes, message_bytes, parts))
+
+    def refuse_over(self, response: Message) -> None:
+        """Refuses an answer that turned out to be too large.
+
+        Raises:
+            StatusError: INVALID_ARGUMENT.
+        """
+        if response.ByteSize() > self.response_bytes:
+            raise too_large(self.response_bytes, response.ByteSize())
 
     async def get_model_metadata(
         self, request: get_model_metadata_pb2.GetModelMetadataRequest
@@ -190,8 +250,14 @@ class GrpcService:
         """Serves the models of another configuration, and no others; answers when those that are new serve.
 
         Raises:
-            StatusError: INVALID_ARGUMENT for what can't be meant, or as `ServedModels.change` says.
+            StatusError: PERMISSION_DENIED unless that was allowed: whoever reaches the port could have any directory
+                read; INVALID_ARGUMENT for what can't be meant, or as `ServedModels.change` says.
         """
+        if not self.allow_reload_config:
+            raise StatusError(
+                Code.PERMISSION_DENIED,
+                "HandleReloadConfigRequest is answered only by a server that was started with --allow-reload-config",
+            )
         if request.config.WhichOneof("config") != "model_config_list":
             raise invalid(
                 "ServerModelConfig type not supported by HandleReloadConfigRequest. Only ModelConfigList is "

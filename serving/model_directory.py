@@ -1,10 +1,15 @@
 """What the server is pointed at: a base path with versions, or one SavedModel. Reads without TensorFlow."""
 
 import dataclasses
+import json
 from pathlib import Path
+from typing import Any
 
 from components.errors import ConfigError
 from components.serving_directory import SAVED_MODEL, parse_version, versions
+
+LONGEST_STATED = 1e9
+"""transformers' stand-in for no limit is 1e30."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -65,3 +70,25 @@ class ModelDirectory:
             return versions(self.path)
         version = parse_version(self.path.name)
         return {1 if version is None else version: self.path}
+
+
+def read_mask_token(saved_model: Path) -> str | None:
+    """The mask token of the tokenizer that travels with a SavedModel; None where none does."""
+    token = read_tokenizer(saved_model).get("mask_token")
+    token = token.get("content") if isinstance(token, dict) else token
+    return token if isinstance(token, str) and token else None
+
+
+def read_longest(saved_model: Path) -> int | None:
+    """The most tokens that the same tokenizer cuts a text into; None where it doesn't say."""
+    longest = read_tokenizer(saved_model).get("model_max_length")
+    return int(longest) if isinstance(longest, int | float) and 0 < longest < LONGEST_STATED else None
+
+
+def read_tokenizer(saved_model: Path) -> dict[str, Any]:
+    """Its configuration; nothing where it can't be read."""
+    try:
+        read = json.loads((saved_model / "assets.extra/tokenizer/tokenizer_config.json").read_text("utf-8"))
+    except (OSError, ValueError, RecursionError):
+        return {}
+    return read if isinstance(read, dict) else {}

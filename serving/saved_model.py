@@ -15,8 +15,12 @@ from tensorflow.core.framework import types_pb2
 from tensorflow.core.protobuf import config_pb2
 from tensorflow_serving.apis import get_model_metadata_pb2
 
+from serving import calls
+from serving.answer_size import AnswerSizes, Part
+from serving.model_directory import read_longest, read_mask_token
 from serving.rest.signature import Signature, TensorSpec
 from serving.rest.status import Code, StatusError
+from serving.tensor_limits import LARGEST_STRING_RANK
 
 SERVE_TAG = "serve"
 
@@ -54,7 +58,12 @@ class SavedModel:
             name: Signature(to_specs(one.inputs), to_specs(one.outputs), one.method_name)
             for name, one in self._definitions.items()
         }
-        self._callables: dict[tuple[str, tuple[str, ...]], Any] = {}
+        self.sizes = AnswerSizes(self.signatures, read_mask_token(directory), read_longest(directory))
+        with graph.as_default():
+            self._bounded = {
+                spec.tensor: bounded(graph, spec) for one in self.signatures.values() for spec in one.outputs.values()
+            }
+        self._callables: dict[tuple[str, tuple[str, ...], bool], Any] = {}
 
     def run(
         self, signature_name: str, tensors: Mapping[str, np.ndarray], output_names: tuple[str, ...] | None = None
@@ -74,26 +83,46 @@ class SavedModel:
         """
         signature = self.signatures[signature_name]
         wanted = tuple(signature.outputs) if output_names is None else output_names
-        call = self._callables.get((signature_name, wanted))
+        # What is as it was declared has outputs as they were declared: the check has its price.
+        is_declared = all(
+            spec.shape is not None and tensors[name].ndim == len(spec.shape) for name, spec in signature.inputs.items()
+        )
+        call = self._callables.get((signature_name, wanted, is_declared))
         if call is None:
             options = config_pb2.CallableOptions()
             options.feed.extend(spec.tensor for spec in signature.inputs.values())
-            options.fetch.extend(signature.outputs[name].tensor for name in wanted)
+            options.fetch.extend(self._fetched(signature.outputs[name], is_declared) for name in wanted)
             options.run_options.timeout_in_ms = self._timeout_milliseconds
         try:
             # The public Session.run compares shapes with the graph's placeholders, which the protocol doesn't.
             call = call or self._session._make_callable_from_options(options)
-            self._callables[signature_name, wanted] = call
+            self._callables[signature_name, wanted, is_declared] = call
             values = call(*(tensors[name] for name in signature.inputs))
         except tf.errors.OpError as error:
             raise to_status(error) from error
-        return dict(zip(wanted, map(np.asarray, values), strict=True))
+        outputs = dict(zip(wanted, map(np.asarray, values), strict=True))
+        self.sizes.note(signature_name, outputs)
+        return outputs
+
+    def _fetched(self, spec: TensorSpec, is_declared: bool) -> str:
+        """The tensor to fetch for an output."""
+        is_small = is_declared and spec.shape is not None and len(spec.shape) <= LARGEST_STRING_RANK
+        return spec.tensor if is_small else self._bounded[spec.tensor]
 
     async def call(
-        self, signature_name: str, tensors: Mapping[str, np.ndarray], output_names: tuple[str, ...] | None = None
+        self,
+        signature_name: str,
+        tensors: Mapping[str, np.ndarray],
+        output_names: tuple[str, ...] | None = None,
+        expected: list[Part] | None = None,
     ) -> dict[str, np.ndarray]:
-        """What `run` does, in a thread, while the event loop goes on."""
-        return await asyncio.to_thread(self.run, signature_name, tensors, output_names)
+        """What `run` does, in a thread, while the event loop goes on, however large the answer is expected to be."""
+
+        def run() -> dict[str, np.ndarray]:
+            calls.check()  # it may have waited for the thread
+            return self.run(signature_name, tensors, output_names)
+
+        return await asyncio.to_thread(run)
 
     def signature_definition_map(self) -> get_model_metadata_pb2.SignatureDefMap:
         """The signatures as the metadata request's message."""
@@ -112,6 +141,19 @@ class SavedModel:
         """Frees the session. Nothing may run any more."""
         self._callables.clear()
         self._session.close()
+
+
+def bounded(graph: tf.Graph, spec: TensorSpec) -> str:
+    """The tensor to fetch for an output: for strings one that fails where NumPy's copy would end the process."""
+    if spec.dtype != "string":
+        return spec.tensor
+    tensor = graph.get_tensor_by_name(spec.tensor)
+    with tf.device("/CPU:0"):
+        # Its rank is what it is at the call, not what was declared, which requests aren't held to.
+        fits = tf.rank(tf.compat.v1.placeholder_with_default(tensor, None)) <= LARGEST_STRING_RANK
+        rule = f"An output of strings must have at most {LARGEST_STRING_RANK} dimensions"
+        with tf.control_dependencies([tf.raw_ops.Assert(condition=fits, data=[rule])]):
+            return str(tf.identity(tensor).name)
 
 
 def session_config() -> config_pb2.ConfigProto:

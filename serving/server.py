@@ -15,6 +15,8 @@ from typing import TYPE_CHECKING
 from aiohttp import ClientError, web
 
 from serving import metrics
+from serving.answer_size import USUAL_LIMIT
+from serving.calls import SMALL_BYTES, Call
 from serving.listener import bind, port_taken
 from serving.model_versions import ModelVersions
 from serving.playground import HEADERS, Playground
@@ -26,6 +28,8 @@ from serving.workers import Workers
 if TYPE_CHECKING:
     from serving.grpc_server import GrpcServer
 
+REQUESTS_AT_ONCE, ANSWERS_AT_ONCE = 4, 2
+"""How many of the largest size are worked on at once: more of them would only make each other late."""
 logger = logging.getLogger(__name__)
 
 
@@ -35,12 +39,18 @@ class Limits:
 
     Attributes:
         body_bytes: The largest request body, as it comes over the wire; larger ones get 413.
+        response_bytes: The largest answer; what would get a larger one is refused before the graph runs, where the
+            shapes tell it.
+        call_seconds: How long a call may take, from its head to the end of writing its answer; then it gets 504.
+            Sending a large answer may take as long again.
         pending_requests: How many may be worked on or wait at once; further ones get 503.
         threads: How many large messages, and calls that are not batched, are worked on at once.
         shutdown_seconds: How long requests under way may take to end once the server is told to stop.
     """
 
     body_bytes: int = 64 * 1024 * 1024
+    response_bytes: int = USUAL_LIMIT
+    call_seconds: float = 30.0
     pending_requests: int = 256
     threads: int = max(4, 2 * (os.cpu_count() or 1))
     shutdown_seconds: float = 30.0
@@ -104,21 +114,48 @@ class HttpServer:
         """Answers one request."""
         if self.playground and (page := self.playground.answer(request.method, request.raw_path)):
             return to_response(page, HEADERS)
+        call = self._workers.begin(self.limits.call_seconds)
         try:
-            self._workers.refuse_if_full()
-            body = await request.read()
-            answer = functools.partial(self.service.answer, request.method, request.raw_path, request.headers, body)
-            return to_response(await self._workers.do(answer))
+            answer = await self.answer(request, call)
+            response = to_response(answer)
+            if len(answer.body) > SMALL_BYTES:
+                await self.send(request, response)
+            return response
+        finally:
+            call.end()
+
+    async def answer(self, request: web.Request, call: Call) -> Answer:
+        """What to answer, in time."""
+        try:
+            async with asyncio.timeout_at(call.deadline):
+                self._workers.refuse_if_full()
+                body = await request.read()
+                answer = functools.partial(self.service.answer, request.method, request.raw_path, request.headers, body)
+                return await self._workers.do(answer, call)
+        except TimeoutError:
+            return Answer(Code.DEADLINE_EXCEEDED.http, error_body(call.late().message))
         except StatusError as error:
-            return to_response(Answer(error.code.http, error_body(error.message)))
+            return Answer(error.code.http, error_body(error.message))
         except web.HTTPRequestEntityTooLarge:
             message = f"The request's body is over the limit of {self.limits.body_bytes} bytes"
-            return to_response(Answer(413, error_body(message)))
+            return Answer(413, error_body(message))
         except (ConnectionError, ClientError) as error:  # the client left, or sent no HTTP, in the middle of the body
-            return to_response(Answer(Code.CANCELLED.http, error_body(str(error))))
+            return Answer(Code.CANCELLED.http, error_body(str(error)))
         except Exception as error:  # a fault of this server, which must not end it
             logger.exception("%s %s", request.method, request.raw_path)
-            return to_response(Answer(Code.INTERNAL.http, error_body(f"{type(error).__name__}: {error}")))
+            return Answer(Code.INTERNAL.http, error_body(f"{type(error).__name__}: {error}"))
+
+    async def send(self, request: web.Request, response: web.Response) -> None:
+        """Sends a large answer while its call still holds the room; who doesn't take it in time is cut off."""
+        try:
+            async with asyncio.timeout(self.limits.call_seconds):
+                await response.prepare(request)
+                await response.write_eof()
+        except TimeoutError:
+            if request.transport is not None:
+                request.transport.abort()
+        except (ConnectionError, ClientError):  # the client left
+            pass
 
     async def show_metrics(self, request: web.Request) -> web.Response:
         """Answers the metrics page at once, above all while there is too much to do."""
@@ -140,6 +177,7 @@ class EmbeddedServer:
         limits: What is refused.
         meter: What the metrics page shows.
         metrics_path: Where the metrics page is; None for nowhere.
+        allow_reload_config: Whether a client may have other models served.
     """
 
     def __init__(
@@ -148,14 +186,20 @@ class EmbeddedServer:
         limits: Limits = Limits(),
         meter: metrics.Metrics | None = None,
         metrics_path: str | None = metrics.PATH,
+        allow_reload_config: bool = False,
     ) -> None:
         self._models = models
         self._limits = limits
         self._meter = meter or metrics.Metrics()
-        self._workers = Workers(limits.threads, limits.pending_requests)
-        self._http = HttpServer(
-            RestService(self._models, self._meter), self._workers, limits, Playground(models), metrics_path
+        self._allow_reload_config = allow_reload_config
+        self._workers = Workers(
+            limits.threads,
+            limits.pending_requests,
+            REQUESTS_AT_ONCE * limits.body_bytes,
+            ANSWERS_AT_ONCE * limits.response_bytes,
         )
+        service = RestService(self._models, self._meter, limits.response_bytes)
+        self._http = HttpServer(service, self._workers, limits, Playground(models), metrics_path)
         self._grpc: GrpcServer | None = None
 
     async def start(self, listener: socket.socket, grpc_port: int | None = None) -> int | None:
@@ -176,7 +220,10 @@ class EmbeddedServer:
             from serving.grpc_server import GrpcServer
             from serving.grpc_service import GrpcService
 
-            self._grpc = GrpcServer(GrpcService(self._models, self._meter), self._workers, self._limits.body_bytes)
+            service = GrpcService(
+                self._models, self._meter, self._limits.response_bytes, allow_reload_config=self._allow_reload_config
+            )
+            self._grpc = GrpcServer(service, self._workers, self._limits.body_bytes, self._limits.call_seconds)
             grpc_port = await self._grpc.start(listener.getsockname()[0], grpc_port)
         await self._http.start(listener)
         return grpc_port
@@ -209,6 +256,7 @@ def running(
     limits: Limits = Limits(),
     host: str = "127.0.0.1",
     meter: metrics.Metrics | None = None,
+    allow_reload_config: bool = False,
 ) -> Iterator[Addresses]:
     """Serves models from a thread of this process, on free ports, while the context lasts."""
     listener = bind(host, 0)
@@ -216,7 +264,8 @@ def running(
     thread = threading.Thread(target=loop.run_forever, name="embedded server", daemon=True)
     thread.start()
     try:
-        server = EmbeddedServer(ServedModels(models), limits, meter)
+        served = ServedModels(models)
+        server = EmbeddedServer(served, limits, meter, allow_reload_config=allow_reload_config)
         grpc_port = asyncio.run_coroutine_threadsafe(server.start(listener, 0), loop).result()
         try:
             yield Addresses(f"http://{host}:{listener.getsockname()[1]}", f"{host}:{grpc_port}")

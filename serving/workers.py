@@ -9,6 +9,7 @@ from collections.abc import Callable, Coroutine
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any, TypeVar
 
+from serving.calls import Call, Room, answering
 from serving.rest.status import Code, StatusError
 
 Result = TypeVar("Result")
@@ -22,9 +23,14 @@ class Workers:
     Args:
         threads: How many graphs and large messages are worked on at once.
         pending_requests: How many requests may be worked on or wait at once.
+        request_bytes: What large requests may take together.
+        answer_bytes: What large answers may take together.
     """
 
-    def __init__(self, threads: int, pending_requests: int) -> None:
+    def __init__(
+        self, threads: int, pending_requests: int, request_bytes: int = 1 << 28, answer_bytes: int = 1 << 29
+    ) -> None:
+        self._rooms = Room(request_bytes), Room(answer_bytes)
         self._pool = ThreadPoolExecutor(threads, thread_name_prefix="request")
         self._limit = pending_requests
         self._pending: set[asyncio.Task[Any]] = set()
@@ -45,17 +51,37 @@ class Workers:
                 f"{len(self._pending)} requests are being answered or wait, which is the limit; try again later",
             )
 
-    async def do(self, answer: Callable[[], Coroutine[Any, Any, Result]]) -> Result:
+    def begin(self, seconds: float | None) -> Call:
+        """A call that has just come, and may take so long; None for as long as it takes."""
+        return Call(seconds, *self._rooms)
+
+    async def do(self, answer: Callable[[], Coroutine[Any, Any, Result]], call: Call | None = None) -> Result:
         """Answers one request, to the end even if its client leaves: its model must stay in use as long.
+
+        Args:
+            answer: Answers.
+            call: What `serving.calls.current` is to be meanwhile; one without limits if None.
 
         Raises:
             StatusError: UNAVAILABLE if as many as may be are pending.
         """
         self.refuse_if_full()
-        task = asyncio.create_task(answer())
+        call = call or self.begin(None)
+        with answering(call):
+            call.task = task = asyncio.create_task(answer())
         self._pending.add(task)
-        task.add_done_callback(self._pending.discard)
-        return await asyncio.shield(task)
+        task.add_done_callback(self._finish)
+        try:
+            await asyncio.wait((task,))
+            return task.result()
+        finally:
+            # Its error would hold this frame, which holds it: all that the request took would stay for long.
+            del task
+
+    def _finish(self, task: "asyncio.Task[Any]") -> None:
+        self._pending.discard(task)
+        if not task.cancelled():
+            task.exception()  # nobody waits for it any more if its client left
 
     async def stop(self) -> None:
         """Lets what is worked on end; what still waits for a thread is dropped."""

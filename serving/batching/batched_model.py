@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import dataclasses
 import time
 from collections.abc import Callable, Mapping
 from concurrent.futures import Future
@@ -10,12 +11,20 @@ from typing import Any
 
 import numpy as np
 
-from serving import metrics
+from serving import calls, metrics
+from serving.answer_size import Part, memory_bytes
 from serving.batching.parameters import BatchingParameters
 from serving.batching.scheduler import BatchScheduler
 from serving.rest.signature import Signature
 from serving.rest.status import Code, StatusError, invalid
 from serving.saved_model import SavedModel
+
+LARGEST_ROW_BYTES = 1 << 16
+LARGEST_BATCH_BYTES = 1 << 26
+"""What answers may take to share a batch; larger ones go alone, and are not padded to an allowed size."""
+SMALL_ANSWER = 8
+SMALL_INPUT = 64
+"""Sizes up to which padding costs little."""
 
 Tensors = Mapping[str, np.ndarray]
 Run = Callable[[Tensors], dict[str, np.ndarray]]
@@ -47,11 +56,16 @@ class BatchedModel:
         self._timeout_seconds = timeout_seconds
         self.directory = model.directory
         self.signatures = model.signatures
+        self.sizes = model.sizes
         self.signature_definitions = model.signature_definitions
         self.signature_definition_map = model.signature_definition_map
 
     async def call(
-        self, signature_name: str, tensors: Tensors, output_names: tuple[str, ...] | None = None
+        self,
+        signature_name: str,
+        tensors: Tensors,
+        output_names: tuple[str, ...] | None = None,
+        expected: list[Part] | None = None,
     ) -> dict[str, np.ndarray]:
         """Calls a signature, together with other requests.
 
@@ -59,6 +73,7 @@ class BatchedModel:
             signature_name: One of `signatures`.
             tensors: A value for every input, of its type; strings as object arrays of bytes.
             output_names: The outputs to compute; all if None.
+            expected: What `sizes` tells of the answer, where that was asked already.
 
         Returns:
             Tensors by output name.
@@ -82,22 +97,53 @@ class BatchedModel:
         if not is_batchable:
             # It fills a batch of its own.
             rows, key = parameters.largest_batch, object()
-        task = _Rows(dict(tensors), rows or 0, time.monotonic() + self._timeout_seconds)
+        elif rows is not None and rows <= parameters.max_batch_size:
+            parts = expected or self.sizes.expected(signature_name, tensors, output_names)
+            key = (*key, self._likeness(signature_name, tensors, parts))
+            if memory_bytes(parts) > rows * min(LARGEST_ROW_BYTES, LARGEST_BATCH_BYTES // parameters.largest_batch):
+                # Nor is it padded to an allowed size.
+                key, parameters = object(), dataclasses.replace(parameters, allowed_batch_sizes=())
+        deadline = time.monotonic() + self._timeout_seconds
+        if (call := calls.current()) is not None and call.deadline is not None:
+            deadline = min(deadline, call.deadline)
+        task = _Rows(dict(tensors), rows or 0, deadline)
         run = partial(self._model.run, signature_name, output_names=output_names)
-        work = partial(self._work, run, signature, is_batchable)
-        parts = self._scheduler.submit(key, task, work, parameters)
-        if len(parts) == 1:
-            return await parts[0].told
-        return join_outputs(await asyncio.gather(*(part.told for part in parts)))
+        work = partial(self._work, run, signature, parameters, is_batchable)
+        tasks = self._scheduler.submit(key, task, work, parameters)
+        try:
+            if len(tasks) == 1:
+                return await tasks[0].told
+            return join_outputs(await asyncio.gather(*(part.told for part in tasks)))
+        finally:
+            # An error would hold this frame, which holds it: all that the request took would stay for long.
+            del task, tasks
+
+    def _likeness(self, signature_name: str, tensors: Tensors, parts: list[Part]) -> Any:
+        """What requests have in common that share a batch, so that none is padded to much more than it is.
+
+        Places for masks and candidates are a text batch's largest; inputs are padded where the parameters say so.
+        """
+        if self.sizes.is_text(signature_name):
+            return tuple(magnitude(size, SMALL_ANSWER) for part in parts for size in part.shape[1:])
+        if self._parameters.pad_variable_length_inputs:
+            return tuple(magnitude(size, SMALL_INPUT) for tensor in tensors.values() for size in tensor.shape[1:])
+        return ()
 
     def close(self) -> None:
         """Frees the session. Nothing may run any more."""
         self._model.close()
 
-    def _work(self, run: Run, signature: Signature, is_batchable: bool, tasks: "list[_Rows]") -> None:
+    def _work(
+        self,
+        run: Run,
+        signature: Signature,
+        parameters: BatchingParameters,
+        is_batchable: bool,
+        tasks: "list[_Rows]",
+    ) -> None:
         """Answers the tasks of a batch, in one of the scheduler's threads, and tells the event loop once for all."""
         try:
-            self._answer(run, signature, is_batchable, tasks)
+            self._answer(run, signature, parameters, is_batchable, tasks)
         except BaseException as error:  # whoever waits for a result must get one
             for task in tasks:
                 if not task.result.done():
@@ -105,15 +151,21 @@ class BatchedModel:
         with contextlib.suppress(RuntimeError):  # the loop is closed: nobody waits any more
             tasks[0].told.get_loop().call_soon_threadsafe(tell, tasks)
 
-    def _answer(self, run: Run, signature: Signature, is_batchable: bool, tasks: "list[_Rows]") -> None:
+    def _answer(
+        self,
+        run: Run,
+        signature: Signature,
+        parameters: BatchingParameters,
+        is_batchable: bool,
+        tasks: "list[_Rows]",
+    ) -> None:
         """Sets the results of tasks."""
-        parameters = self._parameters
         now = time.monotonic()
         tasks = [task for task in tasks if not task.is_late(now)]
         if not tasks:
             return
         if is_batchable:
-            self._note(tasks, now)
+            self._note(tasks, parameters, now)
         try:
             if not is_batchable or (len(tasks) == 1 and not parameters.is_strict):
                 results = [run(task.tensors) for task in tasks]
@@ -124,20 +176,20 @@ class BatchedModel:
         except StatusError as error:
             if len(tasks) == 1 or parameters.is_strict:
                 for task in tasks:
-                    task.result.set_exception(error)
+                    task.result.set_exception(error.with_traceback(None))
                 return
             # One of them may be at fault, and the others shall not suffer.
             for task in tasks:
-                self._answer(run, signature, False, [task])
+                self._answer(run, signature, parameters, False, [task])
             return
         for task, result in zip(tasks, results, strict=True):
             task.result.set_result(result)
 
-    def _note(self, tasks: "list[_Rows]", now: float) -> None:
+    def _note(self, tasks: "list[_Rows]", parameters: BatchingParameters, now: float) -> None:
         """Notes a batch's sizes, and how long its requests waited."""
         pool, meter = self._scheduler.parameters.thread_pool_name, self._scheduler.meter
         rows = sum(task.rows for task in tasks)
-        padded = self._parameters.padded_size(rows)
+        padded = parameters.padded_size(rows)
         for task in tasks:
             waited = (now - task.arrived) * 1e6
             meter.observe(metrics.QUEUING_LATENCY, waited, pool)
@@ -202,6 +254,11 @@ def count_rows(tensors: Tensors, most: int) -> tuple[int | None, StatusError | N
         return None, invalid(f"Batching Run() input tensors must have equal 0th-dimension size, but have {sizes}")
     rows = next(iter(sizes.values()), 0)
     return rows, None if 0 < rows <= most else invalid(f"{rows} rows are not 1 to {most}")
+
+
+def magnitude(size: int, small: int) -> int:
+    """The same for small sizes, and for those between two powers of two."""
+    return max(size, small).bit_length()
 
 
 def has_rows(signature: Signature) -> bool:

@@ -6,12 +6,15 @@ from typing import Any
 
 import numpy as np
 
+from serving import tensor_limits
 from serving.rest import json_text, tensors_from_json
 from serving.rest.signature import CLASSIFY_METHOD, REGRESS_METHOD, Signature
 from serving.rest.status import invalid
 from serving.rest.tensors_to_json import encode, to_decimals
+from serving.workers import convert
 
 INPUT = "inputs"
+LARGE_RECORDS = 1 << 8
 
 Run = Callable[[str, dict[str, np.ndarray]], Awaitable[dict[str, np.ndarray]]]
 """Calls a signature by name."""
@@ -34,6 +37,7 @@ def read_examples(request: dict[str, Any]) -> np.ndarray:
         raise invalid(f"JSON Value: {json_text.quote(request)} Expecting 'examples' value to be an list/array")
     if not examples:
         raise invalid(f"JSON Value: {json_text.quote(request)} 'examples' value is an empty array")
+    tensor_limits.check_repeated(len(serialize(context)), len(examples))
     records = np.empty(len(examples), dtype=object)
     records[:] = [serialize({**context, **to_features(example)}) for example in examples]
     return records
@@ -85,7 +89,13 @@ def serialize(features: dict[str, list[Any]]) -> bytes:
 async def classify(run: Run, name: str, signature: Signature, records: np.ndarray) -> bytes:
     """`{"results": [[["label", score], …], …]}`."""
     require(signature, CLASSIFY_METHOD, "classification")
-    labels, scores = read_classes(await run(name, {INPUT: records}), len(records))
+    outputs = await run(name, {INPUT: records})
+    return await convert(len(records) > LARGE_RECORDS, write_classes, outputs, len(records))
+
+
+def write_classes(outputs: dict[str, np.ndarray], count: int) -> bytes:
+    """The body of a classification's answer."""
+    labels, scores = read_classes(outputs, count)
     rows = []
     for row_labels, row_scores in zip(labels, scores, strict=True):
         pairs = zip(row_labels, to_decimals(row_scores), strict=True)
@@ -97,7 +107,13 @@ async def classify(run: Run, name: str, signature: Signature, records: np.ndarra
 async def regress(run: Run, name: str, signature: Signature, records: np.ndarray) -> bytes:
     """`{"results": [number, …]}`."""
     require(signature, REGRESS_METHOD, "regression")
-    values = read_values(await run(name, {INPUT: records}), len(records))
+    outputs = await run(name, {INPUT: records})
+    return await convert(len(records) > LARGE_RECORDS, write_values, outputs, len(records))
+
+
+def write_values(outputs: dict[str, np.ndarray], count: int) -> bytes:
+    """The body of a regression's answer."""
+    values = read_values(outputs, count)
     return encode(f'{{\n    "results": [{", ".join(to_decimals(values))}]\n}}')
 
 

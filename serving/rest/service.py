@@ -9,7 +9,8 @@ from typing import Any, Protocol
 
 import numpy as np
 
-from serving import metrics
+from serving import answer_size, calls, metrics
+from serving.answer_size import AnswerSizes, Measure, Part, actual, refuse_over, too_large
 from serving.rest import json_text, reports, tensors_from_json, tensors_to_json, urls
 from serving.rest.signature import DEFAULT_SIGNATURE, Signature
 from serving.rest.status import Code, StatusError, error_body, invalid, unknown_label
@@ -17,6 +18,9 @@ from serving.rest.urls import Target, Verb
 from serving.workers import LARGE_BYTES, LARGE_VALUES, convert
 
 LARGEST_UNPACKED_BYTES = 100 * 1024 * 1024
+PIECE_BYTES = 1 << 18
+READ_FACTOR = 4
+"""What the values of a body take, as a multiple of it."""
 JSON = "application/json"
 
 
@@ -24,8 +28,15 @@ class Model(Protocol):
     """A loaded version."""
 
     signatures: dict[str, Signature]
+    sizes: AnswerSizes
 
-    async def call(self, signature_name: str, tensors: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
+    async def call(
+        self,
+        signature_name: str,
+        tensors: Mapping[str, np.ndarray],
+        output_names: tuple[str, ...] | None = None,
+        expected: list[Part] | None = None,
+    ) -> dict[str, np.ndarray]:
         """Calls a signature."""
 
     def signature_definitions(self) -> dict[str, Any]:
@@ -53,11 +64,18 @@ class RestService:
     Args:
         models: What answers, by the model's name: a `serving.model_versions.ModelVersions` each.
         meter: What notes how requests fare.
+        response_bytes: The largest body of an answer.
     """
 
-    def __init__(self, models: Mapping[str, Any], meter: metrics.Metrics | None = None) -> None:
+    def __init__(
+        self,
+        models: Mapping[str, Any],
+        meter: metrics.Metrics | None = None,
+        response_bytes: int = answer_size.USUAL_LIMIT,
+    ) -> None:
         self.models = models
         self.meter = meter or metrics.Metrics()
+        self.response_bytes = response_bytes
 
     async def answer(self, method: str, target: str, headers: Mapping[str, str], body: bytes) -> Answer:
         """Answers a request, whatever it is.
@@ -77,7 +95,10 @@ class RestService:
         try:
             asked = urls.parse(method, target)
             if "gzip" in headers.get("Content-Encoding", "") and body:
+                await calls.hold("request", READ_FACTOR * await asyncio.to_thread(unpacked_bytes, body))
                 body = await asyncio.to_thread(unpack, body)
+            else:
+                await calls.hold("request", READ_FACTOR * len(body))
             return Answer(200, await self.respond(asked, body))
         except StatusError as error:
             return Answer(error.code.http, error_body(error.message) if error.message else b"")
@@ -125,20 +146,37 @@ class RestService:
                 if "inputs" not in request:
                     raise invalid("Missing 'inputs' or 'instances' key")
                 read, write = partial(tensors_from_json.from_inputs, request["inputs"]), tensors_to_json.to_outputs
+                measure = answer_size.column_bytes
             else:
                 read = partial(tensors_from_json.from_instances, read_instances(request))
-                write = tensors_to_json.to_predictions
+                write, measure = tensors_to_json.to_predictions, answer_size.row_bytes
             tensors = await convert(is_large, read, signature.inputs)
-            outputs = await self.run(target, model, name, tensors)
+            outputs = await self.run(target, model, measure, name, tensors)
             values = sum(tensor.size for tensor in outputs.values())
-            return await convert(values > LARGE_VALUES, write, outputs)
+            return self.bounded(await convert(values > LARGE_VALUES, write, outputs))
 
     async def run(
-        self, target: Target, model: Model, name: str, tensors: Mapping[str, np.ndarray]
+        self, target: Target, model: Model, measure: Measure, name: str, tensors: Mapping[str, np.ndarray]
     ) -> dict[str, np.ndarray]:
-        """Calls a signature, and notes how long that takes."""
+        """Calls a signature, and notes how long that takes.
+
+        Raises:
+            StatusError: INVALID_ARGUMENT for an answer over the limit, before it is computed if its size is known.
+        """
+        is_large = sum(tensor.size for tensor in tensors.values()) > LARGE_VALUES
+        parts = await convert(is_large, model.sizes.expected, name, tensors)
+        await calls.hold("answer", refuse_over(self.response_bytes, measure, parts))
         with self.meter.timed(metrics.RUNTIME_LATENCY, target.model, target.verb.value.capitalize(), "TF1"):
-            return await model.call(name, tensors)
+            outputs = await model.call(name, tensors, expected=parts)
+        if sum(tensor.size for tensor in outputs.values()) > LARGE_VALUES:
+            refuse_over(self.response_bytes, measure, actual(outputs))
+        return outputs
+
+    def bounded(self, body: bytes) -> bytes:
+        """The body of an answer, unless it is over the limit after all: JSON may need six bytes for one."""
+        if len(body) > self.response_bytes:
+            raise too_large(self.response_bytes, len(body))
+        return body
 
     async def respond_examples(self, target: Target, body: bytes) -> bytes:
         """The results of a classify or regress signature for the examples of a body."""
@@ -150,10 +188,10 @@ class RestService:
         records = await convert(is_large, examples.read_examples, request)
         with self.use(target) as (_, model):
             signature = find_signature(model, name)
-            run = partial(self.run, target, model)
+            run = partial(self.run, target, model, answer_size.row_bytes)
             if target.verb is Verb.CLASSIFY:
-                return await examples.classify(run, name, signature, records)
-            return await examples.regress(run, name, signature, records)
+                return self.bounded(await examples.classify(run, name, signature, records))
+            return self.bounded(await examples.regress(run, name, signature, records))
 
     def use(self, target: Target) -> Any:
         """Lends the version that a request asks for.
@@ -206,6 +244,18 @@ def find_signature(model: Model, name: str) -> Signature:
     if signature is None:
         raise invalid(f'Serving signature name: "{name}" not found in signature def')
     return signature
+
+
+def unpacked_bytes(body: bytes) -> int:
+    """How much a body unpacks to, found out without keeping it: 100 KB may hold 100 MB."""
+    unpacker = zlib.decompressobj(wbits=16 + zlib.MAX_WBITS)
+    size, rest = 0, body
+    try:
+        while not unpacker.eof and size < LARGEST_UNPACKED_BYTES and (piece := unpacker.decompress(rest, PIECE_BYTES)):
+            size, rest = size + len(piece), unpacker.unconsumed_tail
+    except zlib.error:
+        pass
+    return size
 
 
 def unpack(body: bytes) -> bytes:

@@ -8,12 +8,11 @@ from typing import Any
 
 import numpy as np
 
+from serving import tensor_limits
 from serving.rest.json_text import quote, type_name
 from serving.rest.signature import TensorSpec
 from serving.rest.status import Code, StatusError, invalid
 
-# NumPy's largest rank; TensorFlow's is 254, and no known op works on so many dimensions.
-LARGEST_RANK = 64
 FLOATS = {"float": np.float32, "double": np.float64}
 # Integers are range-checked as the second type and then cast to the first: 300 for a uint8 wraps to 44.
 INTEGERS: dict[str, tuple[type[np.integer[Any]], type[np.integer[Any]]]] = {
@@ -132,9 +131,11 @@ def to_tensor(value: Any, dtype: str) -> np.ndarray:
     """A scalar, or lists nested to an equal depth, as a tensor.
 
     Raises:
-        StatusError: INVALID_ARGUMENT for another type or uneven nesting; UNIMPLEMENTED for a type such as half.
+        StatusError: INVALID_ARGUMENT for another type, uneven or too deep nesting; UNIMPLEMENTED for a type such as
+            half.
     """
     shape = shape_of(value)
+    tensor_limits.check(shape, 1, is_string=dtype == "string")
     values = [value]
     for level, size in enumerate(shape):
         for item in values:
@@ -159,8 +160,6 @@ def shape_of(value: Any) -> tuple[int, ...]:
     shape = []
     while type(value) is list:
         shape.append(len(value))
-        if len(shape) > LARGEST_RANK:
-            raise invalid(f"Encountered lists nested over {LARGEST_RANK} levels deep")
         if not value:
             break
         value = value[0]

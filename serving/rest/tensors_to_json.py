@@ -7,9 +7,11 @@ from collections.abc import Iterable, Mapping
 
 import numpy as np
 
+from serving import calls
 from serving.rest.status import invalid
 
 INDENT = "    "
+VALUES_AT_ONCE = 1 << 16
 DECIMAL_DIGITS = {np.dtype(np.float32): 9, np.dtype(np.float64): 17}
 # A string output whose name ends so holds bytes that need not be text.
 BYTES_SUFFIX = "_bytes"
@@ -78,6 +80,8 @@ def fold(tensor: np.ndarray, name: str, level: int, keep: int = 0, one_line: boo
     Returns:
         (product of the kept dimensions) texts.
     """
+    if tensor.size > VALUES_AT_ONCE and tensor.ndim > 1:
+        return fold_in_turns(tensor, name, level, keep, one_line)
     texts = to_cells(tensor, name, level + tensor.ndim - keep)
     for axis in reversed(range(keep, tensor.ndim)):
         size, count = tensor.shape[axis], math.prod(tensor.shape[:axis])
@@ -87,6 +91,20 @@ def fold(tensor: np.ndarray, name: str, level: int, keep: int = 0, one_line: boo
         else:
             texts = [bracket(row, level + axis - keep) for row in rows]
     return texts
+
+
+def fold_in_turns(tensor: np.ndarray, name: str, level: int, keep: int, one_line: bool) -> list[str]:
+    """What `fold` returns, some rows at a time: a value takes ten times its text while it is written."""
+    inner = level if keep else level + 1
+    step = max(1, VALUES_AT_ONCE * len(tensor) // tensor.size)
+    texts = []
+    for start in range(0, len(tensor), step):
+        calls.check()
+        rows = tensor[start : start + step]
+        texts += fold(rows, name, inner, 1, one_line) if step > 1 else fold(rows[0], name, inner, 0, one_line)
+    if keep:
+        return texts
+    return [f"[{', '.join(texts)}]" if one_line else bracket(texts, level)]
 
 
 def bracket(texts: list[str], level: int) -> str:

@@ -29,6 +29,14 @@ class ExampleModel(tf.Module):
         return {"text": s}
 
     @tf.function
+    def deeper(self, s):
+        return {"s": tf.expand_dims(s, 0)}
+
+    @tf.function
+    def scores(self, ids):
+        return {"scores": tf.one_hot(ids, 100)}
+
+    @tf.function
     def scalar(self, x):
         return {"scalar": tf.reduce_sum(x)}
 
@@ -75,6 +83,8 @@ def save(directory: Path, offset: float = 2.0) -> Path:
             tf.TensorSpec([None], tf.float32, name="a"), tf.TensorSpec([None], tf.int64, name="i"), strings
         ),
         "raw": model.raw.get_concrete_function(strings),
+        "deeper": model.deeper.get_concrete_function(strings),
+        "scores": model.scores.get_concrete_function(tf.TensorSpec([None, None], tf.int32, name="ids")),
         "text": model.text.get_concrete_function(strings),
         "scalar": model.scalar.get_concrete_function(floats),
         "uneven": model.uneven.get_concrete_function(floats),

@@ -38,7 +38,7 @@ def server(saved: Path) -> Iterator[SimpleNamespace]:
 
     model = load_configured(ModelConfig("m", saved))
     with (
-        running([model]) as at,
+        running([model], allow_reload_config=True) as at,
         httpx.Client(base_url=at.rest, trust_env=False) as client,
         grpc.insecure_channel(at.grpc) as channel,
     ):
