@@ -167,9 +167,9 @@ class AnswerSizes:
         }
 
     def _has_answer(self, masks: int, candidates: int) -> bool:
-        """Whether a text is answered, and not only told to be too long or to ask for too much."""
+        """Whether a text is answered, and not only told to have no mask, or too many, or to ask for too much."""
         is_too_long = self._longest is not None and masks > self._longest
-        return not is_too_long and candidates >= 1 and not 0 <= self._vocabulary_size < candidates
+        return masks > 0 and not is_too_long and candidates >= 1 and not 0 <= self._vocabulary_size < candidates
 
     def count_masks(self, text: bytes) -> int:
         """At least as many masks as a text has, in whatever spelling its tokenizer takes one."""
