@@ -167,9 +167,9 @@ class AnswerSizes:
         }
 
     def _has_answer(self, masks: int, candidates: int) -> bool:
-        """Whether a text is answered, and not only told to be too long or to ask for too much."""
+        """Whether a text is answered, and not only told to have no mask, or too many, or to ask for too much."""
         is_too_long = self._longest is not None and masks > self._longest
-        return not is_too_long and candidates >= 1 and not 0 <= self._vocabulary_size < candidates
+        return masks > 0 and not is_too_long and candidates >= 1 and not 0 <= self._vocabulary_size < candidates
 
     def count_masks(self, text: bytes) -> int:
         """At least as many masks as a text has, in whatever spelling its tokenizer takes one."""
@@ -270,14 +270,16 @@ def refuse_over(limit: int, measure: Measure, parts: Collection[Part]) -> int:
     size = measure(parts)
     if size <= limit:
         return size
-    raise too_large(limit, size, max(parts, key=lambda part: part.memory_bytes, default=None))
+    largest = max(parts, key=lambda part: part.memory_bytes, default=None)
+    raise too_large(limit, size, largest, is_smaller_over_grpc=message_bytes(parts) <= limit)
 
 
-def too_large(limit: int, size: int, largest: Part | None = None) -> StatusError:
+def too_large(limit: int, size: int, largest: Part | None = None, *, is_smaller_over_grpc: bool = False) -> StatusError:
     """The error of an answer over the limit."""
     shown = "" if largest is None else f", {largest.name} being of the shape {list(largest.shape)}"
     return invalid(
-        f"An answer must have at most {limit} bytes, and this one would have up to {size}{shown}: send fewer rows in a "
-        "request, shorter ones or with fewer masks, ask for fewer candidates or outputs, or start the server with a "
-        "larger --max-response-bytes"
+        f"An answer must have at most {limit} bytes, and this one would have up to {size}{shown}: "
+        f"{'ask over gRPC, where it is small enough, ' if is_smaller_over_grpc else ''}send fewer rows in a request, "
+        "shorter ones or with fewer masks, ask for fewer candidates or outputs, or start the server with a larger "
+        "--max-response-bytes"
     )

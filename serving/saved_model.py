@@ -97,9 +97,12 @@ class SavedModel:
             # The public Session.run compares shapes with the graph's placeholders, which the protocol doesn't.
             call = call or self._session._make_callable_from_options(options)
             self._callables[signature_name, wanted, is_declared] = call
-            values = call(*(tensors[name] for name in signature.inputs))
+            values, failure = call(*(tensors[name] for name in signature.inputs)), None
         except tf.errors.OpError as error:
-            raise to_status(error) from error
+            failure = to_status(error)
+        if failure is not None:
+            # Not from TensorFlow's error, whose frames hold the request's tensors for as long as it is told of.
+            raise failure
         outputs = dict(zip(wanted, map(np.asarray, values), strict=True))
         self.sizes.note(signature_name, outputs)
         return outputs

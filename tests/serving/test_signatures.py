@@ -1,5 +1,7 @@
 """The signatures answer what transformers' fill-mask pipeline answers, whatever stands beside a text."""
 
+import asyncio
+
 import numpy as np
 import pytest
 import tensorflow as tf
@@ -7,6 +9,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from serving import masks
+from serving.answer_size import USUAL_TOP_K, actual, column_bytes, memory_bytes, message_bytes, row_bytes
+from serving.batching.batched_model import BatchedModel
+from serving.batching.parameters import BatchingParameters
+from serving.batching.scheduler import BatchScheduler
+from serving.saved_model import SavedModel
 from serving.signatures import TextSignatures
 from serving.tokenizers.build import build_in_graph_tokenizer
 
@@ -46,6 +53,7 @@ class Served:
         in_graph = build_in_graph_tokenizer(tokenizer, model.config.vocab_size)
         module = TextSignatures(model, in_graph, top_k=TOP_K, max_top_k=8, max_sequence_length=LONGEST)
         tf.saved_model.save(module, str(directory), signatures=module.signatures())
+        self.directory = directory
         self._loaded = tf.saved_model.load(str(directory))
         self.signatures = self._loaded.signatures
 
@@ -263,3 +271,76 @@ def test_the_graph_keeps_one_copy_of_the_weights(served):
     weights = served.pipeline.model.weights
     assert len(served._loaded.weights) == len(weights)
     assert not [name for name in dir(served._loaded) if name.startswith("keras_api")]
+
+
+@pytest.fixture(scope="module")
+def session(served):
+    """The model as the embedded server loads it, with its tokenizer's facts beside it."""
+    served.tokenizer.save_pretrained(served.directory / "assets.extra/tokenizer")
+    model = SavedModel(served.directory)
+    yield model
+    model.close()
+
+
+def asked(texts, top_k=None):
+    texts = np.array([text.encode() for text in texts], object)
+    if top_k is None:
+        return "serving_default", {"text": texts}
+    top_k = np.array(top_k, np.int32)
+    return "fill_mask", {"text": texts, "top_k": top_k, "targets": np.array([b""], object)}
+
+
+@pytest.mark.parametrize("top_k", [None, [2], [1, 5, 8, 3, 4]])
+def test_a_server_tells_the_shapes_of_answers_from_the_texts(served, texts, session, top_k):
+    """Exactly where the request says how many candidates, and how long strings are nearly."""
+    name, tensors = asked(texts, top_k)
+    outputs = session.run(name, tensors)
+    told, true = session.sizes.expected(name, tensors), actual(outputs)
+    for part in told:
+        shape = outputs[part.name].shape
+        # By default there may be 5, or as many as there ever were; here there are 3.
+        assert part.shape == (shape if top_k or len(shape) < 3 else (*shape[:2], USUAL_TOP_K))
+    for measure in (row_bytes, column_bytes, message_bytes, memory_bytes):
+        assert 0.5 * measure(true) <= measure(told) <= 5 * measure(true)
+
+
+def test_texts_without_an_answer_take_no_room(served, session):
+    """Those with more masks than the model takes tokens, and those that ask for more candidates than there are."""
+    mask, longest = served.tokenizer.mask_token, served.tokenizer.model_max_length
+    for texts, top_k in (([mask * (longest + 1), "x"], [5]), ([mask], [10**9]), ([mask, mask], [2**31 - 1, 0])):
+        name, tensors = asked(texts, top_k)
+        outputs = session.run(name, tensors)
+        shapes = {part.name: part.shape for part in session.sizes.expected(name, tensors)}
+        assert {key: value.shape for key, value in outputs.items()} == shapes
+
+
+@pytest.mark.parametrize("spelling", [str, str.upper, str.lower])
+def test_masks_are_counted_in_any_spelling(served, session, spelling):
+    mask = spelling(served.tokenizer.mask_token)
+    wide = "".join(chr(ord(letter) + 0xFEE0) for letter in mask)
+    for text in (f"a {mask}{mask} b", f"é {mask} {mask}", f"{wide}{wide}"):
+        name, tensors = asked([text])
+        assert session.sizes.count_masks(text.encode()) == 2
+        assert session.run(name, tensors)["num_masks"].tolist()[0] <= 2
+
+
+def test_a_text_with_many_masks_is_not_batched_with_others(served, session):
+    """Each would be answered with as many places as it has."""
+    mask = served.tokenizer.mask_token
+    # One thread, and a batch that waits for a second request.
+    parameters = BatchingParameters(
+        max_batch_size=2, batch_timeout_micros=300_000, num_batch_threads=1, is_strict=False
+    )
+    scheduler = BatchScheduler(parameters)
+    model = BatchedModel(session, scheduler, 60.0)
+
+    async def ask(*requests):
+        return await asyncio.gather(*(model.call(*asked([text], top_k)) for text, top_k in requests))
+
+    fat, thin = asyncio.run(ask((mask * 40, [8]), (f"a {mask}", [1])))
+    assert fat["score"].shape == (1, 40, 8)
+    assert thin["score"].shape == (1, 1, 1)
+    # Those that are alike still share one.
+    one, other = asyncio.run(ask((f"a {mask} and {mask}", [2]), (f"a {mask}", [1])))
+    assert one["score"].shape == other["score"].shape == (1, 2, 2)
+    scheduler.close()

@@ -134,6 +134,13 @@ def test_json_may_need_six_bytes_for_one(served: SimpleNamespace) -> None:
     assert f"and this one would have up to {len(to_outputs({'text': text}))}" in over_rest(served, "text", "s", text)
 
 
+def test_the_way_out_may_be_grpc(served: SimpleNamespace) -> None:
+    for count, is_small in ((700, True), (2000, False)):
+        value = np.ones(count, np.float32)
+        assert (over_grpc(served, "serving_default", "x", value) == "") is is_small
+        assert ("ask over gRPC" in by_rows(served, "serving_default", "x", value)) is is_small
+
+
 def test_only_the_outputs_that_are_asked_for_count(served: SimpleNamespace) -> None:
     request = predict_pb2.PredictRequest()
     request.model_spec.name, request.model_spec.signature_name = "m", "three"

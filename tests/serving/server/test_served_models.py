@@ -73,6 +73,24 @@ def test_models_come_and_go(server: SimpleNamespace, saved: Path) -> None:
     assert ask(server, "n") == 2.0
 
 
+def test_nobody_changes_the_models_unless_it_was_allowed(saved: Path) -> None:
+    from serving.server import running
+
+    with (
+        running([load_configured(ModelConfig("m", saved))]) as at,
+        httpx.Client(base_url=at.rest, trust_env=False) as client,
+        grpc.insecure_channel(at.grpc) as channel,
+    ):
+        stub = model_service_pb2_grpc.ModelServiceStub(channel)
+        for text in (config("n", saved), ""):
+            with pytest.raises(grpc.RpcError) as caught:
+                stub.HandleReloadConfigRequest(request(text))
+            assert caught.value.code() == grpc.StatusCode.PERMISSION_DENIED
+            assert "--allow-reload-config" in caught.value.details()
+        assert ask(SimpleNamespace(client=client), "m") == 2.0
+        assert ask(SimpleNamespace(client=client), "n") == 404
+
+
 def test_versions_and_labels_follow(server: SimpleNamespace, saved: Path) -> None:
     both = "model_version_policy { specific { versions: 1 versions: 2 } } "
     with pytest.raises(grpc.RpcError) as caught:

@@ -104,8 +104,51 @@ def test_a_model_that_does_not_load_is_an_error(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
+    ("host", "is_open"),
+    [
+        *((host, False) for host in ("127.0.0.1", "127.3.2.1", "::1", "::ffff:127.0.0.1", "::1%lo")),
+        *((host, True) for host in ("0.0.0.0", "::", "192.0.2.1", "10.0.0.1", "fe80::1%eth0", "::ffff:10.0.0.1")),
+    ],
+)
+def test_which_addresses_other_machines_reach(host: str, is_open: bool) -> None:
+    from serving.__main__ import is_loopback
+
+    assert is_loopback(host) is not is_open
+
+
+def test_an_address_that_others_reach_is_warned_of_in_one_line(example_version: Path) -> None:
+    script = "import sys, serving.__main__ as m\nm.is_loopback = lambda host: False\nsys.exit(m.main(sys.argv[1:]))"
+    command = [sys.executable, "-c", script, "--model-dir", str(example_version.parent), "--port", "0"]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
+        while not process.stdout.readline().startswith("gRPC:"):
+            pass
+        process.terminate()
+        _, errors = process.communicate(timeout=60)
+    assert errors.startswith("warning: 127.0.0.1:")
+    assert "asks nobody who they are" in errors
+    assert errors.count("\n") == 1
+
+
+def test_a_client_may_change_the_models_of_a_server_that_was_told_so(example_version: Path) -> None:
+    import grpc
+    from google.protobuf import text_format
+    from tensorflow_serving.apis import model_management_pb2, model_service_pb2_grpc
+
+    configs = f"config {{ name: 'n' base_path: '{example_version.parent}' model_platform: 'tensorflow' }}"
+    request = model_management_pb2.ReloadConfigRequest()
+    text_format.Parse(f"config {{ model_config_list {{ {configs} }} }}", request)
+    with started("--model-dir", example_version.parent, "--port", 0, "--allow-reload-config") as process:
+        lines = [process.stdout.readline() for _ in range(6)]
+        with grpc.insecure_channel(lines[5].removeprefix("gRPC:").strip()) as channel:
+            stub = model_service_pb2_grpc.ModelServiceStub(channel)
+            assert stub.HandleReloadConfigRequest(request, timeout=60).status.error_code == 0
+
+
+@pytest.mark.parametrize(
     ("option", "value"),
     [
+        ("--max-response-bytes", "0"),
+        ("--max-response-bytes", "2147483648"),
         ("--port", "70000"),
         ("--timeout-seconds", "0"),
         ("--timeout-seconds", "inf"),
