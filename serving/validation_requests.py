@@ -1,12 +1,14 @@
 """What a served model is asked to find out whether it answers as it should: every signature that it has."""
 
 import time
+import warnings
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from serving.asking import Answer, read_answer
 from serving.client import FillMaskClient
 from serving.rest_transport import RestTransport
+from serving.target_words import TargetWarning
 from serving.waiting import now
 
 if TYPE_CHECKING:
@@ -54,7 +56,10 @@ class Asked:
         """A text's answer from the signature `fill_mask`, with `top_k` or `targets`."""
         if self._by_text is None:
             raise ValueError("this model has no signature fill_mask")
-        answer: Any = self._by_text.fill_mask(text, **options)
+        with warnings.catch_warnings():
+            # Targets are tokens by their names here, which the client may not know for that.
+            warnings.simplefilter("ignore", TargetWarning)
+            answer: Any = self._by_text.fill_mask(text, **options)
         return answer
 
     def ask_logits(self, token_ids: list[int]) -> list[list[float]]:

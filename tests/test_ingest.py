@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 from datasets import Dataset
+from finished import finish
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -33,7 +34,7 @@ def write_lines(path: Path, records: list[dict[str, Any]]) -> Path:
 def ingest(out: Path, **params: Any) -> Corpus:
     out.mkdir()
     Ingest(IngestParams(**params)).run(out)
-    return Corpus(out)
+    return finish(out, Corpus)
 
 
 def test_the_split_is_that_of_the_library_and_records_stay_nested(tmp_path: Path) -> None:
@@ -45,7 +46,7 @@ def test_the_split_is_that_of_the_library_and_records_stay_nested(tmp_path: Path
     assert corpus.split("train").to_list() == expected["train"].to_list()
     assert corpus.split("test").to_list() == expected["test"].to_list()
     assert corpus.summary == "50 records (35 train, 15 test), 250 words in answers.text"
-    assert sorted(os.listdir(tmp_path / "out")) == ["dataset", "report.json"]
+    assert sorted(os.listdir(tmp_path / "out")) == ["dataset", "manifest.json", "report.json"]
 
 
 def test_nothing_is_written_outside_the_step_directory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 import pytest
 from datasets import Dataset, DatasetDict, Features, List, Value
+from finished import finish
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from transformers import PreTrainedTokenizerFast
@@ -50,7 +51,7 @@ def corpus_of(directory: Path, train: list[Any], test: list[Any] | None = None) 
 def run(corpus: Corpus, tokenizer: Tokenizer, out: Path, block_size: int = 16) -> Blocks:
     out.mkdir()
     Preprocess(corpus, tokenizer, PreprocessParams(block_size=block_size)).run(out)
-    return Blocks(out)
+    return finish(out, Blocks)
 
 
 def ids_of(blocks: Blocks, split: str = "train") -> list[list[int]]:
@@ -66,7 +67,7 @@ def corpus(tmp_path_factory: pytest.TempPathFactory) -> Corpus:
 def tokenizer(corpus: Corpus, tmp_path_factory: pytest.TempPathFactory) -> Tokenizer:
     directory = tmp_path_factory.mktemp("tokenizer")
     PrepareTokenizer(corpus, "answers.text", TokenizerParams(vocab_size=400)).run(directory)
-    return Tokenizer(directory)
+    return finish(directory, Tokenizer)
 
 
 def guide(

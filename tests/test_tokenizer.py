@@ -11,6 +11,7 @@ from typing import Any
 
 import pytest
 from datasets import Dataset, DatasetDict
+from finished import finish
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from tokenizers import Tokenizer as RustTokenizer
@@ -44,7 +45,7 @@ def corpus(tmp_path_factory: pytest.TempPathFactory) -> Corpus:
 def prepare(corpus: Corpus, out: Path, **params: Any) -> Tokenizer:
     out.mkdir(parents=True, exist_ok=True)
     PrepareTokenizer(corpus, "answers.text", TokenizerParams(**params)).run(out)
-    return Tokenizer(out)
+    return finish(out, Tokenizer)
 
 
 @pytest.fixture(scope="module")

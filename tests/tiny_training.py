@@ -5,9 +5,10 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from finished import finish
 
 from components import manifest
-from components.artifacts import Artifact, Blocks, Checkpoint, Tokenizer
+from components.artifacts import Blocks, Checkpoint, Tokenizer
 from components.blocks import BlockWriter
 from components.train import Train
 from components.train_params import TrainParams
@@ -24,12 +25,6 @@ SIZES = {
 SMALL = {"model_type": "roformer", "model_config": SIZES, "batch_size": 4, "epochs": 2, "learning_rate": 1e-3}
 TIMES = ("seconds", "tokens_per_second", "model_flops_utilization")
 """Columns of the history that differ from run to run."""
-
-
-def finish(directory: Path, kind: type[Artifact]) -> Any:
-    """The artifact that a step would have left in a directory."""
-    manifest.write(directory, {"type": kind.__name__})
-    return kind(directory)
 
 
 def write_tokenizer(directory: Path) -> Tokenizer:

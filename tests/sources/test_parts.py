@@ -9,6 +9,7 @@ import pyarrow
 import pyarrow.parquet
 import pytest
 from datasets import get_dataset_split_names
+from finished import finish
 
 from components.artifacts import Corpus
 from components.errors import ConfigError, DataError
@@ -40,7 +41,7 @@ def ingest(folder: Path, files: dict[str, int], glob: str = "", **params: Any) -
         write(folder / "data" / name, count)
     (folder / "out").mkdir()
     Ingest(IngestParams(path=str(folder / "data" / glob), **params)).run(folder / "out")
-    corpus = Corpus(folder / "out")
+    corpus = finish(folder / "out", Corpus)
     train, test = (
         [text.split(" of ")[1].removesuffix(", in words.") for text in corpus.split(name)["text"]]
         for name in ("train", "test")
@@ -184,6 +185,5 @@ def test_records_on_both_sides_are_counted(tmp_path: Path) -> None:
     (tmp_path / "data/test.txt").write_text("the same line\na third line\n")
     (tmp_path / "out").mkdir()
     Ingest(IngestParams(path=str(tmp_path / "data"))).run(tmp_path / "out")
-    assert (
-        "1 test record repeats a train record whole" in Corpus(tmp_path / "out").read_json("report.json")["anomalies"]
-    )
+    report = finish(tmp_path / "out", Corpus).read_json("report.json")
+    assert "1 test record repeats a train record whole" in report["anomalies"]
