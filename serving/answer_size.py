@@ -92,9 +92,7 @@ class AnswerSizes:
         self._types = {
             name: {key: numpy_type(spec.dtype) for key, spec in one.outputs.items()} for name, one in signatures.items()
         }
-        self._are_text = {
-            name for name, one in signatures.items() if "text" in one.inputs and one.outputs.keys() >= TEXT_OUTPUTS
-        }
+        self._ranks = {name: rank for name, one in signatures.items() if (rank := rank_of_inputs(one)) is not None}
         self._mask_tokens = [folded(token) for token in (USUAL_MASK_TOKENS if mask_token is None else [mask_token])]
         self._longest = longest
         self._most_candidates: dict[str, int] = {}
@@ -104,7 +102,11 @@ class AnswerSizes:
 
     def is_text(self, name: str) -> bool:
         """Whether a signature takes texts with masks."""
-        return name in self._are_text
+        return self._ranks.get(name) == 1
+
+    def rank(self, name: str) -> int | None:
+        """The dimensions of all inputs of a language model's signature, whose rows are independent; None for others."""
+        return self._ranks.get(name)
 
     def expected(
         self, name: str, tensors: Mapping[str, np.ndarray], wanted: Collection[str] | None = None
@@ -175,6 +177,15 @@ class AnswerSizes:
         """At least as many masks as a text has, in whatever spelling its tokenizer takes one."""
         seen = text.decode().lower() if text.isascii() else folded(text.decode("utf-8", "replace"))
         return sum(map(seen.count, self._mask_tokens))
+
+
+def rank_of_inputs(signature: Signature) -> int | None:
+    """The rank of the inputs of the project's signatures: texts, or rows of token ids; None for others."""
+    outputs = signature.outputs.keys()
+    if "text" in signature.inputs and outputs >= TEXT_OUTPUTS:
+        return 1
+    takes_ids = signature.inputs.keys() == {"input_ids", "attention_mask"}
+    return 2 if takes_ids and (outputs == {"logits"} or outputs == {"position", "score", "token"}) else None
 
 
 def folded(text: str) -> str:

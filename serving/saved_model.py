@@ -2,6 +2,7 @@
 
 import asyncio
 import os
+import time
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -15,7 +16,7 @@ from tensorflow.core.framework import types_pb2
 from tensorflow.core.protobuf import config_pb2
 from tensorflow_serving.apis import get_model_metadata_pb2
 
-from serving import calls
+from serving import calls, pieces
 from serving.answer_size import AnswerSizes, Part
 from serving.model_directory import read_longest, read_mask_token
 from serving.rest.signature import Signature, TensorSpec
@@ -68,7 +69,7 @@ class SavedModel:
     def run(
         self, signature_name: str, tensors: Mapping[str, np.ndarray], output_names: tuple[str, ...] | None = None
     ) -> dict[str, np.ndarray]:
-        """Calls a signature. Safe from many threads at once.
+        """Calls a signature, with some rows at a time if it's a language model's. Safe from many threads at once.
 
         Args:
             signature_name: One of `signatures`.
@@ -81,6 +82,21 @@ class SavedModel:
         Raises:
             StatusError: As the graph says.
         """
+        rank = self.sizes.rank(signature_name)
+        if rank is None or not pieces.is_large(tensors):
+            return self._run(signature_name, tensors, output_names)
+        end = time.monotonic() + self._timeout_milliseconds / 1000
+        answers = []
+        for piece in pieces.cut(tensors, rank):
+            if time.monotonic() > end:
+                raise StatusError(Code.DEADLINE_EXCEEDED, "Timed out waiting for notification")
+            answers.append(self._run(signature_name, piece, output_names))
+        return pieces.join(answers)
+
+    def _run(
+        self, signature_name: str, tensors: Mapping[str, np.ndarray], output_names: tuple[str, ...] | None = None
+    ) -> dict[str, np.ndarray]:
+        """Calls a signature with all rows."""
         signature = self.signatures[signature_name]
         wanted = tuple(signature.outputs) if output_names is None else output_names
         # What is as it was declared has outputs as they were declared: the check has its price.

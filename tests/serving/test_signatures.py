@@ -1,6 +1,7 @@
 """The signatures answer what transformers' fill-mask pipeline answers, whatever stands beside a text."""
 
 import asyncio
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -8,11 +9,12 @@ import tensorflow as tf
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from serving import masks
+from serving import masks, pieces
 from serving.answer_size import USUAL_TOP_K, actual, column_bytes, memory_bytes, message_bytes, row_bytes
 from serving.batching.batched_model import BatchedModel
 from serving.batching.parameters import BatchingParameters
 from serving.batching.scheduler import BatchScheduler
+from serving.rest.status import StatusError
 from serving.saved_model import SavedModel
 from serving.signatures import TextSignatures
 from serving.tokenizers.build import build_in_graph_tokenizer
@@ -344,3 +346,71 @@ def test_a_text_with_many_masks_is_not_batched_with_others(served, session):
     one, other = asyncio.run(ask((f"a {mask} and {mask}", [2]), (f"a {mask}", [1])))
     assert one["score"].shape == other["score"].shape == (1, 2, 2)
     scheduler.close()
+
+
+def in_pieces(monkeypatch, session, name, tensors, rows):
+    """The answer to some rows at a time, and how many pieces there were."""
+    count = 0
+
+    def run(*arguments):
+        nonlocal count
+        count += 1
+        return session._run(*arguments)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(pieces, "ROWS_AT_ONCE", rows)
+        whole = SimpleNamespace(sizes=session.sizes, _run=run, _timeout_milliseconds=60_000)
+        return SavedModel.run(whole, name, tensors), count
+
+
+@pytest.mark.parametrize("top_k", [None, [2], [1, 5, 8, 3, 4]])
+def test_rows_some_at_a_time_are_answered_as_all_together(served, texts, session, monkeypatch, top_k):
+    name, tensors = asked(texts, top_k)
+    assert_equal_outputs(in_pieces(monkeypatch, session, name, tensors, 2), session.run(name, tensors), 3)
+    ids = served.tokenizer(texts, padding=True, return_tensors="np")
+    tensors = {key: ids[key].astype(np.int32) for key in ("input_ids", "attention_mask")}
+    for name in ("tokens", "logits"):
+        assert_equal_outputs(in_pieces(monkeypatch, session, name, tensors, 2), session.run(name, tensors), 3)
+
+
+def assert_equal_outputs(found, expected, count):
+    outputs, pieces_run = found
+    assert pieces_run == count
+    assert outputs.keys() == expected.keys()
+    for key, value in outputs.items():
+        assert value.dtype == expected[key].dtype
+        if value.dtype.kind == "f":
+            np.testing.assert_allclose(value, expected[key], rtol=1e-4, atol=1e-4)
+        else:
+            np.testing.assert_array_equal(value, expected[key])
+
+
+def test_long_texts_go_fewer_at_a_time_and_very_long_ones_are_refused(served, session, monkeypatch):
+    monkeypatch.setattr(pieces, "TEXT_BYTES_AT_ONCE", 300)
+    mask = served.tokenizer.mask_token
+    name, tensors = asked([f"{mask} {'a' * 80}"] * 7)
+    outputs, count = in_pieces(monkeypatch, session, name, tensors, 64)
+    assert (len(outputs["score"]), count) == (7, 3)
+    # The words of one row are every row's.
+    name, tensors = asked([mask] * 7, [1])
+    tensors["targets"] = np.array([b"a\n" * 100], object)
+    outputs, count = in_pieces(monkeypatch, session, name, tensors, 64)
+    assert (len(outputs["score"]), count) == (7, 7)
+    name, tensors = asked([mask, "x" * 301])
+    with pytest.raises(
+        StatusError, match="INVALID_ARGUMENT: A string must have at most 300 bytes, and one of text has"
+    ):
+        session.run(name, tensors)
+
+
+def test_many_rows_of_unlike_numbers_are_refused(served, session):
+    name, tensors = asked([served.tokenizer.mask_token] * 100, [1, 2, 3])
+    with pytest.raises(StatusError, match="INVALID_ARGUMENT: The inputs must have 1 dimensions each, and equally many"):
+        session.run(name, tensors)
+
+
+def test_a_model_that_runs_in_pieces_has_the_same_time_as_one_that_does_not(served, session, monkeypatch):
+    monkeypatch.setattr(session, "_timeout_milliseconds", 0)
+    name, tensors = asked([served.tokenizer.mask_token] * 100)
+    with pytest.raises(StatusError, match="DEADLINE_EXCEEDED"):
+        session.run(name, tensors)
