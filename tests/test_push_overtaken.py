@@ -225,6 +225,7 @@ def hub_params(tmp_path: Path) -> PushParams:
     return params(tmp_path, hub_model_id="ada/answers", license="mit")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("mine", "theirs", "late"),
     [

@@ -180,7 +180,9 @@ def interrupted(inputs, out, settings, number, at_step):
         os._exit(1)
 
 
-@pytest.mark.parametrize(("number", "at_step"), [(signal.SIGTERM, 7), (signal.SIGINT, 10)])
+@pytest.mark.parametrize(
+    ("number", "at_step"), [(signal.SIGTERM, 7), pytest.param(signal.SIGINT, 10, marks=pytest.mark.slow)]
+)
 def test_an_interrupt_writes_a_checkpoint_to_go_on_from(inputs, left_alone, tmp_path, number, at_step):
     """Within an epoch, and at its last step, whose validation comes first."""
     out, seldom = tmp_path / "out", {**SETTINGS, "checkpoint_every_steps": "auto"}
@@ -195,6 +197,7 @@ def test_an_interrupt_writes_a_checkpoint_to_go_on_from(inputs, left_alone, tmp_
     assert history_of(left_alone) == history_of(out)
 
 
+@pytest.mark.slow
 def test_whoever_wants_no_checkpoints_gets_none_at_an_interrupt(inputs, tmp_path):
     never = {**SETTINGS, "checkpoint_every_steps": None}
     process = processes.Process(target=interrupted, args=(inputs, tmp_path, never, signal.SIGTERM, 3))

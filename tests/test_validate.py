@@ -188,6 +188,7 @@ def test_a_server_that_takes_too_long_is_stopped(step, tmp_path):
         run(hasty, tmp_path / "out")
 
 
+@pytest.mark.slow
 def test_a_server_ends_with_its_parent_even_where_that_is_killed(step, tmp_path):
     parent = (
         "import sys, time; from pathlib import Path; from serving import server_process\n"
