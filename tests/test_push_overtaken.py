@@ -229,10 +229,10 @@ def hub_params(tmp_path: Path) -> PushParams:
 @pytest.mark.parametrize(
     ("mine", "theirs", "late"),
     [
-        pytest.param("good", "best", False, marks=pytest.mark.slow),
-        pytest.param("best", "good", False, marks=pytest.mark.slow),
+        ("good", "best", False),
+        ("best", "good", False),
         ("good", "best", True),
-        pytest.param("best", "good", True, marks=pytest.mark.slow),
+        ("best", "good", True),
     ],
 )
 def test_two_roots_that_push_to_one_repository(hub, rivals, first, tmp_path, monkeypatch, mine, theirs, late):
