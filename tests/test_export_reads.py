@@ -1,5 +1,6 @@
 """The exported graph of every architecture: what's read whole, such as a tied decoder's table, isn't copied."""
 
+import gc
 from pathlib import Path
 
 import numpy as np
@@ -18,6 +19,14 @@ from serving.saved_model import SavedModel
 
 # The library's class can't be traced with a free length.
 NOT_EXPORTABLE = {"funnel factorized"}
+
+
+@pytest.fixture(autouse=True)
+def memory_is_given_back():
+    """Keras models are cycles, and each export's graphs take hundreds of megabytes."""
+    yield
+    tf.keras.backend.clear_session()
+    gc.collect()
 
 
 @pytest.fixture(scope="module")

@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import tensorflow as tf
+from finished import finish
 from tiny_training import SIZES, small_step, train, weights_of, write_blocks, write_tokenizer
 
 from components.artifacts import Blocks, Tokenizer
@@ -122,7 +123,7 @@ def test_two_devices_train_as_one(plain, blocks, tokenizer, tmp_path):
     done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, timeout=280)
     assert done.returncode == 0, done.stderr[-3000:]
     assert "float32, no XLA, 2 replicas" in done.stdout
-    mirrored = type(plain)(tmp_path / "out")
+    mirrored = finish(tmp_path / "out", type(plain))
     assert mirrored.read_json("report.json")["execution"]["devices"] == ["CPU:0", "CPU:1"]
     assert_close(mirrored, plain)
     last, expected = (checkpoint.read_json("history.json")[-1] for checkpoint in (mirrored, plain))
