@@ -26,7 +26,7 @@ test-slow: $(VENV)/test.stamp
 lint: $(VENV)/test.stamp
 	$(VENV)/bin/ruff check .
 	$(VENV)/bin/ruff format --check .
-	$(VENV)/bin/mypy pipeline.py components runners serving
+	$(VENV)/bin/mypy pipeline.py foundation components runners serving
 	$(VENV)/bin/lint-imports
 
 bench: $(BENCH_VENV)/bench.stamp

@@ -16,20 +16,22 @@ from typing import Any
 
 from jsonargparse import ArgumentParser, Namespace
 
-from components.artifacts import Evaluation, Pushed, ServingModel
-from components.config import SECTIONS, Config, add_sections, config_of, config_path, parse
-from components.errors import PipelineError
+from components.config.pipeline_config import SECTIONS, Config, add_sections, config_of, config_path, parse
+from components.contract.artifacts import Evaluation, Pushed, ServingModel
 from components.evaluate import Evaluate
 from components.export import Export
 from components.ingest import Ingest
-from components.perplexity import perplexity_text
 from components.preprocess import Preprocess
+from components.publishing.params import PushParams
 from components.push import Push
-from components.push_params import PushParams
-from components.terminal import TERMINAL, TerminalHandler, is_utf8, take_any_text
 from components.tokenizer import PrepareTokenizer
 from components.train import Train
 from components.validate import Validate
+from foundation.errors import PipelineError
+from foundation.keras_choice import choose_keras
+from foundation.perplexity import perplexity_text
+from foundation.saved_model_layout import TOKENIZER
+from foundation.terminal import TERMINAL, TerminalHandler, is_utf8, take_any_text
 from runners.local import LocalRunner, Run
 from runners.termination import handle_termination, number_of
 
@@ -83,6 +85,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         signal's number (130 for Ctrl-C, 143 for SIGTERM).
     """
     arguments = sys.argv[1:] if arguments is None else arguments
+    choose_keras()
     handle_termination()
     take_any_text()
     try:
@@ -191,7 +194,7 @@ def _client_arguments(facts: Mapping[str, Any], model: ServingModel) -> list[str
     if facts["model_name"] != PushParams.model_name:
         options += ["--model", facts["model_name"]]
     if not model.takes_text:
-        options += ["--tokenizer", _short(Path(facts["path"]) / ServingModel.tokenizer_files)]
+        options += ["--tokenizer", _short(Path(facts["path"]) / TOKENIZER)]
     # A text that looks like an option stands after the options' end.
     return [*options, "--", model.example] if model.example.startswith("-") else [model.example, *options]
 

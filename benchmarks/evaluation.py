@@ -25,7 +25,10 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
-import components  # noqa: F401  (chooses Keras before TensorFlow is imported)
+from foundation.keras_choice import choose_keras
+
+choose_keras()
+
 
 os.environ.setdefault("TRANSFORMERS_VERBOSITY", "error")
 

@@ -35,10 +35,13 @@ os.environ.update(HF_DATASETS_DISABLE_PROGRESS_BARS="1", DATASETS_VERBOSITY="err
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
+from foundation.keras_choice import choose_keras
+
+choose_keras()
+
 import numpy as np
 
-import components  # noqa: F401  (chooses the Keras version before TensorFlow is imported)
-from components.artifacts import Blocks, Corpus, Tokenizer
+from components.contract.artifacts import Blocks, Corpus, Tokenizer
 from components.ingest import Ingest, IngestParams
 from components.preprocess import Preprocess, PreprocessParams
 from components.tokenizer import PrepareTokenizer, TokenizerParams
@@ -100,9 +103,9 @@ def contestants_of(tokenizer, blocks, batch_size: int) -> dict[str, Callable[[],
     import tensorflow as tf
     from transformers import DataCollatorForLanguageModeling, RobertaConfig, TFRobertaForMaskedLM
 
-    from components.modeling import batches as feeding
-    from components.modeling.masking import MaskingCollator, draw_masks
-    from components.modeling.whole_words import WordBoundaries
+    from components.masking.masking import MaskingCollator, draw_masks
+    from components.masking.whole_words import WordBoundaries
+    from components.training import batches as feeding
 
     sizes = {"hidden_size": 8, "num_hidden_layers": 1, "num_attention_heads": 1, "intermediate_size": 8}
     model = TFRobertaForMaskedLM(RobertaConfig(vocab_size=len(tokenizer), **sizes))

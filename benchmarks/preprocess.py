@@ -30,8 +30,12 @@ from pathlib import Path
 os.environ.update(HF_DATASETS_DISABLE_PROGRESS_BARS="1", DATASETS_VERBOSITY="error")
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
-from components.artifacts import Corpus, Tokenizer
-from components.encoding import untruncated
+from foundation.keras_choice import choose_keras
+
+choose_keras()
+
+from components.blocks.encoding import untruncated
+from components.contract.artifacts import Corpus, Tokenizer
 from components.preprocess import Preprocess, PreprocessParams
 from components.tokenizer import PrepareTokenizer, TokenizerParams
 

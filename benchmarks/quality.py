@@ -29,15 +29,18 @@ from pathlib import Path
 from typing import Any
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
+
+from foundation.keras_choice import choose_keras
+
+choose_keras()
 os.environ.update(TRANSFORMERS_VERBOSITY="error", HF_DATASETS_DISABLE_PROGRESS_BARS="1", USE_TORCH="0")
 
-import components  # noqa: F401  (chooses Keras before TensorFlow is imported)
-from components.artifacts import Blocks, Corpus, Tokenizer
+from components.contract.artifacts import Blocks, Corpus, Tokenizer
 from components.ingest import Ingest, IngestParams
 from components.preprocess import Preprocess, PreprocessParams
 from components.tokenizer import PrepareTokenizer, TokenizerParams
 from components.train import Train
-from components.train_params import TrainParams
+from components.training.params import TrainParams
 
 TEXT_COLUMN, BLOCK_SIZE, BATCH_SIZE, PROBABILITY, FIRST_PROBABILITY = "answers.text", 64, 16, 0.15, 0.3
 LEARNING_RATE, WARMUP_RATIO, WEIGHT_DECAY = 1.5e-3, 0.1, 0.01
@@ -117,7 +120,7 @@ def train_as_the_guide(initial: Path, blocks: Blocks, tokenizer: Tokenizer, step
     import tensorflow as tf
     from transformers import DataCollatorForLanguageModeling, create_optimizer
 
-    from components.modeling.batches import in_training_order
+    from components.training.batches import in_training_order
 
     tf.keras.utils.set_random_seed(seed)
     train = blocks.split("train")
@@ -153,7 +156,7 @@ def evaluation_loss(model: Any, blocks: Blocks, tokenizer: Tokenizer) -> float:
     import numpy
     import tensorflow as tf
 
-    from components.modeling.masking import IGNORED_LABEL, draw_masks
+    from components.masking.masking import IGNORED_LABEL, draw_masks
 
     loaded = tokenizer.load()
     columns = blocks.split("test").with_format("numpy")

@@ -50,7 +50,11 @@ os.environ.setdefault("TF_FORCE_GPU_ALLOW_GROWTH", "true")
 ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT))
 
-from benchmarks.serving_load import Load, drive, grpc_client, http_client  # noqa: E402
+from foundation.keras_choice import choose_keras
+
+choose_keras()
+
+from benchmarks.serving_load import Load, drive, grpc_client, http_client
 
 CORES = len(os.sched_getaffinity(0))
 CLIENTS = (1, 8, 32)
@@ -94,7 +98,7 @@ def prepare(folder: Path, name: str) -> None:
     """Writes `checkpoint/model`, `tokenizer`, `fill_mask/1` and `texts.json`."""
     import yaml
 
-    from components.artifacts import Checkpoint, Corpus, Tokenizer
+    from components.contract.artifacts import Checkpoint, Corpus, Tokenizer
     from components.export import Export
     from components.ingest import Ingest, IngestParams
     from components.modeling.checkpoint import build_masked_lm, save_masked_lm
@@ -191,7 +195,7 @@ async def serve_empty() -> None:
     import numpy as np
     from tensorflow_serving.apis import predict_pb2
 
-    from serving.grpc_messages import write_outputs
+    from serving.server.grpc.messages import write_outputs
 
     numbers, words = np.ones((1, 1, 5), np.float32), np.full((1, 1, 5), b" word", object)
     answer = predict_pb2.PredictResponse()

@@ -24,7 +24,10 @@ from typing import Any
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
-import serving  # noqa: F401  (chooses the Keras version before TensorFlow is imported)
+from foundation.keras_choice import choose_keras
+
+choose_keras()
+
 
 WORDS_A_TEXT = 64
 BATCHES = (1, 64)
@@ -93,7 +96,7 @@ def train_unigram(texts: list[str]) -> Any:
     from tokenizers import Regex, Tokenizer, decoders, models, normalizers, pre_tokenizers, processors, trainers
     from transformers import PreTrainedTokenizerFast
 
-    from serving.tokenizers import charsmap
+    from serving.graph.tokenizers import charsmap
 
     compatible = {chr(point): unicodedata.normalize("NFKC", chr(point)) for point in range(0x20, 0xD800)}
     replacements = {key: text for key, text in compatible.items() if text != key}
@@ -124,7 +127,7 @@ def measure(name: str, tokenizer: Any, texts: list[str], rounds: int) -> dict[st
     """One row of the table."""
     import tensorflow as tf
 
-    from serving.tokenizers.build import build_in_graph_tokenizer
+    from serving.graph.tokenizers.build import build_in_graph_tokenizer
 
     encode = tf.function(
         build_in_graph_tokenizer(tokenizer).encode, input_signature=[tf.TensorSpec([None], tf.string)], autograph=False

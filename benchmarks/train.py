@@ -57,6 +57,10 @@ from typing import Any, Literal
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
+from foundation.keras_choice import choose_keras
+
+choose_keras()
+
 from benchmarks.training_floor import (
     BATCH_SIZE,
     BLOCK_SIZE,
@@ -250,10 +254,10 @@ def run_project(shape: str, folder: Path, precision: Literal["auto", "float32"] 
     """The train step of the pipeline."""
     import tensorflow as tf
 
-    from components.artifacts import Blocks, Tokenizer
-    from components.modeling import fit
+    from components.contract.artifacts import Blocks, Tokenizer
     from components.train import Train
-    from components.train_params import TrainParams
+    from components.training import fit
+    from components.training.params import TrainParams
 
     clock = Clock()
 

@@ -149,7 +149,7 @@ def in_bfloat16(measure: Callable[[str, str], dict[str, Any]]) -> Callable[[str]
     """A floor where training multiplies in bfloat16, as `auto` has it where the hardware does."""
 
     def measured(shape: str) -> dict[str, Any]:
-        from components.modeling.devices import Devices
+        from components.training.devices import Devices
 
         devices = Devices.visible()
         if devices.bfloat16 or (devices.compute_capability or (0, 0)) >= (8, 0):

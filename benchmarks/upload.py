@@ -28,7 +28,7 @@ from pathlib import Path
 from typing import Any
 
 ROOT = Path(__file__).resolve().parent.parent
-sys.path[:0] = [str(ROOT), str(ROOT / "tests")]
+sys.path.insert(0, str(ROOT))
 
 TOKEN = "hf_benchmark"
 VOCABULARY, BLOCK_SIZE, BATCH_SIZE = 2048, 64, 8
@@ -71,7 +71,7 @@ def main() -> None:
 
 def run_hub(directory: Path, connection: Connection) -> None:
     """Serves a hub until this process is ended."""
-    from hub.server import Account, serve
+    from tests.loopback_hub.server import Account, serve
 
     with serve(directory / "hub") as hub:
         hub.accounts[TOKEN] = Account("ada")
@@ -82,17 +82,19 @@ def run_hub(directory: Path, connection: Connection) -> None:
 
 def measure(arguments: argparse.Namespace) -> dict[str, Any]:
     """Trains once, with or without uploads."""
+    from foundation.keras_choice import choose_keras
+
+    choose_keras()
     import numpy as np
     import tensorflow as tf
-    from hub.made import bpe
     from transformers import create_optimizer
 
-    import components  # noqa: F401  (chooses the Keras version before TensorFlow is imported)
-    from components.hub_access import HubTarget, TrainingUploads
-    from components.modeling.batches import without_autotune
+    from components.hub.access import HubTarget, TrainingUploads
     from components.modeling.checkpoint import build_masked_lm
-    from components.modeling.hub_uploads import UploadDuringTraining
-    from components.modeling.training import MaskedLMTraining
+    from components.publishing.uploads_during_training import UploadDuringTraining
+    from components.training.batches import without_autotune
+    from components.training.training_model import MaskedLMTraining
+    from tests.loopback_hub.made import bpe
 
     waited = [0.0]
 

@@ -7,12 +7,13 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from components import manifest
-from components.artifacts import Blocks, Checkpoint, Corpus, Evaluation, Tokenizer
-from components.component import Component
-from components.evaluate_params import EvaluateParams
-from components.evaluation.baseline import LAST_BLESSED, Baseline, PushedTo, find_baseline, model_digest
-from components.perplexity import perplexity_text
+from components.contract import manifest
+from components.contract.artifacts import Blocks, Checkpoint, Corpus, Evaluation, Tokenizer
+from components.contract.component import Component
+from components.contract.push_record import PushedTo, model_digest
+from components.evaluation.baseline import LAST_BLESSED, Baseline, find_baseline
+from components.evaluation.params import EvaluateParams
+from foundation.perplexity import perplexity_text
 
 if TYPE_CHECKING:
     import numpy

@@ -4,16 +4,20 @@ import dataclasses
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from components.artifacts import Checkpoint, ServingModel, Tokenizer
-from components.component import Component
-from components.errors import ConfigError, ModelError
-from components.manifest import write_json
-from components.mask_placeholder import MASK
+from components.contract.artifacts import Checkpoint, ServingModel, Tokenizer
+from components.contract.component import Component
+from components.contract.manifest import write_json
+from components.contract.mask_placeholder import MASK
+from foundation.errors import ConfigError, ModelError
+from foundation.saved_model_layout import TOKENIZER, stated_length
 
 if TYPE_CHECKING:
-    from transformers import PreTrainedTokenizerFast
+    from transformers import PretrainedConfig, PreTrainedTokenizerFast
 
-    from serving.signatures import TokenSignatures
+    from serving.graph.signatures import TokenSignatures
+
+LENGTH_WITHOUT_LIMIT = 1024
+"""Attention takes memory with the square of the length, so a server needs some limit."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -75,7 +79,7 @@ class Export(Component[ServingModel]):
         """
         import tensorflow as tf
 
-        from serving import saved_model_extras
+        from serving.graph import saved_model_extras
 
         tokenizer = self.tokenizer.load()
         if tokenizer.mask_token_id is None:
@@ -102,7 +106,7 @@ class Export(Component[ServingModel]):
             "why_no_text_signatures": reason,
             "example": {"text": example, "answer": answer},
         }
-        tokenizer.save_pretrained(directory / ServingModel.tokenizer_files)
+        tokenizer.save_pretrained(directory / TOKENIZER)
         token_ids = tokenizer(example)["input_ids"]
         saved_model_extras.write(directory, facts, token_ids)
         takes = "text and token ids" if reason is None else f"token ids only, because of its tokenizer: {reason}"
@@ -111,10 +115,9 @@ class Export(Component[ServingModel]):
     def build(self, tokenizer: "PreTrainedTokenizerFast") -> "tuple[TokenSignatures, int, str | None]":
         """The module to save, the most tokens of a text, and why it takes no text (None where it does)."""
         from components.modeling.checkpoint import load_masked_lm
-        from components.modeling.embedding_read import EmbeddingReadOnce
-        from serving.sequence_length import max_sequence_length
-        from serving.signatures import TextSignatures, TokenSignatures
-        from serving.tokenizers.build import build_in_graph_tokenizer
+        from components.modeling.library.embedding_read import EmbeddingReadOnce
+        from serving.graph.signatures import TextSignatures, TokenSignatures
+        from serving.graph.tokenizers.build import build_in_graph_tokenizer
 
         model = EmbeddingReadOnce(load_masked_lm(self.checkpoint.model_directory))
         longest = max_sequence_length(model.config, tokenizer)
@@ -133,6 +136,17 @@ class Export(Component[ServingModel]):
             max_sequence_length=longest,
         )
         return module, longest, None
+
+
+def max_sequence_length(config: "PretrainedConfig", tokenizer: "PreTrainedTokenizerFast") -> int:
+    """The most tokens of a text, special tokens included: what the model and its tokenizer both take.
+
+    Where neither sets a limit it is `LENGTH_WITHOUT_LIMIT`.
+    """
+    from components.modeling.configuration import largest_block_size
+
+    limits = (largest_block_size(config), stated_length(tokenizer.model_max_length))
+    return min((limit for limit in limits if limit is not None), default=LENGTH_WITHOUT_LIMIT)
 
 
 def answer_to(module: "TokenSignatures", tokenizer: "PreTrainedTokenizerFast", text: str) -> list[dict[str, Any]]:

@@ -12,17 +12,17 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from components import corpus_report, manifest
-from components.artifacts import Corpus
-from components.component import Component
-from components.errors import ConfigError, DataError
-from components.sources import Loaded
+from components.contract import manifest
+from components.contract.artifacts import Corpus
+from components.contract.component import Component
+from components.sources import Loaded, corpus_report
 from components.sources.embedded import NAME as PYTHON_DOCS
 from components.sources.embedded import EmbeddedCorpus
 from components.sources.encodings import canonical_encoding
 from components.sources.hub import HubDataset
 from components.sources.local import LocalFiles
 from components.sources.parts import held_out
+from foundation.errors import ConfigError, DataError
 
 if TYPE_CHECKING:
     from datasets import DatasetDict

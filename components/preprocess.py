@@ -6,11 +6,12 @@ import json
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
-from components import manifest
-from components.artifacts import Blocks, Corpus, Tokenizer
-from components.component import Component
-from components.encoding import CHARACTERS_A_BATCH, encode, untruncated
-from components.errors import ConfigError, DataError
+from components.blocks.encoding import CHARACTERS_A_BATCH, encode, untruncated
+from components.contract import manifest
+from components.contract.artifacts import Blocks, Corpus, Tokenizer
+from components.contract.component import Component
+from foundation.errors import ConfigError, DataError
+from foundation.saved_model_layout import stated_length
 
 if TYPE_CHECKING:
     from tokenizers import Tokenizer as RustTokenizer
@@ -20,8 +21,6 @@ SMALLEST_BLOCK = 8
 LARGEST_PACKED_BLOCK = 32_767
 """Documents of a block are numbered in 16 bits."""
 PACKINGS = ("concatenate", "documents", "packed")
-UNLIMITED = 1_000_000
-"""A tokenizer without a limit of its own has a `model_max_length` beyond this."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -89,7 +88,7 @@ class Preprocess(Component[Blocks]):
 
     def run(self, out: Path) -> None:
         """Streams both splits into blocks. Memory doesn't grow with the corpus, only with its longest record."""
-        from components.text_column import choose
+        from components.blocks.text_column import choose
 
         tokenizer = self.tokenizer.load()
         refuse_long_blocks(self.params.block_size, tokenizer.model_max_length)
@@ -124,9 +123,9 @@ class Preprocess(Component[Blocks]):
         """Writes one split's blocks and records and returns its part of the report."""
         import numpy as np
 
-        from components.blocks import BlockWriter, RecordWriter
-        from components.packing import layout_of
-        from components.text_column import TextReader
+        from components.blocks.packing import layout_of
+        from components.blocks.text_column import TextReader
+        from components.blocks.writer import BlockWriter, RecordWriter
 
         block_size, packing = self.params.block_size, self.params.packing
         packed = packing == "packed" and name == "train"
@@ -172,11 +171,12 @@ def refuse_long_blocks(block_size: int, model_max_length: float) -> None:
     Raises:
         ConfigError: With both numbers.
     """
-    if model_max_length < UNLIMITED and block_size > model_max_length:
+    longest = stated_length(model_max_length)
+    if longest is not None and block_size > longest:
         raise ConfigError(
-            f"preprocess.block_size is at most the tokenizer's model_max_length, {int(model_max_length):,} tokens",
+            f"preprocess.block_size must be at most the tokenizer's model_max_length, {longest:,} tokens",
             received=f"{block_size:,}",
-            remedy=f"set --preprocess.block_size to {int(model_max_length)} or less",
+            remedy=f"set --preprocess.block_size to {longest} or less",
         )
 
 

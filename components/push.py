@@ -8,18 +8,27 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from components.artifacts import Blocks, Checkpoint, Corpus, Evaluation, InfraBlessing, Pushed, ServingModel, Tokenizer
-from components.component import Component
-from components.errors import ArtifactError, ConfigError, HubError, ModelError
-from components.evaluation.baseline import facts_of, identity_of
+from components.contract.artifacts import (
+    Blocks,
+    Checkpoint,
+    Corpus,
+    Evaluation,
+    InfraBlessing,
+    Pushed,
+    ServingModel,
+    Tokenizer,
+)
+from components.contract.component import Component
+from components.contract.manifest import write_json
+from components.contract.push_record import facts_of, identity_of
 from components.evaluation.comparing import Judge, Overtaken, Verdict
-from components.manifest import write_json
-from components.push_params import PushParams
-from components.serving_directory import Publication, latest, publish
-from components.terminal import TERMINAL
+from components.publishing.params import PushParams
+from components.publishing.serving_directory import Publication, latest, publish
+from foundation.errors import ArtifactError, ConfigError, HubError, ModelError
+from foundation.terminal import TERMINAL
 
 if TYPE_CHECKING:
-    from components.hub_repository import HubRepository
+    from components.hub.repository import HubRepository
 
 PREFLIGHT_ATTEMPTS = 3
 """Before training a Hub that is out of reach is told soon; the upload itself is more patient."""
@@ -86,7 +95,7 @@ class Push(Component[Pushed]):
                 remedy="choose another --push.serving_dir",
             )
         if self.params.hub_target is not None and not self.params.dry_run:
-            from components.hub_repository import HubRepository
+            from components.hub.repository import HubRepository
 
             HubRepository(self.params.hub_target, attempts=PREFLIGHT_ATTEMPTS).check()
 
@@ -100,7 +109,7 @@ class Push(Component[Pushed]):
             return False
         if self.params.hub_target is None:
             return True
-        from components.hub_repository import HubRepository
+        from components.hub.repository import HubRepository
 
         try:
             repository = HubRepository(self.params.hub_target, attempts=1)
@@ -237,7 +246,7 @@ class Push(Component[Pushed]):
         target = self.params.hub_target
         if target is None or self.params.dry_run:
             return None
-        from components.hub_repository import HubRepository
+        from components.hub.repository import HubRepository
 
         return HubRepository(target, told=tell, progress_bars=True)
 
@@ -245,8 +254,8 @@ class Push(Component[Pushed]):
         """The folder for the Hub, if the model goes there; SHA-256 by path."""
         if self.params.hub_model_id is None:
             return {}
-        from components.hub_folder import write_folder
-        from components.model_card_sections import CardSettings, Made
+        from components.publishing.hub_folder import write_folder
+        from components.publishing.model_card_sections import CardSettings, Made
 
         settings = CardSettings(
             repo_id=self.params.hub_model_id if repository is None else repository.repo_id,

@@ -7,10 +7,10 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from components import manifest
-from components.artifacts import Corpus, Tokenizer
-from components.component import Component
-from components.errors import ConfigError, HubError, ModelError
+from components.contract import manifest
+from components.contract.artifacts import Corpus, Tokenizer
+from components.contract.component import Component
+from foundation.errors import ConfigError, HubError, ModelError
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerFast
@@ -91,7 +91,7 @@ class PrepareTokenizer(Component[Tokenizer]):
         if self.params.pretrained is None:
             return {}
         if self._is_local:
-            from components.hub import source_digests
+            from components.hub.reading import source_digests
 
             return source_digests(Path(self.params.pretrained))
         return {f"hub:{self.params.pretrained}": self._commit}
@@ -136,7 +136,7 @@ class PrepareTokenizer(Component[Tokenizer]):
     @functools.cached_property
     def _commit(self) -> str:
         """The Hub commit, looked up once, so that what is loaded is what the key names."""
-        from components.hub import resolve_revision
+        from components.hub.reading import resolve_revision
 
         return resolve_revision(str(self.params.pretrained), "model", self.params.revision)
 
@@ -156,7 +156,7 @@ def train(
     from tokenizers import Tokenizer as RustTokenizer
     from transformers import RobertaTokenizerFast
 
-    from components.text_column import TextReader
+    from components.blocks.text_column import TextReader
 
     backend = RustTokenizer(models.BPE())
     backend.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)

@@ -8,17 +8,17 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar
 
-from components.artifacts import Blocks, Checkpoint, Tokenizer
-from components.component import Component
-from components.disk import flush_tree
-from components.errors import DataError
-from components.hub_access import TrainingUploads
-from components.manifest import write_json
-from components.modeling.step_checkpoints import CHECKPOINTS, StepCheckpoints
-from components.terminal import TERMINAL
-from components.train_params import TrainParams
-from components.training_report import training_report, write_rows
-from components.training_steps import training_steps
+from components.contract.artifacts import Blocks, Checkpoint, Tokenizer
+from components.contract.component import Component
+from components.contract.manifest import write_json
+from components.hub.access import TrainingUploads
+from components.training.params import TrainParams
+from components.training.report import training_report, write_rows
+from components.training.step_checkpoints import CHECKPOINTS, StepCheckpoints
+from components.training.steps import training_steps
+from foundation.disk import flush_tree
+from foundation.errors import DataError
+from foundation.terminal import TERMINAL
 
 if TYPE_CHECKING:
     from transformers import PretrainedConfig, PreTrainedTokenizerFast, TFPreTrainedModel
@@ -53,8 +53,8 @@ class Train(Component[Checkpoint]):
 
     def sources(self) -> Mapping[str, str]:
         """The digests of a local checkpoint's files, or the commit of one on the Hub."""
-        from components.hub import resolve_revision
-        from components.manifest import digest_of_file
+        from components.contract.manifest import digest_of_file
+        from components.hub.reading import resolve_revision
         from components.modeling.weights import checkpoint_files
 
         if self.params.pretrained is None:
@@ -66,9 +66,9 @@ class Train(Component[Checkpoint]):
 
     def preflight(self) -> None:
         """Refuses an unknown or impossible architecture, a checkpoint that can't be read, and hopeless uploads."""
-        from components.modeling.architecture import require_heads, require_positions
+        from components.modeling.architectures.packable import require_packable
         from components.modeling.checkpoint import require_checkpoint
-        from components.modeling.packable import require_packable
+        from components.modeling.configuration import require_heads, require_positions
 
         params = self.params
         if self.uploads is not None:
@@ -85,8 +85,8 @@ class Train(Component[Checkpoint]):
             self.require_own_tokenizer(config)
         if params.asks_of_devices:
             # Only then is it worth waiting for TensorFlow here.
-            from components.modeling.devices import Devices
-            from components.modeling.execution import choose_execution
+            from components.training.devices import Devices
+            from components.training.execution import choose_execution
 
             choose_execution(params, Devices.visible(), config, params.batch_size)
 
@@ -96,7 +96,7 @@ class Train(Component[Checkpoint]):
         Raises:
             ModelError: If there is a tokenizer already, or a pretrained one is named, and it doesn't go with the model.
         """
-        from components.modeling.architecture import require_vocabulary
+        from components.modeling.configuration import require_vocabulary
         from components.modeling.own_tokenizer import load_tokenizer, require_own_vocabulary
 
         name, revision = self.tokenizer_source
@@ -116,7 +116,7 @@ class Train(Component[Checkpoint]):
         Raises:
             ModelError: If it can't be read, or its architecture has no TensorFlow class.
         """
-        from components.modeling.architecture import load_config, plain_config, require_model_type, require_overrides
+        from components.modeling.configuration import load_config, plain_config, require_model_type, require_overrides
 
         params = self.params
         if params.pretrained is None:
@@ -145,12 +145,12 @@ class Train(Component[Checkpoint]):
         steps = training_steps(self.params, len(blocks))
         tokenizer = self.tokenizer.load()
 
+        from components.masking.whole_words import WordBoundaries
         from components.modeling.checkpoint import save_masked_lm
-        from components.modeling.determinism import deterministic_operations
-        from components.modeling.devices import Devices
-        from components.modeling.execution import choose_execution
-        from components.modeling.fit import UPLOADS, fit
-        from components.modeling.whole_words import WordBoundaries
+        from components.training.determinism import deterministic_operations
+        from components.training.devices import Devices
+        from components.training.execution import choose_execution
+        from components.training.fit import UPLOADS, fit
 
         if self.params.whole_word_mask:
             WordBoundaries.of(tokenizer)  # refuses a tokenizer before the model is had
@@ -225,15 +225,15 @@ class Train(Component[Checkpoint]):
         Raises:
             ModelError: If it can't be had, or doesn't fit the tokenizer or the blocks.
         """
-        from components.modeling.architecture import (
+        from components.modeling.architectures.packable import require_packable
+        from components.modeling.checkpoint import build_masked_lm, load_masked_lm
+        from components.modeling.configuration import (
             build_config,
             load_config,
             require_positions,
             require_vocabulary,
         )
-        from components.modeling.checkpoint import build_masked_lm, load_masked_lm
         from components.modeling.own_tokenizer import require_own_vocabulary
-        from components.modeling.packable import require_packable
 
         params = self.params
         if params.pretrained is None:
@@ -259,8 +259,8 @@ def check_uploads(uploads: TrainingUploads) -> None:
     Raises:
         HubError: If the token is missing or may not write, or the repository is another's.
     """
-    from components.hub_repository import HubRepository
-    from components.modeling.git_uploads import has_git_lfs
+    from components.hub.repository import HubRepository
+    from components.publishing.git_uploads import has_git_lfs
 
     HubRepository(uploads.target, attempts=PREFLIGHT_ATTEMPTS).check()
     if not has_git_lfs():

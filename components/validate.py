@@ -8,23 +8,25 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from components.artifacts import Checkpoint, InfraBlessing, ServingModel, Tokenizer
-from components.component import Component
-from components.errors import ConfigError, ServingError
-from components.manifest import write_json
-from components.mask_placeholder import MASK
+from components.contract.artifacts import Checkpoint, InfraBlessing, ServingModel, Tokenizer
+from components.contract.component import Component
+from components.contract.manifest import write_json
+from components.contract.mask_placeholder import MASK
+from foundation.errors import ConfigError, ServingError
+from foundation.longest_wait import require_short_enough
+from foundation.saved_model_layout import TOKENIZER
 
 if TYPE_CHECKING:
     from transformers import FillMaskPipeline, PreTrainedTokenizerFast
 
-    from serving.asking import Answer
-    from serving.server_process import ServerProcess
-    from serving.validation_requests import Asked
+    from components.validation.requests import Asked
+    from components.validation.server_process import ServerProcess
+    from serving.client.answers import Answer
 
 NO_MASK = "no_mask"
 TOO_MANY_TOKENS = "too_many_tokens"
 OK = "ok"
-"""What the model says of a text; the values are those of `serving.signatures`."""
+"""What the model says of a text; the values are those of `serving.graph.signatures`."""
 
 TEXTS = (
     f"The answer is {MASK}.",
@@ -72,6 +74,7 @@ class ValidateParams:
                 received=str(self.timeout_seconds),
                 remedy="leave out --validate.timeout_seconds, or try 300",
             )
+        require_short_enough("validate.timeout_seconds", self.timeout_seconds)
         if self.url is not None and not MODEL_URL.fullmatch(self.url):
             raise ConfigError(
                 "validate.url is a model's URL for REST, http://HOST:PORT/v1/models/NAME",
@@ -113,7 +116,7 @@ class Validate(Component[InfraBlessing]):
 
     def sources(self) -> dict[str, str]:
         """The server: the next one may load a model that this one refuses, or the other way round."""
-        from serving.server_process import server_kind
+        from components.validation.server_process import server_kind
 
         return {"server": self.params.url or server_kind()}
 
@@ -126,7 +129,7 @@ class Validate(Component[InfraBlessing]):
         """
         import tensorflow as tf
 
-        from serving.answer_difference import compare
+        from components.validation.answer_difference import compare
 
         tokenizer = self.tokenizer.load()
         facts = self.model.read_json("report.json")
@@ -207,8 +210,8 @@ class Validate(Component[InfraBlessing]):
         Raises:
             ServingError: If the server doesn't start, or doesn't answer.
         """
-        from serving.server_process import ServerProcess, serving
-        from serving.validation_requests import Asked
+        from components.validation.requests import Asked
+        from components.validation.server_process import ServerProcess, serving
 
         timeout, url = self.params.timeout_seconds, self.params.url
         # What ran before is not ours to start.
@@ -218,7 +221,7 @@ class Validate(Component[InfraBlessing]):
             if found
             else serving(self.model.saved_model_directory, log, timeout)
         )
-        tokenizer = self.model.saved_model_directory / "assets.extra" / "tokenizer"
+        tokenizer = self.model.saved_model_directory / TOKENIZER
         try:
             with server as running, contextlib.closing(Asked(running, timeout, tokenizer, takes_text)) as asked:
                 yield running, asked
@@ -238,7 +241,7 @@ class Validate(Component[InfraBlessing]):
         self, asked: "Asked", text: str, tokenizer: "PreTrainedTokenizerFast", facts: dict[str, Any]
     ) -> "list[tuple[str, dict[str, Any], Answer]]":
         """A text's answers from the signatures besides `serving_default`: how, the pipeline's options, the answer."""
-        from serving.answer_difference import by_mask
+        from components.validation.answer_difference import by_mask
 
         [answer] = asked.ask_tokens([text])
         answers: list[tuple[str, dict[str, Any], Answer]] = [("through the signature tokens", {}, answer)]

@@ -7,11 +7,11 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, Protocol, TypeVar
 
-from components import disk
-from components.artifacts import Artifact, Evaluation
-from components.component import Component
-from components.errors import ConfigError, DamagedArtifact, PipelineError
-from components.hub import HubUnreachable
+from components.contract.artifacts import Artifact, Evaluation
+from components.contract.component import Component
+from components.hub.reading import HubUnreachable
+from foundation import disk
+from foundation.errors import ConfigError, DamagedArtifact, PipelineError
 from runners.report.run_report import write_report
 from runners.run_record import RunRecord, StepRecord
 from runners.store import Store

@@ -8,7 +8,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from components import disk, manifest
+from components.contract import manifest
+from foundation import disk
 
 
 @dataclasses.dataclass

@@ -11,10 +11,11 @@ from typing import TypeVar
 
 from filelock import FileLock
 
-from components import disk, manifest
-from components.artifacts import Artifact
-from components.component import Component
-from components.errors import ArtifactError, DamagedArtifact
+from components.contract import manifest
+from components.contract.artifacts import Artifact
+from components.contract.component import Component
+from foundation import disk
+from foundation.errors import ArtifactError, DamagedArtifact
 
 Output = TypeVar("Output", bound=Artifact)
 

@@ -14,21 +14,21 @@ import time
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from components.errors import PipelineError
-from components.terminal import take_any_text
-from serving.command_line import batching_parameters, check, grpc_port, make_parser, metrics_path, model_configs
-from serving.listener import bind
-from serving.metrics import Metrics
-from serving.model_directory import ModelDirectory, read_mask_token
+from foundation.errors import PipelineError
+from foundation.keras_choice import choose_keras
+from foundation.saved_model_layout import TOKENIZER
+from foundation.terminal import take_any_text
+from serving.server.command_line import batching_parameters, check, grpc_port, make_parser, metrics_path, model_configs
+from serving.server.listener import bind
+from serving.server.metrics import Metrics
+from serving.server.models.model_directory import ModelDirectory, read_mask_token
 
 if TYPE_CHECKING:
-    from serving.model_config import ModelConfig
-    from serving.model_versions import ModelVersions
-    from serving.server import EmbeddedServer, Limits
+    from serving.server.models.model_config import ModelConfig
+    from serving.server.models.model_versions import ModelVersions
+    from serving.server.server import EmbeddedServer, Limits
 
 TENSORFLOW_SERVING_IMAGE = "tensorflow/serving:2.20.0"
-TOKENIZER = "assets.extra/tokenizer"
-"""Where a SavedModel's directory has its tokenizer."""
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -37,6 +37,7 @@ def main(arguments: list[str] | None = None) -> int:
     Returns:
         The exit code: 0 after SIGINT or SIGTERM, 2 for bad usage, 1 if the model can't be served.
     """
+    choose_keras()
     take_any_text()
     options = make_parser().parse_args(arguments)
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s", stream=sys.stderr)
@@ -62,9 +63,9 @@ def serve(options: argparse.Namespace) -> int:
         # Whatever is heavy comes after the options were found good.
         import tensorflow as tf
 
-        from serving.batching.scheduler import BatchScheduler
-        from serving.served_models import ServedModels, load, load_configured
-        from serving.server import EmbeddedServer
+        from serving.server.batching.scheduler import BatchScheduler
+        from serving.server.models.served_models import ServedModels, load, load_configured
+        from serving.server.server import EmbeddedServer
 
         # On a GPU, scores to float32's digits.
         tf.config.experimental.enable_tensor_float_32_execution(False)
@@ -105,7 +106,7 @@ def serve(options: argparse.Namespace) -> int:
 
 def limits(options: argparse.Namespace) -> "Limits":
     """What the server refuses."""
-    from serving.server import Limits
+    from serving.server.server import Limits
 
     return Limits(
         body_bytes=options.max_body_bytes,
@@ -180,7 +181,7 @@ def example_request(model: "ModelVersions", url: str) -> str:
 
     For a model that is asked for something else it's a curl of the model's metadata.
     """
-    from serving.rest.signature import DEFAULT_SIGNATURE
+    from serving.server.signature import DEFAULT_SIGNATURE
 
     with model.use() as (_, loaded):
         signature = loaded.signatures.get(DEFAULT_SIGNATURE)

@@ -3,8 +3,8 @@
 import json
 from pathlib import Path
 
-from components import manifest
-from components.artifacts import InfraBlessing, ServingModel
+from components.contract import manifest
+from components.contract.artifacts import InfraBlessing, ServingModel
 
 
 def bless(directory: Path, model: ServingModel) -> InfraBlessing:

@@ -7,7 +7,9 @@ os.environ.setdefault("CUDA_VISIBLE_DEVICES", "-1")
 
 from hypothesis import settings
 
-import components  # noqa: F401  (chooses the Keras version before TensorFlow is imported)
+from foundation.keras_choice import choose_keras
+
+choose_keras()
 
 # The same cases in every run, so that what passes passes again; `--hypothesis-profile=default` looks for new ones.
 settings.register_profile("repeatable", derandomize=True, deadline=None)

@@ -3,8 +3,8 @@
 from pathlib import Path
 from typing import Any
 
-from components import manifest
-from components.artifacts import Artifact
+from components.contract import manifest
+from components.contract.artifacts import Artifact
 
 
 def finish(directory: Path, kind: type[Artifact]) -> Any:

@@ -12,16 +12,16 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from components import manifest
-from components.artifacts import Blocks, Checkpoint, Corpus, Evaluation, Tokenizer
-from components.blocks import RecordWriter
-from components.errors import ConfigError, DataError, ModelError
+from components.blocks.writer import RecordWriter
+from components.contract import manifest
+from components.contract.artifacts import Blocks, Checkpoint, Corpus, Evaluation, Tokenizer
+from components.contract.push_record import PushedTo
 from components.evaluate import Evaluate
-from components.evaluate_params import EvaluateParams
-from components.evaluation.baseline import PushedTo
-from components.modeling.frozen_masks import FrozenMasks, freeze_masks
-from components.modeling.unigram import Unigram
-from components.perplexity import perplexity_text
+from components.evaluation.params import EvaluateParams
+from components.evaluation.unigram import Unigram
+from components.masking.frozen_masks import FrozenMasks, freeze_masks
+from foundation.errors import ConfigError, DataError, ModelError
+from foundation.perplexity import perplexity_text
 
 ROOT = Path(__file__).resolve().parents[1]
 VOCABULARY, BLOCK_SIZE, MASK, SPECIAL = 300, 32, 4, [0, 1, 2, 3, 4]
@@ -342,7 +342,7 @@ def test_masks_follow_the_80_10_10_rule_at_the_probability_asked():
 
 def test_masks_are_the_same_in_another_process(ids):
     code = (
-        "import numpy, sys; from components.modeling.frozen_masks import freeze_masks; "
+        "import numpy, sys; from components.masking.frozen_masks import freeze_masks; "
         f"ids = numpy.array({ids.tolist()}, numpy.int32); "
         f"print(freeze_masks(ids, special_ids={SPECIAL}, mask_token_id={MASK}, vocabulary_size={VOCABULARY}, "
         "probability=0.15, seed=7).digest)"
@@ -530,7 +530,7 @@ def test_a_served_model_answers_as_its_checkpoint(tmp_path, blocks, tokenizer, c
     import tensorflow as tf
 
     from components.modeling.checkpoint import load_masked_lm
-    from serving.signatures import TokenSignatures
+    from serving.graph.signatures import TokenSignatures
 
     module = TokenSignatures(load_masked_lm(checkpoint.model_directory), MASK, top_k=5, max_sequence_length=32)
     version = tmp_path / "serving/fill_mask/3"

@@ -9,16 +9,16 @@ import sys
 import numpy as np
 import pytest
 import tensorflow as tf
-from left_out_protos import batching_parameters
-from table_reads import ROWS, WHOLE, reads_of_saved
 
 import pipeline
-from components import manifest
-from components.artifacts import Checkpoint, ServingModel, Tokenizer
-from components.errors import ConfigError
+from components.contract import manifest
+from components.contract.artifacts import Checkpoint, ServingModel, Tokenizer
 from components.export import Export, ExportParams
-from serving.client import make_parser
-from serving.client_tokenizer import ClientTokenizer
+from foundation.errors import ConfigError
+from serving.client.__main__ import make_parser
+from serving.client.client_tokenizer import ClientTokenizer
+from tests.left_out_protos import batching_parameters
+from tests.table_reads import ROWS, WHOLE, reads_of_saved
 
 
 def finished(kind, path):
@@ -173,7 +173,7 @@ def test_warmup_requests_cover_every_signature_and_batch_size(exported, signatur
 def test_batching_parameters_are_of_the_servers_format(exported):
     from google.protobuf import text_format
 
-    from serving.saved_model_extras import LARGEST_BATCH
+    from serving.graph.saved_model_extras import LARGEST_BATCH
 
     text = (exported.saved_model_directory / "batching_params.pbtxt").read_text("utf-8")
     parameters = text_format.Parse(text, batching_parameters())

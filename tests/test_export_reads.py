@@ -6,16 +6,16 @@ from pathlib import Path
 import numpy as np
 import pytest
 import tensorflow as tf
-from modeling.tiny_models import SIZES, VARIANTS, random_model, token_batch
-from table_reads import ROWS, WHOLE, reads_of_saved
 from tensorflow.core.protobuf import saved_model_pb2
 from test_export import finished, train_tokenizer
 
-from components.artifacts import Checkpoint, Tokenizer
+from components.contract.artifacts import Checkpoint, Tokenizer
 from components.export import Export
-from components.modeling.architecture import masked_lm_model_types
 from components.modeling.checkpoint import load_masked_lm
-from serving.saved_model import SavedModel
+from components.modeling.configuration import masked_lm_model_types
+from serving.server.models.saved_model import SavedModel
+from tests.modeling.tiny_models import SIZES, VARIANTS, random_model, token_batch
+from tests.table_reads import ROWS, WHOLE, reads_of_saved
 
 # The library's class can't be traced with a free length.
 NOT_EXPORTABLE = {"funnel factorized"}

@@ -6,10 +6,10 @@ import subprocess
 
 import pytest
 from test_pipeline import pipeline, write_job
-from tiny_training import SIZES, write_tokenizer
 
-from components import disk
-from components.errors import PipelineError
+from foundation import disk
+from foundation.errors import PipelineError
+from tests.training.tiny_training import SIZES, write_tokenizer
 
 
 @contextlib.contextmanager

@@ -7,14 +7,14 @@ from typing import Any
 
 import pytest
 from datasets import Dataset
-from finished import finish
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from components import corpus_report
-from components.artifacts import Corpus
-from components.errors import ConfigError, DataError
+from components.contract.artifacts import Corpus
 from components.ingest import Ingest, IngestParams
+from components.sources import corpus_report
+from foundation.errors import ConfigError, DataError
+from tests.finished import finish
 
 RECORDS = [
     {

@@ -9,7 +9,8 @@ from email import message_from_bytes
 from pathlib import Path
 
 import pytest
-from own_environment import EnvironmentMissing, python_with
+
+from tests.own_environment import EnvironmentMissing, python_with
 
 ROOT = Path(__file__).resolve().parent.parent
 INSTALLED = ("components", "configs", "pipeline.py", "runners", "serving")
@@ -129,7 +130,7 @@ def test_files_that_the_code_reads_are_found(environment, tmp_path):
     code = (
         "import pathlib, components, evaluate, serving\n"
         "from serving import saved_model_extras\n"
-        "from serving.playground import Playground\n"
+        "from serving.server.playground import Playground\n"
         "assert Playground(['m']).answer('GET', '/script.js').body\n"
         "here = pathlib.Path(serving.__file__).parent\n"
         "assert (here / saved_model_extras.BATCHING_PARAMETERS).is_file()\n"

@@ -6,15 +6,15 @@ import numpy as np
 import pytest
 from datasets import Dataset, DatasetDict, List, Value
 
-from components import manifest
-from components.artifacts import Blocks, Checkpoint, Corpus, Evaluation, Tokenizer
-from components.errors import ConfigError
+from components.contract import manifest
+from components.contract.artifacts import Blocks, Checkpoint, Corpus, Evaluation, Tokenizer
+from components.contract.push_record import PushedTo
 from components.evaluate import Evaluate, EvaluateParams
-from components.evaluation.baseline import PushedTo
 from components.preprocess import Preprocess, PreprocessParams
 from components.tokenizer import PrepareTokenizer, TokenizerParams
 from components.train import Train
-from components.train_params import TrainParams
+from components.training.params import TrainParams
+from foundation.errors import ConfigError
 
 BLOCK_SIZE = 32
 SIZES = {"hidden_size": 16, "num_hidden_layers": 2, "num_attention_heads": 2, "intermediate_size": 32}
@@ -123,11 +123,11 @@ def test_a_packed_loss_is_that_of_each_document_alone(by_packing, tokenizer):
     """Dropout off, the same masks: sums over packed rows equal sums over documents in rows of their own."""
     import tensorflow as tf
 
-    from components.modeling.batches import batches
+    from components.masking.masking import IGNORED_LABEL, MaskingCollator
     from components.modeling.checkpoint import build_masked_lm
-    from components.modeling.documents_apart import keep_documents_apart
-    from components.modeling.masking import IGNORED_LABEL, MaskingCollator
-    from components.modeling.training import MaskedLMTraining
+    from components.modeling.library.documents_apart import keep_documents_apart
+    from components.training.batches import batches
+    from components.training.training_model import MaskedLMTraining
 
     loaded = tokenizer.load()
     model = build_masked_lm("roberta", train_params().model_config | {"initializer_range": 0.3}, loaded, seed=3)

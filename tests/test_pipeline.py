@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from components.perplexity import perplexity_text
+from foundation.perplexity import perplexity_text
 
 ROOT = Path(__file__).resolve().parent.parent
 STEPS = ["ingest", "tokenizer", "preprocess", "train", "evaluate", "export", "validate", "push"]

@@ -10,19 +10,19 @@ from typing import Any
 import numpy as np
 import pytest
 from datasets import Dataset, DatasetDict, Features, List, Value
-from finished import finish
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from transformers import PreTrainedTokenizerFast
 
-import components.encoding
+import components.blocks.encoding
 import components.preprocess
-from components.artifacts import Blocks, Corpus, Tokenizer
-from components.encoding import encode, untruncated
-from components.errors import ConfigError, DataError
-from components.manifest import describe_files
+from components.blocks.encoding import encode, untruncated
+from components.contract.artifacts import Blocks, Corpus, Tokenizer
+from components.contract.manifest import describe_files
 from components.preprocess import Preprocess, PreprocessParams
 from components.tokenizer import PrepareTokenizer, TokenizerParams
+from foundation.errors import ConfigError, DataError
+from tests.finished import finish
 
 FEATURES = Features({"q_id": Value("string"), "answers": {"text": List(Value("string"))}})
 TEXTS = [
@@ -154,7 +154,7 @@ def test_batch_limits_do_not_change_the_blocks(
 ) -> None:
     expected = ids_of(run(corpus, tokenizer, tmp_path / "ordinary"))
     monkeypatch.setattr(components.preprocess, "CHARACTERS_A_BATCH", 100)
-    monkeypatch.setattr(components.encoding, "BATCHES_AT_ONCE", 3)
+    monkeypatch.setattr(components.blocks.encoding, "BATCHES_AT_ONCE", 3)
     assert ids_of(run(corpus, tokenizer, tmp_path / "small")) == expected
 
 
@@ -209,7 +209,7 @@ def test_reading_keeps_only_a_few_batches_ahead(tokenizer: Tokenizer) -> None:
             yield [f"batch {read}"]
 
     for consumed, _ in enumerate(encode(untruncated(tokenizer.load()), batches()), start=1):
-        assert read <= consumed + components.encoding.BATCHES_AT_ONCE
+        assert read <= consumed + components.blocks.encoding.BATCHES_AT_ONCE
     assert consumed == 50
 
 

@@ -11,16 +11,16 @@ from typing import Any
 
 import pytest
 from datasets import Dataset, DatasetDict
-from finished import finish
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from tokenizers import Tokenizer as RustTokenizer
 from transformers import AutoTokenizer, BertTokenizerFast, GPT2TokenizerFast, PreTrainedTokenizerFast
 
-from components.artifacts import Corpus, Tokenizer
-from components.errors import ConfigError, DataError, HubError, ModelError
-from components.manifest import describe_files
+from components.contract.artifacts import Corpus, Tokenizer
+from components.contract.manifest import describe_files
 from components.tokenizer import PrepareTokenizer, TokenizerParams
+from foundation.errors import ConfigError, DataError, HubError, ModelError
+from tests.finished import finish
 
 WORDS = ["the", "a", "quick", "brown", "fox", "jumps", "over", "lazy", "dogs", "while", "reading"]
 LISTS = [
@@ -89,7 +89,7 @@ def test_it_gives_back_every_text(trained: Tokenizer, text: str) -> None:
 
 def test_training_is_deterministic_across_processes(corpus: Corpus, trained: Tokenizer, tmp_path: Path) -> None:
     program = (
-        "import sys; from pathlib import Path; from components.artifacts import Corpus\n"
+        "import sys; from pathlib import Path; from components.contract.artifacts import Corpus\n"
         "from components.tokenizer import PrepareTokenizer, TokenizerParams\n"
         "step = PrepareTokenizer(Corpus(Path(sys.argv[1])), 'answers.text', TokenizerParams(vocab_size=310))\n"
         "step.run(Path(sys.argv[2]))"

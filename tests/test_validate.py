@@ -12,15 +12,15 @@ import numpy as np
 import psutil
 import pytest
 
-from components import manifest
-from components.artifacts import Checkpoint, InfraBlessing, ServingModel, Tokenizer
-from components.errors import ConfigError, ServingError
+from components.contract import manifest
+from components.contract.artifacts import Checkpoint, InfraBlessing, ServingModel, Tokenizer
 from components.export import Export, ExportParams
 from components.validate import Validate, ValidateParams
-from serving import server_process
-from serving.answer_difference import compare
-from serving.rest_transport import RestTransport
-from serving.waiting import now
+from components.validation import server_process
+from components.validation.answer_difference import compare
+from foundation.errors import ConfigError, ServingError
+from serving.client.rest_transport import RestTransport
+from serving.client.waiting import now
 
 
 def finish(kind, path):
@@ -332,7 +332,7 @@ def test_no_text_that_can_be_answered(step, tmp_path):
 
 def test_statuses_are_those_of_the_signatures():
     from components import validate
-    from serving import signatures
+    from serving.graph import signatures
 
     for name in ("OK", "NO_MASK", "TOO_MANY_TOKENS"):
         assert getattr(validate, name) == getattr(signatures, name)

@@ -6,27 +6,14 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from components.artifacts import Checkpoint, ServingModel
-from components.errors import HubError, PipelineError
-from components.manifest import digest_of
-from components.serving_directory import read_record, versions
+from components.contract.manifest import digest_of
+from components.contract.push_record import PushedTo, read_record
+from foundation.errors import HubError, PipelineError
+from foundation.versions import versions
 
 LAST_BLESSED = "last_blessed"
 MOST_COMMITS = 50
 """Of a Hub repository that are looked through, from the newest; those made during a training don't count."""
-
-
-@dataclasses.dataclass(frozen=True)
-class PushedTo:
-    """Where models are pushed to.
-
-    Attributes:
-        base_path: The model's directory below the serving directory, with a directory a version.
-        hub_model_id: The model's repository on the Hub, if any.
-    """
-
-    base_path: str
-    hub_model_id: str | None = None
 
 
 @dataclasses.dataclass(frozen=True)
@@ -46,28 +33,6 @@ class Baseline:
     saved_model: Path | None = None
     checkpoint: str | None = None
     revision: str | None = None
-
-
-def model_digest(checkpoint: Checkpoint) -> str:
-    """SHA-256 over the trained model's files alone: training anew to the same weights gives the same."""
-    files = checkpoint.manifest["files"]
-    return digest_of({name: file["sha256"] for name, file in files.items() if name.startswith("model/")})
-
-
-def identity_of(model: ServingModel, checkpoint: Checkpoint) -> str:
-    """What two models have in common that answer alike: equal weights, exported alike.
-
-    An export of the same weights differs in its bytes each time, as TensorFlow numbers and orders what it writes.
-    """
-    export = model.manifest
-    made_by = {name: export.get(name) for name in ("component", "version", "params", "library_versions")}
-    tokenizer = export.get("inputs", {}).get("tokenizer")
-    return digest_of({"model": model_digest(checkpoint), "tokenizer": tokenizer, **made_by})
-
-
-def facts_of(checkpoint: Checkpoint, blessed: bool) -> dict[str, Any]:
-    """What a push notes about a model, for later runs to find."""
-    return {"blessed": blessed, "model_digest": model_digest(checkpoint)}
 
 
 def find_baseline(wanted: str | None, places: PushedTo, own_digest: str) -> Baseline | None:
@@ -96,7 +61,7 @@ def find_baseline(wanted: str | None, places: PushedTo, own_digest: str) -> Base
 
 
 def _named(wanted: str) -> Baseline:
-    from components.hub import resolve_revision, source_digests
+    from components.hub.reading import resolve_revision, source_digests
 
     if Path(wanted).is_dir():
         return Baseline(wanted, digest_of(source_digests(Path(wanted))), checkpoint=wanted)
@@ -133,9 +98,9 @@ def _on_hub(repo_id: str | None, own_digest: str) -> Baseline | None:
     from huggingface_hub import HfApi
     from huggingface_hub.errors import EntryNotFoundError, LocalEntryNotFoundError
 
-    from components.hub import hub_errors
-    from components.hub_access import client_with_token
-    from components.hub_seal import SEAL
+    from components.hub.access import client_with_token
+    from components.hub.reading import hub_errors
+    from components.hub.seal import SEAL
 
     # Only a bare name needs the token, which tells whose it is.
     api = HfApi() if "/" in repo_id else client_with_token(repo_id)

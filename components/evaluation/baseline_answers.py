@@ -7,18 +7,16 @@ from typing import TYPE_CHECKING
 import numpy
 import tensorflow as tf
 
-from components.artifacts import Blocks, Corpus
-from components.encoding import CHARACTERS_A_BATCH, encode, untruncated
-from components.errors import ModelError
+from components.blocks.encoding import CHARACTERS_A_BATCH, encode, untruncated
+from components.contract.artifacts import Blocks, Corpus
 from components.evaluation.baseline import Baseline
 from components.evaluation.questions import Questions, Records, spread
 from components.modeling.scoring import Scores, score_masks, score_with
+from foundation.errors import ModelError
+from foundation.saved_model_layout import TOKENIZER, stated_length
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerFast
-
-UNLIMITED = 1_000_000
-"""A tokenizer without a limit of its own has a `model_max_length` beyond this."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -69,8 +67,7 @@ def ask_baseline(
     try:
         its_tokenizer, score = load_baseline(baseline)
         same = is_same_tokenizer(tokenizer, its_tokenizer)
-        longest = its_tokenizer.model_max_length
-        block_size = min(blocks.block_size, int(longest)) if longest < UNLIMITED else blocks.block_size
+        block_size = min(blocks.block_size, stated_length(its_tokenizer.model_max_length) or blocks.block_size)
         same = same and block_size == blocks.block_size
         if not same:
             questions = own_questions(
@@ -98,7 +95,7 @@ def load_baseline(baseline: Baseline) -> tuple["PreTrainedTokenizerFast", Callab
 
     import tensorflow_text  # noqa: F401  (registers the operations of a tokenizer in the graph)
 
-    tokenizer = AutoTokenizer.from_pretrained(baseline.saved_model / "assets.extra" / "tokenizer", use_fast=True)
+    tokenizer = AutoTokenizer.from_pretrained(baseline.saved_model / TOKENIZER, use_fast=True)
     served = tf.saved_model.load(str(baseline.saved_model))
 
     def logits_at(inputs: Mapping[str, tf.Tensor], positions: tf.Tensor) -> tf.Tensor:
@@ -123,8 +120,8 @@ def own_questions(
     Raises:
         ModelError: If it fills no block.
     """
-    from components.packing import layout_of
-    from components.text_column import TextReader
+    from components.blocks.packing import layout_of
+    from components.blocks.text_column import TextReader
 
     reader = TextReader(corpus, "test", str(blocks.read_json("report.json")["text_column"]))
     concatenated = blocks.packing == "concatenate"

@@ -4,10 +4,11 @@ import dataclasses
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
-from components.artifacts import Blocks, Checkpoint, Corpus, Evaluation, Tokenizer
-from components.errors import PipelineError
-from components.evaluation.baseline import LAST_BLESSED, Baseline, PushedTo, find_baseline, model_digest
-from components.hub_requests import patiently
+from components.contract.artifacts import Blocks, Checkpoint, Corpus, Evaluation, Tokenizer
+from components.contract.push_record import PushedTo, model_digest
+from components.evaluation.baseline import LAST_BLESSED, Baseline, find_baseline
+from components.hub.requests import patiently
+from foundation.errors import PipelineError
 
 if TYPE_CHECKING:
     from components.evaluation.gate import Check

@@ -3,10 +3,10 @@
 import dataclasses
 from typing import Any
 
-from components.evaluate_params import SEED_MARGIN
 from components.evaluation.bootstrap import Interval, records_needed
+from components.evaluation.params import SEED_MARGIN
 from components.evaluation.statistics import Resampled
-from components.perplexity import perplexity_text
+from foundation.perplexity import perplexity_text
 
 BEFORE, AFTER, UNIGRAM, BASELINE = "before", "after", "unigram", "baseline"
 COUNTING = "guessing by word frequency"

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy
 
-from components.errors import ModelError
+from foundation.errors import ModelError
 
 if TYPE_CHECKING:
     from transformers import TFPreTrainedModel

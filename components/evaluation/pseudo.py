@@ -7,7 +7,7 @@ from collections.abc import Collection
 
 import numpy
 
-from components.modeling.frozen_masks import FrozenMasks
+from components.masking.frozen_masks import FrozenMasks
 
 
 def one_at_a_time(

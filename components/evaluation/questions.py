@@ -6,9 +6,9 @@ from typing import TYPE_CHECKING
 
 import numpy
 
-from components.artifacts import Blocks
-from components.errors import DataError
-from components.modeling.frozen_masks import FrozenMasks, freeze_masks
+from components.contract.artifacts import Blocks
+from components.masking.frozen_masks import FrozenMasks, freeze_masks
+from foundation.errors import DataError
 
 if TYPE_CHECKING:
     from datasets import Dataset

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy
 
-from components.errors import DataError
+from foundation.errors import DataError
 
 if TYPE_CHECKING:
     from datasets import Dataset

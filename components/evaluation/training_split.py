@@ -4,10 +4,10 @@ from collections.abc import Collection
 
 import numpy
 
-from components.artifacts import Blocks
+from components.contract.artifacts import Blocks
 from components.evaluation.contamination import contaminated_blocks
 from components.evaluation.questions import Questions, read_blocks
-from components.modeling.unigram import Unigram
+from components.evaluation.unigram import Unigram
 
 
 def count_train_split(

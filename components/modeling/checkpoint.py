@@ -13,12 +13,12 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from components.disk import require_room
-from components.errors import ModelError
-from components.hub import cached_snapshot, describe_repository, download, resolve_revision
+from components.hub.reading import cached_snapshot, describe_repository, download, resolve_revision
 from components.modeling import weights
-from components.modeling.architecture import build_config, load_config, masked_lm_class, masked_lm_model_types
+from components.modeling.configuration import build_config, load_config, masked_lm_class, masked_lm_model_types
 from components.modeling.pytorch_pickle import read_pytorch_pickles
+from foundation.disk import require_room
+from foundation.errors import ModelError
 
 if TYPE_CHECKING:
     from transformers import PretrainedConfig, PreTrainedTokenizerBase, TFPreTrainedModel
@@ -50,7 +50,7 @@ def load_masked_lm(directory_or_name: str | Path, revision: str | None = None) -
         ModelError: If the folder is no checkpoint of a TensorFlow masked LM, or is damaged.
         HubError: If a Hub id can't be fetched.
     """
-    from components.modeling.rotary import with_fixed_rotary
+    from components.modeling.library.rotary import with_fixed_rotary
 
     directory = checkpoint_directory(directory_or_name, revision)
     _, weight_file, *shards = weights.checkpoint_files(directory)
@@ -149,7 +149,7 @@ def build_masked_lm(
     """
     import tensorflow as tf
 
-    from components.modeling.rotary import with_fixed_rotary
+    from components.modeling.library.rotary import with_fixed_rotary
 
     config = build_config(model_type, overrides, tokenizer)
     tf.keras.utils.set_random_seed(seed)

@@ -13,8 +13,8 @@ from typing import TYPE_CHECKING, Any
 
 import tensorflow as tf
 
-from components.modeling.embedding_read import embedding_read_once
-from components.modeling.masking import IGNORED_LABEL
+from components.masking.masking import IGNORED_LABEL
+from components.modeling.library.embedding_read import embedding_read_once
 
 if TYPE_CHECKING:
     from transformers import TFPreTrainedModel

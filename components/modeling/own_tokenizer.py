@@ -6,8 +6,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from components.errors import ModelError
-from components.hub import HubUnreachable, cached_snapshot, describe_repository, download, resolve_revision
+from components.hub.reading import HubUnreachable, cached_snapshot, describe_repository, download, resolve_revision
+from foundation.errors import ModelError
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase

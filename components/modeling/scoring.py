@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING
 import numpy
 import tensorflow as tf
 
-from components.errors import ModelError
-from components.modeling.frozen_masks import FrozenMasks
+from components.masking.frozen_masks import FrozenMasks
 from components.modeling.masked_head import masked_logits
+from foundation.errors import ModelError
 
 if TYPE_CHECKING:
     from transformers import TFPreTrainedModel

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import numpy as np
 
-from components.errors import ModelError
+from foundation.errors import ModelError
 
 CONFIG_NAME = "config.json"
 SAFETENSORS = "model.safetensors"

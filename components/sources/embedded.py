@@ -17,8 +17,8 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from components.errors import DataError
 from components.sources import Loaded
+from foundation.errors import DataError
 
 NAME = "python-docs"
 TOPICS = "pydoc_data/topics.py"

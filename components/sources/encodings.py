@@ -8,7 +8,7 @@ import codecs
 from pathlib import Path
 from typing import NamedTuple
 
-from components.errors import ConfigError, DataError
+from foundation.errors import ConfigError, DataError
 
 HEAD_BYTES = 1 << 16
 """So much of a file is looked at."""

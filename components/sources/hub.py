@@ -6,9 +6,9 @@ import re
 from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING, Any
 
-from components.errors import ConfigError, HubError
-from components.hub import HubUnreachable, resolve_revision
+from components.hub.reading import HubUnreachable, resolve_revision
 from components.sources import Loaded
+from foundation.errors import ConfigError, HubError
 
 if TYPE_CHECKING:
     from datasets import Dataset

@@ -11,9 +11,9 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, BinaryIO
 
-from components.errors import DataError
 from components.sources import readers
 from components.sources.readers import Place, Records
+from foundation.errors import DataError
 
 CHUNK_CHARACTERS = 1 << 20
 EXCERPT_CHARACTERS = 40

@@ -6,10 +6,10 @@ from collections import Counter
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from components import manifest
-from components.errors import ConfigError, DataError
+from components.contract import manifest
 from components.sources import Loaded, json_records, parquet, readers, schema
 from components.sources.parts import PARTS, mixed, parts_of
+from foundation.errors import ConfigError, DataError
 
 if TYPE_CHECKING:
     from datasets import Dataset

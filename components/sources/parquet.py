@@ -5,8 +5,8 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from components.errors import DataError
 from components.sources.readers import reading
+from foundation.errors import DataError
 
 if TYPE_CHECKING:
     import pyarrow

@@ -13,8 +13,8 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, BinaryIO, NamedTuple, cast
 
-from components.errors import DataError
 from components.sources.encodings import GZIP, HEAD_BYTES, Encoding, encoding_of
+from foundation.errors import DataError
 
 LARGEST_CSV_CELL = 1 << 30  # characters; the csv module's own limit, 131,072, is less than a long answer
 

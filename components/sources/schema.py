@@ -9,8 +9,8 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from components.errors import DataError
 from components.sources.readers import Place, Records
+from foundation.errors import DataError
 
 if TYPE_CHECKING:
     import pyarrow

@@ -6,9 +6,9 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from components.artifacts import Blocks
-from components.errors import ConfigError
-from components.evaluate_params import SEED_MARGIN
+from components.contract.artifacts import Blocks
+from components.evaluation.params import SEED_MARGIN
+from foundation.errors import ConfigError
 from runners.report.charts import Line, line_chart
 from runners.report.facts import RunFacts
 from runners.report.html import Markup, duration, join, link, perplexity, section, table, tag, with_interval

@@ -7,7 +7,7 @@ import urllib.parse
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 
-from components.perplexity import perplexity_text
+from foundation.perplexity import perplexity_text
 
 
 class Markup(str):

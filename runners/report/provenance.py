@@ -4,7 +4,7 @@ from typing import Any
 
 import yaml
 
-from components import manifest
+from components.contract import manifest
 from runners.report.facts import RunFacts
 from runners.report.html import Markup, duration, join, link, section, table, tag
 

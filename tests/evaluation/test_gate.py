@@ -5,9 +5,9 @@ import re
 import numpy
 import pytest
 
-from components.evaluate_params import EvaluateParams
 from components.evaluation.bootstrap import Interval
 from components.evaluation.gate import Thresholds, beside_counting, check_all, ratio_told, sentence_of
+from components.evaluation.params import EvaluateParams
 from components.evaluation.statistics import Length, RecordSums, Resampled
 
 RECORDS = 400

@@ -3,17 +3,18 @@
 import dataclasses
 
 import pytest
-from hub.faults import Fault
-from hub.fixtures import running_hub  # noqa: F401 (a fixture)
 
-from components.artifacts import Blocks, Checkpoint, Corpus, Tokenizer
-from components.errors import HubError
+from components.contract.artifacts import Blocks, Checkpoint, Corpus, Tokenizer
+from components.contract.push_record import PushedTo
 from components.evaluate import Evaluate
-from components.evaluate_params import EvaluateParams
-from components.evaluation.baseline import MOST_COMMITS, PushedTo, find_baseline
-from components.hub_access import HubTarget
-from components.hub_repository import HubRepository
-from components.hub_seal import SEAL, seal
+from components.evaluation.baseline import MOST_COMMITS, find_baseline
+from components.evaluation.params import EvaluateParams
+from components.hub.access import HubTarget
+from components.hub.repository import HubRepository
+from components.hub.seal import SEAL, seal
+from foundation.errors import HubError
+from tests.loopback_hub.faults import Fault
+from tests.loopback_hub.fixtures import running_hub  # noqa: F401 (a fixture)
 
 
 @pytest.fixture

@@ -10,14 +10,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 import tensorflow as tf
-from pytorch_pickles import write_archive, write_legacy
 from safetensors.numpy import load_file, save_file
-from tiny_models import random_model
 from transformers import PreTrainedTokenizerFast, TFAutoModel
 from transformers.modeling_tf_pytorch_utils import TransposeType, convert_tf_weight_name_to_pt_weight_name
 
-from components.errors import ConfigError, HubError, ModelError
-from components.modeling.architecture import largest_block_size, require_positions, require_vocabulary
 from components.modeling.checkpoint import (
     INPUT_EMBEDDINGS,
     build_masked_lm,
@@ -25,7 +21,11 @@ from components.modeling.checkpoint import (
     masked_lm_model_types,
     save_masked_lm,
 )
+from components.modeling.configuration import largest_block_size, require_positions, require_vocabulary
 from components.modeling.pytorch_weights import pytorch_weights
+from foundation.errors import ConfigError, HubError, ModelError
+from tests.modeling.pytorch_pickles import write_archive, write_legacy
+from tests.modeling.tiny_models import random_model
 
 ROOT = Path(__file__).resolve().parents[2]
 SIZES = {
@@ -292,7 +292,7 @@ def test_folders_that_are_no_checkpoint(roberta, tmp_path):
 
 def test_a_name_without_network(tmp_path):
     code = (
-        "from components.modeling.checkpoint import load_masked_lm\nfrom components.errors import HubError\n"
+        "from components.modeling.checkpoint import load_masked_lm\nfrom foundation.errors import HubError\n"
         "try:\n    load_masked_lm('no/such')\nexcept HubError as error:\n    print('REFUSED', error)"
     )
     environment = {**os.environ, "HF_ENDPOINT": "http://127.0.0.1:9", "HF_HOME": str(tmp_path), "HF_HUB_OFFLINE": "0"}

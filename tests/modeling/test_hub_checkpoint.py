@@ -2,22 +2,22 @@
 
 import numpy as np
 import pytest
-from hub.server import Account, serve
 from huggingface_hub import HfApi, constants, file_download
 from huggingface_hub.utils import reset_sessions
-from pytorch_pickles import write_archive
 from safetensors.numpy import load_file, save_file
 from transformers import RobertaConfig, TFRobertaForMaskedLM
 
-from components.artifacts import Blocks, Tokenizer
-from components.errors import HubError, ModelError
-from components.hub import resolve_revision
-from components.manifest import write_json
-from components.modeling.architecture import load_config
+from components.contract.artifacts import Blocks, Tokenizer
+from components.contract.manifest import write_json
+from components.hub.reading import resolve_revision
 from components.modeling.checkpoint import load_masked_lm
+from components.modeling.configuration import load_config
 from components.modeling.pytorch_weights import pytorch_weights
 from components.train import Train
-from components.train_params import TrainParams
+from components.training.params import TrainParams
+from foundation.errors import HubError, ModelError
+from tests.loopback_hub.server import Account, serve
+from tests.modeling.pytorch_pickles import write_archive
 
 SIZES = {"hidden_size": 8, "num_hidden_layers": 1, "num_attention_heads": 1, "intermediate_size": 8}
 IDS = np.arange(5, 17)[None]

@@ -5,8 +5,8 @@ import pytest
 import tensorflow as tf
 from transformers import CONFIG_MAPPING
 
-from components.modeling.architecture import masked_lm_class
 from components.modeling.checkpoint import masked_lm_model_types
+from components.modeling.configuration import masked_lm_class
 from components.modeling.masked_head import (
     IGNORED_LABEL,
     cross_entropy,

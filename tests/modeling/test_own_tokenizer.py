@@ -4,18 +4,18 @@ import shutil
 from pathlib import Path
 
 import pytest
-from hub.server import Account, serve
 from huggingface_hub import HfApi, constants, file_download
 from huggingface_hub.utils import reset_sessions
 from transformers import AutoTokenizer, BertTokenizer, BertTokenizerFast
 
-from components.artifacts import Blocks, Tokenizer
-from components.errors import ModelError
-from components.manifest import write
-from components.modeling.architecture import plain_config
+from components.contract.artifacts import Blocks, Tokenizer
+from components.contract.manifest import write
+from components.modeling.configuration import plain_config
 from components.modeling.own_tokenizer import differences, load_tokenizer, require_own_vocabulary
 from components.train import Train
-from components.train_params import TrainParams
+from components.training.params import TrainParams
+from foundation.errors import ModelError
+from tests.loopback_hub.server import Account, serve
 
 SPECIAL = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]"]
 WORDS = [*SPECIAL, *(f"[unused{number}]" for number in range(5)), *(f"word{number}" for number in range(90))]

@@ -7,11 +7,11 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from own_environment import EnvironmentMissing, python_with
-from tiny_models import VARIANTS, random_model, token_batch
 
 from components.modeling.checkpoint import masked_lm_model_types
 from components.modeling.pytorch_weights import save_pytorch_weights
+from tests.modeling.tiny_models import VARIANTS, random_model, token_batch
+from tests.own_environment import EnvironmentMissing, python_with
 
 TOLERANCE = 1e-4
 SCRIPT = Path(__file__).with_name("pytorch_logits.py")

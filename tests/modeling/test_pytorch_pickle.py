@@ -7,11 +7,11 @@ import subprocess
 
 import numpy as np
 import pytest
-from own_environment import EnvironmentMissing, python_with
-from pytorch_pickles import STORAGES, Stored, View, write_archive, write_legacy
 
-from components.errors import ModelError
 from components.modeling.pytorch_pickle import read_pytorch_pickles
+from foundation.errors import ModelError
+from tests.modeling.pytorch_pickles import STORAGES, Stored, View, write_archive, write_legacy
+from tests.own_environment import EnvironmentMissing, python_with
 
 WRITERS = pytest.mark.parametrize("write", [write_archive, write_legacy])
 

@@ -5,10 +5,10 @@ import json
 import numpy as np
 import pytest
 from safetensors import safe_open
-from tiny_models import NARROW, VARIANTS, random_model, token_batch
 
 from components.modeling.checkpoint import load_masked_lm, masked_lm_model_types
 from components.modeling.pytorch_weights import pytorch_weights, save_pytorch_weights
+from tests.modeling.tiny_models import NARROW, VARIANTS, random_model, token_batch
 
 PICKED = ("albert", "convbert", "esm", "mobilebert", "mpnet", "rembert", "roberta", "roformer")
 """The architectures that take more than the library's rules, and two that don't."""

@@ -2,10 +2,10 @@
 
 import numpy as np
 import pytest
-from tiny_models import LENGTH, SIZES, VOCABULARY, random_model
 
-from components.modeling.frozen_masks import freeze_masks
+from components.masking.frozen_masks import freeze_masks
 from components.modeling.scoring import score_masks
+from tests.modeling.tiny_models import LENGTH, SIZES, VOCABULARY, random_model
 
 BRANCHING = {"longformer", "funnel"}
 """Architectures whose graph branches on the length of the sequence."""

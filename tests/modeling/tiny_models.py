@@ -6,7 +6,7 @@ import numpy as np
 import tensorflow as tf
 from transformers import CONFIG_MAPPING, TFPreTrainedModel
 
-from components.modeling.architecture import masked_lm_class
+from components.modeling.configuration import masked_lm_class
 
 BATCH, LENGTH, VOCABULARY = 2, 16, 99
 NARROW = {

@@ -3,9 +3,9 @@
 import dataclasses
 from pathlib import Path
 
-from components.artifacts import Artifact
-from components.component import Component
-from components.errors import DataError
+from components.contract.artifacts import Artifact
+from components.contract.component import Component
+from foundation.errors import DataError
 from runners.local import LocalRunner
 
 

@@ -6,7 +6,13 @@ import re
 from pathlib import Path
 
 import pytest
-from small_steps import (
+
+from components.contract import manifest
+from components.contract.artifacts import Corpus
+from components.hub.reading import HubUnreachable
+from foundation.errors import ConfigError, PipelineError
+from runners.local import LocalRunner
+from tests.runners.small_steps import (
     Double,
     Failing,
     Stoppable,
@@ -17,12 +23,6 @@ from small_steps import (
     quiet,
     statuses,
 )
-
-from components import manifest
-from components.artifacts import Corpus
-from components.errors import ConfigError, PipelineError
-from components.hub import HubUnreachable
-from runners.local import LocalRunner
 
 
 def test_second_run_is_cached_and_record_says_so(tmp_path):

@@ -9,9 +9,9 @@ from pathlib import Path
 
 import pytest
 
-from components import manifest
-from components.artifacts import Artifact
-from components.component import Component
+from components.contract import manifest
+from components.contract.artifacts import Artifact
+from components.contract.component import Component
 from runners.local import LocalRunner
 from runners.store import Store
 

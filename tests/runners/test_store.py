@@ -8,7 +8,12 @@ import shutil
 from pathlib import Path
 
 import pytest
-from small_steps import (
+
+from components.contract import manifest
+from components.contract.artifacts import Corpus
+from foundation.errors import DamagedArtifact, PipelineError
+from runners.local import LocalRunner
+from tests.runners.small_steps import (
     Counting,
     Double,
     Failing,
@@ -17,11 +22,6 @@ from small_steps import (
     quiet,
     statuses,
 )
-
-from components import manifest
-from components.artifacts import Corpus
-from components.errors import DamagedArtifact, PipelineError
-from runners.local import LocalRunner
 
 
 def test_debris_and_damage_are_not_taken_for_artifacts(tmp_path):

@@ -8,10 +8,10 @@ from typing import Any
 
 import pytest
 
-from components import manifest
-from components.artifacts import Checkpoint, Tokenizer
+from components.contract import manifest
+from components.contract.artifacts import Checkpoint, Tokenizer
 from components.export import Export, ExportParams
-from components.serving_directory import publish
+from components.publishing.serving_directory import publish
 
 
 @pytest.fixture(scope="module")

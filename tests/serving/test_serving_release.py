@@ -7,16 +7,16 @@ from pathlib import Path
 import numpy as np
 import pytest
 import tensorflow as tf
-from modeling.tiny_models import random_model, token_batch
-from own_environment import EnvironmentMissing, python_with
 
-from components.modeling.architecture import masked_lm_model_types
-from components.modeling.embedding_read import EmbeddingReadOnce
-from serving.saved_model import SavedModel
-from serving.signatures import TextSignatures, TokenSignatures
-from serving.tokenizers.build import build_in_graph_tokenizer
-from serving.tokenizers.probes import probes
-from tests.serving.tokenizers.unigram_tokenizers import families
+from components.modeling.configuration import masked_lm_model_types
+from components.modeling.library.embedding_read import EmbeddingReadOnce
+from serving.graph.signatures import TextSignatures, TokenSignatures
+from serving.graph.tokenizers.build import build_in_graph_tokenizer
+from serving.graph.tokenizers.probes import probes
+from serving.server.models.saved_model import SavedModel
+from tests.modeling.tiny_models import random_model, token_batch
+from tests.own_environment import EnvironmentMissing, python_with
+from tests.serving.graph.tokenizers.unigram_tokenizers import families
 
 SCRIPT = Path(__file__).with_name("release_answers.py")
 LONGEST = 48

@@ -5,8 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from components.errors import DataError
 from components.sources.embedded import EmbeddedCorpus
+from foundation.errors import DataError
 
 
 @pytest.fixture(scope="module")

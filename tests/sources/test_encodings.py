@@ -9,11 +9,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from components.errors import ConfigError, DataError
 from components.ingest import IngestParams
 from components.sources import Loaded
 from components.sources.encodings import canonical_encoding
 from components.sources.local import LocalFiles
+from foundation.errors import ConfigError, DataError
 
 TEXTS = [f'Zeile {index}: Über den Fluss führt eine Brücke, "schön" und alt.' for index in range(30)]
 FORMATS = {

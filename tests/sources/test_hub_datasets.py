@@ -20,8 +20,8 @@ ROOT = Path(__file__).parents[2]
 INGEST = """
 import json, sys
 from pathlib import Path
-from components.artifacts import Corpus
-from components.errors import PipelineError
+from components.contract.artifacts import Corpus
+from foundation.errors import PipelineError
 from components.ingest import Ingest, IngestParams
 answers = []
 for index, params in enumerate(json.loads(sys.argv[1])):

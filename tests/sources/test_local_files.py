@@ -12,9 +12,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from components.errors import ConfigError, DataError, PipelineError
 from components.sources import Loaded, json_records
 from components.sources.local import LocalFiles
+from foundation.errors import ConfigError, DataError, PipelineError
 
 ELI5 = [
     {

@@ -9,12 +9,12 @@ import pyarrow
 import pyarrow.parquet
 import pytest
 from datasets import get_dataset_split_names
-from finished import finish
 
-from components.artifacts import Corpus
-from components.errors import ConfigError, DataError
+from components.contract.artifacts import Corpus
 from components.ingest import Ingest, IngestParams
 from components.sources.parts import mixed, part_of, parts_of
+from foundation.errors import ConfigError, DataError
+from tests.finished import finish
 
 
 def write(path: Path, count: int) -> None:

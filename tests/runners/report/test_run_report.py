@@ -7,9 +7,9 @@ import re
 import numpy
 import pytest
 
-from components import manifest
-from components.blocks import RecordWriter
-from components.errors import ConfigError
+from components.blocks.writer import RecordWriter
+from components.contract import manifest
+from foundation.errors import ConfigError
 from runners.report.comparison import Comparison, as_text, open_run, write_comparison
 from runners.report.run_report import write_report
 

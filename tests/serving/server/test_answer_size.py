@@ -10,7 +10,6 @@ import httpx
 import numpy as np
 import pytest
 import tensorflow as tf
-from example_model import save_classifier
 from hypothesis import given
 from hypothesis import strategies as st
 from tensorflow_serving.apis import (
@@ -20,11 +19,12 @@ from tensorflow_serving.apis import (
     prediction_service_pb2_grpc,
 )
 
-from serving.answer_size import AnswerSizes, actual, column_bytes, message_bytes, row_bytes
-from serving.grpc_messages import write_outputs
-from serving.rest import tensors_to_json
-from serving.rest.signature import Signature, TensorSpec
-from serving.rest.tensors_to_json import to_outputs, to_predictions
+from serving.server.answer_size import AnswerSizes, actual, column_bytes, message_bytes, row_bytes
+from serving.server.grpc.messages import write_outputs
+from serving.server.rest import tensors_to_json
+from serving.server.rest.tensors_to_json import to_outputs, to_predictions
+from serving.server.signature import Signature, TensorSpec
+from tests.serving.server.example_model import save_classifier
 
 LIMIT = 5000
 
@@ -32,9 +32,9 @@ LIMIT = 5000
 @pytest.fixture(scope="module")
 def served(example_version: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[SimpleNamespace]:
     """The example model as `m`, a classifier as `k`, a small limit, and what notes calls of a graph."""
-    from serving.metrics import Metrics
-    from serving.served_models import load
-    from serving.server import Limits, running
+    from serving.server.metrics import Metrics
+    from serving.server.models.served_models import load
+    from serving.server.server import Limits, running
 
     meter = Metrics()
     classifier = save_classifier(tmp_path_factory.mktemp("k") / "1")
@@ -173,7 +173,7 @@ def test_examples_and_tasks_count_together(served: SimpleNamespace) -> None:
 
 def test_a_limit_of_its_own_for_every_server() -> None:
     from serving.__main__ import limits
-    from serving.command_line import make_parser
+    from serving.server.command_line import make_parser
 
     options = make_parser().parse_args(["--model-dir", ".", "--max-response-bytes", "7", "--timeout-seconds", "3"])
     assert (limits(options).response_bytes, limits(options).call_seconds) == (7, 3)

@@ -19,10 +19,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from components.errors import ConfigError, ServingError
-from serving.batching.parameters import ANSWER_ALONE_WHAT_CANNOT_BE_BATCHED, BatchingParameters, read
-from serving.batching.scheduler import BatchScheduler
-from serving.rest.status import StatusError
+from foundation.errors import ConfigError, ServingError
+from serving.server.batching.parameters import ANSWER_ALONE_WHAT_CANNOT_BE_BATCHED, BatchingParameters, read
+from serving.server.batching.scheduler import BatchScheduler
+from serving.server.status import StatusError
 
 LENIENT = ANSWER_ALONE_WHAT_CANNOT_BE_BATCHED
 ONE_THREAD = BatchingParameters(num_batch_threads=1, max_batch_size=8)
@@ -167,7 +167,7 @@ def test_a_file_is_read_as_tensorflow_serving_reads_it(tmp_path: Path) -> None:
         thread_pool_name="mine",
         pad_variable_length_inputs=True,
     )
-    own = read(Path(__file__).parents[3] / "serving/batching_params.pbtxt")
+    own = read(Path(__file__).parents[3] / "serving/graph/batching_params.pbtxt")
     assert own.max_batch_size == LENIENT.max_batch_size
     assert own.max_enqueued_batches == LENIENT.max_enqueued_batches
 
@@ -221,8 +221,8 @@ class Example(NamedTuple):
 
 @contextmanager
 def serving_example(version: Path, parameters: BatchingParameters) -> Iterator[Example]:
-    from serving.served_models import load
-    from serving.server import Limits, running
+    from serving.server.models.served_models import load
+    from serving.server.server import Limits, running
 
     scheduler = WatchedScheduler(parameters)
     model = load(version.parent, scheduler=scheduler)
@@ -276,8 +276,8 @@ def test_batched_answers_are_each_one_s_own(example_version: Path) -> None:
 
 
 def test_without_strictness_everything_is_answered_as_it_is_alone(example_version: Path) -> None:
-    from serving.served_models import load
-    from serving.server import running
+    from serving.server.models.served_models import load
+    from serving.server.server import running
 
     bodies = [
         {"inputs": 3},
@@ -355,8 +355,8 @@ def test_a_split_request_comes_back_whole(example_version: Path) -> None:
 
 
 def test_a_request_that_waits_too_long_gets_429(example_version: Path) -> None:
-    from serving.batching.batched_model import BatchedModel
-    from serving.saved_model import SavedModel
+    from serving.server.batching.batched_model import BatchedModel
+    from serving.server.models.saved_model import SavedModel
 
     loaded, row = SavedModel(example_version), {"x": np.ones(1, np.float32)}
     with scheduling(ONE_THREAD) as scheduler:
@@ -377,10 +377,9 @@ def test_a_full_queue_gets_503(example_version: Path) -> None:
 
 
 def test_a_row_that_fails_does_not_fail_its_neighbours(tmp_path: Path) -> None:
-    from example_model import save_classifier
-
-    from serving.batching.batched_model import BatchedModel
-    from serving.saved_model import SavedModel
+    from serving.server.batching.batched_model import BatchedModel
+    from serving.server.models.saved_model import SavedModel
+    from tests.serving.server.example_model import save_classifier
 
     loaded = SavedModel(save_classifier(tmp_path / "1"))
     # Both rows make a full batch, which waits for them.
@@ -401,13 +400,13 @@ def test_a_row_that_fails_does_not_fail_its_neighbours(tmp_path: Path) -> None:
 
 
 def serialized(value: float) -> np.ndarray:
-    from serving.rest.examples import serialize
+    from serving.server.rest.examples import serialize
 
     return np.array([serialize({"x": [value]})], object)
 
 
 def test_a_version_has_sizes_of_its_own_and_is_not_batched_without(example_version: Path, tmp_path: Path) -> None:
-    from serving.served_models import load
+    from serving.server.models.served_models import load
 
     base = tmp_path / "m"
     for version in (1, 2, 3):

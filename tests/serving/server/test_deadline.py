@@ -27,10 +27,10 @@ from tensorflow_serving.apis import (
     prediction_service_pb2_grpc,
 )
 
-from serving import calls
-from serving.calls import SMALL_BYTES, Call, Room
-from serving.rest.status import StatusError, invalid
-from serving.workers import Workers
+from serving.server import calls
+from serving.server.calls import SMALL_BYTES, Call, Room
+from serving.server.status import StatusError, invalid
+from serving.server.workers import Workers
 
 SECONDS = 0.4
 SLOW = {"signature_name": "slow", "inputs": [1e9]}
@@ -40,10 +40,10 @@ PATH = "/v1/models/m:predict"
 @pytest.fixture(scope="module")
 def at(example_version: Path) -> Iterator[SimpleNamespace]:
     """A server that allows a call less than half a second; a graph alone may run for one."""
-    from serving.batching.parameters import ANSWER_ALONE_WHAT_CANNOT_BE_BATCHED
-    from serving.batching.scheduler import BatchScheduler
-    from serving.served_models import load
-    from serving.server import Limits, running
+    from serving.server.batching.parameters import ANSWER_ALONE_WHAT_CANNOT_BE_BATCHED
+    from serving.server.batching.scheduler import BatchScheduler
+    from serving.server.models.served_models import load
+    from serving.server.server import Limits, running
 
     scheduler = BatchScheduler(ANSWER_ALONE_WHAT_CANNOT_BE_BATCHED)
     model = load(example_version.parent, timeout_seconds=1.0, scheduler=scheduler)
@@ -118,8 +118,8 @@ def test_a_queue(at: SimpleNamespace) -> None:
 
 
 def test_a_client_that_does_not_take_its_answer_is_cut_off(example_version: Path) -> None:
-    from serving.served_models import load
-    from serving.server import Limits, running
+    from serving.server.models.served_models import load
+    from serving.server.server import Limits, running
 
     model = load(example_version.parent)
     body = json.dumps({"signature_name": "text", "inputs": ["x" * (16 << 20)]}).encode()
@@ -220,10 +220,10 @@ def test_what_is_small_needs_no_room() -> None:
 
 def test_a_refused_request_leaves_nothing_behind(example_version: Path) -> None:
     """Without Python's collector, which comes by seldom."""
-    from serving.batching.batched_model import BatchedModel
-    from serving.batching.parameters import ANSWER_ALONE_WHAT_CANNOT_BE_BATCHED
-    from serving.batching.scheduler import BatchScheduler
-    from serving.saved_model import SavedModel
+    from serving.server.batching.batched_model import BatchedModel
+    from serving.server.batching.parameters import ANSWER_ALONE_WHAT_CANNOT_BE_BATCHED
+    from serving.server.batching.scheduler import BatchScheduler
+    from serving.server.models.saved_model import SavedModel
 
     scheduler = BatchScheduler(ANSWER_ALONE_WHAT_CANNOT_BE_BATCHED)
     model = BatchedModel(SavedModel(example_version), scheduler, 60.0)

@@ -10,12 +10,12 @@ import pytest
 import tensorflow as tf
 from tensorflow_serving.apis import predict_pb2, prediction_service_pb2_grpc
 
-from components.errors import ConfigError
-from serving import metrics
-from serving.batching.parameters import ANSWER_ALONE_WHAT_CANNOT_BE_BATCHED
-from serving.batching.scheduler import BatchScheduler
-from serving.command_line import make_parser, metrics_path
-from serving.metrics import Metrics
+from foundation.errors import ConfigError
+from serving.server import metrics
+from serving.server.batching.parameters import ANSWER_ALONE_WHAT_CANNOT_BE_BATCHED
+from serving.server.batching.scheduler import BatchScheduler
+from serving.server.command_line import make_parser, metrics_path
+from serving.server.metrics import Metrics
 
 
 def samples(page: str) -> dict[str, float]:
@@ -32,8 +32,8 @@ def samples(page: str) -> dict[str, float]:
 
 
 def test_what_requests_leave_on_the_page(example_version: Path) -> None:
-    from serving.served_models import load
-    from serving.server import running
+    from serving.server.models.served_models import load
+    from serving.server.server import running
 
     meter = Metrics()
     scheduler = BatchScheduler(ANSWER_ALONE_WHAT_CANNOT_BE_BATCHED, meter)
@@ -119,8 +119,8 @@ def test_a_monitoring_configuration_that_cannot_be_meant(tmp_path: Path, text: s
 
 
 def test_the_page_answers_while_there_is_too_much_to_do(example_version: Path) -> None:
-    from serving.served_models import load
-    from serving.server import Limits, running
+    from serving.server.models.served_models import load
+    from serving.server.server import Limits, running
 
     model = load(example_version.parent)
     limits = dataclasses.replace(Limits(), pending_requests=0)

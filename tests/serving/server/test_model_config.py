@@ -15,9 +15,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from tensorflow_serving.apis import predict_pb2, prediction_service_pb2_grpc
 
-from components.errors import ConfigError, ServingError
-from serving.command_line import make_parser, model_configs
-from serving.model_config import ModelConfig, VersionPolicy, read
+from foundation.errors import ConfigError, ServingError
+from serving.server.command_line import make_parser, model_configs
+from serving.server.models.model_config import ModelConfig, VersionPolicy, read
 
 MODEL = "name: '{}' base_path: '{}' model_platform: 'tensorflow'"
 
@@ -116,8 +116,8 @@ def ask(client: httpx.Client, place: str = "") -> tuple[int, object]:
 
 
 def test_versions_and_labels_answer_side_by_side(saved: Path) -> None:
-    from serving.served_models import load_configured
-    from serving.server import running
+    from serving.server.models.served_models import load_configured
+    from serving.server.server import running
 
     labels = {"stable": 1, "canary": 3, "gone": 2}
     model = load_configured(ModelConfig("m", saved, VersionPolicy(None, (1, 3)), labels))
@@ -153,7 +153,7 @@ def eventually(condition: Callable[[], bool]) -> None:
 
 
 def test_the_two_latest_follow_the_disk(saved: Path, tmp_path: Path) -> None:
-    from serving.served_models import load_configured
+    from serving.server.models.served_models import load_configured
 
     base = tmp_path / "m"
     for number in "12":
@@ -170,7 +170,7 @@ def test_the_two_latest_follow_the_disk(saved: Path, tmp_path: Path) -> None:
 
 
 def test_a_version_that_is_not_there_is_an_error(saved: Path, tmp_path: Path) -> None:
-    from serving.served_models import load_configured
+    from serving.server.models.served_models import load_configured
 
     for path, policy in ((saved, VersionPolicy(None, (9,))), (tmp_path / "none", VersionPolicy())):
         with pytest.raises(ServingError, match="has a version to serve"):

@@ -13,12 +13,12 @@ import pytest
 from tensorflow.core.framework import tensor_pb2, types_pb2
 from tensorflow_serving.apis import input_pb2, predict_pb2, prediction_service_pb2_grpc
 
-from serving import tensor_limits
-from serving.grpc_messages import read_records, read_tensor
-from serving.rest import json_text
-from serving.rest.examples import read_examples
-from serving.rest.json_text import LARGEST_NUMBER_OF_VALUES, parse
-from serving.rest.status import StatusError
+from serving.server import tensor_limits
+from serving.server.grpc.messages import read_records, read_tensor
+from serving.server.rest import json_text
+from serving.server.rest.examples import read_examples
+from serving.server.rest.json_text import LARGEST_NUMBER_OF_VALUES, parse
+from serving.server.status import StatusError
 
 MOST_GROWTH_BYTES = 300 << 20
 STRING, FLOAT = types_pb2.DT_STRING, types_pb2.DT_FLOAT

@@ -15,9 +15,9 @@ import pytest
 from google.protobuf import text_format
 from tensorflow_serving.apis import model_management_pb2, model_service_pb2_grpc
 
-from serving.model_config import ModelConfig
-from serving.rest.status import StatusError
-from serving.served_models import ServedModels, load_configured
+from serving.server.models.model_config import ModelConfig
+from serving.server.models.served_models import ServedModels, load_configured
+from serving.server.status import StatusError
 
 
 @pytest.fixture(scope="module")
@@ -34,7 +34,7 @@ def saved(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture
 def server(saved: Path) -> Iterator[SimpleNamespace]:
     """A server that serves the latest version as `m`."""
-    from serving.server import running
+    from serving.server.server import running
 
     model = load_configured(ModelConfig("m", saved))
     with (
@@ -74,7 +74,7 @@ def test_models_come_and_go(server: SimpleNamespace, saved: Path) -> None:
 
 
 def test_nobody_changes_the_models_unless_it_was_allowed(saved: Path) -> None:
-    from serving.server import running
+    from serving.server.server import running
 
     with (
         running([load_configured(ModelConfig("m", saved))]) as at,

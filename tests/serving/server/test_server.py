@@ -250,8 +250,8 @@ def test_no_request_breaks_the_server(client: httpx.Client, data: st.DataObject)
 def test_a_client_that_leaves_in_the_middle_of_a_body_is_no_fault_of_the_server(
     example_version: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
-    from serving.served_models import load
-    from serving.server import running
+    from serving.server.models.served_models import load
+    from serving.server.server import running
 
     model = load(example_version.parent)
     with running([model]) as at:
@@ -267,10 +267,9 @@ def test_a_client_that_leaves_in_the_middle_of_a_body_is_no_fault_of_the_server(
 
 
 def test_classify_and_regress(tmp_path: Path) -> None:
-    from example_model import save_classifier
-
-    from serving.served_models import load
-    from serving.server import running
+    from serving.server.models.served_models import load
+    from serving.server.server import running
+    from tests.serving.server.example_model import save_classifier
 
     model = load(save_classifier(tmp_path / "c" / "1"), "c")
     with running([model]) as at, httpx.Client(base_url=at.rest, trust_env=False) as client:

@@ -17,10 +17,9 @@ CLASSIFY, REGRESS = "tensorflow/serving/classify", "tensorflow/serving/regress"
 
 @pytest.fixture(scope="module")
 def stub(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Any]:
-    from example_model import save_classifier
-
-    from serving.served_models import load
-    from serving.server import running
+    from serving.server.models.served_models import load
+    from serving.server.server import running
+    from tests.serving.server.example_model import save_classifier
 
     model = load(save_classifier(tmp_path_factory.mktemp("models") / "c" / "1"), "c")
     with running([model]) as at, grpc.insecure_channel(at.grpc) as channel:

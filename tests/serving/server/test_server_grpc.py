@@ -17,14 +17,14 @@ from tensorflow_serving.apis import (
     prediction_service_pb2_grpc,
 )
 
-from serving.grpc_messages import read_filter
-from serving.rest.signature import Signature, TensorSpec
+from serving.server.grpc.messages import read_filter
+from serving.server.signature import Signature, TensorSpec
 
 
 @pytest.fixture(scope="module")
 def stubs(example_version: Path) -> Iterator[SimpleNamespace]:
-    from serving.served_models import load
-    from serving.server import Limits, running
+    from serving.server.models.served_models import load
+    from serving.server.server import Limits, running
 
     model = load(example_version.parent, timeout_seconds=2.0)
     with running([model], Limits(body_bytes=1 << 20)) as at, grpc.insecure_channel(at.grpc) as channel:

@@ -10,11 +10,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
 
-from serving.rest import json_text
-from serving.rest.signature import TensorSpec
-from serving.rest.status import StatusError
-from serving.rest.tensors_from_json import from_inputs, from_instances, to_tensor
-from serving.rest.tensors_to_json import to_decimals, to_outputs, to_predictions
+from serving.server.rest import json_text
+from serving.server.rest.tensors_from_json import from_inputs, from_instances, to_tensor
+from serving.server.rest.tensors_to_json import to_decimals, to_outputs, to_predictions
+from serving.server.signature import TensorSpec
+from serving.server.status import StatusError
 
 
 @pytest.mark.parametrize(

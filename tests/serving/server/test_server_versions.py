@@ -12,12 +12,12 @@ import pytest
 from tensorflow.core.framework import types_pb2
 from tensorflow_serving.apis import prediction_log_pb2
 
-from components.errors import ServingError
-from serving import model_versions
-from serving.model_versions import ModelVersions
-from serving.rest.status import StatusError
-from serving.served_models import load
-from serving.server import running
+from foundation.errors import ServingError
+from serving.server.models import model_versions
+from serving.server.models.model_versions import ModelVersions
+from serving.server.models.served_models import load
+from serving.server.server import running
+from serving.server.status import StatusError
 
 
 @pytest.fixture(scope="module")
@@ -179,8 +179,8 @@ def test_a_broken_version_leaves_the_old_one_serving_and_is_tried_again_when_it_
 
 
 def test_warm_up_requests_are_answered_before_serving(tmp_path: Path, saved: dict[float, Path]) -> None:
-    from serving.saved_model import SavedModel
-    from serving.warm_up import warm_up
+    from serving.server.models.saved_model import SavedModel
+    from serving.server.models.warm_up import warm_up
 
     shutil.copytree(saved[1.0], tmp_path / "1")
     example_model.write_warm_up(tmp_path / "1", "", 1000)
@@ -203,8 +203,8 @@ def warm_up_logs(signature: str) -> list[prediction_log_pb2.PredictionLog]:
 
 
 def test_warm_up_requests_of_every_kind(tmp_path: Path) -> None:
-    from serving.saved_model import SavedModel
-    from serving.warm_up import warm_up
+    from serving.server.models.saved_model import SavedModel
+    from serving.server.models.warm_up import warm_up
 
     version = example_model.save_classifier(tmp_path / "c/1")
     loaded = SavedModel(version)
@@ -289,7 +289,7 @@ def test_a_single_saved_model_is_served_as_version_1(tmp_path: Path, saved: dict
 
 
 def test_requests_over_the_limit_are_told_to_come_back(model: ModelVersions) -> None:
-    from serving.server import Limits
+    from serving.server.server import Limits
 
     with running([model], Limits(pending_requests=1)) as at, httpx.Client(base_url=at.rest, trust_env=False) as client:
 

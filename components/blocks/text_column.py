@@ -1,0 +1,300 @@
+"""The text of each record, read from one column, however nested, while the corpus streams by."""
+
+import difflib
+import itertools
+import re
+from collections.abc import Iterator, Mapping
+from typing import TYPE_CHECKING, Any, NoReturn
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from components.contract.artifacts import Corpus
+from foundation.errors import DataError
+
+if TYPE_CHECKING:
+    from datasets import Dataset
+
+NO_WORD = re.compile(r"^[!-~]*(://|www\.|[@_/\\0-9])[!-~]*$")
+"""What stands between blanks and is no word: an address, a path, a date, a number, an identifier; all in ASCII."""
+PROSE_LETTERS = 20
+"""So many letters a record make prose rather than a name or a label."""
+PROSE_RECORDS, PROSE_CHARACTERS = 500, 2000
+"""So many records are looked at, and so much of each text."""
+SEPARATOR = " "
+"""Stands between the texts of one record, as in Hugging Face's masked language modeling guide."""
+
+
+class TextReader:
+    """Streams the texts of a column: one a record, a list of texts joined by a blank.
+
+    A column is named as `Dataset.flatten` names it (`answers.text`), whether `answers` is a struct of lists or
+    a list of structs. Nulls inside a list are passed over. A record without text is skipped and counted.
+
+    Arrow files are read record batch by record batch rather than memory-mapped, so that a process's resident
+    memory doesn't grow with the pages of a large corpus.
+
+    Attributes:
+        records: Records read so far.
+        skipped: Records without text so far, by reason: `null` (the column, something on its path or every text
+            in its list is null) or `empty` (no text, or only white space).
+        skipped_rows: The rows of such records so far, ascending.
+        column: The column's name.
+
+    Args:
+        corpus: Where to read.
+        split: `train` or `test`.
+        text_column: The column's name, as `choose` takes it.
+
+    Raises:
+        DataError: If there is no such column, or it doesn't hold text.
+    """
+
+    def __init__(self, corpus: Corpus, split: str, text_column: str) -> None:
+        dataset = corpus.split(split)
+        self._split, self.column = split, choose(corpus, text_column)
+        self._files = [file["filename"] for file in dataset.cache_files]
+        self._table = dataset.data
+        self._path = resolve(dataset.data.schema, self.column)
+        self.records = 0
+        self.skipped = {"null": 0, "empty": 0}
+        self.skipped_rows: list[int] = []
+
+    def batches(self, characters: int) -> Iterator[list[str]]:
+        """The texts in the corpus's order, in lists of about so many characters, never splitting a text.
+
+        Raises:
+            DataError: At the end, if no record had text.
+        """
+        texts: list[str] = []
+        length = 0
+        for record_batch in self._record_batches():
+            for text in self._texts(record_batch):
+                texts.append(text)
+                length += len(text)
+                if length >= characters:
+                    yield texts
+                    texts, length = [], 0
+        if texts:
+            yield texts
+        if self.records == sum(self.skipped.values()):
+            raise DataError(
+                f"the {self._split} split has at least one record with text in {self.column!r}",
+                received=f"{self.records:,} records, of which {self.skipped['null']:,} null and "
+                f"{self.skipped['empty']:,} empty",
+                remedy="choose another column with --preprocess.text_column, or another corpus",
+            )
+
+    def rows_with_text(self) -> Iterator[int]:
+        """The row of each text that `batches` yields, in order; to be asked for no more than were read so far."""
+        skipped = 0
+        for row in itertools.count():
+            if skipped < len(self.skipped_rows) and self.skipped_rows[skipped] == row:
+                skipped += 1
+            else:
+                yield row
+
+    def _record_batches(self) -> Iterator[pa.RecordBatch]:
+        if not self._files:  # HF_DATASETS_IN_MEMORY_MAX_SIZE makes `datasets` load small corpora whole
+            yield from self._table.to_batches()
+        for name in self._files:
+            with pa.OSFile(name, "rb") as file, pa.ipc.open_stream(file) as reader:
+                yield from reader
+
+    def _texts(self, batch: pa.RecordBatch) -> Iterator[str]:
+        """The texts of a record batch; counts its records and those that it skips."""
+        values, records, null = descend(batch, self._path)
+        # values (texts,), records (texts,): the record of each text, ascending; null (records,)
+        items = values.to_pylist()
+        bounds = np.searchsorted(records, np.arange(batch.num_rows + 1)).tolist()
+        for record in range(batch.num_rows):
+            start, end = bounds[record], bounds[record + 1]
+            text = items[start] if end - start == 1 else SEPARATOR.join(items[start:end])
+            self.records += 1
+            if text and not text.isspace():
+                yield text
+            else:
+                self.skipped["null" if start == end and null[record] else "empty"] += 1
+                self.skipped_rows.append(self.records - 1)
+
+
+def descend(batch: pa.RecordBatch, path: tuple[str, ...]) -> tuple[pa.Array, np.ndarray, np.ndarray]:
+    """The texts at the end of a path through structs and lists, without nulls.
+
+    Args:
+        batch: Any number of records.
+        path: The names of the column and of the struct fields below it.
+
+    Returns:
+        values: (texts,) large_string.
+        records: (texts,) int64, the row of `batch` that each text belongs to, ascending.
+        null: (rows,) bool, whether anything on the row's way to its texts was null.
+    """
+    values = batch.column(path[0])
+    names = list(path[1:])
+    records = np.arange(batch.num_rows)
+    null = np.zeros(batch.num_rows, dtype=bool)
+    while True:
+        if values.null_count:
+            null[records[values.is_null().to_numpy(zero_copy_only=False)]] = True
+        if is_list(values.type):
+            parents = pc.list_parent_indices(values).to_numpy(zero_copy_only=False)
+            values, records = pc.list_flatten(values), records[parents]
+        elif pa.types.is_struct(values.type):
+            values = pc.struct_field(values, [names.pop(0)])
+        else:
+            break
+    if values.null_count:
+        valid = values.is_valid()
+        values, records = values.filter(valid), records[valid.to_numpy(zero_copy_only=False)]
+    return values.cast(pa.large_string()), records, null
+
+
+def choose(corpus: Corpus, text_column: str) -> str:
+    """The column that is read: the one that is named, or, where the name may give way, the corpus' only text.
+
+    A name that ends in `?` gives way where the corpus has no such column: to `text`, to the only column that holds
+    text, or to the only one that holds prose (rather than names, numbers or addresses).
+
+    Args:
+        corpus: Its train split tells.
+        text_column: A column's dotted name, and a question mark where it may give way.
+
+    Raises:
+        DataError: If there is no such column, it doesn't hold text, or several could be meant.
+    """
+    dataset = corpus.split("train")
+    schema, name = dataset.data.schema, text_column.removesuffix("?")
+    if find(list(schema), text_column):
+        name = text_column
+    elif name != text_column and not holds_text(schema, name):
+        columns = text_columns(schema)
+        if len(columns) == 1:
+            return columns[0]
+        letters = prose(dataset, columns)
+        with_prose = [column for column in columns if letters[column] >= PROSE_LETTERS]
+        if letters.get("text") or len(with_prose) == 1:
+            return "text" if letters.get("text") else with_prose[0]
+        if columns:
+            example = proposed(columns, letters)
+            raise DataError(
+                "the text column is named where several columns hold text",
+                received=f"{', '.join(columns)} (and no {name})",
+                remedy=f"set --preprocess.text_column, for example to {example}",
+            )
+    if not holds_text(schema, name):
+        refuse(schema, name, prose(dataset, text_columns(schema)))
+    return name
+
+
+def prose(dataset: "Dataset", columns: list[str]) -> dict[str, float]:
+    """How many letters of prose a record has in each column, on average over the first ones.
+
+    Words that are addresses, paths, dates, numbers or identifiers don't count.
+    """
+    rows = min(len(dataset), PROSE_RECORDS)
+    table = dataset.with_format("arrow")[:rows].combine_chunks()
+    letters = {}
+    for column in columns:
+        path = resolve(table.schema, column)
+        texts = [pc.utf8_slice_codeunits(descend(batch, path)[0], 0, PROSE_CHARACTERS) for batch in table.to_batches()]
+        words = (word for values in texts for text in values.to_pylist() for word in text.split())
+        letters[column] = sum(sum(map(str.isalpha, word)) for word in words if not NO_WORD.search(word)) / max(1, rows)
+    return letters
+
+
+def proposed(columns: list[str], letters: Mapping[str, float]) -> str:
+    """The column with the most letters of prose; the first of equal ones, empty where there is none."""
+    return max(columns, key=lambda name: letters.get(name, 0), default="")
+
+
+def resolve(schema: pa.Schema, text_column: str) -> tuple[str, ...]:
+    """The column and the fields below it that a dotted name stands for.
+
+    Raises:
+        DataError: If there is no such column, or it doesn't hold text.
+    """
+    found = find(list(schema), text_column)
+    if found is None or not is_text(found[1]):
+        refuse(schema, text_column, {})
+    return found[0]
+
+
+def holds_text(schema: pa.Schema, name: str) -> bool:
+    """Whether a dotted name is a column of text."""
+    found = find(list(schema), name)
+    return found is not None and is_text(found[1])
+
+
+def refuse(schema: pa.Schema, text_column: str, letters: Mapping[str, float]) -> NoReturn:
+    """Refuses a column that isn't there or doesn't hold text, naming those that do.
+
+    Args:
+        schema: The corpus'.
+        text_column: The column's name.
+        letters: The letters of prose a record by column: the one with the most is the example.
+
+    Raises:
+        DataError: In any case.
+    """
+    columns = text_columns(schema)
+    nearest = difflib.get_close_matches(text_column, columns, n=1, cutoff=0.75)
+    example = nearest[0] if nearest else proposed(columns, letters)
+    if not columns:
+        remedy = "give a corpus with a column of strings or of lists of strings"
+    else:
+        remedy = f"set --preprocess.text_column, for example to {example} (columns with text: {', '.join(columns)})"
+    if (found := find(list(schema), text_column)) is None:
+        raise DataError("the text column is a column of the corpus", received=repr(text_column), remedy=remedy)
+    raise DataError(
+        "the text column holds strings or lists of strings",
+        received=f"{text_column!r} of type {found[1]}",
+        remedy=remedy,
+    )
+
+
+def text_columns(schema: pa.Schema) -> list[str]:
+    """The dotted names of all columns that hold strings or lists of strings."""
+    return [name for field in schema for name in names_below(field) if not pa.types.is_null(leaf(field.type))]
+
+
+def names_below(field: pa.Field) -> list[str]:
+    """The dotted names of the text at or below a field."""
+    kind = leaf(field.type)
+    if pa.types.is_struct(kind):
+        return [f"{field.name}.{name}" for child in kind for name in names_below(child)]
+    return [field.name] if is_text(kind) else []
+
+
+def find(fields: list[pa.Field], name: str) -> tuple[tuple[str, ...], pa.DataType] | None:
+    """The path and type that a dotted name stands for; a field's own name may hold dots and goes first."""
+    for field in sorted(fields, key=lambda field: len(field.name), reverse=True):
+        if name == field.name:
+            return (field.name,), field.type
+        kind = leaf(field.type)
+        if name.startswith(field.name + ".") and pa.types.is_struct(kind):
+            below = find(list(kind), name[len(field.name) + 1 :])
+            if below:
+                return (field.name, *below[0]), below[1]
+    return None
+
+
+def leaf(kind: Any) -> pa.DataType:
+    """A type without the lists around it."""
+    while is_list(kind):
+        kind = kind.value_type
+    return kind
+
+
+def is_list(kind: pa.DataType) -> bool:
+    """Whether a type is one of Arrow's lists."""
+    return pa.types.is_list(kind) or pa.types.is_large_list(kind) or pa.types.is_fixed_size_list(kind)
+
+
+def is_text(kind: pa.DataType) -> bool:
+    """Whether a type is text, or lists of it. A column of nothing but nulls has no type of its own: it passes."""
+    kind = leaf(kind)
+    return any(
+        test(kind) for test in (pa.types.is_string, pa.types.is_large_string, pa.types.is_string_view, pa.types.is_null)
+    )

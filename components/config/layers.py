@@ -1,0 +1,149 @@
+"""What a setting of the command line means for those of the configuration that go with what it replaces.
+
+A configuration names a source with its split, or a model with its tokenizer. Another source or model on the command
+line takes the place of the whole, not of the name alone: what belonged to the old one is put aside, in one sentence
+each, unless the command line gives it too.
+"""
+
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from jsonargparse import Namespace
+
+from components.ingest import IngestParams
+from components.sources.embedded import NAME as EMBEDDED
+from foundation.errors import ConfigError
+
+Layer = Mapping[str, Mapping[str, Any]]
+"""Values by section and key: those that a file or the command line gives, and no others."""
+
+USUAL_LEARNING_RATE = 1e-4
+"""Of a checkpoint, at most; a new model learns with ten times as much."""
+
+
+def settle(options: Namespace, file: Layer, typed: Layer) -> list[str]:
+    """Puts aside what belonged to a source or a model of the file that the command line replaces.
+
+    Args:
+        options: All settings, the command line's over the file's over the defaults; changed in place.
+        file: What the configuration file gives.
+        typed: What the command line gives.
+
+    Returns:
+        A sentence for each thing that a user may not expect.
+
+    Raises:
+        ConfigError: If a split stands beside a path and a Hub dataset, so that it isn't told of which it is.
+    """
+    return [*_settle_source(options, file, typed), *_settle_model(options, file, typed)]
+
+
+def _settle_source(options: Namespace, file: Layer, typed: Layer) -> Iterator[str]:
+    """One source, with what is its own."""
+    old, new = source_of(file), source_of(typed)
+    given, ours = file.get("ingest", {}), typed.get("ingest", {})
+    for layer, others in ((given, ours), (ours, {})):
+        if not others.keys() & {"path", "dataset", "split"}:
+            _refuse_two_sources(layer)
+    if new is None or old is None or new == old:
+        return
+    (old_kind, old_name), (new_kind, new_name) = old, new
+    if new_kind == "path" and "dataset" not in ours:
+        options["ingest.dataset"] = IngestParams.dataset
+    if new_kind != "path" and "path" not in ours:
+        options["ingest.path"] = None
+    if new_kind != old_kind:
+        for key in ("config", "split", "revision", "encoding"):
+            if given.get(key) is not None and key not in ours:
+                options[f"ingest.{key}"] = None
+                yield (
+                    f"ingest.{key} {given[key]} of the configuration belongs to {old_name}, and isn't applied to "
+                    f"{new_name}"
+                )
+    column = file.get("preprocess", {}).get("text_column")
+    if column is not None and "text_column" not in typed.get("preprocess", {}):
+        # It may be a column of the new source too, but needn't.
+        options["preprocess.text_column"] = f"{str(column).removesuffix('?')}?"
+
+
+def source_of(layer: Layer) -> tuple[str, str] | None:
+    """The kind of source that a layer names, and which; None where it names none."""
+    ingest = layer.get("ingest", {})
+    if ingest.get("path") is not None:
+        return "path", str(ingest["path"])
+    if "dataset" in ingest:
+        name = str(ingest["dataset"])
+        return ("embedded" if name == EMBEDDED else "hub"), name
+    return None
+
+
+def _refuse_two_sources(ingest: Mapping[str, Any]) -> None:
+    """Refuses a split beside two sources that one file, or one command line, names.
+
+    Raises:
+        ConfigError: If so.
+    """
+    path, dataset, split = (ingest.get(key) for key in ("path", "dataset", "split"))
+    if path is not None and split is not None and dataset not in (None, EMBEDDED):
+        raise ConfigError(
+            "ingest.split is given beside one source, ingest.path or ingest.dataset",
+            received=f"split {split} with path {path} and dataset {dataset}, which the path replaces",
+            remedy="leave out ingest.dataset if the split is of the files, ingest.split if it is of the dataset",
+        )
+
+
+def _settle_model(options: Namespace, file: Layer, typed: Layer) -> Iterator[str]:
+    """A checkpoint or a new model, whichever the command line gives; and a checkpoint's own tokenizer with it."""
+    given, ours = file.get("train", {}), typed.get("train", {})
+    put_aside = []
+    if ours.get("pretrained") is not None and ours.get("model_type") is None:
+        if given.get("model_type") is not None and "model_type" not in ours:
+            options["train.model_type"] = None
+            put_aside.append(f"train.model_type {given['model_type']}")
+        if given.get("model_config"):
+            options["train.model_config"] = dict(ours.get("model_config", {}))
+            put_aside.append("train.model_config")
+        if (
+            given.get("revision") is not None
+            and "revision" not in ours
+            and given.get("pretrained") != ours["pretrained"]
+        ):
+            options["train.revision"] = None
+            put_aside.append(f"train.revision {given['revision']}")
+        new = f"train.pretrained {ours['pretrained']}"
+    elif ours.get("model_type") is not None and ours.get("pretrained") is None:
+        new = f"train.model_type {ours['model_type']}"
+        for key in ("pretrained", "revision"):
+            if given.get(key) is not None and key not in ours:
+                options[f"train.{key}"] = None
+                put_aside.append(f"train.{key} {given[key]}")
+    brings = _bring_tokenizer(options, file, typed)
+    if put_aside:
+        with_it = ", and brings its own tokenizer (tokenizer.pretrained)" if brings else ""
+        yield f"{new} takes the place of the configuration's {' and '.join(put_aside)}{with_it}"
+    elif brings:
+        yield f"train.pretrained {options['train.pretrained']} brings its own tokenizer (tokenizer.pretrained)"
+    rate = 0.0 if "learning_rate" in ours else float(given.get("learning_rate") or 0)
+    if ours.get("pretrained") is not None and put_aside and rate > USUAL_LEARNING_RATE:
+        yield (
+            f"train.learning_rate is still the configuration's {rate}, meant for a new model: a checkpoint is usually "
+            "trained further with --train.learning_rate 2e-5"
+        )
+
+
+def _bring_tokenizer(options: Namespace, file: Layer, typed: Layer) -> bool:
+    """Sets a checkpoint's own tokenizer, unless another is named; returns whether it did."""
+    checkpoint = options["train.pretrained"]
+    if checkpoint is None or "pretrained" in typed.get("tokenizer", {}):
+        return False
+    named = file.get("tokenizer", {})
+    if typed.get("train", {}).get("pretrained") is None:
+        # Both are the file's: there, null says that none is wanted.
+        if "pretrained" in named:
+            return False
+    elif named.get("pretrained") not in (None, file.get("train", {}).get("pretrained")):
+        return False
+    options["tokenizer.pretrained"] = checkpoint
+    if "revision" not in typed.get("tokenizer", {}):
+        options["tokenizer.revision"] = options["train.revision"]
+    return named.get("pretrained") != checkpoint

@@ -1,0 +1,182 @@
+"""The configuration of a whole pipeline: one section a step, filled from YAML and the command line.
+
+The steps' own dataclasses are the one truth for names, types, defaults and help.
+"""
+
+import dataclasses
+import difflib
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import yaml
+from jsonargparse import ArgumentParser, Namespace
+
+from components.config.layers import settle
+from components.evaluation.params import EvaluateParams
+from components.export import ExportParams
+from components.ingest import IngestParams
+from components.preprocess import PreprocessParams
+from components.publishing.params import PushParams
+from components.tokenizer import TokenizerParams
+from components.training.params import TrainParams
+from components.validate import ValidateParams
+from foundation.errors import ConfigError
+
+CONFIGS = Path(__file__).resolve().parents[2] / "configs"
+
+
+@dataclasses.dataclass(frozen=True)
+class Config:
+    """The params of every step."""
+
+    ingest: IngestParams
+    tokenizer: TokenizerParams
+    preprocess: PreprocessParams
+    train: TrainParams
+    evaluate: EvaluateParams
+    export: ExportParams
+    validate: ValidateParams
+    push: PushParams
+
+    def as_plain(self) -> dict[str, dict[str, Any]]:
+        """The sections as dictionaries of plain values, in the pipeline's order."""
+        return dataclasses.asdict(self)
+
+    def as_yaml(self, ascii_only: bool = False) -> str:
+        """The sections as YAML that `--config` reads back to the same configuration."""
+        return yaml.safe_dump(self.as_plain(), sort_keys=False, allow_unicode=not ascii_only)
+
+
+SECTIONS: dict[str, type] = {field.name: field.type for field in dataclasses.fields(Config)}  # type: ignore[misc]
+
+
+def add_sections(parser: ArgumentParser) -> None:
+    """Gives a parser an option `--<section>.<key>` for every key of every section."""
+    for section, params in SECTIONS.items():
+        parser.add_class_arguments(params, section)
+
+
+def config_path(name_or_path: str) -> Path:
+    """The YAML file of a configuration: one of `configs/` by name, or any file by path.
+
+    Raises:
+        ConfigError: If there is no such file.
+    """
+    named = CONFIGS / f"{name_or_path}.yaml"
+    path = named if named.is_file() else Path(name_or_path)
+    if not path.is_file():
+        names = sorted(file.stem for file in CONFIGS.glob("*.yaml"))
+        raise ConfigError(
+            "--config names a configuration in configs/ or the path of a YAML file",
+            received=name_or_path,
+            remedy=f"use one of {', '.join(names)}{_nearest(name_or_path, names)}, or a path",
+        )
+    return path
+
+
+def parse(parser: ArgumentParser, arguments: Sequence[str], path: Path) -> Namespace:
+    """Fills a parser's options from a YAML file, then from the command line.
+
+    What the file gives with a source or a model is put aside where the command line names another.
+
+    Args:
+        parser: Has the sections and whatever other options its program takes.
+        arguments: The command line without the program's name.
+        path: The YAML file.
+
+    Returns:
+        The options; `notes` holds a sentence for each thing in them that a user may not expect.
+
+    Raises:
+        ConfigError: For an unknown key, with the nearest valid names, or a value of the wrong type.
+    """
+    file = _read(path)
+    _check_options(parser, arguments)
+    parser.default_config_files = [str(path)]
+    try:
+        options = parser.parse_args(list(arguments))
+        typed = parser.parse_args(list(arguments), defaults=False).as_dict()
+        options["notes"] = settle(options, file, {name: typed.get(name) or {} for name in SECTIONS})
+        return options
+    except (TypeError, ValueError, KeyError) as error:
+        raise _unusable(error) from error
+    except Exception as error:
+        # argparse's own errors share no base with the library's.
+        if type(error).__module__.split(".")[0] not in ("argparse", "jsonargparse", "yaml"):
+            raise
+        raise _unusable(error) from error
+
+
+def config_of(parser: ArgumentParser, namespace: Namespace) -> Config:
+    """The sections of a parsed command line as the steps' params.
+
+    Raises:
+        ConfigError: For a value that breaks a rule.
+    """
+    values = parser.instantiate(namespace)
+    return Config(**{section: values[section] for section in SECTIONS})
+
+
+def _unusable(error: Exception) -> ConfigError:
+    message = " ".join(str(error).split())
+    return ConfigError(
+        "an option's value is of the type that --help names for it",
+        received=message,
+        remedy="see --help",
+    )
+
+
+def _read(path: Path) -> Mapping[str, Mapping[str, Any]]:
+    """The values of a YAML file by section and key; refuses one that isn't sections of known keys."""
+    rule = f"a configuration is YAML with the sections {', '.join(SECTIONS)}"
+    try:
+        content = yaml.safe_load(path.read_text("utf-8"))
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        raise ConfigError(rule, received=f"{path}: {' '.join(str(error).split())}", remedy="mend the file") from error
+    content = {} if content is None else content
+    if not isinstance(content, Mapping):
+        raise ConfigError(rule, received=f"{path} holds a {type(content).__name__}", remedy="mend the file")
+    for section, values in content.items():
+        _check_name(str(section), SECTIONS, f"{path} has the section", "sections")
+        if not isinstance(values, Mapping):
+            raise ConfigError(
+                "a section holds keys with values",
+                received=f"{path} has {section}: {values!r}",
+                remedy=f"indent the keys below '{section}:', or leave the section out",
+            )
+        for key in values:
+            _check_name(f"{section}.{key}", list(_keys(section)), f"{path} has the key", "keys")
+    return content
+
+
+def _check_options(parser: ArgumentParser, arguments: Sequence[str]) -> None:
+    """Refuses an option that the parser doesn't have."""
+    options = [option for action in parser._actions for option in action.option_strings]
+    dictionaries = [f"--{key}." for section in SECTIONS for key in _keys(section, dictionaries=True)]
+    for argument in arguments:
+        if argument == "--":
+            return
+        option = argument.split("=", 1)[0]
+        if not option.startswith("--") or any(option.startswith(prefix) for prefix in dictionaries):
+            continue
+        _check_name(option, options, "the command line has", "options")
+
+
+def _keys(section: str, dictionaries: bool = False) -> Iterator[str]:
+    for field in dataclasses.fields(SECTIONS[section]):
+        if not dictionaries or "dict" in str(field.type).lower():
+            yield f"{section}.{field.name}"
+
+
+def _check_name(name: str, valid: Iterable[str], where: str, kind: str) -> None:
+    valid = list(valid)
+    if name not in valid:
+        nearest = _nearest(name, valid)
+        every = f"the {kind} are {', '.join(valid)}" if len(valid) < 12 else f"--help lists the {kind}"
+        raise ConfigError(f"only known {kind} are accepted", received=f"{where} {name}", remedy=every + nearest)
+
+
+def _nearest(name: str, valid: Iterable[str]) -> str:
+    nearest = difflib.get_close_matches(name, list(valid), n=3, cutoff=0.5)
+    return f" (nearest: {', '.join(nearest)})" if nearest else ""

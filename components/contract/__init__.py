@@ -1,0 +1,1 @@
+"""What the steps share: a component, the artifacts between components, and their manifests."""

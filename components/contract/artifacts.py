@@ -1,0 +1,295 @@
+"""What crosses a step boundary: directories, each with a manifest, one class a kind."""
+
+import dataclasses
+import functools
+import hashlib
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, ClassVar
+
+from components.contract import manifest
+from foundation.errors import DamagedArtifact
+
+if TYPE_CHECKING:
+    import numpy
+    from datasets import Dataset
+    from transformers import PreTrainedTokenizerFast
+
+
+@dataclasses.dataclass(frozen=True)
+class Artifact:
+    """A finished directory that a step made.
+
+    Attributes:
+        path: The directory, which holds `manifest.json`; None while the step has yet to run.
+    """
+
+    path: Path | None
+    report: ClassVar[str] = "report.json"
+    """The file that tells what came out, a line of it under `summary`."""
+
+    @property
+    def directory(self) -> Path:
+        """The directory of a finished artifact."""
+        if self.path is None:
+            raise ValueError(f"this {type(self).__name__} doesn't exist yet: its step has not run")
+        return self.path
+
+    @functools.cached_property
+    def manifest(self) -> dict[str, Any]:
+        """The manifest, as `components.contract.manifest.write` wrote it."""
+        return manifest.read(self.directory)
+
+    @property
+    def digest(self) -> str:
+        """SHA-256 over the kind and every file's digest: equal content has an equal digest."""
+        return str(self.manifest["digest"])
+
+    @property
+    def summary(self) -> str:
+        """What came out, in one line for the person who watches the run."""
+        return str(self.read_json(self.report)["summary"])
+
+    def read_json(self, name: str) -> Any:
+        """The content of a JSON file of the artifact.
+
+        Raises:
+            DamagedArtifact: If it is no longer what was written.
+        """
+        data = (self.directory / name).read_bytes()
+        if hashlib.sha256(data).hexdigest() != self.manifest["files"][name]["sha256"]:
+            raise DamagedArtifact(self.directory, f"{self.directory / name}, whose SHA-256 isn't its manifest's")
+        return json.loads(data)
+
+
+class Corpus(Artifact):
+    """Records, split into train and test, nested as they came.
+
+    Files:
+        dataset/: a `datasets.DatasetDict` with the splits `train` and `test`, saved by `save_to_disk`.
+        report.json: statistics and anomalies, by split and by text column.
+    """
+
+    def split(self, name: str) -> "Dataset":
+        """The records of split `train` or `test`, memory-mapped."""
+        return load_split(self.directory / "dataset", name)
+
+
+class Tokenizer(Artifact):
+    """A fast tokenizer with a mask token.
+
+    Files:
+        tokenizer/: what `save_pretrained` writes (`tokenizer.json`, `tokenizer_config.json`, …).
+        report.json: its kind, vocabulary size and special tokens.
+    """
+
+    def load(self) -> "PreTrainedTokenizerFast":
+        """The tokenizer."""
+        from transformers import AutoTokenizer
+
+        return AutoTokenizer.from_pretrained(self.directory / "tokenizer", use_fast=True)
+
+
+class Blocks(Artifact):
+    """Token ids of the corpus in blocks of equal length: concatenated and cut, or by documents.
+
+    Files:
+        dataset/: a `datasets.DatasetDict` with the splits `train` and `test`, saved by `save_to_disk`. Its
+            columns are `input_ids` (block_size,) int32 and `attention_mask` (block_size,) int8, 0 for padding, which
+            is at the end; where documents are packed, the train split's `document_ids` (block_size,) int16 too:
+            which document of its block, from 1, a token belongs to, 0 for padding. The test split then has a
+            document a row, or some rows where it is longer.
+        records/train.arrow, records/test.arrow: a row a record with text, in the order of the blocks (of the corpus,
+            for packed ones), as an Arrow stream: `row` in the corpus' split int64; `tokens` that it became, special
+            ones among them, `characters` and `bytes` (UTF-8) of its text, int32.
+        report.json: block_size, text_column, special_tokens_per_record, and by split the records, tokens and blocks,
+            and what was skipped or dropped; where documents are kept apart, `packing`, and by split the positions
+            that are `padding`.
+    """
+
+    def split(self, name: str) -> "Dataset":
+        """The blocks of split `train` or `test`, memory-mapped."""
+        return load_split(self.directory / "dataset", name)
+
+    def records(self, name: str) -> "dict[str, numpy.ndarray]":
+        """The records of split `train` or `test` by column, (records,) each."""
+        import pyarrow
+
+        with pyarrow.OSFile(str(self.directory / "records" / f"{name}.arrow"), "rb") as file:
+            table = pyarrow.ipc.open_stream(file).read_all()
+        return {column: table.column(column).to_numpy() for column in table.column_names}
+
+    @property
+    def block_size(self) -> int:
+        """Positions a block."""
+        return int(self.read_json("report.json")["block_size"])
+
+    @property
+    def packing(self) -> str:
+        """How records fill blocks: concatenate, documents or packed."""
+        return str(self.read_json("report.json").get("packing", "concatenate"))
+
+    @property
+    def tokens_a_block(self) -> float:
+        """Tokens that a train block has on average; padding is none."""
+        train = self.read_json("report.json").get("splits", {}).get("train", {})
+        return self.block_size - train.get("padding", 0) / max(1, train.get("blocks", 1))
+
+
+class Checkpoint(Artifact):
+    """A masked language model before and after training.
+
+    Files:
+        model/: the trained model and its tokenizer, as `save_pretrained` writes them.
+        initial/: the same model before the first step.
+        history.json, history.csv: a row an epoch: epoch, step (its last), loss (nats a masked token), perplexity,
+            val_loss, val_perplexity, learning_rate, gradient_norm (the mean over the steps, before clipping), seconds
+            (of its steps), tokens_per_second (masked or not), model_flops_utilization (0 to 1).
+        history_steps.json, history_steps.csv: a row every `train.logging_steps` steps: step, and over the steps since
+            the row before: loss, perplexity, learning_rate (of the last one), gradient_norm, tokens_per_second,
+            model_flops_utilization.
+        logs/: TensorBoard events, of the same numbers.
+        report.json: architecture, parameters, steps, hardware and duration; `flops_a_step`, and `peak_tflops`, given
+            or measured, which a utilisation of 1 would be; `uploaded`, the URL of the newest commit that the uploads
+            during training made on the Hub, or null.
+    """
+
+    @property
+    def model_directory(self) -> Path:
+        """The trained model, for `load_masked_lm` or any `from_pretrained`."""
+        return self.directory / "model"
+
+    @property
+    def initial_directory(self) -> Path:
+        """The model before training."""
+        return self.directory / "initial"
+
+
+class Evaluation(Artifact):
+    """How well the model fills masks, before and after training and against others, and whether it is blessed.
+
+    Files:
+        metrics.json: `metrics`, a flat dictionary of numbers; `intervals`, by metric a list of both ends; `slices`, a
+            list of parts of the masked tokens with their perplexity; `how` they were measured; `summary`, a line.
+            `perplexity_*`, `cross_entropy_*` (nats a token), `top1_accuracy_*` and `top5_accuracy_*` (0 to 1) end in
+            `before` and `after` (training), `unigram` (add-one smoothed frequencies in the train split) and, where it
+            has the same tokenizer, `baseline`; `top1_accuracy` and `top5_accuracy` are those after training;
+            `masked_tokens`, `blocks`, `records` (with a masked token) and `contaminated_blocks` count.
+            `bits_per_character_*` and `bits_per_byte_*`, which models with different tokenizers can be compared by,
+            are cross_entropy / ln 2 x tokens / characters of the records (without special tokens).
+        blessing.json: `blessed`; why, in a `sentence`; the `checks` one by one; the `baseline`, if any; and, where the
+            model is no better than guessing by word frequency, a few words that say so, `beside_counting`, else null;
+            `must_beat`, which baseline was set to be beaten, null for none.
+        samples.json: the sample sentences with their answers `before` and `after` training.
+        scores.npz: `record` (masked_tokens,) int64, the row in the test split of Corpus, and the natural
+            `log_probability_*` (masked_tokens,) of the true token by model, in the order of masks.npz.
+        baseline.npz: only for a baseline with another tokenizer: its questions as in masks.npz, and its answers.
+        masks.npz: the masked positions that every model was asked about, in four arrays (masked_tokens,) int32:
+            `block`, the index in the test split of Blocks; `position` in the block; `input_id`, what the model saw
+            there (the mask, a random token or the true one); `label`, the true token. The perplexity is
+            exp(-mean(ln p(label))) with `input_ids[block, position] = input_id`.
+    """
+
+    report: ClassVar[str] = "metrics.json"
+
+    @property
+    def metrics(self) -> dict[str, float]:
+        """The metrics by name."""
+        return dict(self.read_json("metrics.json")["metrics"])
+
+    @property
+    def blessed(self) -> bool:
+        """Whether the model may be pushed."""
+        return self.read_json("blessing.json")["blessed"] is True
+
+    @property
+    def verdict(self) -> str:
+        """Why it is blessed or not, in a sentence without its full stop."""
+        return str(self.read_json("blessing.json")["sentence"])
+
+    @property
+    def beside_counting(self) -> str | None:
+        """In a few words, that the model is no better than guessing by word frequency; None where it is better."""
+        told = self.read_json("blessing.json").get("beside_counting")
+        return None if told is None else str(told)
+
+    @property
+    def must_beat(self) -> str | None:
+        """Which baseline the model had to beat to be blessed, as the setting names it; None for none."""
+        wanted = self.read_json("blessing.json").get("must_beat")
+        return None if wanted is None else str(wanted)
+
+    @property
+    def compared_with(self) -> str | None:
+        """The identity of the baseline that the model was held against; None where there was none."""
+        baseline = self.read_json("blessing.json").get("baseline")
+        return None if baseline is None else str(baseline["identity"])
+
+
+class ServingModel(Artifact):
+    """A SavedModel that TensorFlow Serving loads, with its tokenizer beside it.
+
+    Files:
+        saved_model/: one version directory in TF Serving's form: `saved_model.pb`, `variables/`, `assets/`,
+            `assets.extra/tokenizer/`.
+        report.json: signatures, the largest sequence and an example.
+    """
+
+    @property
+    def saved_model_directory(self) -> Path:
+        """The directory to copy into `<base path>/<version>/`."""
+        return self.directory / "saved_model"
+
+    @property
+    def example(self) -> str:
+        """A text to try the model on, with the tokenizer's own mask token."""
+        return str(self.read_json("report.json")["example"]["text"])
+
+    @property
+    def takes_text(self) -> bool:
+        """Whether its tokenizer is in the graph. Otherwise it's asked with token ids."""
+        return bool(self.read_json("report.json")["text_signatures"])
+
+    @property
+    def most_candidates(self) -> int:
+        """How many candidates a mask a request may ask for."""
+        report = self.read_json("report.json")
+        return int(report["max_top_k"] if self.takes_text else report["top_k"])
+
+
+class InfraBlessing(Artifact):
+    """Word that a server loaded the exported model and answered as the checkpoint does.
+
+    Files:
+        report.json: `model`, the digest of the ServingModel; the server, how long it took to start and to answer
+            (milliseconds), and by text the largest relative difference of a score.
+        server.log: what the server printed.
+    """
+
+    def blesses(self, model: ServingModel) -> bool:
+        """Whether this is the model that was validated."""
+        return bool(self.read_json("report.json")["model"] == model.digest)
+
+
+class Pushed(Artifact):
+    """Where a model was pushed to.
+
+    Files:
+        pushed.json: the serving directory, the version, and the digest of what stands there: of what was pushed, or of
+            an equal model that stood there before; `compared_again`, what came of it where push had to compare it with
+            another model than the evaluation did, else null.
+    """
+
+    report: ClassVar[str] = "pushed.json"
+
+    @property
+    def pushed(self) -> dict[str, Any]:
+        """The content of `pushed.json`."""
+        return dict(self.read_json("pushed.json"))
+
+
+def load_split(directory: Path, name: str) -> "Dataset":
+    """One split of a `DatasetDict` saved on disk, memory-mapped."""
+    from datasets import load_from_disk
+
+    return load_from_disk(str(directory / name))

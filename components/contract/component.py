@@ -1,0 +1,116 @@
+"""What a step is: a frozen dataclass that turns input artifacts and params into one output artifact."""
+
+import dataclasses
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, ClassVar, Generic, TypeVar, cast
+
+from components.contract.artifacts import Artifact
+from components.contract.manifest import digest_of
+
+Output = TypeVar("Output", bound=Artifact)
+
+
+@dataclasses.dataclass(frozen=True)
+class Component(Generic[Output]):
+    """A step of the pipeline, which doesn't know where it runs.
+
+    A subclass is a frozen dataclass. Its fields are its input artifacts, then one `params` (a frozen
+    dataclass of plain values); where a step needs a setting of another section, that is a plain field
+    between them. Constructing it does no work and reads no file: a runner may hold it before its inputs
+    exist.
+    """
+
+    name: ClassVar[str]
+    """The step's name on the command line and in `run.json`."""
+    version: ClassVar[str]
+    """Raised whenever the same inputs and params would give another output."""
+    output: ClassVar[type[Artifact]]
+    """The class of the artifact that `run` fills."""
+    scratch: ClassVar[str | None] = None
+    """The name of what `run` keeps in its directory only to go on from: no part of the artifact, and removed once
+    that is finished and on the disk."""
+
+    @property
+    def inputs(self) -> dict[str, Artifact]:
+        """The input artifacts by field name."""
+        fields = {field.name: getattr(self, field.name) for field in dataclasses.fields(self)}
+        return {name: value for name, value in fields.items() if isinstance(value, Artifact)}
+
+    @property
+    def settings(self) -> dict[str, Any]:
+        """The fields that are no artifacts, by name: `params`, and what other sections lend.
+
+        A field that can't change the output is left out: it says so by `metadata={"key": False}`.
+        """
+        fields = [field for field in dataclasses.fields(self) if field.metadata.get("key", True)]
+        values = {field.name: getattr(self, field.name) for field in fields}
+        return {name: value for name, value in values.items() if not isinstance(value, Artifact)}
+
+    def at(self, path: Path | None) -> Output:
+        """The output artifact as it stands, or will stand, at a path."""
+        return cast(Output, self.output(path))
+
+    def sources(self) -> Mapping[str, str]:
+        """Digests or exact revisions of what the step reads from outside the pipeline, by name.
+
+        Local source files, a Hub repository's commit. They are part of the step's key.
+
+        Raises:
+            PipelineError: If a source can't be found or reached.
+        """
+        return {}
+
+    def preflight(self) -> None:
+        """Refuses, before the first step runs, what is bound to fail in this one.
+
+        Raises:
+            PipelineError: With the rule, what was received and the way out.
+        """
+
+    def holds(self, artifact: Output) -> bool:
+        """Whether a finished artifact of this step's key still stands for what the step does.
+
+        True for every step without effects outside its artifact.
+        """
+        return True
+
+    def resumes(self, partial: Path) -> str | None:
+        """What a run of this step that was cut off left, if it is worth going on from.
+
+        Such a directory is kept, and given to the next `run` of the same key.
+
+        Args:
+            partial: Where a run wrote, of this key or another.
+
+        Returns:
+            How far it came, in a few words, with what was set otherwise there; None where nothing is of use.
+        """
+        return None
+
+    def run(self, out: Path) -> None:
+        """Makes the output artifact's files.
+
+        Args:
+            out: An empty directory, or one of which `resumes` said that it is of use. The step writes nowhere else.
+
+        Raises:
+            PipelineError: If an input breaks a rule.
+        """
+        raise NotImplementedError
+
+    def key(self, sources: Mapping[str, str]) -> str:
+        """The step's identity: SHA-256 of its name, version, settings, input digests and sources.
+
+        Args:
+            sources: What `sources` returned.
+        """
+        return digest_of(
+            {
+                "component": self.name,
+                "version": self.version,
+                "settings": self.settings,
+                "inputs": {name: artifact.digest for name, artifact in self.inputs.items()},
+                "sources": dict(sources),
+            }
+        )

@@ -1,0 +1,205 @@
+"""The manifest of an artifact: what made it, from what, and every file's digest.
+
+A directory that holds `manifest.json` is finished and immutable. The file is written last.
+"""
+
+import dataclasses
+import datetime
+import hashlib
+import json
+import os
+from collections.abc import Collection, Mapping
+from importlib import metadata
+from pathlib import Path
+from typing import Any
+
+from foundation import disk
+from foundation.errors import ArtifactError, DamagedArtifact
+
+NAME = "manifest.json"
+LIBRARIES = (
+    "tensorflow",
+    "tf-keras",
+    "transformers",
+    "tokenizers",
+    "datasets",
+    "evaluate",
+    "huggingface-hub",
+    "tensorflow-text",
+    "tensorflow-serving-api",
+    "numpy",
+)
+
+
+def canonical_json(value: Any) -> str:
+    """The one JSON text of a value: sorted keys, no blanks, no NaN.
+
+    Dataclasses and paths are written as their fields and text; anything else that JSON lacks is an error. A field
+    that can't change what a step makes is left out: it says so by `metadata={"key": False}`.
+
+    Raises:
+        TypeError: For a value without a canonical form, so that no key ever rests on a guess.
+        ValueError: For NaN and infinities.
+    """
+
+    def default(item: Any) -> Any:
+        if dataclasses.is_dataclass(item) and not isinstance(item, type):
+            fields = [field for field in dataclasses.fields(item) if field.metadata.get("key", True)]
+            return {field.name: getattr(item, field.name) for field in fields}
+        if isinstance(item, Path):
+            return os.fspath(item)
+        raise TypeError(f"{type(item).__name__} has no canonical form, so it can't be part of a key: {item!r}")
+
+    return json.dumps(
+        value, sort_keys=True, separators=(",", ":"), ensure_ascii=False, allow_nan=False, default=default
+    )
+
+
+def digest_of(value: Any) -> str:
+    """SHA-256 of a value's canonical JSON, as 64 hexadecimal digits."""
+    return hashlib.sha256(canonical_json(value).encode()).hexdigest()
+
+
+def digest_of_file(path: Path) -> str:
+    """SHA-256 of a file's bytes, as 64 hexadecimal digits."""
+    with open(path, "rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def files_below(directory: Path, without: Collection[str] = ()) -> list[Path]:
+    """Every file below a directory but the manifest, sorted by its path relative to the directory.
+
+    Args:
+        directory: Where to look.
+        without: Names in the directory that are left out, with all that is below them.
+    """
+    left_out = {NAME, *without}
+    paths = (path for path in directory.rglob("*") if path.relative_to(directory).parts[0] not in left_out)
+    paths = (path for path in paths if path.is_file())
+    return sorted(paths, key=lambda path: path.relative_to(directory).as_posix())
+
+
+def describe_files(directory: Path, without: Collection[str] = ()) -> dict[str, dict[str, Any]]:
+    """Size in bytes and SHA-256 of the files below a directory, by path relative to it; see `files_below`."""
+    return {
+        path.relative_to(directory).as_posix(): {"bytes": path.stat().st_size, "sha256": digest_of_file(path)}
+        for path in files_below(directory, without)
+    }
+
+
+def library_versions() -> dict[str, str]:
+    """Installed versions of the libraries that can change what a step makes."""
+    versions = {}
+    for name in LIBRARIES:
+        try:
+            versions[name] = metadata.version(name)
+        except metadata.PackageNotFoundError:
+            continue
+    return versions
+
+
+def now() -> str:
+    """The time, UTC, to the second, in ISO 8601."""
+    return datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")
+
+
+def write(directory: Path, facts: Mapping[str, Any], *, without: Collection[str] = ()) -> dict[str, Any]:
+    """Describes the files below a directory and writes its manifest, which makes it finished.
+
+    All of it is on the disk itself afterwards, the manifest last.
+
+    Args:
+        directory: Holds everything that the step made.
+        facts: type, component, version, key, params, inputs and sources of the step.
+        without: Names in the directory that are no part of what the step made.
+
+    Returns:
+        The manifest as written.
+    """
+    disk.flush_tree(directory)
+    files = describe_files(directory, without)
+    digest = digest_of({"type": facts["type"], "files": {name: file["sha256"] for name, file in files.items()}})
+    content = {**facts, "digest": digest, "files": files}
+    content |= {"created": now(), "library_versions": library_versions()}
+    content["manifest_digest"] = _own_digest(content)
+    write_json(directory / NAME, content)
+    return content
+
+
+def _own_digest(content: Mapping[str, Any]) -> str:
+    """SHA-256 of a manifest without its own digest."""
+    return digest_of({name: value for name, value in content.items() if name != "manifest_digest"})
+
+
+def read(directory: Path) -> dict[str, Any]:
+    """A finished artifact's manifest. Of its files only the sizes are looked at; see `verify`.
+
+    Raises:
+        ArtifactError: If the directory has none.
+        DamagedArtifact: If the manifest can't be read, or a file is missing or of another size.
+    """
+    path = directory / NAME
+    try:
+        content: dict[str, Any] = json.loads(path.read_bytes())
+        files = content["files"]
+        sizes = {name: int(file["bytes"]) for name, file in files.items()}
+        # Manifests that earlier versions wrote have no digest of their own.
+        is_whole = content.get("manifest_digest") in (None, _own_digest(content))
+    except FileNotFoundError as error:
+        remedy = f"remove {directory} and run the pipeline again"
+        raise ArtifactError("an artifact has a manifest", received=f"none in {directory}", remedy=remedy) from error
+    except OSError:
+        raise
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
+        raise DamagedArtifact(directory, f"{path} is no manifest: {error}") from error
+    if not is_whole:
+        raise DamagedArtifact(directory, f"{path}, which is no longer what was written")
+    for name, size in sizes.items():
+        file = directory / name
+        if not file.is_file() or file.stat().st_size != size:
+            raise DamagedArtifact(directory, f"{file} is missing or not of {size:,} bytes")
+    return content
+
+
+Seen = dict[Path, tuple[int, int, int]]
+"""Files that were found undamaged, by path: inode, size in bytes and time of the last change in nanoseconds."""
+
+
+def verify(directory: Path, content: Mapping[str, Any], seen: Seen) -> None:
+    """Compares every file of a finished artifact with its digest.
+
+    Args:
+        directory: The artifact's.
+        content: Its manifest.
+        seen: What was compared before, and what is added here: a file that nobody has touched since isn't read twice.
+
+    Raises:
+        DamagedArtifact: For the first file that isn't what was written.
+    """
+    for name, file in content["files"].items():
+        path = directory / name
+        if not path.is_file():
+            raise DamagedArtifact(directory, f"{path} is missing")
+        status = path.stat()
+        mark = (status.st_ino, status.st_size, status.st_mtime_ns)
+        if seen.get(path) == mark:
+            continue
+        if digest_of_file(path) != file["sha256"]:
+            raise DamagedArtifact(directory, f"{path}, whose SHA-256 is no longer that of its manifest")
+        seen[path] = mark
+
+
+def write_json(path: Path, value: Any) -> None:
+    """Writes a value as indented JSON, complete or not at all: to a file beside it, then renamed."""
+    partial = path.with_name(path.name + ".partial")
+    try:
+        with open(partial, "w", encoding="utf-8") as file:
+            json.dump(value, file, indent=2, ensure_ascii=False, allow_nan=False)
+            file.write("\n")
+            file.flush()
+            os.fsync(file.fileno())
+        os.replace(partial, path)
+        disk.flush(path.parent)
+    except BaseException:
+        partial.unlink(missing_ok=True)
+        raise

@@ -1,0 +1,58 @@
+"""What a push notes about a model, beside each copy of it, for later runs to find; and where those look for it."""
+
+import dataclasses
+import json
+from pathlib import Path
+from typing import Any
+
+from components.contract.artifacts import Checkpoint, ServingModel
+from components.contract.manifest import digest_of
+
+RECORD = "assets.extra/pushed.json"
+"""In a version's directory of the serving directory; on the Hub it is `components.hub.seal.SEAL`."""
+
+
+@dataclasses.dataclass(frozen=True)
+class PushedTo:
+    """Where models are pushed to.
+
+    Attributes:
+        base_path: The model's directory below the serving directory, with a directory a version.
+        hub_model_id: The model's repository on the Hub, if any.
+    """
+
+    base_path: str
+    hub_model_id: str | None = None
+
+
+def model_digest(checkpoint: Checkpoint) -> str:
+    """SHA-256 over the trained model's files alone: training anew to the same weights gives the same."""
+    files = checkpoint.manifest["files"]
+    return digest_of({name: file["sha256"] for name, file in files.items() if name.startswith("model/")})
+
+
+def identity_of(model: ServingModel, checkpoint: Checkpoint) -> str:
+    """What two models have in common that answer alike: equal weights, exported alike.
+
+    An export of the same weights differs in its bytes each time, as TensorFlow numbers and orders what it writes.
+    """
+    export = model.manifest
+    made_by = {name: export.get(name) for name in ("component", "version", "params", "library_versions")}
+    tokenizer = export.get("inputs", {}).get("tokenizer")
+    return digest_of({"model": model_digest(checkpoint), "tokenizer": tokenizer, **made_by})
+
+
+def facts_of(checkpoint: Checkpoint, blessed: bool) -> dict[str, Any]:
+    """What a push notes about a model, for later runs to find."""
+    return {"blessed": blessed, "model_digest": model_digest(checkpoint)}
+
+
+def read_record(version_directory: Path) -> dict[str, Any] | None:
+    """What `publish` noted about a version, or None unless every file that it lists still stands whole."""
+    try:
+        record: dict[str, Any] = json.loads((version_directory / RECORD).read_text("utf-8"))
+        sizes: dict[str, int] = record["files"]
+        complete = all((version_directory / name).stat().st_size == size for name, size in sizes.items())
+    except (OSError, ValueError, KeyError, TypeError, AttributeError):
+        return None
+    return record if complete else None

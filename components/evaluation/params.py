@@ -1,0 +1,118 @@
+"""How a model is measured, and what it must reach to be pushed."""
+
+import dataclasses
+import math
+
+from components.evaluation.baseline import LAST_BLESSED
+from foundation.errors import ConfigError
+
+SAMPLE_TEXTS = (
+    "The Milky Way is a <mask> galaxy.",
+    "This function returns the <mask> of the list.",
+    "Plants need water and <mask> to grow.",
+    "If the file does not exist, an error is <mask>.",
+    "It is a good <mask>, because it works.",
+)
+
+
+SEED_MARGIN = 0.01
+"""Two trainings that differ by their seed alone differ by about this part of their perplexity."""
+
+
+@dataclasses.dataclass(frozen=True)
+class EvaluateParams:
+    """How the model is measured on the test split, and what it must reach to be pushed.
+
+    Attributes:
+        eval_mlm_probability: Share of the tokens masked, above 0 and at most 1; keep it at 0.15 to compare models
+            that were trained at other rates.
+        seed: Chooses the masks, the same for every model, and the bootstrap's draws; a whole number from 0.
+        batch_size: Blocks scored at once; doesn't change the result beyond rounding.
+        max_blocks: Measure on this many blocks, evenly spaced over the test split; null for all of them.
+        max_perplexity: Perplexity that the model must stay below to be blessed; null for any.
+        min_improvement_over_start: Part by which perplexity must fall below that before training, beyond chance;
+            null for not looking at it.
+        min_improvement_over_unigram: Part by which it must fall below that of guessing by word frequency, the unigram
+            baseline, beyond chance; -0.02 allows 2% more; null turns this check off.
+        min_improvement_over_baseline: Part by which it must fall below the baseline's, beyond chance. Two trainings
+            that differ by their seed differ by about 0.01; -0.02 allows 2% more; null for not looking at it.
+        baseline: last_blessed for the last blessed model where models are pushed to, or a checkpoint's Hub name or
+            local folder; null for none.
+        confidence: Of the intervals, from 0.5 up to, but not, 1.
+        bootstrap_resamples: How often the records are drawn anew for an interval, from 100.
+        slice_column: Column of the corpus by whose values metrics are told apart, such as category; null for none.
+        contamination_ngram: Tokens in a row that a test block must share with the train split to count as
+            contaminated, from 2.
+        pseudo_log_likelihood_blocks: Test blocks scored token by token too, which costs as many passes as they have
+            tokens; 0 for none.
+        sample_texts: Sentences, each with a <mask>, whose answers before and after training are shown.
+    """
+
+    eval_mlm_probability: float = 0.15
+    seed: int = 42
+    batch_size: int = 16
+    max_blocks: int | None = None
+    max_perplexity: float | None = None
+    min_improvement_over_start: float | None = SEED_MARGIN
+    min_improvement_over_unigram: float | None = SEED_MARGIN
+    min_improvement_over_baseline: float | None = SEED_MARGIN
+    baseline: str | None = LAST_BLESSED
+    confidence: float = 0.95
+    bootstrap_resamples: int = 10_000
+    slice_column: str | None = None
+    contamination_ngram: int = 24
+    pseudo_log_likelihood_blocks: int = 0
+    sample_texts: tuple[str, ...] = SAMPLE_TEXTS
+
+    def __post_init__(self) -> None:
+        names = [f"min_improvement_over_{name}" for name in ("start", "unigram", "baseline")]
+        improvements: dict[str, float | None] = {name: getattr(self, name) for name in names}
+        for name, rule, allowed, example in (
+            ("eval_mlm_probability", "is above 0 and at most 1", 0 < self.eval_mlm_probability <= 1, "0.15, the usual"),
+            ("seed", "is a whole number from 0", self.seed >= 0, "42"),
+            ("batch_size", "is from 1 to 4096", 1 <= self.batch_size <= 4096, "16, or to less if memory runs out"),
+            ("max_blocks", "is at least 1, or null", self.max_blocks is None or self.max_blocks >= 1, "1000, or null"),
+            (
+                "max_perplexity",
+                "is above 1, or null for any",
+                self.max_perplexity is None or 1 < self.max_perplexity < math.inf,
+                "50, or to null",
+            ),
+            *(
+                (name, "is a number below 1, or null", value is None or -math.inf < value < 1, str(SEED_MARGIN))
+                for name, value in improvements.items()
+            ),
+            (
+                "baseline",
+                f"is {LAST_BLESSED}, a Hub name, a local folder, or null",
+                self.baseline is None or self.baseline.strip(),
+                LAST_BLESSED,
+            ),
+            ("confidence", "is from 0.5 up to, but not, 1", 0.5 <= self.confidence < 1, "0.95"),
+            (
+                "bootstrap_resamples",
+                "is from 100 to 1,000,000",
+                100 <= self.bootstrap_resamples <= 1_000_000,
+                "10000",
+            ),
+            (
+                "slice_column",
+                "names a column, or is null",
+                self.slice_column is None or self.slice_column.strip("."),
+                "category",
+            ),
+            ("contamination_ngram", "is at least 2", self.contamination_ngram >= 2, "24"),
+            ("pseudo_log_likelihood_blocks", "is at least 0", self.pseudo_log_likelihood_blocks >= 0, "20"),
+            (
+                "sample_texts",
+                "are sentences with a <mask> each",
+                all("<mask>" in text for text in self.sample_texts),
+                "'[\"This is a <mask>.\"]'",
+            ),
+        ):
+            if not allowed:
+                raise ConfigError(
+                    f"evaluate.{name} {rule}",
+                    received=repr(getattr(self, name)),
+                    remedy=f"set --evaluate.{name} to {example}",
+                )

@@ -1,0 +1,1 @@
+"""Which tokens are masked, in training and in the evaluation."""

@@ -1,0 +1,1 @@
+"""Changes to instances of transformers' own classes, and nothing else."""

@@ -1,0 +1,1 @@
+"""What is published and how: the serving directory, the Hub's folder, the model card."""

@@ -1,0 +1,103 @@
+"""The folder that is pushed to the Hub: weights for everyone, tokenizer, curves, SavedModel, card."""
+
+import csv
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from components.contract.artifacts import Artifact
+from components.contract.push_record import facts_of
+from components.hub.seal import CARD, seal
+from components.publishing.model_card import model_card
+from components.publishing.model_card_sections import CardSettings, Made, why_not_blessed
+from components.publishing.serving_directory import copy_file
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedTokenizerBase, TFPreTrainedModel
+
+TF_WEIGHTS = "tf_model.h5"
+SAVED_MODEL_VERSION = "1"
+
+
+def write_folder(folder: Path, made: Made, settings: CardSettings) -> dict[str, str]:
+    """Fills a folder with everything that a push sends, and seals it. Equal artifacts give equal bytes.
+
+    Args:
+        folder: Where to; made.
+        made: What the pipeline made.
+        settings: What the card says beyond that, and which files go along.
+
+    Returns:
+        SHA-256 by path.
+
+    Raises:
+        ArtifactError: If a file isn't what its artifact's manifest says.
+        HubError: If the card isn't valid.
+    """
+    from components.modeling.checkpoint import load_masked_lm
+    from components.modeling.pytorch_weights import save_pytorch_weights
+
+    folder.mkdir(parents=True)
+    card = model_card(made, settings)
+    checkpoint = made.checkpoint
+    copy_part(checkpoint, "model/", folder, lambda name: name != TF_WEIGHTS or settings.include_tf_weights)
+    copy_part(checkpoint, "logs/", folder / "logs")
+    copy_part(made.evaluation, "metrics.json", folder / "metrics.json")
+    if settings.include_saved_model:
+        prefix = made.model.saved_model_directory.relative_to(made.model.directory).as_posix() + "/"
+        copy_part(made.model, prefix, folder / "saved_model" / SAVED_MODEL_VERSION)
+    # Over the Keras model's config.json: this one belongs to the weights beside it, and to both.
+    save_pytorch_weights(load_masked_lm(checkpoint.model_directory), folder)
+    history = checkpoint.read_json("history.json")
+    with open(folder / "history.csv", "w", encoding="utf-8", newline="") as file:
+        writer = csv.DictWriter(file, history[0].keys())
+        writer.writeheader()
+        writer.writerows(history)
+    (folder / CARD).write_text(card, encoding="utf-8")
+    blessed = why_not_blessed(made, settings) is None
+    facts = {"stage": "trained", "checkpoint": checkpoint.digest, **facts_of(checkpoint, blessed)}
+    return seal(folder, facts)
+
+
+def write_training_folder(
+    folder: Path, model: "TFPreTrainedModel", tokenizer: "PreTrainedTokenizerBase", card: str, epoch: int
+) -> dict[str, str]:
+    """Fills a folder with a model as it stands in training, and seals it.
+
+    Args:
+        folder: Emptied first.
+        model: The model.
+        tokenizer: Its tokenizer.
+        card: The text of README.md.
+        epoch: Epochs that the model has seen.
+
+    Returns:
+        SHA-256 by path.
+    """
+    from components.modeling.pytorch_weights import save_pytorch_weights
+
+    shutil.rmtree(folder, ignore_errors=True)
+    folder.mkdir(parents=True)
+    tokenizer.save_pretrained(folder)
+    save_pytorch_weights(model, folder)
+    (folder / CARD).write_text(card, encoding="utf-8")
+    return seal(folder, {"stage": "training", "epoch": epoch})
+
+
+def copy_part(artifact: Artifact, prefix: str, target: Path, wanted: Callable[[str], bool] = lambda name: True) -> None:
+    """Copies the files of an artifact whose path starts with a prefix, and compares them with its manifest.
+
+    Args:
+        artifact: A finished artifact.
+        prefix: Of the paths; taken off below the target.
+        target: A directory, or the copy itself where the prefix is a whole path.
+        wanted: Which of the names without prefix to copy.
+
+    Raises:
+        ArtifactError: If a file was changed since it was made.
+    """
+    for name, file in artifact.manifest["files"].items():
+        rest = name.removeprefix(prefix)
+        if name.startswith(prefix) and wanted(rest):
+            copy_file(artifact.directory / name, target / rest if rest else target, file["sha256"])

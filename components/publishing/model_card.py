@@ -1,0 +1,147 @@
+"""The card of a pushed model: the metadata that the Hub reads, and the page that people read."""
+
+import re
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+from components.contract.artifacts import ServingModel, Tokenizer
+from components.hub.licenses import LICENSES
+from components.publishing import model_card_sections as sections
+from components.publishing.model_card_sections import CardSettings, Made, dataset_name, hub_dataset, is_hub_id
+from foundation.errors import HubError
+
+if TYPE_CHECKING:
+    from huggingface_hub import ModelCardData
+
+LANGUAGE = re.compile(r"[a-z]{2,3}(-[A-Za-z0-9]{2,8})*|code|multilingual")
+
+
+def model_card(made: Made, settings: CardSettings) -> str:
+    """The text of README.md: metadata as YAML, then the page.
+
+    Raises:
+        HubError: If the metadata aren't what the Hub accepts.
+    """
+    mask = mask_token(made.tokenizer)
+    example = example_sentence(made.model, mask)
+    data = card_data(made, settings, mask, example)
+    page = [
+        sections.introduction(made, settings),
+        sections.usage(made, settings, example),
+        sections.training_data(made),
+        sections.training(made),
+        sections.evaluation(made, settings),
+        sections.provenance(made),
+    ]
+    text = f"---\n{data.to_yaml()}\n---\n\n" + "\n\n".join(page) + "\n"
+    validate(text)
+    return text
+
+
+def progress_card(repo_id: str, license: str, languages: Sequence[str], trained: bool) -> str:
+    """README.md of a model that is in training, or trained but not evaluated yet."""
+    from huggingface_hub import ModelCardData
+
+    data = ModelCardData(
+        license=license,
+        language=list(languages) or None,
+        library_name="transformers",
+        pipeline_tag="fill-mask",
+        tags=["fill-mask", "masked-lm"],
+    )
+    name = repo_id.rpartition("/")[2]
+    text = f"---\n{data.to_yaml()}\n---\n\n# {name}\n\nThis masked language model is "
+    text += f"{'trained' if trained else 'in training'} and not evaluated yet. Only a card with an evaluation "
+    text += "in this one's place means that the model was accepted.\n"
+    validate(text)
+    return text
+
+
+def validate(text: str) -> None:
+    """Refuses a card whose metadata the Hub wouldn't accept or show.
+
+    Raises:
+        HubError: If the license or a language is none, the pipeline's tag is missing, or the results of the
+            evaluation don't survive being read back.
+    """
+    from huggingface_hub import ModelCard
+
+    try:
+        data: Any = ModelCard(text).data
+        results = data.eval_results or []
+    except (ValueError, TypeError, KeyError) as error:
+        raise _invalid(str(error)) from error
+    languages = [data.language] if isinstance(data.language, str) else list(data.language or ())
+    wrong = [language for language in languages if not LANGUAGE.fullmatch(language)]
+    if data.license not in LICENSES:
+        raise _invalid(f"the license {data.license!r}")
+    if wrong:
+        raise _invalid(f"the language {wrong[0]!r}")
+    if data.pipeline_tag != "fill-mask":
+        raise _invalid(f"the pipeline_tag {data.pipeline_tag!r}")
+    if any(not isinstance(result.metric_value, (int, float)) for result in results):
+        raise _invalid("a result that is no number")
+
+
+def card_data(made: Made, settings: CardSettings, mask: str, example: str) -> "ModelCardData":
+    """The metadata of the card."""
+    from huggingface_hub import EvalResult, ModelCardData
+
+    metrics, how = made.evaluation.metrics, made.evaluation.read_json("metrics.json")["how"]
+    dataset = hub_dataset(made)
+    results = [
+        EvalResult(
+            task_type="fill-mask",
+            task_name="Masked language modeling",
+            dataset_type=dataset or "custom",
+            dataset_name=dataset_name(made),
+            dataset_split=str(how.get("split", "test")),
+            metric_type=kind,
+            metric_name=f"{name} ({how['eval_mlm_probability']:.0%} masked)",
+            metric_value=metrics[key],
+        )
+        for kind, name, key in (
+            ("perplexity", "Masked perplexity", "perplexity_after"),
+            ("accuracy", "Top-1 accuracy", "top1_accuracy"),
+            ("accuracy", "Top-5 accuracy", "top5_accuracy"),
+        )
+        if key in metrics
+    ]
+    started_from = made.params("checkpoint").get("pretrained")
+    return ModelCardData(
+        license=settings.license,
+        language=list(settings.languages) or None,
+        library_name="transformers",
+        pipeline_tag="fill-mask",
+        tags=["fill-mask", "masked-lm", made.checkpoint.read_json("report.json")["model_type"], "tensorboard"]
+        + ([] if sections.why_not_blessed(made, settings) is None else ["unblessed"])
+        + (["tf-keras"] if settings.include_tf_weights or settings.include_saved_model else []),
+        base_model=started_from if is_hub_id(started_from) else None,
+        datasets=[dataset] if dataset else None,
+        mask_token=mask,
+        widget=[{"text": example}],
+        model_name=settings.repo_id.rpartition("/")[2],
+        eval_results=results,
+    )
+
+
+def mask_token(tokenizer: Tokenizer) -> str:
+    """The mask token's text, from the tokenizer's files."""
+    value: Any = tokenizer.read_json("tokenizer/tokenizer_config.json").get("mask_token")
+    return str(value["content"] if isinstance(value, Mapping) else value or "<mask>")
+
+
+def example_sentence(model: ServingModel, mask: str) -> str:
+    """A sentence with one mask: the one that the model was exported with, if it has one."""
+    example = model.read_json("report.json").get("example")
+    text = example.get("text") if isinstance(example, Mapping) else example
+    fits = isinstance(text, str) and text.count(mask) == 1 and not set(text) & set("\"\n\\'")
+    return str(text) if fits else f"This is a {mask}."
+
+
+def _invalid(received: str) -> HubError:
+    return HubError(
+        "a card's metadata are what the Hub accepts",
+        received=received,
+        remedy="correct --push.license or --push.language (the Hub's documentation of model cards lists both)",
+    )

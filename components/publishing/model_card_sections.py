@@ -1,0 +1,268 @@
+"""The page of a model card, section by section, in Markdown."""
+
+import dataclasses
+import json
+import re
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from components.contract.artifacts import Artifact, Checkpoint, Corpus, Evaluation, ServingModel, Tokenizer
+from foundation.perplexity import perplexity_text
+
+MOST_ROWS = 40
+"""Of a table: a longer one is cut, or thinned out."""
+REPORTED = ("steps", "warmup_steps", "block_size", "packing", "share_of_padding")
+"""What the table of hyperparameters has from training's report."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Made:
+    """The artifacts that a card tells of."""
+
+    corpus: Corpus
+    tokenizer: Tokenizer
+    checkpoint: Checkpoint
+    evaluation: Evaluation
+    model: ServingModel
+
+    def params(self, name: str) -> dict[str, Any]:
+        """The params of the step that made an artifact."""
+        artifact: Artifact = getattr(self, name)
+        return dict(artifact.manifest.get("params", {}))
+
+
+@dataclasses.dataclass(frozen=True)
+class CardSettings:
+    """What a card says that no artifact knows.
+
+    Attributes:
+        repo_id: The repository's name.
+        license: The Hub's identifier of a license.
+        languages: ISO 639 codes.
+        model_name: The name that servers know the model by.
+        include_saved_model: Whether the SavedModel is pushed.
+        include_tf_weights: Whether the Keras weights are pushed.
+        not_blessed: Why the model isn't blessed though its evaluation says so: what a later comparison found.
+    """
+
+    repo_id: str
+    license: str
+    languages: tuple[str, ...] = ()
+    model_name: str = "fill_mask"
+    include_saved_model: bool = False
+    include_tf_weights: bool = False
+    not_blessed: str | None = None
+
+
+def why_not_blessed(made: Made, settings: CardSettings) -> str | None:
+    """Why the model isn't blessed; None where it is."""
+    return settings.not_blessed if made.evaluation.blessed else made.evaluation.verdict
+
+
+def introduction(made: Made, settings: CardSettings) -> str:
+    """The title and what this is."""
+    report = made.checkpoint.read_json("report.json")
+    metrics = made.evaluation.metrics
+    reached, unigram = (perplexity_text(metrics[f"perplexity_{name}"]) for name in ("after", "unigram"))
+    started_from = made.params("checkpoint").get("pretrained")
+    origin = (
+        "trained from random weights"
+        if started_from is None
+        else f"fine-tuned from {named(started_from, 'a checkpoint')}"
+    )
+    standing = made.evaluation.beside_counting
+    warning = "" if standing is None else f" **That is {standing}.**"
+    return (
+        f"# {settings.repo_id.rpartition('/')[2]}\n\n"
+        f"A masked language model ({report['model_type']}, {report['parameters']:,} parameters, "
+        f"{report['vocabulary_size']:,} tokens) {origin} on {dataset_name(made)}. It fills in the masked words of a "
+        f"text: its perplexity on text that it didn't see is {reached}, where guessing by the words' frequencies has "
+        f"{unigram}.{warning}"
+    )
+
+
+def usage(made: Made, settings: CardSettings, example: str) -> str:
+    """How to use it from transformers, TensorFlow Serving and this project."""
+    parts = [
+        "## How to use\n\nFrom transformers, with PyTorch:\n\n```python\nfrom transformers import pipeline\n\n"
+        f'fill_mask = pipeline("fill-mask", model="{settings.repo_id}")\nfill_mask("{example}")\n```'
+    ]
+    if settings.include_tf_weights:
+        parts.append(
+            "In Keras, with transformers 4:\n\n```python\nfrom transformers import TFAutoModelForMaskedLM\n\n"
+            f'model = TFAutoModelForMaskedLM.from_pretrained("{settings.repo_id}", use_safetensors=False)\n```'
+        )
+    if settings.include_saved_model:
+        name = settings.model_name
+        parts.append(
+            "From TensorFlow Serving:\n\n```bash\n"
+            f'huggingface-cli download {settings.repo_id} --include "saved_model/*" --local-dir {name}\n'
+            f"docker run -p 8501:8501 -e MODEL_NAME={name} \\\n"
+            f'  -v "$PWD/{name}/saved_model:/models/{name}" tensorflow/serving\n'
+            f"curl -d '{request_to_server(made, example)}' http://127.0.0.1:8501/v1/models/{name}:predict\n```"
+        )
+    parts.append(
+        "As the start of another training with the pipeline that made it:\n\n```bash\n"
+        f"python pipeline.py --runner local --config eli5 --train.pretrained {settings.repo_id} "
+        f"--tokenizer.pretrained {settings.repo_id}\n```"
+    )
+    return "\n\n".join(parts)
+
+
+def request_to_server(made: Made, example: str) -> str:
+    """The JSON that asks a server for the example: plain text, or token ids where the model takes nothing else."""
+    if made.model.read_json("report.json").get("text_signatures", True):
+        return json.dumps({"instances": [example]}, ensure_ascii=False)
+    input_ids = made.tokenizer.load()(example)["input_ids"]
+    return json.dumps({"instances": [{"input_ids": input_ids, "attention_mask": [1] * len(input_ids)}]})
+
+
+def training_data(made: Made) -> str:
+    """What it was trained on, and what the corpus report says of it."""
+    report, params = made.corpus.read_json("report.json"), made.params("corpus")
+    if parts := report.get("parts"):
+        how = f"Train and test are the data's own parts (test: the files named {parts['test']})."
+    else:
+        how = (
+            f"Records were split into train and test (test_size {params.get('test_size')}, seed {params.get('seed')}) "
+            "before anything else."
+        )
+    lines = [f"## Training data\n\n{dataset_name(made)}: {report['summary']}. {how}"]
+    records = report.get("records", {})
+    rows: list[Sequence[object]] = [("records", *(f"{records.get(split, 0):,}" for split in ("train", "test")))]
+    duplicates = report.get("duplicate_records", {})
+    rows.append(("exact duplicates", *(f"{duplicates.get(split, 0):,}" for split in ("train", "test"))))
+    for column, by_split in report.get("columns", {}).items():
+        words = [by_split[split].get("words", 0) if split in by_split else 0 for split in ("train", "test")]
+        rows.append((f"words in `{column}`", *(f"{count:,}" for count in words)))
+    lines.append(table(("", "train", "test"), rows[:MOST_ROWS]))
+    notes = [str(item) for item in report.get("anomalies", ())]
+    if notes:
+        lines.append("What the report found:\n\n" + "\n".join(f"- {without_paths(note)}" for note in notes[:MOST_ROWS]))
+    return "\n\n".join(lines)
+
+
+def training(made: Made) -> str:
+    """Hyperparameters, the curve, hardware and duration."""
+    report, params = made.checkpoint.read_json("report.json"), made.params("checkpoint")
+    shown = {
+        name: value for name, value in params.items() if value is not None and name not in ("pretrained", "revision")
+    }
+    shown |= {name: report[name] for name in REPORTED if name in report}
+    history = made.checkpoint.read_json("history.json")
+    hardware = report.get("hardware", {})
+    gpus = hardware.get("gpus") or []
+    machine = ", ".join(map(str, gpus)) if gpus else f"{hardware.get('cpu_cores', '?')} CPU cores"
+    rows = [
+        (row["epoch"], number(row["loss"]), number(row.get("val_loss")), f"{row.get('tokens_per_second') or 0:,.0f}")
+        for row in history
+    ]
+    shortened = rows if len(rows) <= MOST_ROWS else rows[:: -(-len(rows) // MOST_ROWS)] + rows[-1:]
+    return "\n\n".join(
+        [
+            "## Training",
+            table(("hyperparameter", "value"), [(name, f"`{value}`") for name, value in sorted(shown.items())]),
+            table(("epoch", "loss", "validation loss", "tokens/s"), shortened),
+            f"It took {report.get('seconds', 0):,.0f} s on {machine}. The curves are in the tab *Training metrics* "
+            "(TensorBoard), and in `history.csv`.",
+        ]
+    )
+
+
+def evaluation(made: Made, settings: CardSettings) -> str:
+    """Metrics before and after against the baseline, and how they were measured."""
+    metrics, how = made.evaluation.metrics, made.evaluation.read_json("metrics.json")["how"]
+    names = {"perplexity": "perplexity", "cross_entropy": "cross-entropy (nats)"}
+    names |= {"top1_accuracy": "top-1 accuracy", "top5_accuracy": "top-5 accuracy"}
+    rows = [
+        (
+            shown,
+            metric(name, metrics.get(f"{name}_before")),
+            metric(name, metrics.get(f"{name}_after", metrics.get(name))),
+            metric(name, metrics.get(f"{name}_unigram")),
+        )
+        for name, shown in names.items()
+    ]
+    by_document = "" if how.get("packing", "concatenate") == "concatenate" else ", each of one document"
+    why = why_not_blessed(made, settings)
+    warning = "" if why is None else f"> **Not blessed.** This model was {why}.\n\n"
+    return (
+        f"## Evaluation\n\n{warning}"
+        + table(("metric", "before training", "after training", "unigram baseline"), rows)
+        + f"\n\nMeasured on the {how.get('split', 'test')} split with {how['eval_mlm_probability']:.0%} of the tokens "
+        f"masked, whatever the rate in training was: {metrics.get('masked_tokens', 0):,.0f} masked tokens in "
+        f"{metrics.get('blocks', 0):,.0f} blocks of {how.get('block_size')} tokens{by_document}, the same masks (seed "
+        f"{how.get('seed')}) for every model, every masked token weighing the same. The unigram baseline answers by "
+        "the tokens' frequencies in the train split.\n\nThe model repeats what stands in its training data, with its "
+        "errors and prejudices; it was measured on text of the same kind only."
+    )
+
+
+def provenance(made: Made) -> str:
+    """Library versions, and the keys by which the artifacts are found again."""
+    versions = made.checkpoint.manifest.get("library_versions", {})
+    artifacts: dict[str, Artifact] = {field.name: getattr(made, field.name) for field in dataclasses.fields(made)}
+    keys = [
+        (artifact.manifest.get("component", name), f"`{artifact.manifest.get('key', '')}`", f"`{artifact.digest}`")
+        for name, artifact in artifacts.items()
+    ]
+    return "\n\n".join(
+        [
+            "## Where it comes from",
+            "Equal keys mean equal code, parameters and inputs; equal digests mean equal files.",
+            table(("step", "key", "digest of its artifact"), keys),
+            table(("library", "version"), sorted(versions.items())),
+        ]
+    )
+
+
+def table(header: Sequence[str], rows: Sequence[Sequence[object]]) -> str:
+    """A Markdown table."""
+    lines = [header, ["---"] * len(header), *rows]
+    return "\n".join("| " + " | ".join(str(cell).replace("|", "\\|") for cell in line) + " |" for line in lines)
+
+
+def metric(name: str, value: Any) -> str:
+    """A metric as people read it; a dash for none."""
+    return perplexity_text(value) if name == "perplexity" and value is not None else number(value)
+
+
+def number(value: Any) -> str:
+    """A number as people read it; a dash for none."""
+    if value is None:
+        return "–"
+    return f"{value:,.1f}" if abs(value) >= 100 else f"{value:.4g}"
+
+
+def hub_dataset(made: Made) -> str | None:
+    """The corpus' id on the Hub; None for local files and the embedded corpus."""
+    params = made.params("corpus")
+    dataset = params.get("dataset")
+    return str(dataset) if params.get("path") is None and dataset and "/" in str(dataset) else None
+
+
+def dataset_name(made: Made) -> str:
+    """The corpus' name for people: never a path of this machine."""
+    params = made.params("corpus")
+    if params.get("path") is not None:
+        return f"local files ({Path(str(params['path'])).name})"
+    part = f", {params['split']}" if params.get("split") not in (None, "train") else ""
+    return f"{params.get('dataset', 'text')}{part}"
+
+
+def named(name: object, otherwise: str) -> str:
+    """A Hub id, or what to say instead of a path."""
+    return str(name) if is_hub_id(name) else otherwise
+
+
+def is_hub_id(name: object) -> bool:
+    """Whether a checkpoint's name is a repository's rather than a folder's."""
+    return (
+        isinstance(name, str) and bool(re.fullmatch(r"[\w-][\w.-]*(/[\w-][\w.-]*)?", name)) and not Path(name).exists()
+    )
+
+
+def without_paths(text: str) -> str:
+    """A note without the directories of this machine."""
+    return re.sub(r"(?<![\w.])/(?:[^\s/:]+/)+", "", text)

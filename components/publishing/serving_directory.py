@@ -1,0 +1,207 @@
+"""A model's base path as TensorFlow Serving reads it: one child directory a version, named by an integer.
+
+    <serving_dir>/<model_name>/
+        1/                  saved_model.pb, variables/, assets/, assets.extra/pushed.json
+        2/
+        .push.lock          held by the one that publishes
+        .pushing-…          a version in the making, which no server takes for one
+
+A version becomes visible by one rename, when every byte of it is on the disk.
+"""
+
+import dataclasses
+import errno
+import hashlib
+import os
+import shutil
+import uuid
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from components.contract.manifest import now, write_json
+from components.contract.push_record import RECORD, read_record
+from foundation import disk
+from foundation.errors import ArtifactError, PipelineError
+from foundation.saved_model_layout import SAVED_MODEL
+from foundation.versions import versions
+
+PARTIAL_PREFIX = ".pushing-"
+LOCK_NAME = ".push.lock"
+LOCK_TIMEOUT_SECONDS = 600.0
+
+
+@dataclasses.dataclass(frozen=True)
+class Publication:
+    """A model that stands in a base path.
+
+    Attributes:
+        path: The version's directory.
+        version: Its number.
+        digest: Of the model that stands there.
+        created: False where the model already stood there as the latest version.
+    """
+
+    path: Path
+    version: int
+    digest: str
+    created: bool
+
+
+def latest(base_path: Path, digest: str, identity: str | None = None) -> Publication | None:
+    """The latest version of a base path, if it is the model with this digest or identity and stands whole.
+
+    An older version doesn't count: servers serve the latest.
+    """
+    try:
+        found = versions(base_path)
+    except OSError:
+        return None
+    if not found:
+        return None
+    version, path = list(found.items())[-1]
+    record = read_record(path)
+    if record is None:
+        return None
+    same = record.get("digest") == digest or (identity is not None and record.get("identity") == identity)
+    return Publication(path=path, version=version, digest=str(record.get("digest")), created=False) if same else None
+
+
+def publish(
+    saved_model: Path,
+    base_path: Path,
+    digest: str,
+    sha256: Mapping[str, str],
+    facts: Mapping[str, Any],
+    *,
+    confirm: Callable[[], None] = lambda: None,
+    before_visible: Callable[[], None] = lambda: None,
+) -> Publication:
+    """Makes a SavedModel the latest version of a base path, unless it is that already.
+
+    The number is one above the highest child that reads as a version, whatever that child holds, and never
+    the clock. A model that stands there only as an older version becomes a new version: the one who pushes
+    it wants it served, and servers serve the highest number.
+
+    Args:
+        saved_model: The directory to copy, with `saved_model.pb` in it.
+        base_path: Where versions stand; made if missing.
+        digest: What tells this model from others.
+        sha256: The digest of every file of `saved_model` by its relative path; the copy must have them.
+        facts: More to note in the version's `assets.extra/pushed.json`. Two models of one `identity` there answer
+            alike, though an export of equal weights differs in its bytes: the second is the model that stands.
+        confirm: Called when nobody else can publish any more; what it raises ends the push.
+        before_visible: Called when a new version is on the disk, but no server sees it yet; what it raises removes it.
+
+    Raises:
+        ArtifactError: If the SavedModel is not what its digests say.
+        PipelineError: If the base path can't be written or the disk is full; nothing is then visible there.
+    """
+    with explained(base_path):
+        base_path.mkdir(parents=True, exist_ok=True)
+        with locked(base_path):
+            remove_debris(base_path)
+            confirm()
+            standing = latest(base_path, digest, facts.get("identity"))
+            if standing is not None:
+                if facts.get("blessed"):
+                    note_blessing(standing.path)
+                return standing
+            version = max(versions(base_path), default=0) + 1
+            partial = base_path / f"{PARTIAL_PREFIX}{version}-{uuid.uuid4().hex[:8]}"
+            try:
+                copy_version(saved_model, partial, sha256, {**facts, "version": version, "digest": digest})
+                before_visible()
+                path = base_path / str(version)
+                os.rename(partial, path)
+            except BaseException:
+                shutil.rmtree(partial, ignore_errors=True)
+                raise
+            disk.flush(base_path)
+            return Publication(path=path, version=version, digest=digest, created=True)
+
+
+def note_blessing(version_directory: Path) -> None:
+    """Notes that a version, which was pushed unblessed, is blessed by now, so that later models must beat it."""
+    record = read_record(version_directory)
+    if record is not None and record.get("blessed") is False:
+        write_json(version_directory / RECORD, {**record, "blessed": True})
+
+
+def copy_version(saved_model: Path, target: Path, sha256: Mapping[str, str], record: Mapping[str, Any]) -> None:
+    """Copies a SavedModel and its record to the disk's surface, `saved_model.pb` last."""
+    if SAVED_MODEL not in sha256:
+        raise ArtifactError(
+            f"a model to push holds {SAVED_MODEL}",
+            received=f"none in {saved_model}",
+            remedy="run the pipeline again with --force export",
+        )
+    target.mkdir()
+    names = sorted(sha256, key=lambda name: (name == SAVED_MODEL, name))
+    sizes = {name: (saved_model / name).stat().st_size for name in names}
+    (target / RECORD).parent.mkdir()
+    write_json(target / RECORD, {**record, "pushed": now(), "files": sizes})
+    for name in names:
+        copy_file(saved_model / name, target / name, sha256[name])
+    for directory in [target, *(path for path in target.rglob("*") if path.is_dir())]:
+        disk.flush(directory)
+
+
+def copy_file(source: Path, target: Path, sha256: str) -> None:
+    """Copies one file, flushed to the disk, and compares what was copied with its digest."""
+    target.parent.mkdir(parents=True, exist_ok=True)
+    seen = hashlib.sha256()
+    with open(source, "rb") as reader, open(target, "wb") as writer:
+        while data := reader.read(1 << 20):
+            seen.update(data)
+            writer.write(data)
+        writer.flush()
+        os.fsync(writer.fileno())
+    if seen.hexdigest() != sha256:
+        raise ArtifactError(
+            "a model is pushed as it was exported",
+            received=f"{source}, which has changed since",
+            remedy="run the pipeline again with --force export",
+        )
+
+
+def remove_debris(base_path: Path) -> None:
+    """Removes what a killed push left; the lock is held, so none of it is still in the making."""
+    for path in base_path.glob(f"{PARTIAL_PREFIX}*"):
+        shutil.rmtree(path, ignore_errors=True)
+
+
+@contextmanager
+def locked(base_path: Path) -> Iterator[None]:
+    """Holds the base path's lock, which falls with its process however that ends."""
+    from filelock import FileLock, Timeout
+
+    try:
+        with FileLock(base_path / LOCK_NAME, timeout=LOCK_TIMEOUT_SECONDS):
+            yield
+    except Timeout as error:
+        raise PipelineError(
+            "one process at a time pushes to a base path",
+            received=f"{base_path / LOCK_NAME}, held for over {LOCK_TIMEOUT_SECONDS:.0f} seconds",
+            remedy="wait for the other push to end, or end it",
+        ) from error
+
+
+@contextmanager
+def explained(base_path: Path) -> Iterator[None]:
+    """Tells an `OSError` of writing below a base path as a rule and a way out."""
+    try:
+        yield
+    except OSError as error:
+        full = error.errno in (errno.ENOSPC, errno.EDQUOT)
+        rule = (
+            "a model is pushed whole, which takes free disk space" if full else "the serving directory can be written"
+        )
+        raise PipelineError(
+            rule,
+            received=f"{error.strerror or error} ({error.filename or base_path})",
+            remedy=f"free space on the disk of {base_path} and run again; nothing of this push is visible there"
+            if full
+            else "give the permission, move what is in the way, or choose another --push.serving_dir",
+        ) from error

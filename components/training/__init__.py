@@ -1,0 +1,1 @@
+"""How a masked language model is trained: the loop, one step, and everything that watches them."""

@@ -1,0 +1,137 @@
+"""The input of training: blocks in an order of our own, and masked batches of them."""
+
+import inspect
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import tensorflow as tf
+
+from components.masking.masking import MaskingCollator
+from components.modeling.library.documents_apart import position_ids
+
+if TYPE_CHECKING:
+    from datasets import Dataset
+    from transformers import TFPreTrainedModel
+
+BLOCKS_A_READ = 256
+"""Blocks that are read at once: what the library does for a read hardly depends on their number."""
+
+
+def in_training_order(blocks: int, epochs: int, blocks_an_epoch: int, seed: int) -> np.ndarray:
+    """The order in which training sees the blocks, all epochs one after the other.
+
+    Each epoch has an order of its own. (The order that `prepare_tf_dataset(shuffle=True)` draws is the same in every
+    epoch once a seed is set, and so are the blocks that don't fill a batch, which would never be seen.)
+
+    Args:
+        blocks: How many there are.
+        epochs: How many.
+        blocks_an_epoch: Of each epoch's order, the blocks that fill its batches; the others are left out.
+        seed: Equal seeds give equal orders.
+
+    Returns:
+        (epochs * blocks_an_epoch,) int32, the blocks' numbers.
+    """
+    random = np.random.default_rng(seed)
+    order = np.empty((epochs, blocks_an_epoch), np.int32)
+    for epoch in order:
+        epoch[:] = random.permutation(blocks)[:blocks_an_epoch]
+    return order.reshape(-1)
+
+
+class BlockReader:
+    """Reads blocks by number from the memory-mapped file, each with one copy.
+
+    (`datasets` makes a table of one row for every row asked for, which takes most of an input pipeline's time.)
+
+    Args:
+        blocks: Whose columns are lists of equal length.
+    """
+
+    def __init__(self, blocks: "Dataset") -> None:
+        table = blocks.with_format("arrow")[:]
+        self._columns = {
+            name: [
+                chunk.flatten().to_numpy(zero_copy_only=False).reshape(len(chunk), -1)
+                for chunk in table.column(name).chunks
+                if len(chunk)
+            ]
+            for name in table.column_names
+        }
+        lengths = [len(chunk) for chunk in next(iter(self._columns.values()))]
+        self._starts = np.cumsum([0, *lengths])[:-1]  # (chunks,)
+        self.names = tuple(table.column_names)
+
+    def read(self, numbers: np.ndarray) -> dict[str, np.ndarray]:
+        """The columns (blocks, block_size) of the blocks with these numbers (blocks,)."""
+        chunk = np.searchsorted(self._starts, numbers, side="right") - 1
+        places = list(zip(chunk.tolist(), (numbers - self._starts[chunk]).tolist(), strict=True))
+        return {name: np.stack([chunks[chunk][row] for chunk, row in places]) for name, chunks in self._columns.items()}
+
+
+def batches(
+    model: "TFPreTrainedModel",
+    blocks: "Dataset",
+    batch_size: int,
+    collator: MaskingCollator,
+    order: np.ndarray | None = None,
+) -> tf.data.Dataset:
+    """Masked batches: inputs, and labels (batch, block_size).
+
+    Where blocks tell packed documents apart, `attention_mask` numbers them, as `keep_documents_apart` lets it, and
+    there are `position_ids`, if the model has them, that begin anew with each.
+
+    Args:
+        model: Whose inputs the batches have.
+        blocks: Memory-mapped; no copy is made.
+        batch_size: Blocks a batch.
+        collator: Masks them. The batches before its first one are left out.
+        order: (blocks,) int32, the numbers of the blocks that training sees, in order; what doesn't fill a batch is
+            left out. None for all blocks as they stand, the last batch being smaller.
+    """
+    reader = BlockReader(blocks)
+    packed = "document_ids" in reader.names
+
+    def collate(rows: Sequence[Mapping[str, Any]]) -> dict[str, np.ndarray]:
+        read = reader.read(np.array([row["input_ids"] for row in rows]))
+        if packed:
+            # The library drops columns whose names are none of the model's inputs.
+            read["attention_mask"] = read.pop("document_ids")
+            positions = position_ids(model, read["attention_mask"])
+            read |= {} if positions is None else {"position_ids": positions}
+        return collator.mask(read, max(1, len(rows) // batch_size))
+
+    from datasets import Dataset
+
+    numbers = np.arange(len(blocks)) if order is None else order[: len(order) // batch_size * batch_size]
+    # The library reads numbers, under the name of an input, and `collate` the blocks that have them.
+    numbered = Dataset.from_dict({"input_ids": numbers[collator.first_batch * batch_size :]})
+    together = 1 if order is None else max(1, BLOCKS_A_READ // batch_size)
+    how = {"shuffle": False, "collate_fn": collate, "drop_remainder": False, "prefetch": False}
+    parameters = inspect.signature(model.call).parameters
+    if "labels" in parameters:
+        dataset = model.prepare_tf_dataset(numbered, together * batch_size, **how)
+    else:  # XLM and Flaubert compute no loss themselves: the library would drop the labels
+        inputs = [name for name in ("input_ids", "attention_mask", "position_ids") if packed or name in reader.names]
+        dataset = numbered.to_tf_dataset(together * batch_size, columns=inputs, label_cols="labels", **how)
+    # The library tries a collator out to learn the shapes it gives.
+    collator.restart()
+    if order is not None:
+
+        def in_batches(tensor: tf.Tensor) -> tf.Tensor:
+            return tf.reshape(tensor, [-1, batch_size, *tensor.shape[1:]])  # (batches, batch, block_size)
+
+        dataset = dataset.map(lambda *read: tf.nest.map_structure(in_batches, read)).unbatch()
+    return without_autotune(dataset)
+
+
+def without_autotune(dataset: tf.data.Dataset) -> tf.data.Dataset:
+    """A dataset whose input pipeline isn't tuned while it runs.
+
+    The tuner slows the steps on few cores, and the end of an iterator waits for its next round, which comes after
+    10, 20, 40, 80 seconds.
+    """
+    options = tf.data.Options()
+    options.autotune.enabled = False
+    return dataset.prefetch(4).with_options(options)

@@ -1,0 +1,225 @@
+"""What can be set of training, and what is refused before any work."""
+
+import dataclasses
+import math
+from typing import Any, Literal
+
+from foundation.errors import ConfigError
+
+
+@dataclasses.dataclass(frozen=True)
+class TrainParams:
+    """Which model, and how it is trained. One of `pretrained` and `model_type` is given.
+
+    Attributes:
+        pretrained: Hub name or local folder of the checkpoint to start from.
+        revision: Branch, tag or commit of a checkpoint on the Hub.
+        model_type: Architecture of a new model with random weights, such as roberta or roformer.
+        model_config: Values of a new model's configuration that differ from its architecture's defaults.
+        epochs: How often training goes over the train blocks.
+        max_steps: Optimizer steps after which training ends, however many epochs that is; null for all epochs.
+        batch_size: Blocks that go through the model at once, on all devices together.
+        gradient_accumulation_steps: Batches whose gradients make one optimizer step, which is that of one batch of
+            all their blocks; everything else that counts steps (max_steps, the warm-up) counts optimizer steps.
+        learning_rate: The highest learning rate, reached after the warm-up.
+        lr_scheduler_type: How it falls at the end; linear or cosine from the end of the warm-up, or
+            warmup_stable_decay, linearly over the last steps.
+        decay_ratio: Part of all steps over which it falls; of warmup_stable_decay alone.
+        min_lr_ratio: Part of the highest learning rate to which it falls.
+        warmup_ratio: Part of all steps over which the learning rate rises from 0.
+        warmup_steps: Steps over which it rises; where above 0, it overrides the ratio.
+        weight_decay: AdamW's decay, of all weights but biases and layer norms.
+        adam_beta1: AdamW's first-moment decay.
+        adam_beta2: AdamW's second-moment decay.
+        adam_epsilon: AdamW's epsilon.
+        max_grad_norm: Largest norm of all gradients together, to which larger ones are scaled; 0 for any.
+        ema_decay: Decay of an exponential moving average of the weights, such as 0.999; where above 0, the averaged
+            model is the one that is validated, saved, uploaded and evaluated.
+        gradient_checkpointing: Whether the values inside of the encoder's layers are computed again for the gradients
+            instead of kept: less memory, a third more work, the same gradients.
+        precision: Of the arithmetic; the weights, the loss and what is saved are float32 in any case. auto takes
+            mixed_bfloat16 or mixed_float16 where the GPUs or the CPU have hardware for it and it gains something, else
+            float32.
+        jit_compile: Whether XLA compiles the step; auto does on GPUs, for architectures that it can compile. It
+            compiles a few small kernels in any case, so that the device needs a working XLA even under false.
+        strategy: Train on one_device, or mirrored on all GPUs (or all logical devices of a CPU), which share each
+            batch; auto takes as many GPUs as divide the batch size.
+        mlm_probability: Part of the tokens that are masked, above 0 and at most 1.
+        mlm_probability_end: Part that is masked at the end of training, to which mlm_probability goes on a straight
+            line; null for the same throughout.
+        eval_mlm_probability: Part that is masked in the validation after each epoch; keep it at evaluate's.
+        whole_word_mask: Whether whole words are masked in training, rather than each token by itself.
+        early_stopping_patience: Epochs in a row without a lower validation loss after which training ends; null for
+            never.
+        early_stopping_threshold: By how many nats the loss has to be lower to count for that.
+        load_best_model_at_end: Whether the model of the epoch with the lowest validation loss is kept, not the last.
+        divergence_factor: How many times its lowest so far the smoothed training loss may be, for 100 steps in a row,
+            before training is given up; 0 for any.
+        checkpoint_every_steps: Steps from one checkpoint to the next, from which the same command goes on after it was
+            cut off; auto for as often as takes 2% of the time, null for none. A checkpoint has the size of three
+            models, and up to five exist at once.
+        deterministic: Whether equal runs on equal hardware give equal weights, bit for bit; auto on CPUs, where it
+            costs nothing.
+        logging_steps: Steps a row of history_steps.csv and of TensorBoard.
+        peak_tflops: What all devices that it trains on can do together, in 10^12 floating-point operations a second,
+            for the utilisation; null for what is measured with a large matrix product.
+        seed: Of the weights, the order of blocks, the masks and the dropout; from 0.
+    """
+
+    pretrained: str | None = None
+    revision: str | None = None
+    model_type: str | None = None
+    model_config: dict[str, Any] = dataclasses.field(default_factory=dict)
+    epochs: int = 3
+    max_steps: int | None = None
+    batch_size: int = 16
+    gradient_accumulation_steps: int = 1
+    learning_rate: float = 2e-5
+    lr_scheduler_type: Literal["linear", "cosine", "warmup_stable_decay"] = "linear"
+    decay_ratio: float = 0.1
+    min_lr_ratio: float = 0.0
+    warmup_ratio: float = 0.0
+    warmup_steps: int = 0
+    weight_decay: float = 0.01
+    adam_beta1: float = 0.9
+    adam_beta2: float = 0.999
+    adam_epsilon: float = 1e-8
+    max_grad_norm: float = 0.0
+    ema_decay: float = 0.0
+    gradient_checkpointing: bool = False
+    precision: Literal["auto", "float32", "mixed_bfloat16", "mixed_float16"] = "auto"
+    jit_compile: bool | Literal["auto"] = "auto"
+    strategy: Literal["auto", "one_device", "mirrored"] = "auto"
+    mlm_probability: float = 0.15
+    mlm_probability_end: float | None = None
+    eval_mlm_probability: float = 0.15
+    whole_word_mask: bool = False
+    early_stopping_patience: int | None = None
+    early_stopping_threshold: float = 0.0
+    load_best_model_at_end: bool = False
+    divergence_factor: float = 2.0
+    # What it is changes nothing in the model: a run may go on with another.
+    checkpoint_every_steps: int | Literal["auto"] | None = dataclasses.field(default="auto", metadata={"key": False})
+    deterministic: bool | Literal["auto"] = "auto"
+    logging_steps: int = 20
+    peak_tflops: float | None = None
+    seed: int = 42
+
+    def __post_init__(self) -> None:
+        if (self.pretrained is None) == (self.model_type is None):
+            raise ConfigError(
+                "training starts from a checkpoint (train.pretrained) or from random weights (train.model_type)",
+                received="neither" if self.pretrained is None else f"both, {self.pretrained!r} and {self.model_type!r}",
+                remedy="set --train.pretrained, for example to distilbert/distilroberta-base, or --train.model_type, "
+                "for example to roformer, and leave out the other (null overrides a configuration's value)",
+            )
+        for name, needed, allowed in (
+            ("revision", "pretrained", self.revision is None or self.pretrained is not None),
+            ("model_config", "model_type", not self.model_config or self.model_type is not None),
+        ):
+            if not allowed:
+                raise ConfigError(
+                    f"train.{name} belongs to train.{needed}",
+                    received=f"{getattr(self, name)!r} without train.{needed}",
+                    remedy=f"leave out train.{name}, or set --train.{needed} alone",
+                )
+        for name, rule, allowed in (
+            ("pretrained", "is a Hub name or a local folder", self.pretrained is None or self.pretrained.strip() != ""),
+            ("model_type", "is an architecture's name", self.model_type is None or self.model_type.strip() != ""),
+            ("epochs", "is a whole number from 1 to 100,000", 1 <= self.epochs <= 100_000),
+            ("max_steps", "is a whole number from 1, or null", self.max_steps is None or self.max_steps >= 1),
+            ("batch_size", "is a whole number from 1", self.batch_size >= 1),
+            ("gradient_accumulation_steps", "is a whole number from 1", self.gradient_accumulation_steps >= 1),
+            ("learning_rate", "is above 0 and at most 1", 0 < self.learning_rate <= 1),
+            ("decay_ratio", "is above 0 and at most 1", 0 < self.decay_ratio <= 1),
+            ("min_lr_ratio", "is from 0 up to, but not, 1", 0 <= self.min_lr_ratio < 1),
+            ("warmup_ratio", "is from 0 up to, but not, 1", 0 <= self.warmup_ratio < 1),
+            ("warmup_steps", "is a whole number from 0", self.warmup_steps >= 0),
+            ("weight_decay", "is from 0 to 1", 0 <= self.weight_decay <= 1),
+            ("adam_beta1", "is from 0 up to, but not, 1", 0 <= self.adam_beta1 < 1),
+            ("adam_beta2", "is from 0 up to, but not, 1", 0 <= self.adam_beta2 < 1),
+            ("adam_epsilon", "is above 0 and at most 1", 0 < self.adam_epsilon <= 1),
+            ("max_grad_norm", "is a finite number from 0", 0 <= self.max_grad_norm < math.inf),
+            ("ema_decay", "is from 0 up to, but not, 1", 0 <= self.ema_decay < 1),
+            ("mlm_probability", "is above 0 and at most 1", 0 < self.mlm_probability <= 1),
+            (
+                "mlm_probability_end",
+                "is above 0 and at most 1, or null",
+                self.mlm_probability_end is None or 0 < self.mlm_probability_end <= 1,
+            ),
+            ("eval_mlm_probability", "is above 0 and at most 1", 0 < self.eval_mlm_probability <= 1),
+            (
+                "early_stopping_patience",
+                "is a whole number from 1, or null",
+                self.early_stopping_patience is None or self.early_stopping_patience >= 1,
+            ),
+            ("early_stopping_threshold", "is a finite number from 0", 0 <= self.early_stopping_threshold < math.inf),
+            (
+                "divergence_factor",
+                "is above 1, or 0",
+                self.divergence_factor == 0 or 1 < self.divergence_factor < math.inf,
+            ),
+            (
+                "checkpoint_every_steps",
+                "is a whole number from 1, auto or null",
+                self.checkpoint_every_steps in ("auto", None) or int(self.checkpoint_every_steps) >= 1,
+            ),
+            ("logging_steps", "is a whole number from 1", self.logging_steps >= 1),
+            (
+                "peak_tflops",
+                "is a finite number above 0, or null",
+                self.peak_tflops is None or 0 < self.peak_tflops < math.inf,
+            ),
+            ("seed", "is a whole number from 0 below 2**32", 0 <= self.seed < 2**32),
+        ):
+            if not allowed:
+                raise ConfigError(
+                    f"train.{name} {rule}", received=repr(getattr(self, name)), remedy=f"correct --train.{name}"
+                )
+        stable = self.lr_scheduler_type == "warmup_stable_decay"
+        if stable and not self.warmup_steps and self.warmup_ratio + self.decay_ratio > 1:
+            raise ConfigError(
+                "the learning rate's warm-up and decay are no longer than training together",
+                received=f"train.warmup_ratio {self.warmup_ratio} and train.decay_ratio {self.decay_ratio}",
+                remedy="lower --train.warmup_ratio or --train.decay_ratio",
+            )
+        if self.early_stopping_threshold and self.early_stopping_patience is None:
+            raise ConfigError(
+                "train.early_stopping_threshold belongs to train.early_stopping_patience",
+                received=f"{self.early_stopping_threshold} without train.early_stopping_patience",
+                remedy="leave out train.early_stopping_threshold, or set --train.early_stopping_patience",
+            )
+        if self.max_steps is not None:
+            schedule_steps(self, self.max_steps)
+
+    @property
+    def asks_of_devices(self) -> bool:
+        """Whether a setting asks for what some devices or architectures can't do."""
+        return self.precision.startswith("mixed") or self.jit_compile is True or self.strategy == "mirrored"
+
+
+def schedule_steps(params: TrainParams, steps: int) -> tuple[int, int]:
+    """Over how many steps the learning rate rises, and over how many it falls.
+
+    Raises:
+        ConfigError: If that is longer than training.
+    """
+    warmup_steps = params.warmup_steps or math.ceil(steps * params.warmup_ratio)
+    warmup = f"train.warmup_{'steps' if params.warmup_steps else 'ratio'}"
+    if warmup_steps >= steps:
+        raise ConfigError(
+            "the warm-up ends before training does",
+            received=f"{warmup}, {warmup_steps} for {steps} steps (train.max_steps, or train.epochs of the blocks)",
+            remedy=f"lower --{warmup}, or train longer with --train.epochs or --train.max_steps",
+        )
+    if params.lr_scheduler_type != "warmup_stable_decay":
+        return warmup_steps, steps - warmup_steps
+    # Rounded first, because 0.29 * 100 is 28.999999999999996.
+    decay_steps = max(1, math.floor(round(steps * params.decay_ratio, 6)))
+    if warmup_steps + decay_steps > steps:
+        raise ConfigError(
+            "the learning rate's warm-up and decay are no longer than training together",
+            received=f"{warmup} and train.decay_ratio, {warmup_steps} + {decay_steps} for {steps} steps",
+            remedy=f"lower --{warmup} or --train.decay_ratio, or train longer",
+        )
+    return warmup_steps, decay_steps

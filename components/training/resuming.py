@@ -1,0 +1,227 @@
+"""Checkpoints every so many steps of a training, and going on from one as if it had never stopped."""
+
+import logging
+import time
+from collections.abc import Mapping
+from typing import Any, Literal, Protocol
+
+import numpy as np
+import tensorflow as tf
+
+from components.contract import manifest
+from components.training.interruption import Interruption
+from components.training.loss_watch import BadLoss
+from components.training.step_checkpoints import STEP, StepCheckpoint, StepCheckpoints
+from foundation.errors import ConfigError
+
+logger = logging.getLogger(__name__)
+
+PART_OF_TIME = 0.02
+FIRST_SECONDS = 1.0
+"""What the first checkpoint is taken to last."""
+VALIDATION_SECONDS = 5.0
+"""How long an interrupted training waits for the end of a validation, to write a checkpoint after it."""
+
+
+class Resumable(Protocol):
+    """A part of training whose state is no TensorFlow variable."""
+
+    def state(self) -> dict[str, Any]:
+        """The state as JSON; every float finite."""
+
+    def restore(self, state: Mapping[str, Any]) -> None:
+        """Takes up a state."""
+
+
+class Checkpointing(tf.keras.callbacks.Callback):
+    """Writes checkpoints, and restores the one that training goes on from.
+
+    A checkpoint has every variable that the trained Keras model tracks: weights, the optimizer's, those of running
+    metrics; and the state of the other parts. All chance in training is a function of the seed and the step, so
+    there is nothing else. What falls on an epoch's end is written after the validation; with a number of steps given,
+    so is one at the end of training.
+
+    Args:
+        checkpoints: Where they are.
+        resumed: The one to go on from; None for a start.
+        every_steps: Steps from one to the next; auto for as often as takes 2% of the time; None for none.
+        steps_per_epoch: Steps an epoch.
+        epochs: Epochs in all.
+        facts: What to write into each.
+        parts: The other parts by name. They are called before this one.
+        interruption: Tells when somebody asked training to end. Then a checkpoint is written, unless there are to be
+            none, and the signal has its way.
+
+    Attributes:
+        initial_epoch: For `fit`; the number of epochs, where the training was finished.
+        initial_step: The step in that epoch.
+    """
+
+    def __init__(
+        self,
+        checkpoints: StepCheckpoints,
+        resumed: StepCheckpoint | None,
+        *,
+        every_steps: int | Literal["auto"] | None,
+        steps_per_epoch: int,
+        epochs: int,
+        facts: Mapping[str, Any],
+        parts: Mapping[str, Resumable],
+        interruption: Interruption,
+    ) -> None:
+        super().__init__()
+        self.checkpoints = checkpoints
+        self.resumed = resumed
+        self.every_steps = every_steps
+        self.steps_per_epoch = steps_per_epoch
+        self.epochs = epochs
+        self.facts = facts
+        self.parts = parts
+        self.interruption = interruption
+        self.step = resumed.step if resumed else 0
+        self.initial_epoch = int(resumed.facts["epoch"]) if resumed else 0
+        self.initial_step = int(resumed.facts["step_in_epoch"]) if resumed else 0
+        self._seconds = FIRST_SECONDS
+        self._written = time.monotonic()
+        self._running: list[tuple[tf.Variable, np.ndarray]] = []
+        # Without it Keras would wait for the loss at every step, which leaves a GPU idle.
+        self._supports_tf_logs = True
+
+    def on_train_begin(self, logs: Mapping[str, Any] | None = None) -> None:
+        """Restores."""
+        self._written = time.monotonic()
+        if self.resumed is None:
+            return
+        restore_variables(self.model, self.resumed.variables)
+        for name, part in self.parts.items():
+            part.restore(self.resumed.facts["parts"][name])
+        if self.initial_step:
+            variables = [variable for metric in self.model.metrics for variable in metric.variables]
+            self._running = [(variable, variable.numpy()) for variable in variables]
+
+    def on_epoch_begin(self, epoch: int, logs: Mapping[str, Any] | None = None) -> None:
+        """Gives the running metrics of a half-finished epoch back, which Keras has just reset."""
+        for variable, value in self._running:
+            variable.assign(value)
+        self._running = []
+
+    def on_train_batch_end(self, batch: int, logs: Mapping[str, Any] | None = None) -> None:
+        """Writes a checkpoint where one is due."""
+        self.step += 1
+        # Before the first step, which may take long to compile, nothing would be lost.
+        self.interruption.hold_back()
+        within_epoch = batch + 1 < self.steps_per_epoch and not self.model.stop_training
+        if within_epoch and (self.is_due() or self.is_last_chance()):
+            self.write(self.step // self.steps_per_epoch, batch + 1)
+        if within_epoch:
+            self.end_if_asked()
+
+    def on_test_batch_end(self, batch: int, logs: Mapping[str, Any] | None = None) -> None:
+        """Ends a validation that takes long: there is no checkpoint between an epoch's last step and its end."""
+        if (self.interruption.seconds or 0.0) > VALIDATION_SECONDS:
+            self.interruption.deliver()
+
+    def on_epoch_end(self, epoch: int, logs: Mapping[str, Any] | None = None) -> None:
+        """Writes a checkpoint where one is due."""
+        is_last = self.model.stop_training or epoch + 1 == self.epochs
+        if self.is_due() or (is_last and isinstance(self.every_steps, int)) or self.is_last_chance():
+            self.write(self.epochs if is_last else epoch + 1, 0)
+        self.end_if_asked()
+
+    def is_last_chance(self) -> bool:
+        """Whether training is about to be interrupted, and is to be gone on from here."""
+        return self.every_steps is not None and self.interruption.seconds is not None
+
+    def end_if_asked(self) -> None:
+        """Ends training by the signal that was held back, if there is one."""
+        if self.interruption.seconds is not None:
+            self.interruption.deliver()
+
+    def is_due(self) -> bool:
+        """Whether a checkpoint belongs after the step just made."""
+        if self.every_steps == "auto":
+            return time.monotonic() - self._written > self._seconds / PART_OF_TIME
+        return self.every_steps is not None and self.step % self.every_steps == 0
+
+    def write(self, epoch: int, step_in_epoch: int) -> None:
+        """Writes a checkpoint.
+
+        Args:
+            epoch: Where training goes on from it.
+            step_in_epoch: Steps of that epoch made.
+
+        Raises:
+            PipelineError: If the disk doesn't take it.
+            BadLoss: If the weights are no numbers any more, which the loss would show a step later.
+        """
+        parts = {name: part.state() for name, part in self.parts.items()}
+        if not tf.math.is_finite(tf.linalg.global_norm(self.model.trainable_variables)):
+            raise BadLoss(self.step, "weights that are NaN or infinity")
+        started = time.monotonic()
+        position = {"step": self.step, "epoch": epoch, "step_in_epoch": step_in_epoch}
+        best = parts.get("best", {}).get("name")
+        self.checkpoints.write(
+            f"{STEP}{self.step}",
+            {**self.facts, **position, "best": best, "parts": parts},
+            lambda path: save_variables(self.model, path),
+        )
+        self._written = time.monotonic()
+        self._seconds = self._written - started
+
+
+def require_same_precision(there: Mapping[str, Any], machine: Mapping[str, Any]) -> None:
+    """Refuses to go on in another precision, and says where what follows is not what it would have been.
+
+    Args:
+        there: The facts of the checkpoint.
+        machine: What this run computes with: `precision` and whatever else may change a result.
+
+    Raises:
+        ConfigError: If the precision is another; under `auto` it hangs on the device.
+    """
+    before = there["machine"]
+    if before["precision"] != machine["precision"]:
+        raise ConfigError(
+            "a training goes on in the precision that it began in",
+            received=f"train.precision {machine['precision']} on {', '.join(machine['devices'])}, after "
+            f"{before['precision']} on {', '.join(before['devices'])} up to step {there['step']}",
+            remedy="go on on a device like that one, or start anew with --force train",
+        )
+    libraries = manifest.library_versions()
+    others = [f"{name} {before.get(name)}" for name in machine if before.get(name) != machine[name]] + [
+        f"{name} {version}" for name, version in there["library_versions"].items() if libraries.get(name) != version
+    ]
+    if others:
+        logger.warning(
+            "Training goes on from a checkpoint made with %s: the weights won't be, bit for bit, those of a run that "
+            "was left alone.",
+            ", ".join(others),
+        )
+
+
+def save_variables(tracked: tf.Module, path: str) -> None:
+    """Writes every variable that an object tracks.
+
+    Raises:
+        OSError: If the disk doesn't take them.
+    """
+    try:
+        tf.train.Checkpoint(tracked=tracked).write(path)
+    except tf.errors.OpError as error:
+        raise OSError(0, error.message) from error
+
+
+def restore_variables(tracked: tf.Module, path: str) -> None:
+    """Gives every variable that an object tracks the value that was written; all of them must exist by now."""
+    tf.train.Checkpoint(tracked=tracked).read(path).assert_existing_objects_matched()
+
+
+def create_slots(optimizer: tf.keras.optimizers.Optimizer, variables: list[tf.Variable]) -> None:
+    """Makes an optimizer's variables, which it would otherwise make at its first step."""
+    if isinstance(optimizer, tf.keras.mixed_precision.LossScaleOptimizer):
+        optimizer = optimizer.inner_optimizer
+    if isinstance(optimizer, tf.keras.optimizers.legacy.Optimizer):
+        optimizer.iterations  # noqa: B018 (made when first asked for)
+        optimizer._create_all_weights(variables)
+    else:
+        optimizer.build(variables)

@@ -1,0 +1,106 @@
+"""What ends training: the last step, and a validation loss that falls no more."""
+
+import logging
+import math
+from collections.abc import Mapping
+from typing import Any
+
+import tensorflow as tf
+
+from components.training.resuming import restore_variables, save_variables
+from components.training.step_checkpoints import BEST, StepCheckpoints
+
+logger = logging.getLogger(__name__)
+
+
+class StopAt(tf.keras.callbacks.Callback):
+    """Stops after a number of steps.
+
+    Args:
+        steps: The last step.
+        first_step: Steps made before, where training goes on.
+    """
+
+    def __init__(self, steps: int, first_step: int = 0) -> None:
+        super().__init__()
+        self.steps = steps
+        self.step = first_step
+        # Without it Keras would wait for the loss at every step, which leaves a GPU idle.
+        self._supports_tf_logs = True
+
+    def on_train_batch_end(self, batch: int, logs: Mapping[str, Any] | None = None) -> None:
+        """Counts, stops."""
+        self.step += 1
+        if self.step >= self.steps:
+            self.model.stop_training = True
+
+
+class BestEpoch(tf.keras.callbacks.Callback):
+    """Knows the epoch with the lowest validation loss; stops when none beats it, and loads it at the end, if wanted.
+
+    `early_stopping_patience`, `early_stopping_threshold` and `load_best_model_at_end` mean what they do in
+    transformers' `TrainingArguments` and `EarlyStoppingCallback`.
+
+    Args:
+        patience: Epochs in a row without a lower validation loss after which training stops; None for never.
+        threshold: By how much the loss has to be lower, in nats, to count for that.
+        checkpoints: Where the weights of the best epoch are kept, to load them at the end; None to keep the last.
+
+    Attributes:
+        epoch: The best epoch, from 1; None without validation.
+    """
+
+    def __init__(self, patience: int | None, threshold: float, checkpoints: StepCheckpoints | None) -> None:
+        super().__init__()
+        self.patience = patience
+        self.threshold = threshold
+        self.checkpoints = checkpoints
+        self.epoch: int | None = None
+        self.loss = math.inf
+        self.waited = 0
+        self._supports_tf_logs = True
+
+    @property
+    def name(self) -> str | None:
+        """The name of the best epoch's checkpoint."""
+        return None if self.epoch is None or self.checkpoints is None else f"{BEST}{self.epoch}"
+
+    def on_epoch_end(self, epoch: int, logs: Mapping[str, Any] | None = None) -> None:
+        """Compares."""
+        if logs is None or "val_loss" not in logs:
+            return
+        loss = float(logs["val_loss"])
+        self.waited = 0 if loss < self.loss - self.threshold else self.waited + 1
+        if loss < self.loss:
+            self.loss, self.epoch = loss, epoch + 1
+            if self.checkpoints is not None:
+                facts = {"epoch": self.epoch, "val_loss": loss}
+                # What was validated is what is kept.
+                with self.model.averaged_weights():
+                    self.checkpoints.write(
+                        f"{BEST}{self.epoch}", facts, lambda path: save_variables(self.model.masked_lm, path)
+                    )
+        if self.patience is not None and self.waited >= self.patience:
+            self.model.stop_training = True
+
+    def on_train_end(self, logs: Mapping[str, Any] | None = None) -> None:
+        """Loads the best epoch's weights, in the place of those that would be kept."""
+        if self.checkpoints is not None and self.name is not None:
+            with self.model.averaged_weights():
+                restore_variables(self.model.masked_lm, str(self.checkpoints.directory / self.name / "variables"))
+
+    def state(self) -> dict[str, Any]:
+        """The state as JSON."""
+        loss = None if math.isinf(self.loss) else self.loss
+        return {"name": self.name, "epoch": self.epoch, "loss": loss, "waited": self.waited}
+
+    def restore(self, state: Mapping[str, Any]) -> None:
+        """Takes up a state."""
+        self.epoch, self.waited = state["epoch"], state["waited"]
+        self.loss = math.inf if state["loss"] is None else state["loss"]
+        if self.checkpoints is not None and self.name is not None and self.checkpoints.find(self.name) is None:
+            logger.warning(
+                "%s is damaged: only the epochs to come count for the best one; where there is none, the last is kept.",
+                self.checkpoints.directory / self.name,
+            )
+            self.epoch, self.loss = None, math.inf

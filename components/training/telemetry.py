@@ -1,0 +1,280 @@
+"""What is told of a training while it runs: on the terminal, to TensorBoard, and in its history.
+
+Reading a number from a GPU waits for all that it was given to do. So the numbers of each step stay where they are,
+until `logging_steps` of them are read at once.
+"""
+
+import math
+import shutil
+import time
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import tensorflow as tf
+
+from components.training.loss_watch import LossWatch
+from components.training.progress import Progress
+
+Row = dict[str, Any]
+
+
+class Telemetry(tf.keras.callbacks.Callback):
+    """The history: a row every so many steps and a row an epoch, on the terminal and for TensorBoard as well.
+
+    Looks at every step's loss, too, and ends training when it goes wrong.
+
+    Args:
+        logs: Directory for TensorBoard; emptied when training begins.
+        logging_steps: Steps a row.
+        steps_per_epoch: Steps an epoch.
+        tokens_a_step: Tokens that a step sees, masked or not.
+        flops_a_step: Floating-point operations of a step.
+        peak_flops: Those that the devices can do a second.
+        watch: Looks at the losses.
+        progress: Tells the rows on the terminal.
+
+    Attributes:
+        rows: A row an epoch, by `EPOCH_COLUMNS`.
+        step_rows: A row every `logging_steps` steps, by `STEP_COLUMNS`.
+    """
+
+    STEP_COLUMNS = (
+        "step",
+        "loss",
+        "perplexity",
+        "learning_rate",
+        "gradient_norm",
+        "tokens_per_second",
+        "model_flops_utilization",
+    )
+    EPOCH_COLUMNS = (
+        "epoch",
+        "step",
+        "loss",
+        "perplexity",
+        "val_loss",
+        "val_perplexity",
+        "learning_rate",
+        "gradient_norm",
+        "seconds",
+        "tokens_per_second",
+        "model_flops_utilization",
+    )
+
+    def __init__(
+        self,
+        logs: Path,
+        *,
+        logging_steps: int,
+        steps_per_epoch: int,
+        tokens_a_step: int,
+        flops_a_step: float,
+        peak_flops: float,
+        watch: LossWatch,
+        progress: Progress,
+    ) -> None:
+        super().__init__()
+        self.logs = logs
+        self.logging_steps = logging_steps
+        self.steps_per_epoch = steps_per_epoch
+        self.tokens_a_step = tokens_a_step
+        self.flops_a_step = flops_a_step
+        self.peak_flops = peak_flops
+        self.watch = watch
+        self.progress = progress
+        self.rows: list[Row] = []
+        self.step_rows: list[Row] = []
+        self.step = 0
+        self.window = Window()
+        self.epoch = Window()
+        self._unread: list[tuple[tf.Tensor, tf.Tensor]] = []
+        self._mark = 0.0
+        self._begins = True
+        self._first: Row = {}
+        self._writers: dict[str, tf.summary.SummaryWriter] = {}
+        # Without it Keras would wait for the loss at every step.
+        self._supports_tf_logs = True
+
+    def on_train_begin(self, logs: Mapping[str, Any] | None = None) -> None:
+        """Opens TensorBoard's files. What an earlier run left has rows after the checkpoint, too."""
+        shutil.rmtree(self.logs, ignore_errors=True)
+        self._writers = {name: tf.summary.create_file_writer(str(self.logs / name)) for name in ("train", "validation")}
+
+    def on_train_batch_begin(self, batch: int, logs: Mapping[str, Any] | None = None) -> None:
+        """Starts the clock, which stands still from the end of a step: validation and checkpoints aren't training."""
+        self._mark = time.perf_counter()
+
+    def on_train_batch_end(self, batch: int, logs: Mapping[str, Any] | None = None) -> None:
+        """Keeps the step's numbers; reads them where a row is due, and for the first step, to know its time."""
+        logs = logs or {}
+        before = self.epoch.seconds
+        self.step += 1
+        self._unread.append((logs["step_loss"], logs["gradient_norm"]))
+        if self._begins or self.step % self.logging_steps == 0 or batch + 1 == self.steps_per_epoch:
+            self.read()
+        self._tick()
+        if self._begins:
+            first = self.window.loss / self.window.steps
+            self._first = {"loss": first, "perplexity": perplexity(first)}
+            for window in (self.window, self.epoch):
+                window.untimed += 1
+                window.untimed_seconds += self.epoch.seconds - before
+            self._begins = False
+        if self.step % self.logging_steps == 0:
+            row = {"step": self.step, **self.measures(self.window)}
+            self.step_rows.append(row)
+            self._board("train", row)
+            self.window = Window()
+        self.progress.step(self.step, self.step_rows[-1] if self.step_rows else self._first)
+
+    def on_test_begin(self, logs: Mapping[str, Any] | None = None) -> None:
+        """Reads what is left of an epoch, before a validation whose time isn't training's."""
+        self.read()
+        self.progress.validation()
+
+    def on_epoch_end(self, epoch: int, logs: Mapping[str, Any] | None = None) -> None:
+        """Adds the epoch's row."""
+        logs = logs or {}
+        self.read()
+        loss, validation = float(logs["loss"]), float(logs["val_loss"]) if "val_loss" in logs else None
+        values = {
+            **self.measures(self.epoch),
+            "epoch": epoch + 1,
+            "step": self.step,
+            # By Keras' own mean: it weighs each batch by its labels.
+            "loss": loss,
+            "perplexity": perplexity(loss),
+            "val_loss": validation,
+            "val_perplexity": perplexity(validation),
+            "seconds": self.epoch.seconds,
+        }
+        row = {name: values[name] for name in self.EPOCH_COLUMNS}
+        self.rows.append(row)
+        self.epoch = Window()
+        self._board_validation(row)
+        self.progress.epoch(row)
+        for writer in self._writers.values():
+            writer.flush()
+
+    def on_train_end(self, logs: Mapping[str, Any] | None = None) -> None:
+        """Closes TensorBoard's files, and takes the progress off the terminal."""
+        self.progress.end()
+        for writer in self._writers.values():
+            writer.close()
+
+    def read(self) -> None:
+        """Reads the numbers of the steps since the last time, and looks at their losses.
+
+        Raises:
+            BadLoss: If one went wrong.
+        """
+        if not self._unread:
+            return
+        numbers = tf.cast(tf.convert_to_tensor(self._unread), tf.float32).numpy()  # (steps, 2)
+        self._unread = []
+        self._tick()
+        for place, (loss, gradient_norm) in enumerate(numbers.tolist(), start=self.step - len(numbers) + 1):
+            self.watch.see(place, loss)
+            for window in (self.window, self.epoch):
+                window.add(loss, gradient_norm)
+
+    def measures(self, window: "Window") -> Row:
+        """The columns that rows of both kinds have."""
+        loss = window.loss / window.steps
+        rate = window.steps_a_second()
+        return {
+            "loss": loss,
+            "perplexity": perplexity(loss),
+            "learning_rate": learning_rate(self.model.optimizer),
+            "gradient_norm": window.gradient_norm / window.finite if window.finite else None,
+            "tokens_per_second": rate * self.tokens_a_step,
+            "model_flops_utilization": rate * self.flops_a_step / self.peak_flops,
+        }
+
+    def state(self) -> dict[str, Any]:
+        """The state as JSON.
+
+        Raises:
+            BadLoss: If a loss went wrong, so that nothing is kept that is lost.
+        """
+        self.read()
+        windows = {"window": vars(self.window), "epoch": vars(self.epoch), "watch": self.watch.state()}
+        return {"step": self.step, "rows": self.rows, "step_rows": self.step_rows, **windows}
+
+    def restore(self, state: Mapping[str, Any]) -> None:
+        """Takes up a state, when training has begun."""
+        self.step, self.rows, self.step_rows = state["step"], list(state["rows"]), list(state["step_rows"])
+        self.window, self.epoch = Window(**state["window"]), Window(**state["epoch"])
+        self.watch.restore(state["watch"])
+        for row in self.step_rows:
+            self._board("train", row)
+        for row in self.rows:
+            self._board_validation(row)
+
+    def _tick(self) -> None:
+        """Adds the time since the last tick to the open rows."""
+        now = time.perf_counter()
+        for window in (self.window, self.epoch):
+            window.seconds += now - self._mark
+        self._mark = now
+
+    def _board(self, writer: str, row: Row) -> None:
+        with self._writers[writer].as_default(row["step"]):
+            for name, value in row.items():
+                if name != "step" and value is not None:
+                    tf.summary.scalar(name, value)
+
+    def _board_validation(self, row: Row) -> None:
+        if row["val_loss"] is not None:
+            values = {"step": row["step"], "loss": row["val_loss"], "perplexity": row["val_perplexity"]}
+            self._board("validation", values)
+
+
+class Window:
+    """Sums over the steps of a row; `untimed` is the first step of a run, which is traced and compiled."""
+
+    def __init__(
+        self,
+        steps: int = 0,
+        finite: int = 0,
+        loss: float = 0.0,
+        gradient_norm: float = 0.0,
+        seconds: float = 0.0,
+        untimed: int = 0,
+        untimed_seconds: float = 0.0,
+    ) -> None:
+        self.steps = steps
+        self.finite = finite
+        self.loss = loss
+        self.gradient_norm = gradient_norm
+        self.seconds = seconds
+        self.untimed = untimed
+        self.untimed_seconds = untimed_seconds
+
+    def add(self, loss: float, gradient_norm: float) -> None:
+        """Adds a step. Where float16 overflowed, its gradient is no number, and the optimizer left it out."""
+        self.steps += 1
+        self.loss += loss
+        if math.isfinite(gradient_norm):
+            self.finite += 1
+            self.gradient_norm += gradient_norm
+
+    def steps_a_second(self) -> float:
+        """The rate without the untimed steps; with them where there is no other."""
+        if self.steps == self.untimed:
+            return self.steps / self.seconds
+        return (self.steps - self.untimed) / (self.seconds - self.untimed_seconds)
+
+
+def perplexity(loss: float | None) -> float | None:
+    """Exp of a loss in nats; None where there is none, or it is too large for a number."""
+    return None if loss is None or loss > 700 else math.exp(loss)
+
+
+def learning_rate(optimizer: tf.keras.optimizers.Optimizer) -> float:
+    """The learning rate of the step just made."""
+    rate = optimizer.learning_rate
+    if callable(rate):
+        rate = rate(tf.maximum(optimizer.iterations - 1, 0))
+    return float(tf.convert_to_tensor(rate))

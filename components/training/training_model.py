@@ -1,0 +1,213 @@
+"""One training step of a masked LM under `fit`."""
+
+import contextlib
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+import tensorflow as tf
+
+from components.masking.masking import IGNORED_LABEL
+from components.modeling.library.dropout import keyed_dropout, step_key
+from components.modeling.library.fused_gelu import fused_gelu
+from components.modeling.library.gradient_checkpointing import recomputed_layers
+from components.modeling.masked_head import label_positions, masked_cross_entropy, masked_logits
+from components.training.weight_average import WeightAverage
+
+if TYPE_CHECKING:
+    from transformers import TFPreTrainedModel
+
+Batch = tuple[Mapping[str, tf.Tensor], tf.Tensor]
+"""inputs such as input_ids (batch, block_size), and labels (batch, block_size), -100 where nothing is asked."""
+
+
+class MaskedLMTraining(tf.keras.Model):
+    """A masked LM as `fit` trains it: its head runs at the labelled positions only.
+
+    The model inside stays an ordinary one, to save and call as ever. The loss is the mean cross-entropy over the
+    labels of a batch; over an epoch it is weighted by their number.
+
+    A batch is what one optimizer step learns from. With `accumulation_steps` above 1 it goes through the model in so
+    many parts, and the step is that of the whole batch, dropout's chance aside: each part counts by its labels.
+    So do the replicas of a `tf.distribute` strategy, in whose scope this is made.
+
+    Args:
+        masked_lm: Any of transformers' TensorFlow masked language models.
+        predictions: The most labels a row has.
+        seed: Of dropout, together with the step; from 0 below 2**32.
+        accumulation_steps: Parts of a batch that go through the model one after the other.
+        max_grad_norm: Largest norm of all gradients together, to which larger ones are scaled; 0 for any.
+        ema_decay: Decay of an average of the weights, which `evaluate` looks at; 0 for none.
+        gradient_checkpointing: Whether the encoder layers' inner values are computed again for the gradient.
+        compiled: Whether XLA compiles a step: all of it, but with several replicas or a loss scale the forward and
+            backward pass. (`compile(jit_compile=True)` would take in the sums over replicas, which XLA can't do
+            everywhere, and the last, smaller batch of a validation, which would be compiled anew.)
+
+    Attributes:
+        first_step: At which step of its first epoch `fit` begins.
+    """
+
+    def __init__(
+        self,
+        masked_lm: "TFPreTrainedModel",
+        predictions: int,
+        *,
+        seed: int = 0,
+        accumulation_steps: int = 1,
+        max_grad_norm: float = 0.0,
+        ema_decay: float = 0.0,
+        gradient_checkpointing: bool = False,
+        compiled: bool = False,
+    ) -> None:
+        super().__init__(name="masked_lm_training")
+        self.masked_lm = masked_lm
+        self.predictions = predictions
+        self.seed = seed
+        self.accumulation_steps = accumulation_steps
+        self.max_grad_norm = max_grad_norm
+        self.gradient_checkpointing = gradient_checkpointing
+        self.compiled = compiled
+        self.average = WeightAverage(masked_lm.trainable_variables, ema_decay) if ema_decay else None
+        self.mean_loss = tf.keras.metrics.Mean(name="loss")
+        self.first_step = 0
+        # What a step returns is the same on every replica; Keras would add it up.
+        self.distribute_reduction_method = "first"
+
+    def total_loss(self, batch: Batch, training: bool, micro_step: tf.Tensor | int = 0) -> tuple[tf.Tensor, tf.Tensor]:
+        """The batch's summed cross-entropy () float32 in nats and the number of its labels () float32.
+
+        In training, dropout is a function of the seed, the optimizer's step and the micro-step.
+        """
+        inputs, labels = batch
+        positions, labels = label_positions(labels, self.predictions)  # (batch, predictions) each
+        with contextlib.ExitStack() as contexts:
+            contexts.enter_context(fused_gelu(self.masked_lm))
+            if training:
+                key = step_key(self.seed, self.optimizer.iterations, micro_step)
+                contexts.enter_context(keyed_dropout(self.masked_lm, key))
+                if self.gradient_checkpointing:
+                    contexts.enter_context(recomputed_layers(self.masked_lm, key))
+            logits = masked_logits(self.masked_lm, inputs, positions, training)  # (batch, predictions, vocabulary)
+        return masked_cross_entropy(logits, labels)
+
+    def gradients(
+        self, batch: Batch, weight: tf.Tensor, micro_step: tf.Tensor | int = 0
+    ) -> tuple[tf.Tensor, list[tf.Tensor | None]]:
+        """The batch's summed cross-entropy, and the gradients of that sum times a weight () float32.
+
+        The gradients are dense: the norm of a sparse one would count a token's rows one by one. None stands for
+        those of weights that a masked LM doesn't use, such as a pooler's.
+        """
+        variables = self.masked_lm.trainable_variables
+        with tf.GradientTape() as tape:
+            total, _ = self.total_loss(batch, training=True, micro_step=micro_step)
+            weighted = total * weight
+        gradients = tape.gradient(weighted, variables)
+        return total, [None if gradient is None else tf.convert_to_tensor(gradient) for gradient in gradients]
+
+    def accumulated_gradients(self, batch: Batch, weight: tf.Tensor) -> tuple[tf.Tensor, list[tf.Tensor | None]]:
+        """What `gradients` gives, of one part of the batch at a time."""
+        if self.accumulation_steps == 1:
+            return self.gradients(batch, weight)
+        parts = tf.nest.map_structure(self.in_parts, batch)
+        used = [False] * len(self.masked_lm.trainable_variables)
+
+        def add_part(part: tf.Tensor, total: tf.Tensor, sums: list[tf.Tensor]) -> tuple[Any, ...]:
+            batch = tf.nest.map_structure(lambda tensor: tensor[part], parts)
+            part_total, gradients = self.gradients(batch, weight, micro_step=part)
+            used[:] = [gradient is not None for gradient in gradients]
+            added = [sum if gradient is None else sum + gradient for sum, gradient in zip(sums, gradients, strict=True)]
+            return part + 1, total + part_total, added
+
+        zeros = [tf.zeros(variable.shape, variable.dtype) for variable in self.masked_lm.trainable_variables]
+        _, total, sums = tf.while_loop(
+            lambda part, total, sums: part < self.accumulation_steps,
+            add_part,
+            (tf.constant(0), tf.constant(0.0), zeros),
+            # Two parts at once would need the memory that this is to save.
+            parallel_iterations=1,
+        )
+        return total, [sum if is_used else None for sum, is_used in zip(sums, used, strict=True)]
+
+    def in_parts(self, tensor: tf.Tensor) -> tf.Tensor:
+        """(batch, ...) as (accumulation_steps, batch / accumulation_steps, ...)."""
+        return tf.reshape(tensor, tf.concat([[self.accumulation_steps, -1], tf.shape(tensor)[1:]], axis=0))
+
+    def train_step(self, batch: Batch) -> dict[str, tf.Tensor]:
+        """One optimizer step."""
+        alone = tf.distribute.get_strategy().num_replicas_in_sync == 1
+        # XLA takes the whole step where it can: else the optimizer's own operations, some small ones for each weight,
+        # are launched one by one. Sums over replicas, and a loss scale that skips steps, it can't take.
+        whole = self.compiled and alone and not self.has_loss_scale
+        loss, count, norm = (tf.function(self.step, jit_compile=True) if whole else self.step)(batch)
+        self.mean_loss.update_state(loss, count)
+        return {"loss": self.mean_loss.result(), "step_loss": loss, "gradient_norm": norm}
+
+    def step(self, batch: Batch) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
+        """One optimizer step. Returns its loss in nats, its labels and its gradients' norm, () float32 each."""
+        count = tf.maximum(sum_over_replicas(self.label_count(batch[1])), 1.0)
+        weight = self.optimizer.get_scaled_loss(1.0 / count) if self.has_loss_scale else 1.0 / count
+        compute = self.accumulated_gradients
+        total, gradients = (tf.function(compute, jit_compile=True) if self.compiled else compute)(batch, weight)
+        gradients_and_weights = [
+            (gradient, variable)
+            for gradient, variable in zip(gradients, self.masked_lm.trainable_variables, strict=True)
+            if gradient is not None
+        ]
+        loss = sum_over_replicas(total) / count
+        return loss, count, self.apply(gradients_and_weights)
+
+    @property
+    def has_loss_scale(self) -> bool:
+        """Whether the optimizer scales the loss, as `mixed_float16` needs it."""
+        return isinstance(self.optimizer, tf.keras.mixed_precision.LossScaleOptimizer)
+
+    def apply(self, gradients_and_weights: list[tuple[tf.Tensor, tf.Variable]]) -> tf.Tensor:
+        """Sums each replica's gradients, clips them, and makes the step. Returns their norm () before."""
+        gradients, weights = zip(*gradients_and_weights, strict=True)
+        gradients = sum_over_replicas(list(gradients))
+        if self.has_loss_scale:
+            gradients = self.optimizer.get_unscaled_gradients(gradients)
+        norm = tf.linalg.global_norm(gradients)
+        if self.max_grad_norm:
+            gradients, _ = tf.clip_by_global_norm(gradients, self.max_grad_norm, use_norm=norm)
+        # Where the loss scale was too large a gradient is no number, and the optimizer leaves the step out.
+        self.optimizer.apply_gradients(zip(gradients, weights, strict=True), experimental_aggregate_gradients=False)
+        if self.average is not None:
+            self.average.update(self.optimizer.iterations)
+        return norm
+
+    def _maybe_load_initial_counters_from_ckpt(self, steps_per_epoch: int, initial_epoch: int) -> tuple[int, int]:
+        """Keras asks here where `fit` begins, in epochs and in steps of that epoch."""
+        return initial_epoch, self.first_step
+
+    def label_count(self, labels: tf.Tensor) -> tf.Tensor:
+        """How many of the labels (batch, block_size) the loss counts, () float32."""
+        asked = tf.reduce_sum(tf.cast(labels != IGNORED_LABEL, tf.float32), axis=1)  # (batch,)
+        return tf.reduce_sum(tf.minimum(asked, float(self.predictions)))
+
+    def test_step(self, batch: Batch) -> dict[str, tf.Tensor]:
+        """The loss of a batch, without dropout."""
+        total, count = self.total_loss(batch, training=False)
+        self.mean_loss.update_state(total / tf.maximum(count, 1.0), count)
+        return {"loss": self.mean_loss.result()}
+
+    def evaluate(self, *args: Any, **kwargs: Any) -> Any:
+        """As Keras' own, of the averaged weights where there are any: those are what is kept in the end."""
+        with self.averaged_weights():
+            return super().evaluate(*args, **kwargs)
+
+    def averaged_weights(self) -> contextlib.AbstractContextManager[None]:
+        """A context in which the model has its averaged weights, to evaluate or save; its own where none are."""
+        return contextlib.nullcontext() if self.average is None else self.average.in_place()
+
+    def keep_averaged_weights(self) -> None:
+        """Gives the model its averaged weights, where there are any, once training is over."""
+        if self.average is not None:
+            self.average.swap()
+
+
+def sum_over_replicas(values: Any) -> Any:
+    """A tensor, or a list of them, summed over a strategy's replicas; as it is where there is one."""
+    if tf.distribute.get_strategy().num_replicas_in_sync == 1:
+        return values
+    return tf.distribute.get_replica_context().all_reduce(tf.distribute.ReduceOp.SUM, values)

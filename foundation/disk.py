@@ -1,0 +1,114 @@
+"""The disk: what is on it for sure, whether it has room, and what to say when it is full. Needs no other library."""
+
+import contextlib
+import errno
+import os
+import shutil
+import tempfile
+from pathlib import Path
+
+from foundation.errors import PipelineError
+
+FULL = (errno.ENOSPC, errno.EDQUOT)
+FULL_TEXTS = tuple(os.strerror(number) for number in FULL)
+"""Libraries that write with C++ or Rust tell the system's words, not its number."""
+
+
+def flush(path: Path) -> None:
+    """Waits until a file, or the entries of a directory, are on the disk itself."""
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def flush_tree(directory: Path) -> None:
+    """Waits until a directory and all that is below it are on the disk itself."""
+    for folder, _, names in os.walk(directory):
+        for name in names:
+            path = Path(folder, name)
+            if path.is_file():
+                flush(path)
+        flush(Path(folder))
+
+
+def make_directory(directory: Path) -> None:
+    """Makes a directory and its parents where they are missing, each on the disk itself before the one below it."""
+    missing = [path for path in (directory, *directory.parents) if not path.is_dir()]
+    for path in reversed(missing):
+        path.mkdir(exist_ok=True)
+        flush(path.parent)
+
+
+def is_full(error: BaseException | None) -> bool:
+    """Whether an error, or one that it came from, is that of a full disk or an exhausted quota."""
+    seen: set[int] = set()
+    while error is not None and id(error) not in seen:
+        seen.add(id(error))
+        if getattr(error, "errno", None) in FULL or any(text in str(error) for text in FULL_TEXTS):
+            return True
+        error = error.__cause__ or error.__context__
+    return False
+
+
+def free_bytes(directory: Path) -> int | None:
+    """Bytes free for us on the disk of a directory, or of its nearest parent that there is; None where none tells."""
+    for path in (directory, *directory.parents):
+        with contextlib.suppress(OSError):
+            return shutil.disk_usage(path).free
+    return None
+
+
+def told_free(directory: Path) -> str:
+    """How much is free on the disk of a directory, in words."""
+    free = free_bytes(directory)
+    return "an unknown number of bytes is free" if free is None else f"{free:,} bytes are free"
+
+
+def full_disk(error: BaseException, directory: Path, what: str, remedy: str) -> PipelineError:
+    """The error of a disk that filled up.
+
+    Args:
+        error: What a library raised.
+        directory: Where was written, unless the error names a file.
+        what: What was written, as a sentence without its full stop.
+        remedy: What to do besides making room.
+    """
+    named = getattr(error, "filename", None)
+    place = Path(os.fsdecode(named)) if isinstance(named, (str, bytes)) else directory
+    reason = next((text for text in FULL_TEXTS if text in str(error)), os.strerror(errno.ENOSPC))
+    return PipelineError(
+        "the disk must have room for what is written",
+        received=f"{reason} while {what}; {told_free(place)} on the disk of {place}",
+        remedy=f"free space there, or raise the quota; {remedy}",
+    )
+
+
+def require_room(directory: Path, size: int, what: str) -> None:
+    """Refuses to go on where a disk doesn't take so many bytes: some libraries can't bear to find it full.
+
+    The bytes are taken for real, and given back at once: only so do quotas count, too.
+
+    Args:
+        directory: Where is written; it exists.
+        size: Bytes.
+        what: What is written, as a noun with its article.
+
+    Raises:
+        PipelineError: If the disk doesn't take them, with the bytes needed and free.
+    """
+    try:
+        with tempfile.TemporaryFile(dir=directory) as file:
+            if hasattr(os, "posix_fallocate"):
+                os.posix_fallocate(file.fileno(), 0, max(1, size))
+            elif (free := free_bytes(directory)) is not None and free < size:
+                raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+    except OSError as error:
+        if not is_full(error):
+            raise
+        raise PipelineError(
+            "the disk must have room for what is written",
+            received=f"{what}, which takes {size:,} bytes; {told_free(directory)} on the disk of {directory}",
+            remedy="free space there, or raise the quota; then run the same command again",
+        ) from error

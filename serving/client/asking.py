@@ -1,0 +1,208 @@
+"""What a client asks a served masked language model, and how it reads the answers; however it waits for them."""
+
+import contextlib
+import warnings
+from collections.abc import Sequence
+from pathlib import Path
+
+from foundation.errors import ConfigError, ServingError
+from foundation.longest_wait import require_short_enough
+from serving.client import target_words, transport_errors
+from serving.client.answers import Answer, Transport, no_mask, read_answer, shorten
+from serving.client.target_words import MASK_TOKENS, TargetWarning
+
+# Every one costs a row of two more requests, and nobody reads more warnings.
+TARGETS_LOOKED_AT = 100
+
+
+class Asker:
+    """A served model, asked like transformers' fill-mask pipeline, by coroutines.
+
+    Args:
+        url: The server's, embedded or TensorFlow Serving: `http://HOST:PORT`, or `grpc://HOST:PORT` for gRPC.
+        model: The model's name there.
+        timeout_seconds: How long one request may take.
+        retries: How often a request is repeated, after growing pauses, when the server is overloaded.
+        texts_per_request: A longer list is sent in several requests; at most a batching server's batch size.
+        tokenizer: The directory of the model's tokenizer, for a model exported without one in its graph. The text
+            is then tokenized here, by transformers.
+        is_async: Whether the coroutines need an event loop; otherwise `serving.client.waiting.now` runs them.
+
+    Raises:
+        ConfigError: If a value can't be meant.
+    """
+
+    def __init__(
+        self,
+        url: str = "http://127.0.0.1:8501",
+        model: str = "fill_mask",
+        *,
+        timeout_seconds: float = 30.0,
+        retries: int = 4,
+        texts_per_request: int = 32,
+        tokenizer: str | Path | None = None,
+        is_async: bool = False,
+    ) -> None:
+        for name, value, least in (
+            ("timeout_seconds", timeout_seconds, 0.001),
+            ("retries", retries, 0),
+            ("texts_per_request", texts_per_request, 1),
+        ):
+            if not value >= least:
+                raise ConfigError(f"{name} is at least {least}", received=str(value), remedy=f"give a larger {name}")
+        require_short_enough("timeout_seconds", timeout_seconds)
+        self.texts_per_request = texts_per_request
+        self._transport = connect(url, model, timeout_seconds, retries, is_async)
+        self._known_targets: set[str] = set()
+        self._tokenizer = None
+        if tokenizer is not None:
+            from serving.client.client_tokenizer import ClientTokenizer
+
+            self._tokenizer = ClientTokenizer(tokenizer)
+
+    async def fill_mask(
+        self, texts: str | Sequence[str], *, top_k: int | None = None, targets: Sequence[str] | None = None
+    ) -> Answer | list[Answer]:
+        """The best candidates for every mask of every text.
+
+        Args:
+            texts: One text or several, each with the model's mask token in it, once or more.
+            top_k: Candidates a mask; None for as many as the model was exported with.
+            targets: Words to choose from; None for the whole vocabulary.
+
+        Returns:
+            What the pipeline returns: for one text its answer, for several a list of theirs; for a list of
+            one text, as the pipeline does, that text's answer.
+
+        Warns:
+            TargetWarning: Once of each target that is no single token of the model; of a long list, a call looks at
+                the first hundred that are new.
+
+        Raises:
+            ConfigError: If an argument can't be meant.
+            ServingError: If the server is out of reach or refuses, or a text can't be answered.
+        """
+        listed = [texts] if isinstance(texts, str) else list(texts)
+        check_arguments(listed, top_k, targets)
+        answers: list[Answer] = []
+        for start in range(0, len(listed), self.texts_per_request):
+            part = listed[start : start + self.texts_per_request]
+            if self._tokenizer is None:
+                answers += await self._ask_with_text(part, start, top_k, targets)
+            else:
+                answers += await self._tokenizer.ask(self._transport, part, start, top_k, targets)
+        if targets is not None and listed:
+            await self._warn_of(targets, listed[0])
+        return answers[0] if len(answers) == 1 else answers
+
+    async def close(self) -> None:
+        """Closes the connections."""
+        await self._transport.close()
+
+    async def _ask_with_text(
+        self, texts: list[str], first: int, top_k: int | None, targets: Sequence[str] | None
+    ) -> list[Answer]:
+        """Asks the signatures that take text."""
+        signature, inputs = "serving_default", {"text": texts}
+        if top_k is not None or targets is not None:
+            signature = "fill_mask"
+            inputs["top_k"] = [5 if top_k is None else top_k] * len(texts)  # type: ignore[list-item]
+            inputs["targets"] = ["\n".join(targets or ())] * len(texts)
+        try:
+            outputs = await self._transport.predict(signature, inputs)
+        except transport_errors.RefusedError as error:
+            if await self._takes_text():
+                raise
+            raise ServingError(
+                "a model that is asked with text has its tokenizer in the graph",
+                received="one exported with signatures for token ids only",
+                remedy="give the directory of its tokenizer with --tokenizer (in the exported model it is "
+                "assets.extra/tokenizer)",
+            ) from error
+        for index, status in enumerate(outputs["status"]):
+            if status != "ok":
+                raise await self._unanswered(status, texts[index], first + index, top_k, outputs["num_tokens"][index])
+        return [read_answer(outputs, row) for row in range(len(texts))]
+
+    async def _warn_of(self, targets: Sequence[str], text: str) -> None:
+        """Warns of targets for which the model scores something else than they say, given a text that it answered."""
+        new = [word for word in dict.fromkeys(targets) if word not in self._known_targets][:TARGETS_LOOKED_AT]
+        if not new:
+            return
+        # The answers are there: whether the server can also be asked about the words doesn't change them.
+        with contextlib.suppress(ServingError):
+            for remark in await target_words.remarks(self._transport, new, text, self.texts_per_request):
+                warnings.warn(remark, TargetWarning, stacklevel=2)
+            self._known_targets.update(new)
+
+    async def _takes_text(self) -> bool:
+        """Whether the model has its tokenizer in the graph; taken for granted where the server doesn't say."""
+        try:
+            return "fill_mask" in await self._transport.signature_names()
+        except ServingError:
+            return True
+
+    async def _unanswered(self, status: str, text: str, index: int, top_k: int | None, tokens: int) -> ServingError:
+        """The error of a text that the model can't answer."""
+        shown = f"text {index + 1}: {shorten(text)}"
+        if status == "no_mask":
+            known = (await self._transport.predict("serving_default", {"text": list(MASK_TOKENS)}))["status"]
+            tokens_known = [token for token, one in zip(MASK_TOKENS, known, strict=True) if one == "ok"]
+            return no_mask(shown, tokens_known[0] if tokens_known else None)
+        if status == "too_many_tokens":
+            return ServingError(
+                "a text has at most as many tokens as the model takes",
+                received=f"{tokens} tokens in {shown}",
+                remedy="shorten it, keeping what stands around the mask",
+            )
+        if status == "invalid_top_k":
+            return ServingError(
+                "top_k is at least 1 and at most what the model was exported for",
+                received=str(top_k),
+                remedy="ask for fewer candidates, or export with a larger --export.max_top_k",
+            )
+        if status == "no_target":
+            return ServingError(
+                "at least one target has a token in the model's vocabulary",
+                received=f"none for {shown}",
+                remedy="give other targets",
+            )
+        return ServingError(
+            "the model answers a text, or says why not", received=f"{status} for {shown}", remedy="update this client"
+        )
+
+
+def connect(url: str, model: str, timeout_seconds: float, retries: int, is_async: bool) -> Transport:
+    """What carries requests to a URL.
+
+    Raises:
+        ConfigError: If the URL is none.
+    """
+    if url.startswith("grpc://"):
+        from serving.client.grpc_transport import GrpcTransport
+
+        return GrpcTransport(url, model, timeout_seconds, retries, is_async)
+    from serving.client.rest_transport import RestTransport
+
+    return RestTransport(url, model, timeout_seconds, retries, is_async)
+
+
+def check_arguments(texts: list[str], top_k: int | None, targets: Sequence[str] | None) -> None:
+    """Refuses what can't be meant, before anything is sent.
+
+    Raises:
+        ConfigError: Naming the argument.
+    """
+    for text in texts:
+        if not isinstance(text, str):
+            raise ConfigError(
+                "texts is a string or a list of strings", received=shorten(repr(text)), remedy="give strings"
+            )
+    if top_k is not None and (isinstance(top_k, bool) or not isinstance(top_k, int) or not 1 <= top_k < 2**31):
+        raise ConfigError("top_k is a whole number from 1", received=repr(top_k), remedy="try 5")
+    if targets is not None and (isinstance(targets, str) or not any(targets) or any("\n" in word for word in targets)):
+        raise ConfigError(
+            "targets is a list of one or more words, none with a line break",
+            received=shorten(repr(targets)),
+            remedy="give a list of words, or leave it away",
+        )

@@ -1,0 +1,136 @@
+"""Carries predict requests to any TensorFlow Serving over gRPC, and tells its errors as ours."""
+
+from collections.abc import Mapping
+from typing import Any
+from urllib.parse import urlsplit
+
+import grpc
+
+from foundation.errors import ConfigError, ServingError
+from serving.client import transport_errors, waiting
+from serving.client.predict_messages import CLASSES, from_tensor, to_tensor
+
+SERVICE = "/tensorflow.serving.PredictionService"
+OVERLOADED = {grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.RESOURCE_EXHAUSTED}
+# UNAVAILABLE is what gRPC says both of a server that is busy and of none.
+NO_CONNECTION = ("failed to connect", "DNS resolution failed", "Name resolution")
+
+
+class GrpcTransport:
+    """A channel to one server, shared by threads. Its arguments are those of `RestTransport`.
+
+    Args:
+        url: The server's, such as `grpc://127.0.0.1:8500`.
+        model: The model's name there.
+        timeout_seconds: How long one request may take, connecting included.
+        retries: How often a request is repeated, after growing pauses, when the server is overloaded.
+        is_async: Whether its coroutines need an event loop, and are all awaited in one.
+
+    Raises:
+        ConfigError: If the URL has no port.
+    """
+
+    def __init__(self, url: str, model: str, timeout_seconds: float, retries: int, is_async: bool = False) -> None:
+        host, port = transport_errors.host_and_port(url)
+        if not host or port is None:
+            raise ConfigError(
+                "a gRPC URL is grpc://HOST:PORT",
+                received=repr(url),
+                remedy="give for example --url grpc://127.0.0.1:8500",
+            )
+        self.url = url.rstrip("/")
+        self.model = model
+        self.timeout_seconds = timeout_seconds
+        self.retries = retries
+        self._host, self._port = host, port
+        # By default a channel to a server that was down for long doesn't look for it for up to two minutes.
+        options: list[tuple[str, int]] = [
+            ("grpc.max_receive_message_length", -1),
+            ("grpc.max_reconnect_backoff_ms", 1000),
+        ]
+        if self._host in transport_errors.LOOPBACK:
+            options.append(("grpc.enable_http_proxy", 0))
+        self._is_async = is_async
+        self._sleep = waiting.sleep_aside if is_async else waiting.sleep_here
+        self._open = lambda: (grpc.aio if is_async else grpc).insecure_channel(urlsplit(url).netloc, options=options)
+        # An asynchronous channel belongs to the event loop that it is opened in.
+        self._channel = None if is_async else self._open()
+
+    async def predict(self, signature: str, inputs: Mapping[str, Any]) -> dict[str, Any]:
+        """Calls a signature.
+
+        Args:
+            signature: Its name.
+            inputs: Nested lists by input name, with at least one row: an empty batch hangs a server that batches.
+
+        Returns:
+            Nested lists by output name.
+
+        Raises:
+            ServingError: If the server is out of reach or answers with an error.
+        """
+        request = CLASSES["PredictRequest"](model_spec={"name": self.model, "signature_name": signature})
+        for name, values in inputs.items():
+            request.inputs.add(key=name, value=to_tensor(values))
+        response = await self._call("Predict", "PredictResponse", request)
+        try:
+            return {entry.key: from_tensor(entry.value) for entry in response.outputs}
+        except ValueError as error:
+            raise transport_errors.another_program(self.url, str(error)) from error
+
+    async def signature_names(self) -> set[str]:
+        """The names of the model's signatures.
+
+        Raises:
+            ServingError: If the server is out of reach or answers with an error.
+        """
+        request = CLASSES["MetadataRequest"](model_spec={"name": self.model}, metadata_field=["signature_def"])
+        names: set[str] = set()
+        response = await self._call("GetModelMetadata", "MetadataResponse", request)
+        for entry in response.metadata:
+            names.update(one.key for one in CLASSES["SignatureMap"].FromString(entry.value.value).signature_def)
+        return names
+
+    async def close(self) -> None:
+        """Closes the channel."""
+        closing = self._channel and self._channel.close()
+        if self._is_async and closing is not None:
+            await closing
+
+    def _method(self, name: str, response: str) -> Any:
+        if self._channel is None:
+            self._channel = self._open()
+        return self._channel.unary_unary(
+            f"{SERVICE}/{name}",
+            request_serializer=lambda message: message.SerializeToString(),
+            response_deserializer=CLASSES[response].FromString,
+        )
+
+    async def _call(self, name: str, response: str, request: Any) -> Any:
+        """One call, repeated while that may help."""
+        method = self._method(name, response)
+        for attempt in range(self.retries + 1):
+            try:
+                call = method(request, timeout=self.timeout_seconds)
+                return await call if self._is_async else call
+            except grpc.RpcError as error:
+                is_absent = any(words in error.details() for words in NO_CONNECTION)
+                may_help = error.code() in OVERLOADED or transport_errors.CLASH in error.details()
+                if not may_help or is_absent or attempt == self.retries:
+                    raise self._told(error, is_absent) from error
+            await self._sleep(transport_errors.pause(attempt))
+        raise AssertionError("the last attempt returns or raises")
+
+    def _told(self, error: Any, is_absent: bool) -> ServingError:
+        """The error of a call."""
+        said = f"{error.code().name} from {self.url}: {error.details()}"
+        if is_absent:
+            return transport_errors.out_of_reach(self.url, self._host, self._port, error.details()[:200])
+        # The same code tells that the call took longer than this client waits, or than the server allows.
+        if error.code() is grpc.StatusCode.DEADLINE_EXCEEDED and error.details() == "Deadline Exceeded":
+            return transport_errors.too_slow(self.url, self.timeout_seconds)
+        if error.code() is grpc.StatusCode.NOT_FOUND and "Op type not registered" not in said:
+            return transport_errors.unknown_model(self.model, said)
+        if error.code() in OVERLOADED:
+            return transport_errors.overloaded(said, self.retries + 1)
+        return transport_errors.refused(said)

@@ -1,0 +1,221 @@
+"""Carries predict requests to any TensorFlow Serving over REST, and tells its errors as ours."""
+
+import asyncio
+import json
+import time
+from collections.abc import Mapping
+from typing import Any, Protocol
+from urllib.parse import quote
+
+import httpx
+
+from foundation.errors import ConfigError, ServingError
+from serving.client import transport_errors, waiting
+
+OVERLOADED = {429, 503}
+MAX_CONNECTIONS = 20
+"""Requests of an asynchronous client that are under way at once: as many as httpx keeps connections open. Its search
+for a free one takes the longer the more requests and connections there are: a thousand would run into their timeout."""
+
+
+class HttpConnection(Protocol):
+    """Connections to one server, kept open."""
+
+    async def send(self, method: str, url: str, content: bytes | None) -> httpx.Response:
+        """Sends a request."""
+
+    async def sleep(self, seconds: float) -> None:
+        """Waits."""
+
+    async def close(self) -> None:
+        """Closes the connections."""
+
+
+class BlockingHttp:
+    """Waits inside; shared by threads."""
+
+    def __init__(self, timeout_seconds: float, trust_env: bool) -> None:
+        self._timeout_seconds = timeout_seconds
+        self._http = httpx.Client(timeout=timeout_seconds, trust_env=trust_env)
+
+    async def send(self, method: str, url: str, content: bytes | None) -> httpx.Response:
+        """Sends a request. Its time is looked at with every part of the answer, since httpx limits each wait alone."""
+        end = time.monotonic() + self._timeout_seconds
+        parts = []
+        with self._http.stream(method, url, content=content) as response:
+            for part in response.iter_raw():
+                parts.append(part)
+                if time.monotonic() > end:
+                    raise TimeoutError
+        return httpx.Response(response.status_code, headers=response.headers, content=b"".join(parts))
+
+    sleep = staticmethod(waiting.sleep_here)
+
+    async def close(self) -> None:
+        """Closes the connections."""
+        self._http.close()
+
+
+class AsyncHttp:
+    """Lets others work while it waits; belongs to one event loop."""
+
+    def __init__(self, timeout_seconds: float, trust_env: bool) -> None:
+        self._http = httpx.AsyncClient(timeout=timeout_seconds, trust_env=trust_env)
+        self._timeout_seconds = timeout_seconds
+        self._turns = asyncio.Semaphore(MAX_CONNECTIONS)
+
+    async def send(self, method: str, url: str, content: bytes | None) -> httpx.Response:
+        """Sends a request when it's its turn, from when its timeout counts."""
+        async with self._turns, asyncio.timeout(self._timeout_seconds):
+            return await self._http.request(method, url, content=content)
+
+    sleep = staticmethod(waiting.sleep_aside)
+
+    async def close(self) -> None:
+        """Closes the connections."""
+        await self._http.aclose()
+
+
+class RestTransport:
+    """Speaks with one server.
+
+    Args:
+        url: The server's, such as `http://127.0.0.1:8501`.
+        model: The model's name there.
+        timeout_seconds: How long one request may take, connecting included. A blocking connection's clock is looked at
+            when something arrives, so that it may take longer by the wait for that, which has the same limit.
+        retries: How often a request is repeated, after growing pauses, when the server is overloaded (429, 503)
+            or drops the connection.
+        is_async: Whether its coroutines need an event loop.
+
+    Raises:
+        ConfigError: If the URL is none.
+    """
+
+    def __init__(self, url: str, model: str, timeout_seconds: float, retries: int, is_async: bool = False) -> None:
+        host, port = transport_errors.host_and_port(url)
+        scheme = url.partition("://")[0].lower()
+        try:
+            httpx.URL(url).host  # noqa: B018  (it refuses names that no lookup takes)
+        except (httpx.InvalidURL, ValueError):
+            host = ""
+        if scheme not in ("http", "https") or not host:
+            raise ConfigError(
+                "a server's URL starts with http://, https:// or grpc:// and has a host",
+                received=repr(url),
+                remedy="give for example --url http://127.0.0.1:8501",
+            )
+        self.url = url.rstrip("/")
+        self.model = model
+        self.timeout_seconds = timeout_seconds
+        self.retries = retries
+        self._host = host
+        self._port = port or (443 if scheme == "https" else 80)
+        # A proxy of the environment has no business between two processes of one machine.
+        trust_env = self._host not in transport_errors.LOOPBACK
+        self._http: HttpConnection = (AsyncHttp if is_async else BlockingHttp)(timeout_seconds, trust_env)
+
+    async def predict(self, signature: str, inputs: Mapping[str, Any]) -> dict[str, Any]:
+        """Calls a signature with several outputs, in the column format.
+
+        Args:
+            signature: Its name.
+            inputs: Nested lists by input name, with at least one row: an empty batch hangs a server that batches.
+
+        Returns:
+            Nested lists by output name.
+
+        Raises:
+            ServingError: If the server is out of reach or answers with an error.
+        """
+        answer = await self.request("POST", ":predict", {"signature_name": signature, "inputs": inputs})
+        outputs = answer.get("outputs")
+        if not isinstance(outputs, dict):
+            raise transport_errors.another_program(self.url, f"an answer without outputs by name: {str(answer)[:200]}")
+        return outputs
+
+    async def signature_names(self) -> set[str]:
+        """The names of the model's signatures.
+
+        Raises:
+            ServingError: If the server is out of reach or answers with an error.
+        """
+        try:
+            answer = await self.request("GET", "/metadata")
+            return set(answer["metadata"]["signature_def"]["signature_def"])
+        except (KeyError, TypeError) as error:
+            raise transport_errors.another_program(self.url, "metadata without signatures") from error
+
+    async def request(self, method: str, action: str, body: Any = None) -> dict[str, Any]:
+        """One request about the model, repeated while that may help; its answer as JSON.
+
+        Raises:
+            ServingError: If the server is out of reach or answers with an error.
+        """
+        target = f"{self.url}/v1/models/{quote(self.model, safe='')}{action}"
+        content = None if body is None else json.dumps(body, ensure_ascii=False).encode("utf-8", "surrogatepass")
+        for attempt in range(self.retries):
+            response = await self.send(method, target, content)
+            if response is not None and not is_worth_another_try(response):
+                return self.read(response)
+            await self._http.sleep(transport_errors.pause(attempt))
+        last = await self.send(method, target, content)
+        if last is None:
+            raise self.out_of_reach("the connection broke")
+        return self.read(last)
+
+    async def send(self, method: str, target: str, content: bytes | None) -> httpx.Response | None:
+        """Sends a request once; None if the connection broke, as an idle one does when its server restarts.
+
+        Raises:
+            ServingError: If there is no server, or it takes too long.
+        """
+        try:
+            return await self._http.send(method, target, content)
+        except (httpx.TimeoutException, TimeoutError) as error:
+            raise transport_errors.too_slow(self.url, self.timeout_seconds) from error
+        except httpx.ConnectError as error:
+            raise self.out_of_reach(str(error)) from error
+        except httpx.TransportError:
+            return None
+
+    def read(self, response: httpx.Response) -> dict[str, Any]:
+        """A response's JSON.
+
+        Raises:
+            ServingError: If it is an error, or no JSON object.
+        """
+        try:
+            answer = json.loads(response.content.decode("utf-8", "replace"))
+        except (ValueError, RecursionError):
+            answer = None
+        if response.status_code != 200:
+            raise self.refused(response, answer)
+        if not isinstance(answer, dict):
+            raise transport_errors.another_program(self.url, response.text[:200])
+        return answer
+
+    async def close(self) -> None:
+        """Closes the connections."""
+        await self._http.close()
+
+    def out_of_reach(self, problem: str) -> ServingError:
+        """The error of a server that doesn't answer."""
+        return transport_errors.out_of_reach(self.url, self._host, self._port, problem)
+
+    def refused(self, response: httpx.Response, answer: Any) -> ServingError:
+        """The error of an answer that is none, with the server's message."""
+        message = answer.get("error") if isinstance(answer, dict) else None
+        said = f"{response.status_code} from {self.url}: {message or response.text[:200] or response.reason_phrase}"
+        # An operation that the server lacks has the same code as a model that it lacks.
+        if response.status_code == 404 and "Op type not registered" not in said:
+            return transport_errors.unknown_model(self.model, said)
+        if response.status_code in OVERLOADED:
+            return transport_errors.overloaded(said, self.retries + 1)
+        return transport_errors.refused(said)
+
+
+def is_worth_another_try(response: httpx.Response) -> bool:
+    """Whether the same request may be answered later: the server was overloaded, or the batch was a bad one."""
+    is_clash = response.status_code == 400 and transport_errors.CLASH in response.text
+    return is_clash or response.status_code in OVERLOADED

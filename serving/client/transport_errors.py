@@ -1,0 +1,116 @@
+"""What a client says when a server is out of reach or refuses, over whatever protocol; and how long it waits.
+
+ServingError
+├── OutOfReachError      nothing answers there, or the connection breaks
+├── TooSlowError         no answer in time
+├── UnknownModelError    the server doesn't have the model, or the version
+├── OverloadedError      429 or 503, however often it was asked
+├── RefusedError         the server answers with an error; its message is in `received`
+└── AnotherProgramError  no TensorFlow Serving
+"""
+
+import random
+from urllib.parse import urlsplit
+
+from foundation.errors import ServingError
+
+CLASH = "from different tasks have different shapes"
+"""TensorFlow Serving refuses whole batches that way, of requests with token ids of several lengths."""
+LOOPBACK = {"127.0.0.1", "localhost", "::1"}
+FIRST_DELAY_SECONDS = 0.1
+LONGEST_DELAY_SECONDS = 5.0
+
+
+class OutOfReachError(ServingError):
+    """Nothing answers at the URL, or the connection breaks."""
+
+
+class TooSlowError(ServingError):
+    """No answer came in time."""
+
+
+class UnknownModelError(ServingError):
+    """The server doesn't have the model or the version."""
+
+
+class OverloadedError(ServingError):
+    """The server had no room for a request, however often it was asked."""
+
+
+class RefusedError(ServingError):
+    """The server answered with an error, whose message is in `received`."""
+
+
+class AnotherProgramError(ServingError):
+    """What answers is no TensorFlow Serving."""
+
+
+def host_and_port(url: str) -> tuple[str, int | None]:
+    """What a URL names; the host is empty where the URL can't be meant."""
+    try:
+        parts = urlsplit(url)
+        host, port = parts.hostname or "", parts.port
+        host.encode("idna")  # as the lookup of its address does
+    except ValueError:
+        return "", None
+    return host, port
+
+
+def out_of_reach(url: str, host: str, port: int, problem: str) -> OutOfReachError:
+    """The error of a server that doesn't answer."""
+    option = "--grpc-port" if url.startswith("grpc:") else "--port"
+    return OutOfReachError(
+        "a server listens at the URL",
+        received=f"{url}: {problem}",
+        remedy=f"start it with: python -m serving --model-dir DIR {option} {port}"
+        if host in LOOPBACK
+        else "check --url and that the server runs",
+    )
+
+
+def too_slow(url: str, seconds: float) -> TooSlowError:
+    """The error of an answer that didn't come in time."""
+    return TooSlowError(
+        f"the server answers within {seconds:g} seconds",
+        received=f"no answer from {url}",
+        remedy="send less at once, or allow more with --timeout-seconds",
+    )
+
+
+def unknown_model(model: str, said: str) -> UnknownModelError:
+    """The error of a model that the server doesn't have."""
+    return UnknownModelError(
+        f"the server has a model named {model}",
+        received=said,
+        remedy="give the name that the server told when it started with --model, and the right --url",
+    )
+
+
+def overloaded(said: str, times: int) -> OverloadedError:
+    """The error of a server that had no room for a request, however often it was asked."""
+    return OverloadedError(
+        "the server has room for another request",
+        received=f"{said} ({times} times)",
+        remedy="try again later, or send from fewer clients at once",
+    )
+
+
+def refused(said: str) -> RefusedError:
+    """The error of a request that the server can't answer, with its own message."""
+    return RefusedError(
+        "the server answers the request", received=said, remedy="change the request as the message says"
+    )
+
+
+def another_program(url: str, received: str) -> AnotherProgramError:
+    """The error of an answer that no TensorFlow Serving would give."""
+    return AnotherProgramError(
+        "the server speaks TensorFlow Serving's protocol",
+        received=f"{received} (from {url})",
+        remedy="check --url: another program may listen there",
+    )
+
+
+def pause(attempt: int) -> float:
+    """Seconds to wait before a request is repeated: doubling, with jitter so that clients don't come back at once."""
+    return min(FIRST_DELAY_SECONDS * 2**attempt, LONGEST_DELAY_SECONDS) * random.uniform(0.5, 1.0)

@@ -1,0 +1,1 @@
+"""What is exported: signatures, tokenizers in the graph, warm-up requests, a description."""

@@ -1,0 +1,164 @@
+"""Puts a Hugging Face fast tokenizer into the graph, or says why it can't be there."""
+
+import json
+from collections.abc import Container, Iterable, Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+from serving.graph.tokenizers.added_tokens import AddedTokens
+from serving.graph.tokenizers.bert_words import BertWords
+from serving.graph.tokenizers.byte_level_bpe import ByteLevelBPE, token_bytes
+from serving.graph.tokenizers.byte_level_words import ByteLevelWords
+from serving.graph.tokenizers.decoder import Decoder
+from serving.graph.tokenizers.in_graph import InGraphTokenizer, PieceTokenizer
+from serving.graph.tokenizers.metaspace_words import MetaspaceWords
+from serving.graph.tokenizers.normal_text import InNormalText
+from serving.graph.tokenizers.normalizers import Normalizer
+from serving.graph.tokenizers.probes import refuse_differences
+from serving.graph.tokenizers.refusal import refusal
+from serving.graph.tokenizers.unigram import Unigram
+from serving.graph.tokenizers.wordpiece import WordPiece
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedTokenizerFast
+
+# Their fast tokenizers run Python code, which `tokenizer.json` doesn't hold.
+_PYTHON_PRE_TOKENIZERS = ("RoFormerTokenizerFast",)
+
+
+def build_in_graph_tokenizer(
+    tokenizer: "PreTrainedTokenizerFast", vocabulary_size: int | None = None, most_tokens: int | None = None
+) -> InGraphTokenizer:
+    """The tokenizer, made of TensorFlow ops, and compared with the original on a set of hard texts.
+
+    Args:
+        tokenizer: A fast tokenizer with a mask token.
+        vocabulary_size: How many ids the model knows; by default, as many as the tokenizer.
+        most_tokens: The most tokens of a text that the model takes, so that a text of a single huge word needn't be
+            tokenized to be refused; by default, any number.
+
+    Raises:
+        ModelError: If the graph can't give every text the tokenizer's own ids.
+    """
+    if not getattr(tokenizer, "is_fast", False):
+        raise refusal(f"{type(tokenizer).__name__}, which isn't a fast tokenizer")
+    if type(tokenizer).__name__ in _PYTHON_PRE_TOKENIZERS:
+        raise refusal(f"{type(tokenizer).__name__}, whose pre-tokenizer is Python code")
+    if tokenizer.mask_token_id is None or tokenizer.pad_token_id is None:
+        raise refusal("a tokenizer without a mask token or without a padding token")
+    if getattr(tokenizer, "split_special_tokens", False):
+        raise refusal("a tokenizer that splits special tokens")
+    backend = tokenizer.backend_tokenizer
+    settings = json.loads(backend.to_str())
+    vocabulary = tokenizer.get_vocab()
+    size = max(vocabulary.values()) + 1
+    if vocabulary_size is not None and size > vocabulary_size:
+        raise refusal(f"token id {size - 1}, while the model knows {vocabulary_size} ids")
+    pieces = _piece_tokenizer(backend, settings, most_tokens)
+    before, after = _special_ids_around(tokenizer)
+    first, rest = _texts_of_tokens(backend, settings, vocabulary, vocabulary_size or size)
+    built = InGraphTokenizer(
+        added_tokens=AddedTokens(
+            token
+            for token in settings["added_tokens"]
+            if not (token["normalized"] and isinstance(pieces, InNormalText))
+        ),
+        pieces=pieces,
+        decoder=Decoder(
+            first,
+            rest,
+            {token["id"] for token in settings["added_tokens"] if token["special"]},
+            bool(tokenizer.clean_up_tokenization_spaces),
+        ),
+        vocabulary=vocabulary,
+        before=before,
+        after=after,
+        mask_token_id=tokenizer.mask_token_id,
+        pad_token_id=tokenizer.pad_token_id,
+    )
+    refuse_differences(built, tokenizer)
+    return built
+
+
+def _piece_tokenizer(backend: Any, settings: Mapping[str, Any], most_tokens: int | None) -> PieceTokenizer:
+    """The tokenizer of pieces for the model that `tokenizer.json` describes."""
+    model, normalizer, pre_tokenizer = settings["model"], settings["normalizer"], settings["pre_tokenizer"] or {}
+    added = {token["content"]: token["id"] for token in settings["added_tokens"]}
+    looked_for_in_normal_text = [token for token in settings["added_tokens"] if token["normalized"]]
+    kinds = (model["type"], _kind(normalizer), _kind(pre_tokenizer))
+    if kinds == ("WordPiece", "BertNormalizer", "BertPreTokenizer") and not looked_for_in_normal_text:
+        return WordPiece(model, added, BertWords(normalizer))
+    if normalizer is not None:
+        looked_for_in_normal_text = [
+            {**token, "content": backend.normalizer.normalize_str(token["content"])}
+            for token in looked_for_in_normal_text
+        ]
+        for token in looked_for_in_normal_text:
+            if not token["content"] or added.setdefault(token["content"], token["id"]) != token["id"]:
+                raise refusal(f"the added token {token['id']}, of which normalization makes {token['content']!r}")
+    pieces: PieceTokenizer
+    if model["type"] == "BPE" and pre_tokenizer.get("type") == "ByteLevel" and pre_tokenizer.get("use_regex", True):
+        whole = {token_bytes(word): token for word, token in _whole_words(backend, model["vocab"], added).items()}
+        pieces = ByteLevelBPE(model, whole, added, ByteLevelWords(pre_tokenizer["add_prefix_space"]))
+        if normalizer is None:
+            return pieces
+    elif kinds[::2] == ("WordPiece", "BertPreTokenizer"):
+        pieces = WordPiece(model, added, BertWords(None))
+    elif model["type"] == "Unigram" and pre_tokenizer:
+        whole = {word.encode(): token for word, token in _whole_words(backend, dict(model["vocab"]), ()).items()}
+        pieces = Unigram(model, whole, added, MetaspaceWords(pre_tokenizer), most_tokens)
+    else:
+        raise refusal(
+            "model {}, normalizer {}, pre-tokenizer {}: not among byte-level BPE, BERT's WordPiece and SentencePiece's "
+            "unigram".format(*kinds)
+        )
+    return InNormalText(Normalizer(normalizer), AddedTokens(looked_for_in_normal_text), pieces)
+
+
+def _kind(part: Mapping[str, Any] | None) -> str:
+    return str(part["type"]) if part else "none"
+
+
+def _whole_words(backend: Any, vocabulary: Iterable[str], added: Container[str]) -> dict[str, int]:
+    """The tokens that the model leaves whole when they come as a word, and their ids."""
+    from tokenizers import Tokenizer
+
+    tokens = [token for token in vocabulary if token not in added]
+    encodings = Tokenizer(backend.model).encode_batch_fast(tokens, add_special_tokens=False)
+    return {
+        token: encoding.ids[0]
+        for token, encoding in zip(tokens, encodings, strict=True)
+        if len(encoding.ids) == 1 and backend.model.id_to_token(encoding.ids[0]) == token
+    }
+
+
+def _special_ids_around(tokenizer: "PreTrainedTokenizerFast") -> tuple[list[int], list[int]]:
+    """The ids that the tokenizer puts before and after every text."""
+    # Not the Rust tokenizer alone, which also pads and truncates where its file says so.
+    encoding = tokenizer("a").encodings[0]
+    inside = [position for position, sequence in enumerate(encoding.sequence_ids) if sequence is not None]
+    if not inside:
+        raise refusal("a tokenizer that finds no token in the text 'a'")
+    return encoding.ids[: inside[0]], encoding.ids[inside[-1] + 1 :]
+
+
+def _texts_of_tokens(
+    backend: Any, settings: Mapping[str, Any], vocabulary: Mapping[str, int], size: int
+) -> tuple[Sequence[bytes | None], Sequence[bytes | None]]:
+    """The bytes of every token id where it comes first and where it comes later, by id; None for no such token."""
+    kind = _kind(settings["decoder"])
+    first: list[bytes | None] = [None] * size
+    rest: list[bytes | None] = [None] * size
+    if kind == "ByteLevel":
+        for token, token_id in vocabulary.items():
+            first[token_id] = rest[token_id] = token_bytes(token)
+    elif kind in ("WordPiece", "Metaspace"):
+        ids = list(vocabulary.values())
+        lead = backend.decode([ids[0]], skip_special_tokens=False)
+        alone = backend.decode_batch([[token_id] for token_id in ids], skip_special_tokens=False)
+        after = backend.decode_batch([[ids[0], token_id] for token_id in ids], skip_special_tokens=False)
+        for token_id, text, longer in zip(ids, alone, after, strict=True):
+            first[token_id] = text.encode()
+            rest[token_id] = longer[len(lead) :].encode()
+    else:
+        raise refusal(f"a decoder of type {kind}")
+    return first, rest

@@ -1,0 +1,120 @@
+"""The normalizers of a `tokenizer.json` in the graph: text to normal text."""
+
+import base64
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import tensorflow as tf
+
+from serving.graph.tokenizers import charsmap, code_points
+from serving.graph.tokenizers.added_tokens import WHITE_SPACE_CLASS, literal
+from serving.graph.tokenizers.bert_characters import characters
+from serving.graph.tokenizers.character_normalizer import CharacterNormalizer
+from serving.graph.tokenizers.normal_forms import normal_forms
+from serving.graph.tokenizers.precompiled import Precompiled
+from serving.graph.tokenizers.refusal import refusal
+from serving.graph.tokenizers.segments import segment_ids, splits_of
+
+# Each looks at one character at a time, but for the order that decomposition puts marks into.
+_BY_CHARACTER = ("NFD", "NFKD", "StripAccents", "Lowercase")
+_BLANKS = {"Regex": " {2,}"}
+# Nothing decomposes into a character for private use.
+_SEPARATOR = "\ue000"
+
+CharacterStage = Callable[[tf.Tensor, tf.Tensor], tuple[tf.Tensor, tf.Tensor]]
+
+
+class Normalizer(tf.Module):
+    """Runs one normalizer after the other.
+
+    Args:
+        settings: `normalizer` of a `tokenizer.json`; None for no normalizer.
+
+    Raises:
+        ModelError: If a normalizer is of a kind that isn't known.
+    """
+
+    def __init__(self, settings: Mapping[str, Any] | None) -> None:
+        super().__init__()
+        # Kept as attributes, so that the tables are saved with the module.
+        self._stages: list[Callable[[tf.Tensor], tf.Tensor]] = []
+        by_character: list[str] = []
+        for part in [*_flat(settings), None]:
+            if part is not None and part["type"] in _BY_CHARACTER:
+                by_character.append(part["type"])
+                continue
+            if by_character:
+                self._stages.append(_by_character(by_character))
+                by_character = []
+            if part is not None:
+                self._stages.append(_stage(part))
+
+    def __call__(self, pieces: tf.Tensor) -> tf.Tensor:
+        """Normalizes pieces (pieces,) string, valid UTF-8; the same shape."""
+        for stage in self._stages:
+            pieces = stage(pieces)
+        return pieces
+
+
+class _OnCharacters(tf.Module):
+    """Runs a normalizer of characters on strings."""
+
+    def __init__(self, stage: CharacterStage) -> None:
+        super().__init__()
+        self._stage = stage
+
+    def __call__(self, pieces: tf.Tensor) -> tf.Tensor:
+        points, splits = code_points.decode(pieces)
+        points, piece_of = self._stage(points, segment_ids(splits))
+        return code_points.encode(points, splits_of(piece_of, tf.size(pieces, tf.int64)))
+
+
+class _Replace(tf.Module):
+    """Replaces every match of an expression."""
+
+    def __init__(self, pattern: str, content: str) -> None:
+        super().__init__()
+        self._pattern, self._content = pattern, content.replace("\\", "\\\\")
+
+    def __call__(self, pieces: tf.Tensor) -> tf.Tensor:
+        return tf.raw_ops.StaticRegexReplace(input=pieces, pattern=self._pattern, rewrite=self._content)
+
+
+def _flat(settings: Mapping[str, Any] | None) -> list[Mapping[str, Any]]:
+    if settings is None:
+        return []
+    if settings["type"] == "Sequence":
+        return [part for inner in settings["normalizers"] for part in _flat(inner)]
+    return [settings]
+
+
+def _by_character(kinds: list[str]) -> _OnCharacters:
+    from tokenizers import normalizers
+
+    together = normalizers.Sequence([getattr(normalizers, kind)() for kind in kinds])
+    return _everywhere(CharacterNormalizer(normal_forms(together, _SEPARATOR)))
+
+
+def _everywhere(normalizer: CharacterNormalizer) -> _OnCharacters:
+    return _OnCharacters(lambda points, piece_of: normalizer(points, piece_of, tf.zeros_like(points, tf.bool)))
+
+
+def _stage(settings: Mapping[str, Any]) -> Callable[[tf.Tensor], tf.Tensor]:
+    kind = settings["type"]
+    if kind == "Precompiled":
+        try:
+            replacements = charsmap.read(base64.b64decode(settings["precompiled_charsmap"]))
+        except ValueError as error:
+            raise refusal(f"a character map that can't be read: {error}") from error
+        return _OnCharacters(Precompiled(replacements))
+    if kind == "BertNormalizer":
+        return _everywhere(CharacterNormalizer(characters(settings)))
+    if kind == "Strip":
+        left = [f"^{WHITE_SPACE_CLASS}+"] if settings["strip_left"] else []
+        right = [f"{WHITE_SPACE_CLASS}+$"] if settings["strip_right"] else []
+        return _Replace("|".join([*left, *right]) or "^", "")
+    if kind == "Replace" and settings["pattern"] == _BLANKS:
+        return _Replace("  +", settings["content"])
+    if kind == "Replace" and settings["pattern"].get("String"):
+        return _Replace(literal(settings["pattern"]["String"]), settings["content"])
+    raise refusal(f"the normalizer {kind}" + (f" of {settings['pattern']}" if kind == "Replace" else ""))

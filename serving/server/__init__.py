@@ -1,0 +1,1 @@
+"""An embedded server that follows TensorFlow Serving's REST and gRPC protocols."""

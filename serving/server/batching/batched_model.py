@@ -1,0 +1,341 @@
+"""A loaded version whose calls from several requests go through the graph together."""
+
+import asyncio
+import contextlib
+import dataclasses
+import time
+from collections.abc import Callable, Mapping
+from concurrent.futures import Future
+from functools import partial
+from typing import Any
+
+import numpy as np
+
+from serving.server import calls, metrics
+from serving.server.answer_size import Part, memory_bytes
+from serving.server.batching.parameters import BatchingParameters
+from serving.server.batching.scheduler import BatchScheduler
+from serving.server.models.saved_model import SavedModel
+from serving.server.signature import Signature
+from serving.server.status import Code, StatusError, invalid
+
+LARGEST_ROW_BYTES = 1 << 16
+LARGEST_BATCH_BYTES = 1 << 26
+"""What answers may take to share a batch; larger ones go alone, and are not padded to an allowed size."""
+SMALL_ANSWER = 8
+SMALL_INPUT = 64
+"""Sizes up to which padding costs little."""
+
+Tensors = Mapping[str, np.ndarray]
+Run = Callable[[Tensors], dict[str, np.ndarray]]
+
+
+class BatchedModel:
+    """Has the methods of a `SavedModel` that answer requests, and batches its calls. Belongs to one event loop.
+
+    Requests that ask the same outputs of the same signature are joined along dimension 0. Inputs of other inner
+    shapes don't fit together: TensorFlow Serving then refuses the whole batch, and so do strict parameters.
+
+    Args:
+        model: What is called.
+        scheduler: Shared by all models of a server.
+        timeout_seconds: How long a request may wait for a thread.
+        parameters: Sizes and times; the scheduler's if None.
+    """
+
+    def __init__(
+        self,
+        model: SavedModel,
+        scheduler: BatchScheduler,
+        timeout_seconds: float,
+        parameters: BatchingParameters | None = None,
+    ) -> None:
+        self._model = model
+        self._scheduler = scheduler
+        self._parameters = parameters or scheduler.parameters
+        self._timeout_seconds = timeout_seconds
+        self.directory = model.directory
+        self.signatures = model.signatures
+        self.sizes = model.sizes
+        self.signature_definitions = model.signature_definitions
+        self.signature_definition_map = model.signature_definition_map
+
+    async def call(
+        self,
+        signature_name: str,
+        tensors: Tensors,
+        output_names: tuple[str, ...] | None = None,
+        expected: list[Part] | None = None,
+    ) -> dict[str, np.ndarray]:
+        """Calls a signature, together with other requests.
+
+        Args:
+            signature_name: One of `signatures`.
+            tensors: A value for every input, of its type; strings as object arrays of bytes.
+            output_names: The outputs to compute; all if None.
+            expected: What `sizes` tells of the answer, where that was asked already.
+
+        Returns:
+            Tensors by output name.
+
+        Raises:
+            StatusError: As the graph says; INVALID_ARGUMENT for what can't be batched, if parameters are strict;
+                UNAVAILABLE if the queue is full, RESOURCE_EXHAUSTED after waiting too long in it.
+        """
+        parameters = self._parameters
+        signature = self.signatures[signature_name]
+        rows, problem = count_rows(tensors, parameters.max_batch_size)
+        is_batchable = problem is None and has_rows(signature)
+        key: Any = (self, signature_name, output_names)
+        if parameters.is_strict:
+            if problem is not None and rows is None:
+                raise problem
+            # TensorFlow Serving never schedules a request of 0 rows, which then hangs: nothing to copy.
+            is_batchable = rows != 0
+        else:
+            key = (*key, tuple(tensor.shape[1:] for tensor in tensors.values()))
+        if not is_batchable:
+            # It fills a batch of its own.
+            rows, key = parameters.largest_batch, object()
+        elif rows is not None and rows <= parameters.max_batch_size:
+            parts = expected or self.sizes.expected(signature_name, tensors, output_names)
+            key = (*key, self._likeness(signature_name, tensors, parts))
+            if memory_bytes(parts) > rows * min(LARGEST_ROW_BYTES, LARGEST_BATCH_BYTES // parameters.largest_batch):
+                # Nor is it padded to an allowed size.
+                key, parameters = object(), dataclasses.replace(parameters, allowed_batch_sizes=())
+        deadline = time.monotonic() + self._timeout_seconds
+        if (call := calls.current()) is not None and call.deadline is not None:
+            deadline = min(deadline, call.deadline)
+        task = _Rows(dict(tensors), rows or 0, deadline)
+        run = partial(self._model.run, signature_name, output_names=output_names)
+        work = partial(self._work, run, signature, parameters, is_batchable)
+        tasks = self._scheduler.submit(key, task, work, parameters)
+        try:
+            if len(tasks) == 1:
+                return await tasks[0].told
+            return join_outputs(await asyncio.gather(*(part.told for part in tasks)))
+        finally:
+            # An error would hold this frame, which holds it: all that the request took would stay for long.
+            del task, tasks
+
+    def _likeness(self, signature_name: str, tensors: Tensors, parts: list[Part]) -> Any:
+        """What requests have in common that share a batch, so that none is padded to much more than it is.
+
+        Places for masks and candidates are a text batch's largest; inputs are padded where the parameters say so.
+        """
+        if self.sizes.is_text(signature_name):
+            return tuple(magnitude(size, SMALL_ANSWER) for part in parts for size in part.shape[1:])
+        if self._parameters.pad_variable_length_inputs:
+            return tuple(magnitude(size, SMALL_INPUT) for tensor in tensors.values() for size in tensor.shape[1:])
+        return ()
+
+    def close(self) -> None:
+        """Frees the session. Nothing may run any more."""
+        self._model.close()
+
+    def _work(
+        self,
+        run: Run,
+        signature: Signature,
+        parameters: BatchingParameters,
+        is_batchable: bool,
+        tasks: "list[_Rows]",
+    ) -> None:
+        """Answers the tasks of a batch, in one of the scheduler's threads, and tells the event loop once for all."""
+        try:
+            self._answer(run, signature, parameters, is_batchable, tasks)
+        except BaseException as error:  # whoever waits for a result must get one
+            for task in tasks:
+                if not task.result.done():
+                    task.result.set_exception(error)
+        with contextlib.suppress(RuntimeError):  # the loop is closed: nobody waits any more
+            tasks[0].told.get_loop().call_soon_threadsafe(tell, tasks)
+
+    def _answer(
+        self,
+        run: Run,
+        signature: Signature,
+        parameters: BatchingParameters,
+        is_batchable: bool,
+        tasks: "list[_Rows]",
+    ) -> None:
+        """Sets the results of tasks."""
+        now = time.monotonic()
+        tasks = [task for task in tasks if not task.is_late(now)]
+        if not tasks:
+            return
+        if is_batchable:
+            self._note(tasks, parameters, now)
+        try:
+            if not is_batchable or (len(tasks) == 1 and not parameters.is_strict):
+                results = [run(task.tensors) for task in tasks]
+            else:
+                sizes = [task.rows for task in tasks]
+                merged = merge([task.tensors for task in tasks], signature, parameters)
+                results = split_outputs(run(merged), sizes, len(next(iter(merged.values()))))
+        except StatusError as error:
+            if len(tasks) == 1 or parameters.is_strict:
+                for task in tasks:
+                    task.result.set_exception(error.with_traceback(None))
+                return
+            # One of them may be at fault, and the others shall not suffer.
+            for task in tasks:
+                self._answer(run, signature, parameters, False, [task])
+            return
+        for task, result in zip(tasks, results, strict=True):
+            task.result.set_result(result)
+
+    def _note(self, tasks: "list[_Rows]", parameters: BatchingParameters, now: float) -> None:
+        """Notes a batch's sizes, and how long its requests waited."""
+        pool, meter = self._scheduler.parameters.thread_pool_name, self._scheduler.meter
+        rows = sum(task.rows for task in tasks)
+        padded = parameters.padded_size(rows)
+        for task in tasks:
+            waited = (now - task.arrived) * 1e6
+            meter.observe(metrics.QUEUING_LATENCY, waited, pool)
+            meter.observe(metrics.INPUT_BATCH_SIZE, task.rows, pool)
+        meter.observe(metrics.PROCESSED_BATCH_SIZE, padded, pool)
+        meter.observe(metrics.PADDING_SIZE, padded - rows, str(padded), pool)
+
+
+class _Rows:
+    """A request's rows, or some of them.
+
+    Attributes:
+        result: What came of them, set in a thread.
+        told: The same, once the event loop knows.
+    """
+
+    def __init__(self, tensors: dict[str, np.ndarray], rows: int, deadline: float) -> None:
+        self.tensors = tensors
+        self.rows = rows
+        self.deadline = deadline
+        self.arrived = time.monotonic()
+        self.result: Future[dict[str, np.ndarray]] = Future()
+        self.told: asyncio.Future[dict[str, np.ndarray]] = asyncio.get_running_loop().create_future()
+
+    def split(self, rows: int) -> "tuple[_Rows, _Rows]":
+        """The first rows, and the rest."""
+        first = {name: tensor[:rows] for name, tensor in self.tensors.items()}
+        rest = {name: tensor[rows:] for name, tensor in self.tensors.items()}
+        return _Rows(first, rows, self.deadline), _Rows(rest, self.rows - rows, self.deadline)
+
+    def is_late(self, now: float) -> bool:
+        """Whether it waited too long, which is then its result."""
+        if now < self.deadline:
+            return False
+        message = "Run() timeout exceeded while waiting in batching queue"
+        self.result.set_exception(StatusError(Code.RESOURCE_EXHAUSTED, message))
+        return True
+
+
+def tell(tasks: list[_Rows]) -> None:
+    """Wakes those who wait for a batch, in their event loop."""
+    for task in tasks:
+        if task.told.done():  # cancelled with its loop
+            continue
+        error = task.result.exception()
+        if error is None:
+            task.told.set_result(task.result.result())
+        else:
+            task.told.set_exception(error)
+
+
+def count_rows(tensors: Tensors, most: int) -> tuple[int | None, StatusError | None]:
+    """The size of dimension 0 that all tensors share, and why they can't be batched.
+
+    Returns:
+        None for the rows if there is no such size; an error if there is none or it is 0 or over `most`.
+    """
+    if any(tensor.ndim == 0 for tensor in tensors.values()):
+        return None, invalid("Batching Run() input tensors must have at least one dimension")
+    sizes = {name: tensor.shape[0] for name, tensor in tensors.items()}
+    if len(set(sizes.values())) > 1:
+        return None, invalid(f"Batching Run() input tensors must have equal 0th-dimension size, but have {sizes}")
+    rows = next(iter(sizes.values()), 0)
+    return rows, None if 0 < rows <= most else invalid(f"{rows} rows are not 1 to {most}")
+
+
+def magnitude(size: int, small: int) -> int:
+    """The same for small sizes, and for those between two powers of two."""
+    return max(size, small).bit_length()
+
+
+def has_rows(signature: Signature) -> bool:
+    """Whether dimension 0 of every output is declared to be of any size, so that it may well be the batch."""
+    return all(spec.shape is None or spec.shape[:1] == (-1,) for spec in signature.outputs.values())
+
+
+def merge(inputs: list[dict[str, np.ndarray]], signature: Signature, parameters: BatchingParameters) -> Tensors:
+    """Joins the inputs of several requests along dimension 0, padded to an allowed size with copies of the first row.
+
+    Raises:
+        StatusError: INVALID_ARGUMENT if inner shapes differ.
+    """
+    merged = {}
+    for name, spec in signature.inputs.items():
+        tensors = [one[name] for one in inputs]
+        if len({tensor.shape[1:] for tensor in tensors}) > 1:
+            if not parameters.pad_variable_length_inputs or len({tensor.ndim for tensor in tensors}) > 1:
+                raise invalid(
+                    f"Tensors with name '{spec.tensor}' from different tasks have different shapes and padding is "
+                    "turned off. Set pad_variable_length_inputs to true, or ensure that all tensors with the same "
+                    "name have equal dimensions starting with the first dim. The shapes are "
+                    f"{', '.join(str(list(tensor.shape)) for tensor in tensors)}"
+                )
+            largest = np.max([tensor.shape[1:] for tensor in tensors], axis=0)
+            tensors = [pad(tensor, largest) for tensor in tensors]
+        rows = sum(len(tensor) for tensor in tensors)
+        copies = parameters.padded_size(rows) - rows
+        merged[name] = np.concatenate([*tensors, *[tensors[0][:1]] * copies])
+    return merged
+
+
+def pad(tensor: np.ndarray, sizes: np.ndarray) -> np.ndarray:
+    """A tensor with inner dimensions made larger, filled with its first element, as TensorFlow Serving does."""
+    first = tensor.flat[0] if tensor.size else np.zeros([], tensor.dtype)[()]
+    padded = np.full((len(tensor), *sizes), first, tensor.dtype)
+    padded[tuple(slice(size) for size in tensor.shape)] = tensor
+    return padded
+
+
+def split_outputs(outputs: dict[str, np.ndarray], sizes: list[int], rows: int) -> list[dict[str, np.ndarray]]:
+    """Gives every request its rows of a batch's outputs.
+
+    Args:
+        outputs: Of the batch.
+        sizes: The rows of every request.
+        rows: Of the batch, those that pad it among them.
+
+    Raises:
+        StatusError: INVALID_ARGUMENT if an output hasn't a row for every row of the batch.
+    """
+    for name, output in outputs.items():
+        if output.ndim == 0:
+            raise invalid(f"Batched output tensor has 0 dimensions (output: {name})")
+        if output.shape[0] != rows:
+            raise invalid(
+                "Batched output tensor's 0th dimension does not equal the sum of the 0th dimension sizes of the "
+                f"input tensors: {output.shape[0]} and {rows} (output: {name})"
+            )
+    ends = np.cumsum(sizes).tolist()
+    return [
+        {name: output[end - size : end] for name, output in outputs.items()}
+        for size, end in zip(sizes, ends, strict=True)
+    ]
+
+
+def join_outputs(parts: list[dict[str, np.ndarray]]) -> dict[str, np.ndarray]:
+    """The outputs of a request whose rows went in several batches.
+
+    Raises:
+        StatusError: INVALID_ARGUMENT if they don't fit together.
+    """
+    joined = {}
+    for name in parts[0]:
+        outputs = [part[name] for part in parts]
+        if len({output.shape[1:] for output in outputs}) > 1:
+            shapes = ", ".join(str(list(output.shape)) for output in outputs)
+            raise invalid(f"The parts of a split request have outputs of different shapes: {shapes} (output: {name})")
+        joined[name] = np.concatenate(outputs)
+    return joined

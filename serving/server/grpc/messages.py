@@ -1,0 +1,209 @@
+"""The messages of TensorFlow Serving's gRPC services, read and written."""
+
+import math
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+import tensorflow as tf
+from tensorflow.core.framework import types_pb2
+
+from serving.server import calls, tensor_limits
+from serving.server.rest import examples
+from serving.server.signature import CLASSIFY_METHOD, REGRESS_METHOD, Signature
+from serving.server.status import StatusError, invalid
+
+LONGEST_MESSAGE_BYTES = 1024
+VALUES_AT_ONCE = 1 << 16
+"""Python's numbers take eight times what they take in a message."""
+EXAMPLE_METHODS = {CLASSIFY_METHOD: ("classification", "Classify"), REGRESS_METHOD: ("regression", "Regress")}
+VALUE_FIELDS = {
+    "object": "string_val",
+    "float32": "float_val",
+    "float64": "double_val",
+    **dict.fromkeys(("int8", "int16", "int32", "uint8", "uint16"), "int_val"),
+    "int64": "int64_val",
+    "uint32": "uint32_val",
+    "uint64": "uint64_val",
+    "bool": "bool_val",
+}
+NUMBERED_FIELDS = {
+    np.dtype(name): (tf.as_dtype(np.dtype(name)).as_datatype_enum, field) for name, field in VALUE_FIELDS.items()
+}
+"""The number of each type, and its field."""
+
+
+def read_inputs(inputs: Mapping[str, Any], signature: Signature) -> dict[str, np.ndarray]:
+    """A request's tensors, of the signature's names and types.
+
+    Raises:
+        StatusError: INVALID_ARGUMENT, naming the input at fault.
+    """
+    sent, required = set(inputs), set(signature.inputs)
+    if len(sent) != len(required):
+        raise invalid(
+            f"input size does not match signature: {len(sent)}!={len(required)} "
+            f"len({braces(sent)}) != len({braces(required)}). Sent extra: {braces(sent - required)}. "
+            f"Missing but required: {braces(required - sent)}."
+        )
+    tensors = {}
+    for index, (alias, spec) in enumerate(signature.inputs.items()):
+        if alias not in inputs:
+            raise invalid(
+                f"Signature input alias: {alias}(feed name: {spec.tensor}) not found in request and no default value "
+                f"provided. Inputs expected to be in the request {braces(sent)}, or default input alias set: "
+            )
+        received = type_name(inputs[alias].dtype)
+        if received != spec.dtype:
+            raise invalid(f"Expects arg[{index}] to be {spec.dtype} but {received} is provided (input: {alias})")
+        tensors[alias] = read_tensor(alias, inputs[alias])
+    return tensors
+
+
+def tensor_bytes(inputs: Mapping[str, Any]) -> int:
+    """What the tensors of a request take once they are spelled out, each at most what it may take."""
+    return sum(
+        tensor_limits.bounded_bytes([dim.size for dim in inputs[alias].tensor_shape.dim], inputs[alias].string_val)
+        for alias in inputs
+    )
+
+
+def type_name(number: int) -> str:
+    """TensorFlow Serving's name of a type: `float`, `string`; a number that no type has stands for itself."""
+    known = types_pb2.DataType.DESCRIPTOR.values_by_number.get(number)
+    return f"type number {number}" if known is None else str(known.name).removeprefix("DT_").lower()
+
+
+def read_tensor(alias: str, tensor: Any) -> np.ndarray:
+    """One tensor out of its message. Values that are left out repeat the last one.
+
+    Raises:
+        StatusError: INVALID_ARGUMENT if it has other values than its shape says, or a rank or size over the limits.
+    """
+    sizes = tuple(dim.size for dim in tensor.tensor_shape.dim)
+    if tensor.tensor_shape.unknown_rank or any(size < 0 for size in sizes):
+        raise invalid(f"tensor parsing error: {alias}: its shape is not known")
+    is_string = tensor.dtype == types_pb2.DT_STRING
+    try:
+        # Before anything of that shape is allocated: a message of a few bytes can tell any shape.
+        if is_string:
+            tensor_limits.check_strings(sizes, tensor.string_val)
+            return read_strings(sizes, tensor.string_val)
+        tensor_limits.check(sizes, max(1, tf.as_dtype(tensor.dtype).size))
+        return tf.make_ndarray(tensor)
+    except StatusError as error:
+        raise invalid(f"tensor parsing error: {alias}: {error.message}") from error
+    except KeyError as error:  # a variant, say
+        raise invalid(f"tensor parsing error: {alias}: {type_name(tensor.dtype)} is no type of values") from error
+    except (ValueError, TypeError, IndexError, OverflowError) as error:
+        raise invalid(f"tensor parsing error: {alias}: {error}") from error
+
+
+def read_strings(sizes: tuple[int, ...], values: Any) -> np.ndarray:
+    """Strings as an object array of bytes; a single value is every element's.
+
+    Raises:
+        ValueError: If there are other values than the shape says.
+    """
+    count = math.prod(sizes)
+    if len(values) not in (1, count):
+        raise ValueError(f"{len(values)} values for the shape {list(sizes)}")
+    array = np.empty(count, dtype=object)
+    array[:] = values[0] if len(values) == 1 else list(values)
+    return array.reshape(sizes)
+
+
+def read_filter(names: Any, signature: Signature) -> tuple[str, ...] | None:
+    """The outputs that a request asks for, sorted, since every order would make its own executor; None for all.
+
+    Raises:
+        StatusError: INVALID_ARGUMENT for an output that there isn't, or one asked for twice.
+    """
+    for name in names:
+        if name not in signature.outputs:
+            raise invalid(
+                f"output tensor alias not found in signature: {name} Outputs expected to be in the set "
+                f"{braces(signature.outputs)}."
+            )
+    if len(set(names)) < len(names):
+        raise invalid(f"duplicate output tensor alias: {','.join(names)}")
+    return tuple(sorted(names)) or None
+
+
+def write_outputs(outputs: Mapping[str, np.ndarray], messages: Any) -> None:
+    """Tensors into the messages of the same names: values in the fields of their types, as TensorFlow Serving does."""
+    for alias, tensor in outputs.items():
+        message = messages[alias]
+        if tensor.dtype not in NUMBERED_FIELDS:
+            message.CopyFrom(tf.make_tensor_proto(tensor))
+            continue
+        message.dtype, field = NUMBERED_FIELDS[tensor.dtype]
+        add = message.tensor_shape.dim.add
+        for size in tensor.shape:
+            add(size=size)
+        values, flat = getattr(message, field), tensor.ravel()
+        for start in range(0, tensor.size, VALUES_AT_ONCE):
+            calls.check()
+            values.extend(flat[start : start + VALUES_AT_ONCE].tolist())
+
+
+def count_records(message: Any) -> tuple[int, int]:
+    """How many examples a request has, and about how many bytes they take with their context in each."""
+    if message.WhichOneof("kind") != "example_list_with_context":
+        return len(message.example_list.examples), message.ByteSize()
+    listed = message.example_list_with_context
+    count, context_bytes = len(listed.examples), listed.context.ByteSize()
+    return count, message.ByteSize() + min(count * context_bytes, tensor_limits.LARGEST_TENSOR_BYTES)
+
+
+def read_records(message: Any) -> np.ndarray:
+    """A request's examples, with their context in each, as serialized `tf.train.Example` messages.
+
+    Raises:
+        StatusError: INVALID_ARGUMENT if there are none, or if they are over the limit with the context in each.
+    """
+    listed, context = message.example_list.examples, b""
+    if message.WhichOneof("kind") == "example_list_with_context":
+        listed = message.example_list_with_context.examples
+        context = message.example_list_with_context.context.SerializeToString()
+    if not listed:
+        raise invalid("Input is empty.")
+    tensor_limits.check_repeated(len(context), len(listed))
+    records = np.empty(len(listed), dtype=object)
+    # Messages that stand one after the other parse as one: features of the same name are the example's.
+    records[:] = [context + example.SerializeToString() for example in listed]
+    return records
+
+
+def write_classes(result: Any, outputs: dict[str, np.ndarray], count: int) -> None:
+    """Fills a `ClassificationResult`."""
+    for labels, scores in zip(*examples.read_classes(outputs, count), strict=True):
+        one = result.classifications.add()
+        for label, score in zip(labels, scores.tolist(), strict=True):
+            one.classes.add(label=label.decode("utf-8", "replace"), score=score)
+
+
+def write_values(result: Any, outputs: dict[str, np.ndarray], count: int) -> None:
+    """Fills a `RegressionResult`."""
+    for value in examples.read_values(outputs, count).tolist():
+        result.regressions.add(value=value)
+
+
+def fill_model_spec(spec: Any, name: str, version: int, signature_name: str) -> None:
+    """Says in a response what answered."""
+    spec.name = name
+    spec.version.value = version
+    spec.signature_name = signature_name
+
+
+def braces(names: Any) -> str:
+    """Names as TensorFlow Serving's errors list them."""
+    return f"{{{','.join(sorted(names))}}}"
+
+
+def cut(message: str) -> str:
+    """An error's message, no longer than HTTP/2 headers should be."""
+    data = message.encode("utf-8", "replace")
+    if len(data) <= LONGEST_MESSAGE_BYTES:
+        return message
+    return data[:LONGEST_MESSAGE_BYTES].decode("utf-8", "ignore") + "...TRUNCATED"

@@ -1,0 +1,121 @@
+"""Carries gRPC requests to the service and its answers back."""
+
+import asyncio
+import logging
+from functools import partial
+from typing import Any
+
+import grpc
+from google.protobuf.message import DecodeError, Message
+
+from serving.server.calls import Call
+from serving.server.grpc.messages import cut
+from serving.server.grpc.service import GrpcService, Method
+from serving.server.listener import port_taken
+from serving.server.status import StatusError
+from serving.server.workers import Workers
+
+logger = logging.getLogger(__name__)
+UNTIMED = {"HandleReloadConfigRequest"}
+"""Loading models takes what it takes."""
+STATUS_CODES = {code.value[0]: code for code in grpc.StatusCode}
+
+
+class GrpcServer:
+    """TensorFlow Serving's gRPC port.
+
+    Args:
+        service: What answers.
+        workers: Bounds how many requests there are.
+        body_bytes: The largest request message.
+        call_seconds: How long a call may take once its message has come, but for one that loads models.
+    """
+
+    def __init__(
+        self, service: GrpcService, workers: Workers, body_bytes: int, call_seconds: float | None = None
+    ) -> None:
+        self._service = service
+        self._workers = workers
+        self._body_bytes = body_bytes
+        self._call_seconds = call_seconds
+        self._server: grpc.aio.Server | None = None
+
+    async def start(self, host: str, port: int) -> int:
+        """Takes requests from now on.
+
+        Returns:
+            The port, which is a free one if 0 was asked for.
+
+        Raises:
+            ServingError: If the port is taken.
+        """
+        self._server = grpc.aio.server(
+            options=[
+                ("grpc.max_receive_message_length", self._body_bytes),
+                ("grpc.max_send_message_length", -1),
+                # Two servers that share a port would answer in turns.
+                ("grpc.so_reuseport", 0),
+            ]
+        )
+        for service, methods in self._service.methods().items():
+            handlers = {
+                name: grpc.unary_unary_rpc_method_handler(partial(self.answer, name, kind, method))
+                for name, (kind, method) in methods.items()
+            }
+            self._server.add_generic_rpc_handlers([grpc.method_handlers_generic_handler(service, handlers)])
+        address = f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
+        try:
+            bound = self._server.add_insecure_port(address)
+        except RuntimeError as error:
+            raise port_taken(f"{address} (gRPC)", OSError(str(error)), option="--grpc-port") from error
+        await self._server.start()
+        return int(bound)
+
+    async def stop(self, seconds: float) -> None:
+        """Takes no more requests and gives those under way some time."""
+        if self._server is not None:
+            await self._server.stop(seconds)
+
+    async def answer(self, name: str, kind: type[Message], method: Method, data: bytes, context: Any) -> bytes:
+        """Answers one request.
+
+        Args:
+            name: The method's name.
+            kind: The class of its request.
+            method: What answers.
+            data: The request as it came: gRPC's own decoding would tell of a damaged one in the log.
+            context: gRPC's.
+        """
+        call = self._workers.begin(None if name in UNTIMED else self._call_seconds)
+        try:
+            answer = await self._answer(name, kind, method, data, call)
+        finally:
+            # What is being sent takes room until its client has it.
+            if call.holds_room:
+                context.add_done_callback(lambda _: call.end())
+            else:
+                call.end()
+        if isinstance(answer, bytes):
+            return answer
+        # gRPC keeps this frame with the error until Python's collector comes by: nothing large may be in it.
+        del data
+        await context.abort(*answer)
+        raise AssertionError("abort raises")
+
+    async def _answer(
+        self, name: str, kind: type[Message], method: Method, data: bytes, call: Call
+    ) -> bytes | tuple[grpc.StatusCode, str]:
+        """The response as it goes out, or the error's code and message."""
+        try:
+            async with asyncio.timeout_at(call.deadline):
+                response = await self._workers.do(partial(method, kind.FromString(data)), call)
+                return bytes(response.SerializeToString())
+        except TimeoutError:
+            return grpc.StatusCode.DEADLINE_EXCEEDED, call.late().message
+        except DecodeError:
+            return grpc.StatusCode.INTERNAL, f"{name}: the request is no {kind.DESCRIPTOR.full_name}"
+        except StatusError as error:
+            return STATUS_CODES[int(error.code)], cut(error.message)
+        except Exception as error:  # a fault of this server, which must not end it
+            logger.exception("gRPC %s", name)
+            return grpc.StatusCode.INTERNAL, cut(f"{type(error).__name__}: {error}")

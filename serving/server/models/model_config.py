@@ -1,0 +1,132 @@
+"""What to serve: models, their versions and labels, as TensorFlow Serving's model configuration file says it."""
+
+import dataclasses
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from foundation.errors import ConfigError
+from serving.server import text_protos
+
+OPTION = "--model-config-file"
+
+
+@dataclasses.dataclass(frozen=True)
+class VersionPolicy:
+    """Which of the versions on the disk are served; the latest unless told otherwise.
+
+    Attributes:
+        latest: So many of the highest; None for all, or those of `specific`.
+        specific: These and no others; none if empty.
+    """
+
+    latest: int | None = 1
+    specific: tuple[int, ...] = ()
+
+    def choose(self, found: Mapping[int, Path]) -> dict[int, Path]:
+        """The versions to serve of those that stand on the disk."""
+        if self.specific:
+            return {version: found[version] for version in sorted(self.specific) if version in found}
+        chosen = sorted(found)[-self.latest :] if self.latest is not None else sorted(found)
+        return {version: found[version] for version in chosen}
+
+
+LATEST = VersionPolicy()
+
+
+@dataclasses.dataclass(frozen=True)
+class ModelConfig:
+    """One model.
+
+    Attributes:
+        name: In URLs.
+        base_path: Holds the version directories.
+        policy: Which versions are served.
+        labels: Versions by label.
+    """
+
+    name: str
+    base_path: Path
+    policy: VersionPolicy = LATEST
+    labels: Mapping[str, int] = dataclasses.field(default_factory=dict)
+
+
+def read(path: Path) -> list[ModelConfig]:
+    """The models of a model configuration file: a `ModelServerConfig` in protobuf's text format.
+
+    Raises:
+        ConfigError: If it can't be read, or can't be meant.
+    """
+    from tensorflow_serving.config import model_server_config_pb2
+
+    message = text_protos.read(OPTION, path, model_server_config_pb2.ModelServerConfig())
+    models = to_configs(message, f"{OPTION} {path}")
+    if not models:
+        raise ConfigError(
+            f"{OPTION} has one or more models",
+            received=f"none in {path}",
+            remedy="write model_config_list { config { name: 'm' base_path: '/m' model_platform: 'tensorflow' } }",
+        )
+    return models
+
+
+def to_configs(message: Any, where: str) -> list[ModelConfig]:
+    """The models of a `ModelServerConfig`.
+
+    Args:
+        message: The configuration.
+        where: What it is part of, for errors.
+
+    Raises:
+        ConfigError: Naming the model and field that can't be meant.
+    """
+    models = [to_config(one, where) for one in message.model_config_list.config]
+    names = [model.name for model in models]
+    if len(set(names)) < len(names):
+        raise refused(where, "models have different names", ", ".join(names))
+    return models
+
+
+def to_config(message: Any, where: str) -> ModelConfig:
+    """One model out of its message.
+
+    Raises:
+        ConfigError: Naming the field that can't be meant.
+    """
+    name, base_path = str(message.name), Path(message.base_path)
+    shown = f"{where}, model {name!r}"
+    if not name or set(name) & set("/:"):
+        raise refused(shown, "a name stands in a URL, so it has neither '/' nor ':'", repr(name))
+    if not base_path.is_absolute():
+        raise refused(shown, "base_path is absolute", repr(str(base_path)))
+    platform = message.model_platform
+    if platform != "tensorflow":
+        raise refused(shown, "model_platform is 'tensorflow'", repr(platform))
+    labels = dict(message.version_labels)
+    if any(not label or set(label) & set("/:") for label in labels):
+        raise refused(shown, "a label stands in a URL, so it has neither '/' nor ':'", repr(sorted(labels)))
+    return ModelConfig(name, base_path, to_policy(shown, message.model_version_policy), labels)
+
+
+def to_policy(shown: str, message: Any) -> VersionPolicy:
+    """A version policy out of its message.
+
+    Raises:
+        ConfigError: If it asks for no version.
+    """
+    choice = message.WhichOneof("policy_choice")
+    if choice == "all":
+        return VersionPolicy(latest=None)
+    if choice == "specific":
+        versions = tuple(message.specific.versions)
+        if not versions or min(versions) < 0:
+            raise refused(shown, "specific lists one or more versions", repr(list(versions)))
+        return VersionPolicy(latest=None, specific=versions)
+    number = message.latest.num_versions if choice == "latest" else 1
+    # 0 is what a proto says of a number that is left away.
+    return VersionPolicy(latest=number or 1)
+
+
+def refused(shown: str, rule: str, received: str) -> ConfigError:
+    """The error of a field that can't be meant."""
+    return ConfigError(f"in {shown}, {rule}", received=received, remedy="correct the file")

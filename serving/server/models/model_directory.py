@@ -1,0 +1,91 @@
+"""What the server is pointed at: a base path with versions, or one SavedModel. Reads without TensorFlow."""
+
+import dataclasses
+import json
+from pathlib import Path
+from typing import Any
+
+from foundation.errors import ConfigError
+from foundation.saved_model_layout import SAVED_MODEL, TOKENIZER, stated_length
+from foundation.versions import parse_version, versions
+
+
+@dataclasses.dataclass(frozen=True)
+class ModelDirectory:
+    """A base path with integer version directories, or a single SavedModel's own directory.
+
+    Attributes:
+        path: The directory, absolute.
+        is_single: Whether it is a SavedModel itself.
+    """
+
+    path: Path
+    is_single: bool
+
+    @classmethod
+    def open(cls, path: Path) -> "ModelDirectory":
+        """Looks at a directory.
+
+        Raises:
+            ConfigError: If it is neither.
+        """
+        path = path.resolve()
+        is_single = (path / SAVED_MODEL).exists()
+        try:
+            fits = is_single or (path.is_dir() and bool(versions(path)))
+        except OSError as error:
+            raise ConfigError(
+                "--model-dir can be read", received=f"{path}: {error.strerror}", remedy="give the permission"
+            ) from error
+        if not fits:
+            raise ConfigError(
+                f"--model-dir is a base path with version directories (1, 2, …), or a directory with {SAVED_MODEL}",
+                received=f"{path}, which {'holds neither' if path.is_dir() else 'is not a directory'}",
+                remedy="give the directory that the pipeline's push step names",
+            )
+        return cls(path, is_single)
+
+    @property
+    def base_path(self) -> Path:
+        """What to give TensorFlow Serving: the directory that has the versions as children."""
+        return self.path.parent if self.is_single else self.path
+
+    @property
+    def name(self) -> str:
+        """The model's name unless told otherwise: the base path's own."""
+        numbered = self.is_single and parse_version(self.path.name) is not None
+        return self.path.parent.name if numbered else self.path.name
+
+    def versions(self) -> dict[int, Path]:
+        """Directories of the versions that stand now, by number.
+
+        A single SavedModel's version is its directory's name if that is an integer, else 1.
+
+        Raises:
+            OSError: If the directory can't be read.
+        """
+        if not self.is_single:
+            return versions(self.path)
+        version = parse_version(self.path.name)
+        return {1 if version is None else version: self.path}
+
+
+def read_mask_token(saved_model: Path) -> str | None:
+    """The mask token of the tokenizer that travels with a SavedModel; None where none does."""
+    token = read_tokenizer(saved_model).get("mask_token")
+    token = token.get("content") if isinstance(token, dict) else token
+    return token if isinstance(token, str) and token else None
+
+
+def read_longest(saved_model: Path) -> int | None:
+    """The most tokens that the same tokenizer cuts a text into; None where it doesn't say."""
+    return stated_length(read_tokenizer(saved_model).get("model_max_length"))
+
+
+def read_tokenizer(saved_model: Path) -> dict[str, Any]:
+    """Its configuration; nothing where it can't be read."""
+    try:
+        read = json.loads((saved_model / TOKENIZER / "tokenizer_config.json").read_text("utf-8"))
+    except (OSError, ValueError, RecursionError):
+        return {}
+    return read if isinstance(read, dict) else {}

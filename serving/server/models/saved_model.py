@@ -1,0 +1,211 @@
+"""One version of a model in memory: its signatures, run by name."""
+
+import asyncio
+import os
+import time
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+# tensorflow_text registers the operations of a tokenizer in the graph.
+import numpy as np
+import tensorflow as tf
+import tensorflow_text  # noqa: F401
+from google.protobuf import json_format
+from tensorflow.core.framework import types_pb2
+from tensorflow.core.protobuf import config_pb2
+from tensorflow_serving.apis import get_model_metadata_pb2
+
+from serving.server import calls, pieces
+from serving.server.answer_size import AnswerSizes, Part
+from serving.server.models.model_directory import read_longest, read_mask_token
+from serving.server.signature import Signature, TensorSpec
+from serving.server.status import Code, StatusError
+from serving.server.tensor_limits import LARGEST_STRING_RANK
+
+SERVE_TAG = "serve"
+
+
+class SavedModel:
+    """A SavedModel, loaded as TensorFlow Serving loads it: a graph in a session, fed and fetched by tensor name.
+
+    `tf.saved_model.load` would hold requests to the signatures' shapes and trace functions anew; a session does
+    as the production server does, down to the errors of operations, and a call costs it microseconds.
+
+    Args:
+        directory: Holds `saved_model.pb`.
+        timeout_seconds: How long a call may take.
+
+    Raises:
+        StatusError: If it doesn't load.
+    """
+
+    def __init__(self, directory: Path, timeout_seconds: float = 30.0) -> None:
+        self.directory = directory
+        self._timeout_milliseconds = max(1, int(timeout_seconds * 1000))
+        graph = tf.Graph()
+        self._session = tf.compat.v1.Session(graph=graph, config=session_config())
+        try:
+            with graph.as_default(), quiet():
+                meta_graph = tf.compat.v1.saved_model.loader.load(self._session, [SERVE_TAG], os.fspath(directory))
+        except tf.errors.OpError as error:
+            self._session.close()
+            raise to_status(error) from error
+        except Exception as error:  # a damaged file fails in many ways, all of them the model's fault
+            self._session.close()
+            raise StatusError(Code.INVALID_ARGUMENT, f"Could not load SavedModel {directory}: {error}") from error
+        self._definitions = dict(meta_graph.signature_def)
+        self.signatures: dict[str, Signature] = {
+            name: Signature(to_specs(one.inputs), to_specs(one.outputs), one.method_name)
+            for name, one in self._definitions.items()
+        }
+        self.sizes = AnswerSizes(self.signatures, read_mask_token(directory), read_longest(directory))
+        with graph.as_default():
+            self._bounded = {
+                spec.tensor: bounded(graph, spec) for one in self.signatures.values() for spec in one.outputs.values()
+            }
+        self._callables: dict[tuple[str, tuple[str, ...], bool], Any] = {}
+
+    def run(
+        self, signature_name: str, tensors: Mapping[str, np.ndarray], output_names: tuple[str, ...] | None = None
+    ) -> dict[str, np.ndarray]:
+        """Calls a signature, with some rows at a time if it's a language model's. Safe from many threads at once.
+
+        Args:
+            signature_name: One of `signatures`.
+            tensors: A value for every input, of its type; strings as object arrays of bytes.
+            output_names: The outputs to compute; all if None.
+
+        Returns:
+            Tensors by output name.
+
+        Raises:
+            StatusError: As the graph says.
+        """
+        rank = self.sizes.rank(signature_name)
+        if rank is None or not pieces.is_large(tensors):
+            return self._run(signature_name, tensors, output_names)
+        end = time.monotonic() + self._timeout_milliseconds / 1000
+        answers = []
+        for piece in pieces.cut(tensors, rank):
+            if time.monotonic() > end:
+                raise StatusError(Code.DEADLINE_EXCEEDED, "Timed out waiting for notification")
+            answers.append(self._run(signature_name, piece, output_names))
+        return pieces.join(answers)
+
+    def _run(
+        self, signature_name: str, tensors: Mapping[str, np.ndarray], output_names: tuple[str, ...] | None = None
+    ) -> dict[str, np.ndarray]:
+        """Calls a signature with all rows."""
+        signature = self.signatures[signature_name]
+        wanted = tuple(signature.outputs) if output_names is None else output_names
+        # What is as it was declared has outputs as they were declared: the check has its price.
+        is_declared = all(
+            spec.shape is not None and tensors[name].ndim == len(spec.shape) for name, spec in signature.inputs.items()
+        )
+        call = self._callables.get((signature_name, wanted, is_declared))
+        if call is None:
+            options = config_pb2.CallableOptions()
+            options.feed.extend(spec.tensor for spec in signature.inputs.values())
+            options.fetch.extend(self._fetched(signature.outputs[name], is_declared) for name in wanted)
+            options.run_options.timeout_in_ms = self._timeout_milliseconds
+        try:
+            # The public Session.run compares shapes with the graph's placeholders, which the protocol doesn't.
+            call = call or self._session._make_callable_from_options(options)
+            self._callables[signature_name, wanted, is_declared] = call
+            values, failure = call(*(tensors[name] for name in signature.inputs)), None
+        except tf.errors.OpError as error:
+            failure = to_status(error)
+        if failure is not None:
+            # Not from TensorFlow's error, whose frames hold the request's tensors for as long as it is told of.
+            raise failure
+        outputs = dict(zip(wanted, map(np.asarray, values), strict=True))
+        self.sizes.note(signature_name, outputs)
+        return outputs
+
+    def _fetched(self, spec: TensorSpec, is_declared: bool) -> str:
+        """The tensor to fetch for an output."""
+        is_small = is_declared and spec.shape is not None and len(spec.shape) <= LARGEST_STRING_RANK
+        return spec.tensor if is_small else self._bounded[spec.tensor]
+
+    async def call(
+        self,
+        signature_name: str,
+        tensors: Mapping[str, np.ndarray],
+        output_names: tuple[str, ...] | None = None,
+        expected: list[Part] | None = None,
+    ) -> dict[str, np.ndarray]:
+        """What `run` does, in a thread, while the event loop goes on, however large the answer is expected to be."""
+
+        def run() -> dict[str, np.ndarray]:
+            calls.check()  # it may have waited for the thread
+            return self.run(signature_name, tensors, output_names)
+
+        return await asyncio.to_thread(run)
+
+    def signature_definition_map(self) -> get_model_metadata_pb2.SignatureDefMap:
+        """The signatures as the metadata request's message."""
+        message = get_model_metadata_pb2.SignatureDefMap()
+        for name, definition in self._definitions.items():
+            message.signature_def[name].CopyFrom(definition)
+        return message
+
+    def signature_definitions(self) -> dict[str, Any]:
+        """The same as protobuf's JSON."""
+        return json_format.MessageToDict(
+            self.signature_definition_map(), preserving_proto_field_name=True, always_print_fields_with_no_presence=True
+        )
+
+    def close(self) -> None:
+        """Frees the session. Nothing may run any more."""
+        self._callables.clear()
+        self._session.close()
+
+
+def bounded(graph: tf.Graph, spec: TensorSpec) -> str:
+    """The tensor to fetch for an output: for strings one that fails where NumPy's copy would end the process."""
+    if spec.dtype != "string":
+        return spec.tensor
+    tensor = graph.get_tensor_by_name(spec.tensor)
+    with tf.device("/CPU:0"):
+        # Its rank is what it is at the call, not what was declared, which requests aren't held to.
+        fits = tf.rank(tf.compat.v1.placeholder_with_default(tensor, None)) <= LARGEST_STRING_RANK
+        rule = f"An output of strings must have at most {LARGEST_STRING_RANK} dimensions"
+        with tf.control_dependencies([tf.raw_ops.Assert(condition=fits, data=[rule])]):
+            return str(tf.identity(tensor).name)
+
+
+def session_config() -> config_pb2.ConfigProto:
+    """Idle threads of the session sleep: by default they spin for work, on cores that the server's others need."""
+    config = config_pb2.ConfigProto()
+    config.experimental.disable_thread_spinning = True
+    return config
+
+
+def to_specs(infos: Mapping[str, Any]) -> dict[str, TensorSpec]:
+    """`TensorInfo` messages by name, sorted."""
+    specs = {}
+    for name, info in sorted(infos.items()):
+        shape = None if info.tensor_shape.unknown_rank else tuple(dim.size for dim in info.tensor_shape.dim)
+        specs[name] = TensorSpec(types_pb2.DataType.Name(info.dtype).removeprefix("DT_").lower(), info.name, shape)
+    return specs
+
+
+def to_status(error: tf.errors.OpError) -> StatusError:
+    """A TensorFlow error as the protocol tells it, without Python's account of the graph's construction."""
+    message = error.message.split("\n\nOriginal stack trace")[0].split("\n\nErrors may have originated")[0]
+    code = Code(error.error_code) if error.error_code in Code._value2member_map_ else Code.UNKNOWN
+    return StatusError(code, message)
+
+
+class quiet:
+    """Silences TensorFlow's notes on its version 1 names, which are what a session is made of."""
+
+    def __enter__(self) -> None:
+        """Raises the log level."""
+        self._level = tf.compat.v1.logging.get_verbosity()
+        tf.compat.v1.logging.set_verbosity(tf.compat.v1.logging.ERROR)
+
+    def __exit__(self, *exception: object) -> None:
+        """Puts the level back."""
+        tf.compat.v1.logging.set_verbosity(self._level)

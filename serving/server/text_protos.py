@@ -1,0 +1,58 @@
+"""Configuration files in TensorFlow Serving's own text formats, told apart from what they should not say.
+
+tensorflow-serving-api has the model configuration's messages but not those of batching and monitoring, so these
+are declared here; names, numbers and types are those of session_bundle_config.proto and monitoring_config.proto.
+"""
+
+from pathlib import Path
+from typing import Any
+
+from google.protobuf import text_format
+
+from foundation.declared_messages import Field, declare
+from foundation.errors import ConfigError
+
+MESSAGES: dict[str, list[Field]] = {
+    "BatchingParameters": [
+        ("max_batch_size", 1, "Int64Value", False),
+        ("batch_timeout_micros", 2, "Int64Value", False),
+        ("max_enqueued_batches", 3, "Int64Value", False),
+        ("num_batch_threads", 4, "Int64Value", False),
+        ("thread_pool_name", 5, "StringValue", False),
+        ("allowed_batch_sizes", 6, "int64", True),
+        ("pad_variable_length_inputs", 7, "bool", False),
+        ("enable_large_batch_splitting", 8, "BoolValue", False),
+        ("max_execution_batch_size", 9, "Int64Value", False),
+    ],
+    "PrometheusConfig": [("enable", 1, "bool", False), ("path", 2, "string", False)],
+    "MonitoringConfig": [("prometheus_config", 1, "PrometheusConfig", False)],
+}
+CLASSES = declare("serving_configuration", MESSAGES)
+
+
+def read(option: str, path: Path, message: Any) -> Any:
+    """Fills a message from a file.
+
+    Args:
+        option: The command line's, for errors.
+        path: A text proto.
+        message: An empty one, which says what may stand there.
+
+    Returns:
+        The message.
+
+    Raises:
+        ConfigError: If the file can't be read or says something else, with the line and column.
+    """
+    try:
+        return text_format.Parse(path.read_text("utf-8"), message)
+    except OSError as error:
+        raise ConfigError(
+            f"{option} is a file that can be read", received=f"{path}: {error.strerror}", remedy="check the path"
+        ) from error
+    except (UnicodeDecodeError, text_format.ParseError) as error:
+        raise ConfigError(
+            f"{option} is a {message.DESCRIPTOR.name} in protobuf's text format",
+            received=f"{path}:{str(error).splitlines()[0]}",
+            remedy="write it as TensorFlow Serving's documentation does, for example max_batch_size { value: 64 }",
+        ) from error

@@ -1,0 +1,200 @@
+"""The card: valid metadata, everything that a stranger asks, nothing private."""
+
+import dataclasses
+import json
+import re
+import shutil
+
+import pytest
+import yaml
+from huggingface_hub import ModelCard
+
+from components.contract import manifest
+from components.contract.artifacts import Evaluation
+from components.hub.seal import sealed_files
+from components.publishing import model_card as cards
+from components.publishing.hub_folder import write_folder
+from components.publishing.model_card import model_card, progress_card, validate
+from components.publishing.model_card_sections import CardSettings, request_to_server, training_data
+from foundation.errors import HubError
+from tests.loopback_hub.made import make
+
+SETTINGS = CardSettings("ada/answers", "apache-2.0", ("en",), include_saved_model=True, include_tf_weights=True)
+
+
+@pytest.fixture(scope="module")
+def made(tmp_path_factory):
+    return make(tmp_path_factory.mktemp("made"))
+
+
+@pytest.fixture(scope="module")
+def card(made):
+    return model_card(made, SETTINGS)
+
+
+def test_metadata(card):
+    data = yaml.safe_load(card.split("---\n")[1])
+    assert data["license"] == "apache-2.0"
+    assert data["language"] == ["en"]
+    assert data["library_name"] == "transformers"
+    assert data["pipeline_tag"] == "fill-mask"
+    assert data["mask_token"] == "<mask>"
+    assert data["widget"] == [{"text": "the <mask> sat on the mat ."}]
+    assert {"fill-mask", "roberta", "tf-keras"} <= set(data["tags"])
+    assert "base_model" not in data  # from random weights
+    assert "datasets" not in data  # local files
+
+
+def test_results_are_those_of_the_evaluation(card):
+    results = {(r.metric_type, r.metric_name): r.metric_value for r in ModelCard(card).data.eval_results}
+    assert results == {
+        ("perplexity", "Masked perplexity (15% masked)"): 45.25,
+        ("accuracy", "Top-1 accuracy (15% masked)"): 0.25,
+        ("accuracy", "Top-5 accuracy (15% masked)"): 0.5,
+    }
+
+
+def test_page_tells_what_a_stranger_asks(card, made):
+    page = card.split("---\n", 2)[2]
+    for told in (
+        'pipeline("fill-mask", model="ada/answers")',
+        "curl -d",
+        "--train.pretrained ada/answers",
+        "100 words in answers.text",
+        "| learning_rate | `2e-05` |",
+        "| mlm_probability | `0.3` |",
+        "| 1 | 5.5 | 5.25 | 900 |",
+        "on text that it didn't see is 45.25, where guessing by the words' frequencies has 120.0.",
+        "| perplexity | 1,311 | 45.25 | 120.0 |",
+        "with 15% of the tokens masked",
+        "It took 62 s on 2 CPU cores",
+        "| tensorflow | 2.",
+        made.checkpoint.manifest["key"],
+        made.checkpoint.digest,
+    ):
+        assert told in page, told
+
+
+def test_the_page_says_how_train_and_test_came_about(card, made, monkeypatch):
+    assert "Records were split into train and test (test_size" in card
+    report = {**made.corpus.read_json("report.json"), "parts": {"train": "train", "test": "validation", "left_out": {}}}
+    monkeypatch.setattr(type(made.corpus), "read_json", lambda self, name: report)
+    told = training_data(made)
+    assert "Train and test are the data's own parts (test: the files named validation)." in told
+    assert "were split" not in told
+
+
+@pytest.mark.parametrize("blessed", [True, False])
+def test_a_model_no_better_than_counting_words_is_told_as_that(made, tmp_path, blessed):
+    evaluation = Evaluation(shutil.copytree(made.evaluation.directory, tmp_path / "evaluation"))
+    standing = "worse than guessing by word frequency"
+    blessing = {"blessed": blessed, "sentence": f"not blessed: {standing}", "beside_counting": standing}
+    facts = dict(evaluation.manifest)
+    (evaluation.directory / "blessing.json").write_text(json.dumps(blessing))
+    manifest.write(evaluation.directory, facts)
+    evaluation = Evaluation(evaluation.directory)
+    card = model_card(dataclasses.replace(made, evaluation=evaluation), SETTINGS)
+    assert f"guessing by the words' frequencies has 120.0. **That is {standing}.**" in card
+    assert (f"**Not blessed.** This model was not blessed: {standing}" in card) is not blessed
+
+
+def test_a_blessing_that_a_later_comparison_took_away_is_not_told(made, tmp_path):
+    settings = dataclasses.replace(SETTINGS, not_blessed="not blessed: worse than version 2")
+    write_folder(tmp_path / "folder", made, settings)
+    card = (tmp_path / "folder/README.md").read_text()
+    assert "> **Not blessed.** This model was not blessed: worse than version 2." in card
+    assert "unblessed" in ModelCard(card).data.tags
+    assert json.loads((tmp_path / "folder/push.json").read_text())["blessed"] is False
+
+
+def test_no_path_of_this_machine(card, made):
+    assert "/home/ada" not in card
+    assert str(made.checkpoint.directory) not in card
+    assert "local files (answers.jsonl)" in card
+
+
+def test_a_checkpoint_and_a_dataset_of_the_hub_are_named(made, monkeypatch):
+    params = {"corpus": {"dataset": "dany0407/eli5_category", "split": "train[:5000]"}}
+    params["checkpoint"] = {"pretrained": "distilbert/distilroberta-base"}
+    monkeypatch.setattr(type(made), "params", lambda self, name: params.get(name, {}))
+    data = yaml.safe_load(model_card(made, SETTINGS).split("---\n")[1])
+    assert data["base_model"] == "distilbert/distilroberta-base"
+    assert data["datasets"] == ["dany0407/eli5_category"]
+    assert data["model-index"][0]["results"][0]["dataset"]["type"] == "dany0407/eli5_category"
+
+
+@pytest.mark.parametrize(
+    ("wrong", "received"),
+    [
+        ("license: my-own\npipeline_tag: fill-mask", "license 'my-own'"),
+        ("pipeline_tag: fill-mask", "license None"),
+        ("license: mit\nlanguage: English\npipeline_tag: fill-mask", "language 'English'"),
+        ("license: mit", "pipeline_tag None"),
+        ("license: mit\npipeline_tag: fill-mask\nmodel-index: [{name: x}]", "results"),
+    ],
+)
+def test_cards_that_the_hub_would_not_take(wrong, received):
+    with pytest.raises(HubError, match=re.escape(received)):
+        validate(f"---\n{wrong}\n---\n# A model\n")
+
+
+def test_a_model_without_text_signatures_is_asked_with_token_ids(made, tmp_path):
+    (tmp_path / "report.json").write_text('{"text_signatures": false}')
+    manifest.write(tmp_path, {"type": "ServingModel"})
+    asked = json.loads(request_to_server(dataclasses.replace(made, model=type(made.model)(tmp_path)), "the <mask> ."))
+    ids = asked["instances"][0]["input_ids"]
+    assert ids[0] == 0
+    assert ids[-1] == 2
+    assert 4 in ids
+    assert asked["instances"][0]["attention_mask"] == [1] * len(ids)
+
+
+def test_the_card_in_training_is_valid():
+    for trained, state in ((False, "is in training and not evaluated yet"), (True, "is trained and not evaluated yet")):
+        card = progress_card("ada/answers", "mit", ["en"], trained)
+        assert "license: mit" in card
+        assert state in card
+
+
+def test_an_example_that_would_break_the_page_is_not_used(made, tmp_path):
+    (tmp_path / "report.json").write_text('{"example": "it\'s a <mask>"}')
+    manifest.write(tmp_path, {"type": "ServingModel"})
+    assert cards.example_sentence(type(made.model)(tmp_path), "<mask>") == "This is a <mask>."
+
+
+def test_the_folder_has_everything_and_is_the_same_twice(made, tmp_path):
+    files = write_folder(tmp_path / "first", made, SETTINGS)
+    assert sealed_files(tmp_path / "first") == files
+    assert set(files) >= {
+        "README.md",
+        "config.json",
+        "history.csv",
+        "logs/train/events.out.tfevents.1.host.1.0.v2",
+        "metrics.json",
+        "model.safetensors",
+        "saved_model/1/saved_model.pb",
+        "saved_model/1/variables/variables.index",
+        "tf_model.h5",
+        "tokenizer.json",
+    }
+    assert write_folder(tmp_path / "second", made, SETTINGS) == files
+    plain = write_folder(tmp_path / "third", made, CardSettings("ada/answers", "mit"))
+    assert not {name for name in plain if name.startswith("saved_model") or name == "tf_model.h5"}
+
+
+def test_the_folder_loads_with_this_projects_loader_and_in_keras(made, tmp_path):
+    import numpy as np
+    from transformers import TFAutoModelForMaskedLM
+
+    from components.modeling.checkpoint import load_masked_lm
+
+    write_folder(tmp_path / "folder", made, SETTINGS)
+    ids = np.arange(5, 17, dtype=np.int32).reshape(2, 6)
+    models = [
+        load_masked_lm(made.checkpoint.model_directory),
+        load_masked_lm(tmp_path / "folder"),
+        TFAutoModelForMaskedLM.from_pretrained(tmp_path / "folder", use_safetensors=False),
+    ]
+    logits = [model(ids).logits.numpy() for model in models]
+    assert np.array_equal(logits[0], logits[1])
+    assert np.array_equal(logits[0], logits[2])

@@ -1,0 +1,57 @@
+"""The head apart from the model gives the model's own logits, with any length of batch and sequence."""
+
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from serving.graph.language_model import LanguageModel
+
+NARROW = {
+    "vocab_size": 60,
+    "hidden_size": 16,
+    "num_hidden_layers": 1,
+    "num_attention_heads": 2,
+    "intermediate_size": 32,
+    "max_position_embeddings": 40,
+}
+SIZES = {
+    "roformer": {**NARROW, "embedding_size": 8},
+    "distilbert": {"vocab_size": 60, "dim": 16, "n_layers": 1, "n_heads": 2, "hidden_dim": 32},
+    "electra": {**NARROW, "embedding_size": 8},
+    "bert": NARROW,
+    "deberta-v2": NARROW,
+    # These two branch on the sequence's length.
+    "longformer": {**NARROW, "attention_window": [4]},
+    "funnel": {"vocab_size": 60, "d_model": 16, "n_head": 2, "d_head": 8, "d_inner": 32, "block_sizes": [1, 1]},
+}
+QUICK = ("roformer", "distilbert", "longformer")
+
+
+@pytest.mark.parametrize(
+    "model_type",
+    [name if name in QUICK else pytest.param(name, marks=pytest.mark.slow) for name in SIZES],
+)
+@pytest.mark.filterwarnings("ignore:The initializer TruncatedNormal is unseeded")
+def test_head_apart_gives_the_models_probabilities(model_type):
+    from transformers import CONFIG_MAPPING
+
+    from components.modeling.configuration import masked_lm_class
+
+    tf.keras.utils.set_random_seed(0)
+    model = masked_lm_class(model_type)(CONFIG_MAPPING[model_type](**SIZES[model_type], initializer_range=0.5))
+    model.build_in_name_scope()
+    language_model = LanguageModel(model)
+    ask = tf.function(
+        lambda ids, mask: (language_model.hidden_states(ids, mask), language_model.logits(ids, mask)),
+        input_signature=[tf.TensorSpec([None, None], tf.int32)] * 2,
+        autograph=False,
+    )
+    for rows, length in ((1, 7), (3, 12)):
+        ids = np.random.default_rng(length).integers(5, 60, (rows, length)).astype(np.int32)
+        mask = np.ones_like(ids)
+        mask[0, -2:] = 0
+        expected = model({"input_ids": tf.constant(ids), "attention_mask": tf.constant(mask)}).logits.numpy()
+        hidden, logits = ask(ids, mask)
+        np.testing.assert_allclose(logits, expected, atol=1e-4)
+        probabilities = language_model.probabilities(hidden[:, 2])
+        np.testing.assert_allclose(probabilities, tf.nn.softmax(expected[:, 2]), atol=1e-5)

@@ -1,0 +1,76 @@
+"""Literal special tokens in a text."""
+
+import pytest
+import tensorflow as tf
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from foundation.errors import ModelError
+from serving.graph.tokenizers.added_tokens import AddedTokens
+
+PLAIN = {"lstrip": False, "rstrip": False, "normalized": False, "single_word": False}
+TOKENS = [
+    PLAIN | {"content": "<mask>", "lstrip": True},
+    PLAIN | {"content": "</s>"},
+    PLAIN | {"content": "<r>", "rstrip": True},
+    PLAIN | {"content": "[a"},
+    PLAIN | {"content": "[ab"},
+]
+
+
+def pieces_of(text):
+    pieces, is_added, rows = AddedTokens(TOKENS)(tf.constant([text.encode()]))
+    assert not rows.numpy().any()
+    return [
+        (piece.decode(), bool(added))
+        for piece, added in zip(pieces.numpy(), is_added.numpy(), strict=True)
+        if piece or added
+    ]
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("", []),
+        ("a \u3000<mask> b", [("a", False), ("<mask>", True), (" b", False)]),
+        ("<mask>  <mask>", [("<mask>", True), ("<mask>", True)]),
+        ("</s> <mask></s>", [("</s>", True), ("<mask>", True), ("</s>", True)]),
+        ("<r>  <mask> <r> \n x", [("<r>", True), ("<mask>", True), (" ", False), ("<r>", True), ("x", False)]),
+        ("[abc[a b", [("[ab", True), ("c", False), ("[a", True), (" b", False)]),
+        ("<mask", [("<mask", False)]),
+    ],
+)
+def test_split(text, expected):
+    assert pieces_of(text) == expected
+
+
+@given(st.lists(st.sampled_from([token["content"] for token in TOKENS] + [" ", "\t", "x", "<", "a", "\xff"])))
+@settings(deadline=None, max_examples=200)
+def test_split_equals_the_fast_tokenizer(parts):
+    from tokenizers import AddedToken, Tokenizer, models
+
+    text = "".join(parts)
+    tokenizer = Tokenizer(models.WordLevel({"?": 0}, unk_token="?"))
+    tokenizer.add_special_tokens(
+        [
+            AddedToken(token["content"], lstrip=token["lstrip"], rstrip=token["rstrip"], normalized=False)
+            for token in TOKENS
+        ]
+    )
+    # Without a pre-tokenizer everything between two added tokens is one unknown word.
+    expected = [tokenizer.id_to_token(token) for token in tokenizer.encode(text).ids]
+    assert [piece if added else "?" for piece, added in pieces_of(text)] == expected
+
+
+@pytest.mark.parametrize(
+    ("tokens", "received"),
+    [
+        ([PLAIN | {"content": "cat", "single_word": True}], "single word"),
+        ([PLAIN | {"content": "<mask>", "lstrip": True}, PLAIN | {"content": "  "}], "blank"),
+        ([PLAIN | {"content": "<m>", "lstrip": True}, PLAIN | {"content": "<m>x"}], "begins with"),
+        ([PLAIN | {"content": "abc"}, PLAIN | {"content": "cd", "normalized": True}], "overlap"),
+    ],
+)
+def test_ambiguous_tokens_are_refused(tokens, received):
+    with pytest.raises(ModelError, match=received):
+        AddedTokens(tokens)

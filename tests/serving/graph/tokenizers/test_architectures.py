@@ -1,0 +1,76 @@
+"""Which architectures' own tokenizers go into the graph: 17 of the 22 that have a TensorFlow masked language model."""
+
+import pytest
+
+from components.modeling.configuration import masked_lm_model_types
+from foundation.errors import ModelError
+from serving.graph.tokenizers.build import build_in_graph_tokenizer
+from tests.serving.graph.tokenizers.differences import Comparison, random_texts
+from tests.serving.graph.tokenizers.unigram_tokenizers import families
+
+IN_GRAPH = {
+    "albert": ("AlbertTokenizerFast", "albert"),
+    "bert": ("BertTokenizerFast", "wordpiece"),
+    "camembert": ("CamembertTokenizerFast", "camembert on the Hub"),
+    "convbert": ("ConvBertTokenizerFast", "wordpiece"),
+    "deberta": ("DebertaTokenizerFast", "byte-level"),
+    "deberta-v2": ("DebertaV2TokenizerFast", "deberta-v2"),
+    "distilbert": ("DistilBertTokenizerFast", "wordpiece"),
+    "electra": ("ElectraTokenizerFast", "wordpiece"),
+    "funnel": ("FunnelTokenizerFast", "wordpiece"),
+    "layoutlm": ("LayoutLMTokenizerFast", "wordpiece"),
+    "longformer": ("LongformerTokenizerFast", "byte-level"),
+    "mobilebert": ("MobileBertTokenizerFast", "wordpiece"),
+    "mpnet": ("MPNetTokenizerFast", "wordpiece"),
+    "rembert": ("RemBertTokenizerFast", "rembert"),
+    "roberta": ("RobertaTokenizerFast", "byte-level"),
+    "roberta-prelayernorm": ("RobertaTokenizerFast", "byte-level"),
+    "xlm-roberta": ("XLMRobertaTokenizerFast", "xlm-roberta"),
+}
+"""The default fast tokenizer by architecture, and the kind that it is of."""
+
+NOT_IN_GRAPH = {
+    # Cuts Chinese words by a dictionary in a program of its own.
+    "roformer": "RoFormerTokenizerFast",
+    # These have no fast tokenizer to be equal to.
+    "esm": None,
+    "flaubert": None,
+    "tapas": None,
+    "xlm": None,
+}
+
+BY_DEFAULT = ("mpnet", "deberta")
+
+
+def test_every_architecture_has_its_place_and_its_default_tokenizer():
+    from transformers.models.auto.tokenization_auto import TOKENIZER_MAPPING_NAMES
+
+    assert sorted([*IN_GRAPH, *NOT_IN_GRAPH]) == list(masked_lm_model_types())
+    expected = {name: tokenizer for name, (tokenizer, _) in IN_GRAPH.items()} | NOT_IN_GRAPH
+    assert {name: TOKENIZER_MAPPING_NAMES[name][1] for name in expected} == expected
+
+
+@pytest.mark.parametrize(
+    "name", [pytest.param(name, marks=() if name in BY_DEFAULT else pytest.mark.slow) for name in IN_GRAPH]
+)
+def test_ids_of_an_architectures_tokenizer(name, wordpiece_tokenizer, byte_level_tokenizer, prose, tmp_path):
+    """The class itself, whose special tokens are added to a vocabulary that has been trained here."""
+    import transformers
+
+    class_name, kind = IN_GRAPH[name]
+    given = {"wordpiece": wordpiece_tokenizer, "byte-level": byte_level_tokenizer}
+    (given[kind] if kind in given else families()[kind]()).save_pretrained(tmp_path / "given")
+    tokenizer = getattr(transformers, class_name)(tokenizer_file=str(tmp_path / "given/tokenizer.json"))
+    tokenizer.save_pretrained(tmp_path / "own")
+    tokenizer = transformers.AutoTokenizer.from_pretrained(tmp_path / "own")
+    assert type(tokenizer).__name__ == class_name
+    comparison = Comparison(tokenizer, build_in_graph_tokenizer(tokenizer))
+    assert not comparison.differences([*random_texts(tokenizer.all_special_tokens, 1000, 1), *prose[:500]])
+
+
+def test_a_tokenizer_that_is_not_fast_is_refused(tmp_path):
+    from transformers import EsmTokenizer
+
+    (tmp_path / "vocab.txt").write_text("\n".join(["<cls>", "<pad>", "<eos>", "<unk>", "<mask>", "A"]), "utf-8")
+    with pytest.raises(ModelError, match="EsmTokenizer, which isn't a fast tokenizer"):
+        build_in_graph_tokenizer(EsmTokenizer(str(tmp_path / "vocab.txt")))

@@ -1,0 +1,80 @@
+"""AdamW: what decays, for every architecture, and each step against the paper's formula."""
+
+import numpy as np
+import pytest
+import tensorflow as tf
+from transformers.models.mobilebert.modeling_tf_mobilebert import TFNoNorm
+
+from components.modeling.configuration import masked_lm_model_types
+from components.training.optimizer import AdamW, build_optimizer, decays
+from components.training.params import TrainParams
+from components.training.steps import training_steps
+from tests.modeling.tiny_models import VARIANTS, random_model
+
+MODELS = {name: (name, {}) for name in masked_lm_model_types()} | VARIANTS
+
+
+@pytest.mark.parametrize("name", MODELS)
+def test_biases_and_norms_do_not_decay(name):
+    """By what a weight is to its layer, where the optimizer goes by its shape and name."""
+    model_type, values = MODELS[name]
+    model = random_model(model_type, **values)
+    excluded = set()
+    for layer in model.submodules:
+        if isinstance(layer, tf.keras.layers.LayerNormalization | TFNoNorm):
+            excluded |= {weight.name for weight in layer.trainable_weights}
+        excluded |= {
+            value.name for attribute, value in vars(layer).items() if "bias" in attribute and hasattr(value, "name")
+        }
+    biases_by_distance = {w.name for w in model.trainable_weights if "relative_attention_bias" in w.name}  # MPNet's
+    kept = {weight.name for weight in model.trainable_weights if not decays(weight)}
+    assert kept == (excluded & {weight.name for weight in model.trainable_weights}) | biases_by_distance
+    assert len(kept) < len(model.trainable_weights)
+    assert all(weight.shape.rank >= 2 for weight in model.trainable_weights if weight.name not in kept)
+
+
+def test_a_step_is_the_papers():
+    """Algorithm 2 of Loshchilov and Hutter 2019: the decay is outside of the moments."""
+    rate, beta1, beta2, epsilon, decay = 0.1, 0.8, 0.9, 1e-7, 0.3
+    values = {"kernel": np.array([[1.0, -2.0], [0.5, 3.0]]), "bias": np.array([1.0, -1.0])}
+    variables = {name: tf.Variable(value, dtype=tf.float32, name=name) for name, value in values.items()}
+    optimizer = AdamW(rate, beta_1=beta1, beta_2=beta2, epsilon=epsilon, weight_decay_rate=decay)
+    moments = {name: (np.zeros_like(value), np.zeros_like(value)) for name, value in values.items()}
+    for step in range(1, 4):
+        gradients = {name: np.cos(step + np.arange(value.size)).reshape(value.shape) for name, value in values.items()}
+        optimizer.apply_gradients(
+            (tf.constant(gradients[name], tf.float32), variable) for name, variable in variables.items()
+        )
+        for name, gradient in gradients.items():
+            first, second = moments[name]
+            first = beta1 * first + (1 - beta1) * gradient
+            second = beta2 * second + (1 - beta2) * gradient**2
+            moments[name] = first, second
+            update = first / (1 - beta1**step) / (np.sqrt(second / (1 - beta2**step)) + epsilon)
+            values[name] = values[name] - rate * (update + (decay * values[name] if name == "kernel" else 0))
+            np.testing.assert_allclose(variables[name], values[name], rtol=1e-5, err_msg=f"{name}, step {step}")
+
+
+def built(**params):
+    params = TrainParams(model_type="bert", learning_rate=0.5, **params)
+    return build_optimizer(params, training_steps(params, blocks=160))
+
+
+def test_the_schedule_is_the_params():
+    linear = built(epochs=2, warmup_ratio=0.5, min_lr_ratio=0.2)  # 20 steps
+    assert [float(linear.learning_rate(step)) for step in (0, 5, 10, 15)] == pytest.approx([0, 0.25, 0.5, 0.3])
+    cosine = built(epochs=2, lr_scheduler_type="cosine")
+    assert float(cosine.learning_rate(5)) == pytest.approx(0.25 * (1 + np.cos(np.pi / 4)))
+    stable = built(epochs=2, lr_scheduler_type="warmup_stable_decay", decay_ratio=0.2)
+    assert [float(stable.learning_rate(step)) for step in (0, 16, 18)] == pytest.approx([0.5, 0.5, 0.25])
+
+
+def test_float16_has_a_loss_scale():
+    assert isinstance(built(), AdamW)
+    tf.keras.mixed_precision.set_global_policy("mixed_float16")
+    try:
+        scaled = built()
+    finally:
+        tf.keras.mixed_precision.set_global_policy("float32")
+    assert isinstance(scaled, tf.keras.mixed_precision.LossScaleOptimizer)
+    assert scaled.dynamic
