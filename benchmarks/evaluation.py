@@ -32,7 +32,7 @@ choose_keras()
 
 os.environ.setdefault("TRANSFORMERS_VERBOSITY", "error")
 
-import numpy
+import numpy as np
 import tensorflow as tf
 import transformers
 
@@ -55,8 +55,8 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=5)
     arguments = parser.parse_args()
     model = quickstart_model()
-    random = numpy.random.default_rng(0)
-    input_ids = random.integers(len(SPECIAL), VOCABULARY, (arguments.blocks, BLOCK_SIZE), numpy.int32)
+    random = np.random.default_rng(0)
+    input_ids = random.integers(len(SPECIAL), VOCABULARY, (arguments.blocks, BLOCK_SIZE), np.int32)
     columns = random.random((1000, 60))
 
     def forward() -> None:
@@ -100,14 +100,14 @@ def quickstart_model() -> "transformers.TFPreTrainedModel":
     return model
 
 
-def evaluate(model: "transformers.TFPreTrainedModel", input_ids: numpy.ndarray) -> None:
+def evaluate(model: "transformers.TFPreTrainedModel", input_ids: np.ndarray) -> None:
     """What the evaluate step does with one model, a block being a record."""
     blocks = len(input_ids)
-    tokens = numpy.full(blocks, BLOCK_SIZE)
-    records = Records(numpy.arange(blocks), tokens, tokens - 2, tokens * 4, tokens * 4)
-    ones = numpy.ones_like(input_ids, numpy.int8)
+    tokens = np.full(blocks, BLOCK_SIZE)
+    records = Records(np.arange(blocks), tokens, tokens - 2, tokens * 4, tokens * 4)
+    ones = np.ones_like(input_ids, np.int8)
     questions = Questions.ask(
-        numpy.arange(blocks),
+        np.arange(blocks),
         input_ids,
         ones,
         records,
@@ -125,7 +125,7 @@ def evaluate(model: "transformers.TFPreTrainedModel", input_ids: numpy.ndarray) 
         {"after": outcome.record_sums(questions, scores.log_probabilities, scores.top_ids)},
         outcome.length_of(questions),
         slices,
-        {"after": -scores.log_probabilities.astype(numpy.float64)},
+        {"after": -scores.log_probabilities.astype(np.float64)},
         questions.record,
         confidence=0.95,
         resamples=RESAMPLES,

@@ -153,7 +153,7 @@ def load(directory: Path) -> Any:
 
 def evaluation_loss(model: Any, blocks: Blocks, tokenizer: Tokenizer) -> float:
     """Mean cross-entropy in nats over frozen masks of the test split, by the model's own dense call."""
-    import numpy
+    import numpy as np
     import tensorflow as tf
 
     from components.masking.masking import IGNORED_LABEL, draw_masks
@@ -166,7 +166,7 @@ def evaluation_loss(model: Any, blocks: Blocks, tokenizer: Tokenizer) -> float:
         vocabulary_size=len(loaded),
         mask_token_id=loaded.mask_token_id,
         probability=PROBABILITY,
-        random=numpy.random.default_rng(EVALUATION_SEED),
+        random=np.random.default_rng(EVALUATION_SEED),
     )
     labels = masks.dense_labels
     logits_of = tf.function(lambda ids, mask: model(input_ids=ids, attention_mask=mask, training=False).logits)

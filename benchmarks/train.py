@@ -147,7 +147,7 @@ def main() -> None:
 
 def make_data(folder: Path, steps: int) -> None:
     """Blocks of random tokens, and a tokenizer with one word a token, as artifacts of the pipeline."""
-    import numpy
+    import numpy as np
     from datasets import Dataset, DatasetDict
     from tokenizers import Tokenizer, models
     from transformers import PreTrainedTokenizerFast
@@ -159,9 +159,9 @@ def make_data(folder: Path, steps: int) -> None:
         tokenizer_object=Tokenizer(model), **dict(zip(names, SPECIAL_TOKENS, strict=True))
     )
     tokenizer.save_pretrained(folder / "tokenizer/tokenizer")
-    random = numpy.random.default_rng(0)
-    ids = random.integers(len(SPECIAL_TOKENS), VOCABULARY, (steps * BATCH_SIZE, BLOCK_SIZE), numpy.int32)
-    train = Dataset.from_dict({"input_ids": ids, "attention_mask": numpy.ones(ids.shape, numpy.int8)})
+    random = np.random.default_rng(0)
+    ids = random.integers(len(SPECIAL_TOKENS), VOCABULARY, (steps * BATCH_SIZE, BLOCK_SIZE), np.int32)
+    train = Dataset.from_dict({"input_ids": ids, "attention_mask": np.ones(ids.shape, np.int8)})
     DatasetDict(train=train, test=train.select([])).save_to_disk(folder / "blocks/dataset")
     (folder / "blocks/report.json").write_text(json.dumps({"block_size": BLOCK_SIZE}))
 
@@ -358,7 +358,7 @@ def run_kerashub(shape: str, folder: Path) -> dict[str, Any]:
     """KerasHub's task, fed as its own preprocessor feeds it once texts are tokens."""
     import keras
     import keras_hub
-    import numpy
+    import numpy as np
     import tensorflow as tf
 
     train, _ = load_data(folder)
@@ -381,7 +381,7 @@ def run_kerashub(shape: str, folder: Path) -> dict[str, Any]:
         }
         return inputs, outputs["mask_ids"], outputs["mask_weights"]
 
-    ids = tf.data.Dataset.from_tensor_slices(numpy.asarray(train["input_ids"], numpy.int32))
+    ids = tf.data.Dataset.from_tensor_slices(np.asarray(train["input_ids"], np.int32))
     dataset = ids.shuffle(len(train)).batch(BATCH_SIZE).map(masked, tf.data.AUTOTUNE).prefetch(tf.data.AUTOTUNE)
     backbone = keras_hub.models.RobertaBackbone(
         vocabulary_size=VOCABULARY,

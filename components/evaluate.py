@@ -16,7 +16,7 @@ from components.evaluation.params import EvaluateParams
 from foundation.perplexity import perplexity_text
 
 if TYPE_CHECKING:
-    import numpy
+    import numpy as np
     from transformers import PreTrainedTokenizerFast
 
     from components.evaluation.questions import Questions
@@ -72,7 +72,7 @@ class Evaluate(Component[Evaluation]):
             DataError: If the test split has no blocks, nothing in them can be masked, or the slices' column is none.
             ModelError: If a model doesn't load, doesn't fit the tokenizer, or answers with NaN or infinity.
         """
-        import numpy
+        import numpy as np
 
         from components.evaluation import gate, outcome
         from components.evaluation.measuring import measure
@@ -93,7 +93,7 @@ class Evaluate(Component[Evaluation]):
         unigram, contaminated = count_train_split(
             self.blocks, questions, special_ids, len(tokenizer), params.contamination_ngram
         )
-        always = numpy.broadcast_to(unigram.top(5), (len(labels), 5))
+        always = np.broadcast_to(unigram.top(5), (len(labels), 5))
         answers["unigram"] = (unigram.log_probabilities[labels], always)
         for name, (log_probabilities, top_ids) in answers.items():
             metrics |= measure(log_probabilities, top_ids, labels, name)
@@ -117,7 +117,7 @@ class Evaluate(Component[Evaluation]):
             sums,
             outcome.length_of(questions),
             slices,
-            {name: -log_probabilities.astype(numpy.float64) for name, (log_probabilities, _) in answers.items()},
+            {name: -log_probabilities.astype(np.float64) for name, (log_probabilities, _) in answers.items()},
             questions.record,
             confidence=params.confidence,
             resamples=params.bootstrap_resamples,
@@ -142,9 +142,7 @@ class Evaluate(Component[Evaluation]):
         beside_counting = gate.beside_counting(resampled)
 
         outcome.save_scores(out / "scores.npz", questions, {name: answer[0] for name, answer in answers.items()})
-        stored = dataclasses.replace(
-            questions.masks, block=questions.indices[questions.masks.block].astype(numpy.int32)
-        )
+        stored = dataclasses.replace(questions.masks, block=questions.indices[questions.masks.block].astype(np.int32))
         stored.save(out / "masks.npz")
         manifest.write_json(out / "samples.json", samples)
         manifest.write_json(
@@ -189,7 +187,7 @@ class Evaluate(Component[Evaluation]):
 
     def ask_models(
         self, tokenizer: "PreTrainedTokenizerFast", questions: "Questions", special_ids: Sequence[int]
-    ) -> tuple[dict[str, tuple["numpy.ndarray", "numpy.ndarray"]], list[dict[str, Any]], dict[str, float]]:
+    ) -> tuple[dict[str, tuple["np.ndarray", "np.ndarray"]], list[dict[str, Any]], dict[str, float]]:
         """Asks the model before and after training.
 
         Returns:
@@ -202,7 +200,7 @@ class Evaluate(Component[Evaluation]):
         from components.modeling.scoring import score_masks
 
         params = self.params
-        answers: dict[str, tuple[numpy.ndarray, numpy.ndarray]] = {}
+        answers: dict[str, tuple[np.ndarray, np.ndarray]] = {}
         metrics: dict[str, float] = {}
         samples: list[dict[str, Any]] = [{"text": text} for text in params.sample_texts]
         for moment, directory in (

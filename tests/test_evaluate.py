@@ -7,7 +7,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-import numpy
+import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -61,15 +61,15 @@ def write_blocks(directory, train, test):
     features = Features({"input_ids": List(Value("int32")), "attention_mask": List(Value("int8"))})
     rows = {
         name: Dataset.from_dict(
-            {"input_ids": ids.tolist(), "attention_mask": numpy.ones_like(ids).tolist()}, features=features
+            {"input_ids": ids.tolist(), "attention_mask": np.ones_like(ids).tolist()}, features=features
         )
         for name, ids in (("train", train), ("test", test))
     }
     DatasetDict(rows).save_to_disk(directory / "dataset", num_shards={"train": 1, "test": 1})
     for name, ids in (("train", train), ("test", test)):
         with RecordWriter(directory / "records" / f"{name}.arrow") as records:  # a block a record, 4 letters a token
-            row = numpy.arange(len(ids))
-            tokens = numpy.full(len(ids), ids.shape[1] if len(ids) else 0)
+            row = np.arange(len(ids))
+            tokens = np.full(len(ids), ids.shape[1] if len(ids) else 0)
             records.write(row, tokens, tokens * 4, tokens * 5)
     report = {"block_size": BLOCK_SIZE, "text_column": "text", "special_tokens_per_record": 2}
     (directory / "report.json").write_text(json.dumps(report))
@@ -79,8 +79,8 @@ def write_blocks(directory, train, test):
 @pytest.fixture(scope="module")
 def ids():
     """Test blocks (50, BLOCK_SIZE) with frequent and rare words, and special tokens at their ends."""
-    random = numpy.random.default_rng(1)
-    ids = numpy.minimum(random.zipf(1.3, (50, BLOCK_SIZE)) + 4, VOCABULARY - 1).astype(numpy.int32)
+    random = np.random.default_rng(1)
+    ids = np.minimum(random.zipf(1.3, (50, BLOCK_SIZE)) + 4, VOCABULARY - 1).astype(np.int32)
     ids[:, 0], ids[:, -1] = 0, 2
     return ids
 
@@ -108,7 +108,7 @@ def save_model(directory, seed, favourite=None):
     )
     model(tf.zeros((1, BLOCK_SIZE), tf.int32))
     if favourite is not None:
-        bias = numpy.zeros(VOCABULARY, numpy.float32)
+        bias = np.zeros(VOCABULARY, np.float32)
         bias[favourite] = math.nan if favourite < 0 else 3
         model.lm_head.bias.assign(bias)
     model.save_pretrained(directory)
@@ -166,19 +166,19 @@ def evaluation(tmp_path_factory, blocks, tokenizer, checkpoint):
 def test_anyone_can_recompute_the_metrics_from_the_artifacts(evaluation, checkpoint, ids, moment, folder):
     from transformers import TFRobertaForMaskedLM
 
-    with numpy.load(evaluation.directory / "masks.npz") as masks:
+    with np.load(evaluation.directory / "masks.npz") as masks:
         seen = ids.copy()
         seen[masks["block"], masks["position"]] = masks["input_id"]
         logits = TFRobertaForMaskedLM.from_pretrained(checkpoint.directory / folder)(seen).logits.numpy()
-        at = logits[masks["block"], masks["position"]].astype(numpy.float64)  # (tokens, VOCABULARY)
-        probabilities = numpy.exp(at) / numpy.exp(at).sum(axis=1, keepdims=True)
+        at = logits[masks["block"], masks["position"]].astype(np.float64)  # (tokens, VOCABULARY)
+        probabilities = np.exp(at) / np.exp(at).sum(axis=1, keepdims=True)
         labels = masks["label"]
     assert (ids[masks_at(evaluation)] == labels).all()
-    true = probabilities[numpy.arange(len(labels)), labels]
-    ranked = numpy.argsort(-probabilities, axis=1)
+    true = probabilities[np.arange(len(labels)), labels]
+    ranked = np.argsort(-probabilities, axis=1)
     metrics = evaluation.metrics
-    assert metrics[f"cross_entropy_{moment}"] == pytest.approx(-numpy.log(true).mean(), rel=1e-5)
-    assert metrics[f"perplexity_{moment}"] == pytest.approx(math.exp(-numpy.log(true).mean()), rel=1e-5)
+    assert metrics[f"cross_entropy_{moment}"] == pytest.approx(-np.log(true).mean(), rel=1e-5)
+    assert metrics[f"perplexity_{moment}"] == pytest.approx(math.exp(-np.log(true).mean()), rel=1e-5)
     ending = "" if moment == "after" else f"_{moment}"
     assert metrics[f"top1_accuracy{ending}"] == pytest.approx((ranked[:, 0] == labels).mean(), abs=1e-9)
     assert metrics[f"top5_accuracy{ending}"] == pytest.approx(
@@ -200,14 +200,14 @@ def test_the_unigram_baseline_by_hand(evaluation, ids):
     assert evaluation.metrics["perplexity_unigram"] == pytest.approx(math.exp(entropy), rel=1e-9)
     frequent = sorted(range(5, VOCABULARY), key=lambda token: -words.count(token))[:5]
     assert evaluation.metrics["top1_accuracy_unigram"] == pytest.approx((labels == frequent[0]).mean())
-    assert evaluation.metrics["top5_accuracy_unigram"] == pytest.approx(numpy.isin(labels, frequent).mean())
+    assert evaluation.metrics["top5_accuracy_unigram"] == pytest.approx(np.isin(labels, frequent).mean())
 
 
 def test_measuring_needs_no_home_directory():
     code = (
         "import numpy; from components.evaluation.measuring import measure; "
-        "labels = numpy.arange(3); tops = numpy.tile(numpy.arange(5), (3, 1)); "
-        "print(measure(numpy.log([0.5, 0.5, 0.5]), tops, labels, 'after'))"
+        "labels = np.arange(3); tops = np.tile(np.arange(5), (3, 1)); "
+        "print(measure(np.log([0.5, 0.5, 0.5]), tops, labels, 'after'))"
     )
     environment = {name: value for name, value in os.environ.items() if not name.startswith(("HF_", "XDG_"))}
     environment |= {"HOME": os.devnull, "USE_TF": "0"}
@@ -216,8 +216,8 @@ def test_measuring_needs_no_home_directory():
 
 
 def test_the_smoothed_frequencies_are_a_distribution():
-    unigram = Unigram.count([numpy.array([[0, 2], [2, 3]])], vocabulary_size=5, special_ids=[0])
-    numpy.testing.assert_allclose(numpy.exp(unigram.log_probabilities), [0, 1 / 7, 3 / 7, 2 / 7, 1 / 7])
+    unigram = Unigram.count([np.array([[0, 2], [2, 3]])], vocabulary_size=5, special_ids=[0])
+    np.testing.assert_allclose(np.exp(unigram.log_probabilities), [0, 1 / 7, 3 / 7, 2 / 7, 1 / 7])
     assert unigram.top(3).tolist() == [2, 3, 1]
 
 
@@ -274,7 +274,7 @@ def test_a_test_split_without_blocks_is_refused(tmp_path, tokenizer, checkpoint,
 
 
 def test_blocks_in_which_nothing_can_be_masked_are_refused(tmp_path, tokenizer, checkpoint, ids):
-    special = write_blocks(tmp_path / "blocks", ids, numpy.full((2, BLOCK_SIZE), 2, numpy.int32))
+    special = write_blocks(tmp_path / "blocks", ids, np.full((2, BLOCK_SIZE), 2, np.int32))
     with pytest.raises(DataError, match="at least one token of the test split is masked"):
         evaluate(tmp_path / "out", special, tokenizer, checkpoint)
 
@@ -313,29 +313,29 @@ def draw(ids, probability=0.15, seed=0):
 )
 @settings(deadline=None)
 def test_masks_are_frozen_and_never_on_special_tokens(ids, probability, seed):
-    ids = numpy.array(ids, numpy.int32).reshape(-1, 6)
+    ids = np.array(ids, np.int32).reshape(-1, 6)
     masks, again = draw(ids, probability, seed), draw(ids.copy(), probability, seed)
     assert masks.digest == again.digest
     assert not set(masks.label) & set(SPECIAL)
     assert (ids[masks.block, masks.position] == masks.label).all()
     seen = masks.apply(ids)
-    elsewhere = numpy.ones_like(ids, bool)
+    elsewhere = np.ones_like(ids, bool)
     elsewhere[masks.block, masks.position] = False
     assert (seen == ids)[elsewhere].all()
     assert (seen[masks.block, masks.position] == masks.input_id).all()
     if probability == 1:
-        assert len(masks) == (~numpy.isin(ids, SPECIAL)).sum()
+        assert len(masks) == (~np.isin(ids, SPECIAL)).sum()
 
 
 def test_masks_follow_the_80_10_10_rule_at_the_probability_asked():
-    ids = numpy.random.default_rng(3).integers(5, VOCABULARY, (9000, 64), dtype=numpy.int32)  # more than two chunks
+    ids = np.random.default_rng(3).integers(5, VOCABULARY, (9000, 64), dtype=np.int32)  # more than two chunks
     masks = draw(ids)
     assert len(masks) / ids.size == pytest.approx(0.15, abs=0.003)
     masked, kept = masks.input_id == MASK, masks.input_id == masks.label
     replaced = ~masked & ~kept
     assert [masked.mean(), replaced.mean(), kept.mean()] == pytest.approx([0.8, 0.1, 0.1], abs=0.006)
-    assert numpy.ptp(numpy.bincount(masks.input_id[replaced], minlength=VOCABULARY)) < 90  # random words, all alike
-    counts = numpy.bincount(masks.block, minlength=len(ids))
+    assert np.ptp(np.bincount(masks.input_id[replaced], minlength=VOCABULARY)) < 90  # random words, all alike
+    counts = np.bincount(masks.block, minlength=len(ids))
     assert draw(ids, seed=1).digest != masks.digest
     assert set(counts) == {9, 10}  # 64 x 0.15 is 9.6
 
@@ -343,7 +343,7 @@ def test_masks_follow_the_80_10_10_rule_at_the_probability_asked():
 def test_masks_are_the_same_in_another_process(ids):
     code = (
         "import numpy, sys; from components.masking.frozen_masks import freeze_masks; "
-        f"ids = numpy.array({ids.tolist()}, numpy.int32); "
+        f"ids = np.array({ids.tolist()}, np.int32); "
         f"print(freeze_masks(ids, special_ids={SPECIAL}, mask_token_id={MASK}, vocabulary_size={VOCABULARY}, "
         "probability=0.15, seed=7).digest)"
     )
@@ -362,18 +362,18 @@ def test_masks_come_back_from_disk(tmp_path, ids):
 
 def recomputed(evaluation, name="after"):
     """Mean loss by record: its sums and counts, from the artifact's own answers."""
-    with numpy.load(evaluation.directory / "scores.npz") as scores:
-        record, loss = scores["record"], -scores[f"log_probability_{name}"].astype(numpy.float64)
-    return numpy.bincount(record, loss, minlength=50), numpy.bincount(record, minlength=50)
+    with np.load(evaluation.directory / "scores.npz") as scores:
+        record, loss = scores["record"], -scores[f"log_probability_{name}"].astype(np.float64)
+    return np.bincount(record, loss, minlength=50), np.bincount(record, minlength=50)
 
 
 def test_anyone_can_recompute_an_interval_from_the_artifacts(tmp_path, blocks, tokenizer, checkpoint):
     evaluation = evaluate(tmp_path, blocks, tokenizer, checkpoint, bootstrap_resamples=10_000)
     loss, masked = recomputed(evaluation)
-    random = numpy.random.default_rng(123)
+    random = np.random.default_rng(123)
     drawn = random.integers(0, 50, (10_000, 50))
-    perplexities = numpy.exp(loss[drawn].sum(axis=1) / masked[drawn].sum(axis=1))
-    expected = numpy.quantile(perplexities, [0.025, 0.975])
+    perplexities = np.exp(loss[drawn].sum(axis=1) / masked[drawn].sum(axis=1))
+    expected = np.quantile(perplexities, [0.025, 0.975])
     interval = evaluation.read_json("metrics.json")["intervals"]["perplexity_after"]
     assert interval == pytest.approx(expected, rel=0.02)
     assert interval[0] < evaluation.metrics["perplexity_after"] < interval[1]
@@ -424,11 +424,11 @@ def test_pseudo_log_likelihood_is_one_mask_at_a_time(tmp_path, blocks, tokenizer
     model = TFRobertaForMaskedLM.from_pretrained(checkpoint.directory / "model")
     total, tokens = 0.0, 0
     for block in (0, 25):
-        for position in numpy.nonzero(~numpy.isin(ids[block], SPECIAL))[0]:
+        for position in np.nonzero(~np.isin(ids[block], SPECIAL))[0]:
             seen = ids[block : block + 1].copy()
             seen[0, position] = MASK
-            logits = model(seen).logits.numpy()[0, position].astype(numpy.float64)
-            total += logits[ids[block, position]] - numpy.log(numpy.exp(logits).sum())
+            logits = model(seen).logits.numpy()[0, position].astype(np.float64)
+            total += logits[ids[block, position]] - np.log(np.exp(logits).sum())
             tokens += 1
     assert evaluation.metrics["pseudo_log_likelihood_after"] == pytest.approx(total / 2, rel=1e-5)
     assert evaluation.metrics["pseudo_perplexity_after"] == pytest.approx(math.exp(-total / tokens), rel=1e-5)
@@ -452,9 +452,9 @@ def test_a_model_worse_than_counting_words_is_not_blessed_though_it_beats_its_st
     checks = {check["name"]: check for check in evaluation.read_json("blessing.json")["checks"]}
     check = checks["improvement_over_unigram"]
     assert check["value"] == pytest.approx(math.exp((after - unigram).sum() / masked.sum()), rel=1e-9)
-    drawn = numpy.random.default_rng(5).integers(0, 50, (10_000, 50))
-    ratios = numpy.exp((after - unigram)[drawn].sum(axis=1) / masked[drawn].sum(axis=1))
-    expected = numpy.quantile(ratios, [0.025, 0.975])
+    drawn = np.random.default_rng(5).integers(0, 50, (10_000, 50))
+    ratios = np.exp((after - unigram)[drawn].sum(axis=1) / masked[drawn].sum(axis=1))
+    expected = np.quantile(ratios, [0.025, 0.975])
     assert [check["interval"]["low"], check["interval"]["high"]] == pytest.approx(expected, rel=0.05)
 
 
@@ -509,12 +509,12 @@ def test_a_baseline_with_another_tokenizer_is_compared_by_bits_per_character(
     assert "which has another tokenizer" in evaluation.verdict
     metrics = evaluation.metrics
     assert "perplexity_baseline" not in metrics
-    with numpy.load(evaluation.directory / "baseline.npz") as answers:
-        loss = -answers["log_probability_baseline"].astype(numpy.float64).mean()
-        record, text_tokens = numpy.unique(answers["record"]), answers["text_tokens"]
+    with np.load(evaluation.directory / "baseline.npz") as answers:
+        loss = -answers["log_probability_baseline"].astype(np.float64).mean()
+        record, text_tokens = np.unique(answers["record"]), answers["text_tokens"]
         assert set(answers["block"]) <= set(range(len(ids)))
-    with numpy.load(evaluation.directory / "scores.npz") as scores:
-        record = numpy.union1d(record, scores["record"])
+    with np.load(evaluation.directory / "scores.npz") as scores:
+        record = np.union1d(record, scores["record"])
     characters = len(record) * BLOCK_SIZE * 4  # as the fixture's records say
     expected = loss / math.log(2) * text_tokens[record].sum() / characters
     assert metrics["bits_per_character_baseline"] == pytest.approx(expected, rel=1e-6)

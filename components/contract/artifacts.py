@@ -11,7 +11,7 @@ from components.contract import manifest
 from foundation.errors import DamagedArtifact
 
 if TYPE_CHECKING:
-    import numpy
+    import numpy as np
     from datasets import Dataset
     from transformers import PreTrainedTokenizerFast
 
@@ -111,7 +111,7 @@ class Blocks(Artifact):
         """The blocks of split `train` or `test`, memory-mapped."""
         return load_split(self.directory / "dataset", name)
 
-    def records(self, name: str) -> "dict[str, numpy.ndarray]":
+    def records(self, name: str) -> "dict[str, np.ndarray]":
         """The records of split `train` or `test` by column, (records,) each."""
         import pyarrow
 

@@ -4,7 +4,7 @@ import dataclasses
 from collections.abc import Callable, Collection, Mapping
 from typing import TYPE_CHECKING
 
-import numpy
+import numpy as np
 import tensorflow as tf
 
 from components.blocks.encoding import CHARACTERS_A_BATCH, encode, untruncated
@@ -76,7 +76,7 @@ def ask_baseline(
         scores = score(questions.input_ids, questions.attention_mask, questions.masks, batch_size=batch_size, k=k)
     except (tf.errors.OpError, OSError, ValueError, KeyError) as error:
         raise _unusable(baseline, " ".join(str(error).split())[:500]) from error
-    if not numpy.isfinite(scores.log_probabilities).all():
+    if not np.isfinite(scores.log_probabilities).all():
         raise _unusable(baseline, "no finite probability at some masked tokens")
     return BaselineAnswers(questions, scores, same)
 
@@ -132,17 +132,17 @@ def own_questions(
     for encoded in encode(untruncated(tokenizer), reader.batches(CHARACTERS_A_BATCH)):
         laid.append(layout.lay(encoded.token_ids, encoded.tokens))
         columns.append((encoded.tokens, encoded.characters, encoded.bytes))
-    input_ids = numpy.concatenate([each.input_ids for each in laid])
-    attention_mask = numpy.concatenate([each.attention_mask for each in laid])
+    input_ids = np.concatenate([each.input_ids for each in laid])
+    attention_mask = np.concatenate([each.attention_mask for each in laid])
     if len(input_ids) == 0:
         raise ModelError(
             "the test split fills at least one block of the baseline's tokenizer",
             received=f"none of {block_size} tokens",
             remedy="ingest more text, or set --evaluate.baseline null to compare with none",
         )
-    tokens, characters, size = (numpy.concatenate(column) for column in zip(*columns, strict=True))
+    tokens, characters, size = (np.concatenate(column) for column in zip(*columns, strict=True))
     rows = reader.rows_with_text()
-    row = numpy.fromiter((next(rows) for _ in tokens), numpy.int64, len(tokens))
+    row = np.fromiter((next(rows) for _ in tokens), np.int64, len(tokens))
     lengths = {"row": row, "tokens": tokens, "characters": characters, "bytes": size}
     indices = spread(len(input_ids), max_blocks)
     return Questions.ask(

@@ -8,7 +8,7 @@ Tokens of one record aren't independent of each other, records are: so records a
 import dataclasses
 import math
 
-import numpy
+import numpy as np
 
 CELLS_AT_ONCE = 1 << 18
 """Draws held at once: they fit a core's cache."""
@@ -40,7 +40,7 @@ def records_needed(confidence: float) -> int:
     return max(FEWEST_RECORDS, math.ceil(round(1 / (1 - confidence), 6)))
 
 
-def resampled_sums(columns: numpy.ndarray, *, resamples: int, seed: int) -> numpy.ndarray:
+def resampled_sums(columns: np.ndarray, *, resamples: int, seed: int) -> np.ndarray:
     """The columns' sums over resampled records: as many as there are, drawn with replacement.
 
     Every column sees the same draws, so that a difference between two of them is a paired one.
@@ -53,21 +53,21 @@ def resampled_sums(columns: numpy.ndarray, *, resamples: int, seed: int) -> nump
     Returns:
         (resamples, columns) float64.
     """
-    random = numpy.random.default_rng(seed)
+    random = np.random.default_rng(seed)
     records = len(columns)
     at_once = max(1, CELLS_AT_ONCE // records)
-    sums = numpy.empty((resamples, columns.shape[1]))
+    sums = np.empty((resamples, columns.shape[1]))
     for start in range(0, resamples, at_once):
         rows = min(at_once, resamples - start)
         drawn = random.integers(0, records, (rows, records))  # (rows, records)
-        cells = drawn + numpy.arange(rows)[:, None] * records
-        counts = numpy.bincount(cells.reshape(-1), minlength=rows * records).reshape(rows, records)
-        sums[start : start + rows] = counts.astype(numpy.float64) @ columns  # (rows, columns)
+        cells = drawn + np.arange(rows)[:, None] * records
+        counts = np.bincount(cells.reshape(-1), minlength=rows * records).reshape(rows, records)
+        sums[start : start + rows] = counts.astype(np.float64) @ columns  # (rows, columns)
     return sums
 
 
-def percentile_interval(values: numpy.ndarray, confidence: float) -> Interval:
+def percentile_interval(values: np.ndarray, confidence: float) -> Interval:
     """The middle part of resampled values (resamples,) that holds a share `confidence` of them."""
     outside = (1 - confidence) / 2
-    low, high = numpy.quantile(values, [outside, 1 - outside])
+    low, high = np.quantile(values, [outside, 1 - outside])
     return Interval(float(low), float(high))

@@ -101,7 +101,7 @@ class Judge:
 
     def _compare(self, baseline: Baseline) -> "Check":
         """Asks the baseline what the model was asked, and decides as the evaluation does."""
-        import numpy
+        import numpy as np
 
         from components.evaluation import gate, outcome
         from components.evaluation.baseline_answers import ask_baseline
@@ -112,7 +112,7 @@ class Judge:
         tokenizer = self.tokenizer.load()
         asked = {"probability": how["eval_mlm_probability"], "seed": how["seed"]}
         questions = questions_of_test_split(self.blocks, tokenizer, how["max_blocks"], **asked)
-        with numpy.load(self.evaluation.directory / "scores.npz", allow_pickle=False) as scores:
+        with np.load(self.evaluation.directory / "scores.npz", allow_pickle=False) as scores:
             own = scores["log_probability_after"]
         theirs = ask_baseline(
             baseline,
@@ -125,7 +125,7 @@ class Judge:
             k=5,
             **asked,
         )
-        no_guesses = numpy.full((len(own), 5), -1)  # their accuracy decides nothing
+        no_guesses = np.full((len(own), 5), -1)  # their accuracy decides nothing
         sums = {
             gate.AFTER: outcome.record_sums(questions, own, no_guesses),
             gate.BASELINE: outcome.record_sums(

@@ -6,20 +6,20 @@ Brown et al. 2020, "Language Models are Few-Shot Learners", appendix C, does it 
 
 from collections.abc import Iterable
 
-import numpy
+import numpy as np
 
-MULTIPLIER = numpy.uint64(0x9E3779B97F4A7C15)
+MULTIPLIER = np.uint64(0x9E3779B97F4A7C15)
 """Odd, so that no bit of an earlier token is lost; the golden ratio's bits (Knuth, volume 3, section 6.4)."""
 
 
 def contaminated_blocks(
-    test: numpy.ndarray,
-    attention_mask: numpy.ndarray,
-    train: Iterable[numpy.ndarray],
+    test: np.ndarray,
+    attention_mask: np.ndarray,
+    train: Iterable[np.ndarray],
     *,
     ngram: int,
     vocabulary_size: int,
-) -> numpy.ndarray:
+) -> np.ndarray:
     """Which test blocks hold a run of tokens that stands in the train split too.
 
     Memory grows with the test blocks only: the train blocks stream by. Runs are told apart by 64-bit hashes; for a
@@ -37,27 +37,27 @@ def contaminated_blocks(
     """
     blocks, block_size = test.shape
     if block_size < ngram:
-        return numpy.zeros(blocks, bool)
-    table = numpy.random.default_rng(0).integers(0, 2**64, vocabulary_size, numpy.uint64)
+        return np.zeros(blocks, bool)
+    table = np.random.default_rng(0).integers(0, 2**64, vocabulary_size, np.uint64)
     hashes = run_hashes(test, table, ngram)  # (blocks, block_size - ngram + 1)
     whole = attention_mask[:, ngram - 1 :] > 0  # the same
-    wanted = numpy.unique(hashes[whole])
+    wanted = np.unique(hashes[whole])
     if not len(wanted):
-        return numpy.zeros(blocks, bool)
-    found = numpy.zeros(len(wanted), bool)
-    carried = numpy.empty(0, numpy.int32)
+        return np.zeros(blocks, bool)
+    found = np.zeros(len(wanted), bool)
+    carried = np.empty(0, np.int32)
     for batch in train:
-        stream = numpy.concatenate([carried, batch.reshape(-1)])
+        stream = np.concatenate([carried, batch.reshape(-1)])
         carried = stream[max(0, len(stream) - ngram + 1) :]
         if len(stream) >= ngram:
             runs = run_hashes(stream[None], table, ngram)[0]
-            places: numpy.ndarray = numpy.minimum(numpy.searchsorted(wanted, runs), len(wanted) - 1)
+            places: np.ndarray = np.minimum(np.searchsorted(wanted, runs), len(wanted) - 1)
             found[places[wanted[places] == runs]] = True
-    places = numpy.minimum(numpy.searchsorted(wanted, hashes), len(wanted) - 1)
-    return numpy.any(found[places] & whole, axis=1)
+    places = np.minimum(np.searchsorted(wanted, hashes), len(wanted) - 1)
+    return np.any(found[places] & whole, axis=1)
 
 
-def run_hashes(token_ids: numpy.ndarray, table: numpy.ndarray, ngram: int) -> numpy.ndarray:
+def run_hashes(token_ids: np.ndarray, table: np.ndarray, ngram: int) -> np.ndarray:
     """A hash of every run of tokens.
 
     Args:

@@ -6,7 +6,7 @@ import uuid
 from collections.abc import Collection
 from typing import TYPE_CHECKING, Any
 
-import numpy
+import numpy as np
 
 from foundation.errors import ModelError
 
@@ -16,9 +16,7 @@ if TYPE_CHECKING:
 TOP_K = (1, 5)
 
 
-def measure(
-    log_probabilities: numpy.ndarray, top_ids: numpy.ndarray, labels: numpy.ndarray, moment: str
-) -> dict[str, float]:
+def measure(log_probabilities: np.ndarray, top_ids: np.ndarray, labels: np.ndarray, moment: str) -> dict[str, float]:
     """Cross-entropy, perplexity and accuracy of some answers, by the metric modules.
 
     Args:
@@ -44,7 +42,7 @@ def measure(
             "--train.learning_rate",
         )
 
-    wrong = int(len(labels) - numpy.isfinite(log_probabilities).sum())
+    wrong = int(len(labels) - np.isfinite(log_probabilities).sum())
     finite(-math.inf if wrong else 0, f"no finite probability at {wrong} of {len(labels)} masked tokens, {moment}")
     with tempfile.TemporaryDirectory() as cache:
         place: dict[str, Any] = {"cache_dir": cache, "experiment_id": uuid.uuid4().hex, "keep_in_memory": True}
@@ -56,8 +54,8 @@ def measure(
 
 def measure_pseudo_log_likelihood(
     model: "TFPreTrainedModel",
-    input_ids: numpy.ndarray,
-    attention_mask: numpy.ndarray,
+    input_ids: np.ndarray,
+    attention_mask: np.ndarray,
     blocks: int,
     *,
     special_ids: Collection[int],
@@ -86,8 +84,8 @@ def measure_pseudo_log_likelihood(
     chosen = input_ids[indices]
     copies, masks, block = one_at_a_time(chosen, special_ids=special_ids, mask_token_id=mask_token_id)
     scores = score_masks(model, copies, attention_mask[indices][block], masks, batch_size=batch_size, k=1)
-    starts = numpy.searchsorted(block, range(1, len(chosen)))
-    texts = numpy.split(scores.log_probabilities, starts)
+    starts = np.searchsorted(block, range(1, len(chosen)))
+    texts = np.split(scores.log_probabilities, starts)
     with tempfile.TemporaryDirectory() as cache:
         metric = PseudoLogLikelihood(cache_dir=cache, experiment_id=uuid.uuid4().hex, keep_in_memory=True)
         results = metric.compute(predictions=[text for text in texts if len(text)])

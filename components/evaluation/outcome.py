@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-import numpy
+import numpy as np
 
 from components.evaluation.bootstrap import Interval, records_needed
 from components.evaluation.gate import BASELINE
@@ -17,7 +17,7 @@ from components.modeling.scoring import Scores
 UNITS = {"characters": "bits_per_character", "bytes": "bits_per_byte"}
 
 
-def record_sums(questions: Questions, log_probabilities: numpy.ndarray, top_ids: numpy.ndarray) -> RecordSums:
+def record_sums(questions: Questions, log_probabilities: np.ndarray, top_ids: np.ndarray) -> RecordSums:
     """A model's answers by record.
 
     Args:
@@ -27,8 +27,8 @@ def record_sums(questions: Questions, log_probabilities: numpy.ndarray, top_ids:
     """
     hits = top_ids[:, :5] == questions.masks.label[:, None]  # (masked tokens, 5)
     return RecordSums(
-        masked=questions.by_record(numpy.ones(len(questions.masks))),
-        loss=questions.by_record(-log_probabilities.astype(numpy.float64)),
+        masked=questions.by_record(np.ones(len(questions.masks))),
+        loss=questions.by_record(-log_probabilities.astype(np.float64)),
         top1=questions.by_record(hits[:, 0]),
         top5=questions.by_record(hits.any(axis=1)),
         text_tokens=questions.records.text_tokens,
@@ -91,17 +91,17 @@ def describe_slices(resampled: Resampled, slices: Sequence[Slice], models: Seque
     return described
 
 
-def save_scores(path: Path, questions: Questions, log_probabilities: Mapping[str, numpy.ndarray]) -> None:
+def save_scores(path: Path, questions: Questions, log_probabilities: Mapping[str, np.ndarray]) -> None:
     """Writes what every model answered, in the order of the masks, and whose tokens they are."""
     arrays: dict[str, Any] = {f"log_probability_{name}": values for name, values in log_probabilities.items()}
-    numpy.savez_compressed(path, record=questions.records.row[questions.record], **arrays)
+    np.savez_compressed(path, record=questions.records.row[questions.record], **arrays)
 
 
 def save_baseline(path: Path, questions: Questions, scores: Scores) -> None:
     """Writes the questions and answers of a baseline with another tokenizer."""
-    masks = dataclasses.replace(questions.masks, block=questions.indices[questions.masks.block].astype(numpy.int32))
+    masks = dataclasses.replace(questions.masks, block=questions.indices[questions.masks.block].astype(np.int32))
     fields: dict[str, Any] = {field.name: getattr(masks, field.name) for field in dataclasses.fields(masks)}
-    numpy.savez_compressed(
+    np.savez_compressed(
         path,
         record=questions.records.row[questions.record],
         text_tokens=questions.records.text_tokens,

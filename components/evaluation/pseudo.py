@@ -5,14 +5,14 @@ Salazar et al. 2020, "Masked Language Model Scoring" (https://aclanthology.org/2
 
 from collections.abc import Collection
 
-import numpy
+import numpy as np
 
 from components.masking.frozen_masks import FrozenMasks
 
 
 def one_at_a_time(
-    input_ids: numpy.ndarray, *, special_ids: Collection[int], mask_token_id: int
-) -> tuple[numpy.ndarray, FrozenMasks, numpy.ndarray]:
+    input_ids: np.ndarray, *, special_ids: Collection[int], mask_token_id: int
+) -> tuple[np.ndarray, FrozenMasks, np.ndarray]:
     """A copy of the block for each of its tokens, with that one masked.
 
     Args:
@@ -23,7 +23,7 @@ def one_at_a_time(
     Returns:
         The copies (tokens, block_size) int32, their masks, one a copy, and the block of each copy (tokens,).
     """
-    blocks, positions = numpy.nonzero(~numpy.isin(input_ids, list(special_ids)))  # (tokens,) each
-    copies = numpy.arange(len(blocks))
-    fields = (copies, positions, numpy.full(len(blocks), mask_token_id), input_ids[blocks, positions])
-    return input_ids[blocks], FrozenMasks(*(field.astype(numpy.int32) for field in fields)), blocks
+    blocks, positions = np.nonzero(~np.isin(input_ids, list(special_ids)))  # (tokens,) each
+    copies = np.arange(len(blocks))
+    fields = (copies, positions, np.full(len(blocks), mask_token_id), input_ids[blocks, positions])
+    return input_ids[blocks], FrozenMasks(*(field.astype(np.int32) for field in fields)), blocks

@@ -4,7 +4,7 @@ import dataclasses
 from collections.abc import Collection, Iterator
 from typing import TYPE_CHECKING
 
-import numpy
+import numpy as np
 
 from components.contract.artifacts import Blocks
 from components.masking.frozen_masks import FrozenMasks, freeze_masks
@@ -30,17 +30,17 @@ class Records:
         bytes: (records,) int64, of the text in UTF-8.
     """
 
-    row: numpy.ndarray
-    tokens: numpy.ndarray
-    text_tokens: numpy.ndarray
-    characters: numpy.ndarray
-    bytes: numpy.ndarray
+    row: np.ndarray
+    tokens: np.ndarray
+    text_tokens: np.ndarray
+    characters: np.ndarray
+    bytes: np.ndarray
 
     @classmethod
-    def of(cls, columns: dict[str, numpy.ndarray], special_tokens_per_record: int) -> "Records":
+    def of(cls, columns: dict[str, np.ndarray], special_tokens_per_record: int) -> "Records":
         """From what `Blocks.records` gives."""
         row, tokens, characters, size = (
-            columns[name].astype(numpy.int64) for name in ("row", "tokens", "characters", "bytes")
+            columns[name].astype(np.int64) for name in ("row", "tokens", "characters", "bytes")
         )
         return cls(row, tokens, tokens - special_tokens_per_record, characters, size)
 
@@ -58,19 +58,19 @@ class Questions:
         records: Those of the whole test split.
     """
 
-    indices: numpy.ndarray
-    input_ids: numpy.ndarray
-    attention_mask: numpy.ndarray
+    indices: np.ndarray
+    input_ids: np.ndarray
+    attention_mask: np.ndarray
     masks: FrozenMasks
-    record: numpy.ndarray
+    record: np.ndarray
     records: Records
 
     @classmethod
     def ask(
         cls,
-        indices: numpy.ndarray,
-        input_ids: numpy.ndarray,
-        attention_mask: numpy.ndarray,
+        indices: np.ndarray,
+        input_ids: np.ndarray,
+        attention_mask: np.ndarray,
         records: Records,
         *,
         concatenated: bool,
@@ -96,24 +96,24 @@ class Questions:
         block_size = input_ids.shape[1]
         if concatenated:
             place = indices[masks.block] * block_size + masks.position  # (masked tokens,)
-            record = numpy.searchsorted(numpy.cumsum(records.tokens), place, side="right")
+            record = np.searchsorted(np.cumsum(records.tokens), place, side="right")
         else:
             rows = -(-records.tokens // block_size)  # (records,)
-            record = numpy.searchsorted(numpy.cumsum(rows), indices[masks.block], side="right")
+            record = np.searchsorted(np.cumsum(rows), indices[masks.block], side="right")
         return cls(indices, input_ids, attention_mask, masks, record, records)
 
-    def by_record(self, values: numpy.ndarray) -> numpy.ndarray:
+    def by_record(self, values: np.ndarray) -> np.ndarray:
         """The sums of the masked tokens' values (masked tokens,) by record, (records,) float64."""
-        return numpy.bincount(self.record, values, minlength=len(self.records.row))
+        return np.bincount(self.record, values, minlength=len(self.records.row))
 
 
-def spread(count: int, wanted: int | None) -> numpy.ndarray:
+def spread(count: int, wanted: int | None) -> np.ndarray:
     """The indices of so many of some blocks, evenly spaced; of all where no number is wanted."""
     chosen = min(wanted or count, count)
-    return numpy.arange(chosen) * count // max(chosen, 1)
+    return np.arange(chosen) * count // max(chosen, 1)
 
 
-def read_blocks(split: "Dataset") -> Iterator[tuple[numpy.ndarray, numpy.ndarray]]:
+def read_blocks(split: "Dataset") -> Iterator[tuple[np.ndarray, np.ndarray]]:
     """Reads blocks from disk, some thousands at once, without a Python object a token.
 
     Yields:
@@ -125,7 +125,7 @@ def read_blocks(split: "Dataset") -> Iterator[tuple[numpy.ndarray, numpy.ndarray
         shape = (table.num_rows, -1)
         columns = (table.column(name).combine_chunks().flatten() for name in ("input_ids", "attention_mask"))
         input_ids, attention_mask = (column.to_numpy(zero_copy_only=False).reshape(shape) for column in columns)
-        yield input_ids.astype(numpy.int32), attention_mask.astype(numpy.int8)
+        yield input_ids.astype(np.int32), attention_mask.astype(np.int8)
 
 
 def questions_of_test_split(
@@ -155,8 +155,8 @@ def questions_of_test_split(
     special_tokens = int(blocks.read_json("report.json")["special_tokens_per_record"])
     questions = Questions.ask(
         indices,
-        numpy.concatenate([input_ids for input_ids, _ in batches]),
-        numpy.concatenate([attention_mask for _, attention_mask in batches]),
+        np.concatenate([input_ids for input_ids, _ in batches]),
+        np.concatenate([attention_mask for _, attention_mask in batches]),
         Records.of(blocks.records("test"), special_tokens),
         concatenated=blocks.packing == "concatenate",
         special_ids=sorted(set(tokenizer.all_special_ids)),

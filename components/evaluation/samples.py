@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
-import numpy
+import numpy as np
 import tensorflow as tf
 
 from components.modeling.masked_head import masked_logits
@@ -39,7 +39,7 @@ def sample_predictions(
             inputs = {"input_ids": tf.constant([ids]), "attention_mask": tf.ones([1, len(ids)], tf.int32)}
             position = tf.constant([[ids.index(tokenizer.mask_token_id)]])
             scores = tf.nn.softmax(masked_logits(model, inputs, position))[0, 0].numpy()  # (vocabulary,)
-            best = numpy.argsort(-scores, kind="stable")[:k].tolist()
+            best = np.argsort(-scores, kind="stable")[:k].tolist()
             answers = [{"token_str": tokenizer.decode([token]), "score": float(scores[token])} for token in best]
         samples.append({"text": text, "answers": answers})
     return samples

@@ -5,7 +5,7 @@ import dataclasses
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
-import numpy
+import numpy as np
 
 from foundation.errors import DataError
 
@@ -36,12 +36,10 @@ class Slice:
 
     group: str
     name: str
-    chosen: numpy.ndarray
+    chosen: np.ndarray
 
 
-def every_slice(
-    questions: "Questions", counts: numpy.ndarray, contaminated: numpy.ndarray, ngram: int
-) -> Iterator[Slice]:
+def every_slice(questions: "Questions", counts: np.ndarray, contaminated: np.ndarray, ngram: int) -> Iterator[Slice]:
     """The slices that every evaluation has.
 
     Args:
@@ -56,7 +54,7 @@ def every_slice(
     yield from by_contamination(contaminated[masks.block], ngram)
 
 
-def by_record_length(tokens: numpy.ndarray) -> Iterator[Slice]:
+def by_record_length(tokens: np.ndarray) -> Iterator[Slice]:
     """By the length (masked tokens,) in tokens of the record that each masked token is in."""
     low = 0
     for high in (*LENGTHS, None):
@@ -66,7 +64,7 @@ def by_record_length(tokens: numpy.ndarray) -> Iterator[Slice]:
         low = high or low
 
 
-def by_frequency(counts: numpy.ndarray) -> Iterator[Slice]:
+def by_frequency(counts: np.ndarray) -> Iterator[Slice]:
     """By how often (masked tokens,) the true token stands in the train split."""
     low = 0
     for high in (*FREQUENCIES, None):
@@ -76,14 +74,14 @@ def by_frequency(counts: numpy.ndarray) -> Iterator[Slice]:
         low = high or low
 
 
-def by_contamination(contaminated: numpy.ndarray, ngram: int) -> Iterator[Slice]:
+def by_contamination(contaminated: np.ndarray, ngram: int) -> Iterator[Slice]:
     """By whether the masked token's block (masked tokens,) shares a run of tokens with the train split."""
     group = f"blocks by runs of {ngram} tokens shared with train"
     yield Slice(group, "no such run", ~contaminated)
     yield Slice(group, "at least one", contaminated)
 
 
-def by_column(split: "Dataset", column: str, row: numpy.ndarray) -> Iterator[Slice]:
+def by_column(split: "Dataset", column: str, row: np.ndarray) -> Iterator[Slice]:
     """By a column's value in the record that each masked token is in; the most frequent values, then the others.
 
     Args:
@@ -97,7 +95,7 @@ def by_column(split: "Dataset", column: str, row: numpy.ndarray) -> Iterator[Sli
     values = column_values(split, column)
     common = [value for value, _ in collections.Counter(values).most_common(MOST_VALUES)]
     number = {value: place for place, value in enumerate(common)}
-    codes = numpy.array([number.get(value, len(common)) for value in values])[row]  # (masked tokens,)
+    codes = np.array([number.get(value, len(common)) for value in values])[row]  # (masked tokens,)
     names = [*common, OTHERS] if len(set(values)) > len(common) else common
     for place, name in enumerate(names):
         yield Slice(column, name, codes == place)

@@ -4,7 +4,7 @@ import dataclasses
 import math
 from collections.abc import Callable, Mapping, Sequence
 
-import numpy
+import numpy as np
 
 from components.evaluation.bootstrap import Interval, percentile_interval, records_needed, resampled_sums
 from components.evaluation.slices import Slice
@@ -22,11 +22,11 @@ class RecordSums:
         text_tokens: (records,) float64, all tokens of the text.
     """
 
-    masked: numpy.ndarray
-    loss: numpy.ndarray
-    top1: numpy.ndarray
-    top5: numpy.ndarray
-    text_tokens: numpy.ndarray
+    masked: np.ndarray
+    loss: np.ndarray
+    top1: np.ndarray
+    top5: np.ndarray
+    text_tokens: np.ndarray
 
 
 @dataclasses.dataclass(frozen=True)
@@ -38,8 +38,8 @@ class Length:
         bytes: (records,) float64, in UTF-8.
     """
 
-    characters: numpy.ndarray
-    bytes: numpy.ndarray
+    characters: np.ndarray
+    bytes: np.ndarray
 
 
 class Resampled:
@@ -61,14 +61,14 @@ class Resampled:
         models: Mapping[str, RecordSums],
         length: Length,
         slices: Sequence[Slice] = (),
-        slice_loss: Mapping[str, numpy.ndarray] | None = None,
-        record: numpy.ndarray | None = None,
+        slice_loss: Mapping[str, np.ndarray] | None = None,
+        record: np.ndarray | None = None,
         *,
         confidence: float,
         resamples: int,
         seed: int,
     ) -> None:
-        columns: dict[tuple[str, ...], numpy.ndarray] = {
+        columns: dict[tuple[str, ...], np.ndarray] = {
             ("characters",): length.characters,
             ("bytes",): length.bytes,
         }
@@ -76,15 +76,13 @@ class Resampled:
             columns |= {(name, field.name): getattr(sums, field.name) for field in dataclasses.fields(sums)}
         everyone = len(length.characters)
         for part in slices:
-            at = numpy.asarray(record)[part.chosen]
-            columns[("slice", part.group, part.name)] = numpy.bincount(at, minlength=everyone)
+            at = np.asarray(record)[part.chosen]
+            columns[("slice", part.group, part.name)] = np.bincount(at, minlength=everyone)
             for name, loss in (slice_loss or {}).items():
-                columns[("slice", part.group, part.name, name)] = numpy.bincount(
-                    at, loss[part.chosen], minlength=everyone
-                )
+                columns[("slice", part.group, part.name, name)] = np.bincount(at, loss[part.chosen], minlength=everyone)
         # A record that no model was asked about tells nothing.
-        asked = numpy.logical_or.reduce([sums.masked > 0 for sums in models.values()])
-        matrix = numpy.stack([column[asked].astype(numpy.float64) for column in columns.values()], axis=1)
+        asked = np.logical_or.reduce([sums.masked > 0 for sums in models.values()])
+        matrix = np.stack([column[asked].astype(np.float64) for column in columns.values()], axis=1)
         self.records = int(asked.sum())
         self.confidence = confidence
         self.enough = self.records >= records_needed(confidence)
@@ -93,18 +91,18 @@ class Resampled:
         self._holding = (matrix > 0).sum(axis=0)  # (columns,) records in which a column isn't 0
         self._drawn = resampled_sums(matrix, resamples=resamples, seed=seed) if self.enough else None
 
-    def cross_entropy(self, model: str, sums: numpy.ndarray) -> numpy.ndarray:
+    def cross_entropy(self, model: str, sums: np.ndarray) -> np.ndarray:
         """Nats a masked token, (...,), from column sums (..., columns)."""
         return self._ratio(sums, (model, "loss"), (model, "masked"))
 
-    def bits_per(self, unit: str, model: str, sums: numpy.ndarray) -> numpy.ndarray:
+    def bits_per(self, unit: str, model: str, sums: np.ndarray) -> np.ndarray:
         """Bits a character or byte, (...,): those a token, times the tokens a character or byte of the text."""
         bits = self.cross_entropy(model, sums) / math.log(2)
         return bits * self._ratio(sums, (model, "text_tokens"), (unit,))
 
     def perplexity(self, model: str) -> tuple[float, Interval | None]:
         """A model's perplexity and its interval (None for too few records)."""
-        return self._estimate(lambda sums: numpy.exp(self.cross_entropy(model, sums)))
+        return self._estimate(lambda sums: np.exp(self.cross_entropy(model, sums)))
 
     def cross_entropy_of(self, model: str) -> tuple[float, Interval | None]:
         """A model's cross-entropy in nats a masked token, and its interval."""
@@ -120,7 +118,7 @@ class Resampled:
 
     def perplexity_ratio(self, model: str, other: str) -> tuple[float, Interval | None]:
         """A model's perplexity over another's that answered the same questions."""
-        return self._estimate(lambda sums: numpy.exp(self.cross_entropy(model, sums) - self.cross_entropy(other, sums)))
+        return self._estimate(lambda sums: np.exp(self.cross_entropy(model, sums) - self.cross_entropy(other, sums)))
 
     def bits_ratio(self, model: str, other: str) -> tuple[float, Interval | None]:
         """A model's bits a character over those of another, which may have another tokenizer."""
@@ -134,24 +132,24 @@ class Resampled:
         if not self._whole[self._place[tokens]]:
             return None, None
         enough = self._holding[self._place[tokens]] >= records_needed(self.confidence)
-        return self._estimate(lambda sums: numpy.exp(self._ratio(sums, (*tokens, model), tokens)), enough)
+        return self._estimate(lambda sums: np.exp(self._ratio(sums, (*tokens, model), tokens)), enough)
 
     def slice_counts(self, part: Slice) -> tuple[int, int]:
         """A slice's masked tokens, and the records that they are in."""
         place = self._place[("slice", part.group, part.name)]
         return int(self._whole[place]), int(self._holding[place])
 
-    def _ratio(self, sums: numpy.ndarray, above: tuple[str, ...], below: tuple[str, ...]) -> numpy.ndarray:
-        with numpy.errstate(divide="ignore", invalid="ignore"):
-            ratio: numpy.ndarray = sums[..., self._place[above]] / sums[..., self._place[below]]
+    def _ratio(self, sums: np.ndarray, above: tuple[str, ...], below: tuple[str, ...]) -> np.ndarray:
+        with np.errstate(divide="ignore", invalid="ignore"):
+            ratio: np.ndarray = sums[..., self._place[above]] / sums[..., self._place[below]]
         return ratio
 
     def _estimate(
-        self, metric: Callable[[numpy.ndarray], numpy.ndarray], enough: bool = True
+        self, metric: Callable[[np.ndarray], np.ndarray], enough: bool = True
     ) -> tuple[float, Interval | None]:
         value = float(metric(self._whole))
         if self._drawn is None or not enough:
             return value, None
         values = metric(self._drawn)  # (resamples,)
         # A draw that misses a rare slice altogether says nothing about it.
-        return value, percentile_interval(values[numpy.isfinite(values)], self.confidence)
+        return value, percentile_interval(values[np.isfinite(values)], self.confidence)

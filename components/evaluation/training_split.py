@@ -2,7 +2,7 @@
 
 from collections.abc import Collection
 
-import numpy
+import numpy as np
 
 from components.contract.artifacts import Blocks
 from components.evaluation.contamination import contaminated_blocks
@@ -12,7 +12,7 @@ from components.evaluation.unigram import Unigram
 
 def count_train_split(
     blocks: Blocks, questions: Questions, special_ids: Collection[int], vocabulary_size: int, ngram: int
-) -> tuple[Unigram, numpy.ndarray]:
+) -> tuple[Unigram, np.ndarray]:
     """Reads the train blocks.
 
     Args:

@@ -3,7 +3,7 @@
 import dataclasses
 from collections.abc import Collection, Iterable
 
-import numpy
+import numpy as np
 
 
 @dataclasses.dataclass(frozen=True)
@@ -16,13 +16,11 @@ class Unigram:
         counts: (vocabulary_size,) int64, how often each stands in the text; 0 for special tokens.
     """
 
-    log_probabilities: numpy.ndarray
-    counts: numpy.ndarray
+    log_probabilities: np.ndarray
+    counts: np.ndarray
 
     @classmethod
-    def count(
-        cls, batches: Iterable[numpy.ndarray], *, vocabulary_size: int, special_ids: Collection[int]
-    ) -> "Unigram":
+    def count(cls, batches: Iterable[np.ndarray], *, vocabulary_size: int, special_ids: Collection[int]) -> "Unigram":
         """Counts tokens, and gives each of the vocabulary one more (Laplace).
 
         Args:
@@ -30,14 +28,14 @@ class Unigram:
             vocabulary_size: Number of tokens, special ones among them.
             special_ids: Left out.
         """
-        counts = numpy.zeros(vocabulary_size, dtype=numpy.int64)
+        counts = np.zeros(vocabulary_size, dtype=np.int64)
         for batch in batches:
-            counts += numpy.bincount(batch.reshape(-1), minlength=vocabulary_size)
+            counts += np.bincount(batch.reshape(-1), minlength=vocabulary_size)
         smoothed = counts + 1
         counts[list(special_ids)] = smoothed[list(special_ids)] = 0
-        with numpy.errstate(divide="ignore"):
-            return cls(numpy.log(smoothed) - numpy.log(smoothed.sum()), counts)
+        with np.errstate(divide="ignore"):
+            return cls(np.log(smoothed) - np.log(smoothed.sum()), counts)
 
-    def top(self, k: int) -> numpy.ndarray:
+    def top(self, k: int) -> np.ndarray:
         """(k,) int64, the most frequent tokens, the most frequent first; of equals the lower id first."""
-        return numpy.argsort(-self.log_probabilities, kind="stable")[:k]
+        return np.argsort(-self.log_probabilities, kind="stable")[:k]

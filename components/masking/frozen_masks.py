@@ -9,7 +9,7 @@ import hashlib
 from collections.abc import Collection
 from pathlib import Path
 
-import numpy
+import numpy as np
 
 from components.masking.masking import IGNORED_LABEL, draw_masks
 
@@ -29,10 +29,10 @@ class FrozenMasks:
         label: (tokens,) int32, the true token.
     """
 
-    block: numpy.ndarray
-    position: numpy.ndarray
-    input_id: numpy.ndarray
-    label: numpy.ndarray
+    block: np.ndarray
+    position: np.ndarray
+    input_id: np.ndarray
+    label: np.ndarray
 
     def __len__(self) -> int:
         return len(self.block)
@@ -47,15 +47,15 @@ class FrozenMasks:
 
     def save(self, path: Path) -> None:
         """Writes the four arrays as a compressed `.npz`."""
-        numpy.savez_compressed(path, **{name: getattr(self, name) for name in FIELDS})
+        np.savez_compressed(path, **{name: getattr(self, name) for name in FIELDS})
 
     @classmethod
     def load(cls, path: Path) -> "FrozenMasks":
         """The masks that `save` wrote."""
-        with numpy.load(path, allow_pickle=False) as arrays:
+        with np.load(path, allow_pickle=False) as arrays:
             return cls(**{name: arrays[name] for name in FIELDS})
 
-    def apply(self, input_ids: numpy.ndarray) -> numpy.ndarray:
+    def apply(self, input_ids: np.ndarray) -> np.ndarray:
         """The blocks as the model sees them: a copy of `input_ids` (blocks, block_size) with the masks in place."""
         masked = input_ids.copy()
         masked[self.block, self.position] = self.input_id
@@ -63,7 +63,7 @@ class FrozenMasks:
 
 
 def freeze_masks(
-    input_ids: numpy.ndarray,
+    input_ids: np.ndarray,
     *,
     special_ids: Collection[int],
     mask_token_id: int,
@@ -92,10 +92,10 @@ def freeze_masks(
             vocabulary_size=vocabulary_size,
             mask_token_id=mask_token_id,
             probability=probability,
-            random=numpy.random.default_rng([seed, number]),
+            random=np.random.default_rng([seed, number]),
         )
         labels = drawn.dense_labels  # (chunk, block_size)
-        rows, positions = numpy.nonzero(labels != IGNORED_LABEL)
+        rows, positions = np.nonzero(labels != IGNORED_LABEL)
         parts.append((rows + start, positions, drawn.input_ids[rows, positions], labels[rows, positions]))
-    columns = zip(*parts, strict=True) if parts else [[numpy.empty(0)]] * len(FIELDS)
-    return FrozenMasks(*(numpy.concatenate(column).astype(numpy.int32) for column in columns))
+    columns = zip(*parts, strict=True) if parts else [[np.empty(0)]] * len(FIELDS)
+    return FrozenMasks(*(np.concatenate(column).astype(np.int32) for column in columns))

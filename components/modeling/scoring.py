@@ -5,7 +5,7 @@ import functools
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING
 
-import numpy
+import numpy as np
 import tensorflow as tf
 
 from components.masking.frozen_masks import FrozenMasks
@@ -29,14 +29,14 @@ class Scores:
         top_ids: (tokens, k) int32, the most probable tokens, the most probable first.
     """
 
-    log_probabilities: numpy.ndarray
-    top_ids: numpy.ndarray
+    log_probabilities: np.ndarray
+    top_ids: np.ndarray
 
 
 def score_masks(
     model: "TFPreTrainedModel",
-    input_ids: numpy.ndarray,
-    attention_mask: numpy.ndarray,
+    input_ids: np.ndarray,
+    attention_mask: np.ndarray,
     masks: FrozenMasks,
     *,
     batch_size: int,
@@ -62,8 +62,8 @@ def score_masks(
 def score_with(
     logits_at: LogitsAt,
     vocabulary_size: int,
-    input_ids: numpy.ndarray,
-    attention_mask: numpy.ndarray,
+    input_ids: np.ndarray,
+    attention_mask: np.ndarray,
     masks: FrozenMasks,
     *,
     batch_size: int,
@@ -96,12 +96,12 @@ def score_with(
         )
     blocks, block_size = input_ids.shape
     batch_size = min(batch_size, blocks)
-    counts = numpy.bincount(masks.block, minlength=blocks)  # (blocks,)
+    counts = np.bincount(masks.block, minlength=blocks)  # (blocks,)
     slots = int(counts.max())
-    slot = numpy.arange(len(masks)) - (numpy.cumsum(counts) - counts)[masks.block]  # (tokens,)
-    positions = numpy.zeros((blocks, slots), numpy.int32)
+    slot = np.arange(len(masks)) - (np.cumsum(counts) - counts)[masks.block]  # (tokens,)
+    positions = np.zeros((blocks, slots), np.int32)
     positions[masks.block, slot] = masks.position
-    labels = numpy.zeros((blocks, slots), numpy.int32)
+    labels = np.zeros((blocks, slots), np.int32)
     labels[masks.block, slot] = masks.label
 
     # AutoGraph stays on: Longformer branches on the length of the sequence.
@@ -121,10 +121,10 @@ def score_with(
         log_probabilities = true_logits - tf.reduce_logsumexp(logits, axis=2)  # (batch, slots)
         return log_probabilities, tf.math.top_k(logits, k).indices  # (batch, slots, k)
 
-    log_probabilities = numpy.empty((blocks, slots), numpy.float32)
-    top_ids = numpy.empty((blocks, slots, k), numpy.int32)
+    log_probabilities = np.empty((blocks, slots), np.float32)
+    top_ids = np.empty((blocks, slots, k), np.int32)
     for start in range(0, blocks, batch_size):
-        rows = numpy.minimum(numpy.arange(start, start + batch_size), blocks - 1)  # (batch_size,)
+        rows = np.minimum(np.arange(start, start + batch_size), blocks - 1)  # (batch_size,)
         batch = answer(
             tf.constant(masked[rows], tf.int32),
             tf.constant(attention_mask[rows], tf.int32),

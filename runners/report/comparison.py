@@ -16,7 +16,7 @@ from runners.report.page import write_page
 from runners.report.sections import METRICS, MODELS, answers, exponential, shown_as
 
 if TYPE_CHECKING:
-    import numpy
+    import numpy as np
 
     from components.evaluation.bootstrap import Interval
 
@@ -126,27 +126,27 @@ def paired_ratio(first: RunFacts, second: RunFacts, same_masks: bool) -> "tuple[
         second: Another, on the same corpus.
         same_masks: Whether both were asked the same questions.
     """
-    import numpy
+    import numpy as np
 
     from components.evaluation.bootstrap import percentile_interval, records_needed, resampled_sums
 
     how = second.evaluation["how"]
     columns = [sums_of(facts) for facts in (first, second)]
     records = max(len(part) for part in columns)
-    matrix = numpy.zeros((records, 8))
+    matrix = np.zeros((records, 8))
     for place, part in enumerate(columns):
         matrix[: len(part), place * 4 : place * 4 + 4] = part
     matrix = matrix[(matrix[:, 0] > 0) & (matrix[:, 4] > 0)]
     if len(matrix) < records_needed(how["confidence"]):
         return None
 
-    def ratio(sums: "numpy.ndarray") -> "numpy.ndarray":
+    def ratio(sums: "np.ndarray") -> "np.ndarray":
         one, other = (sums[..., place + 1] / sums[..., place] for place in (0, 4))
         if same_masks:
-            exponent: numpy.ndarray = numpy.exp(other - one)
+            exponent: np.ndarray = np.exp(other - one)
             return exponent
         bits = other * sums[..., 6] / sums[..., 7] / (one * sums[..., 2] / sums[..., 3])
-        return numpy.asarray(bits)
+        return np.asarray(bits)
 
     drawn = resampled_sums(matrix, resamples=how["bootstrap_resamples"], seed=how["seed"])
     interval = percentile_interval(ratio(drawn), how["confidence"])
@@ -155,19 +155,19 @@ def paired_ratio(first: RunFacts, second: RunFacts, same_masks: bool) -> "tuple[
 
 def sums_of(facts: RunFacts) -> Any:
     """By row of the corpus' test split: masked tokens, their loss in nats, all tokens and characters; (rows, 4)."""
-    import numpy
+    import numpy as np
 
     evaluation, blocks = facts.artifact("evaluate"), facts.artifact("preprocess")
     if evaluation is None or blocks is None or not (evaluation / "scores.npz").is_file():
-        return numpy.zeros((0, 4))
-    with numpy.load(evaluation / "scores.npz", allow_pickle=False) as scores:
-        record, loss = scores["record"], -scores["log_probability_after"].astype(numpy.float64)
+        return np.zeros((0, 4))
+    with np.load(evaluation / "scores.npz", allow_pickle=False) as scores:
+        record, loss = scores["record"], -scores["log_probability_after"].astype(np.float64)
     artifact = Blocks(blocks)
     records = artifact.records("test")
     special = int(artifact.read_json("report.json")["special_tokens_per_record"])
-    sums = numpy.zeros((int(records["row"].max()) + 1, 4))
-    sums[:, 0] = numpy.bincount(record, minlength=len(sums))
-    sums[:, 1] = numpy.bincount(record, loss, minlength=len(sums))
+    sums = np.zeros((int(records["row"].max()) + 1, 4))
+    sums[:, 0] = np.bincount(record, minlength=len(sums))
+    sums[:, 1] = np.bincount(record, loss, minlength=len(sums))
     sums[records["row"], 2] = records["tokens"] - special
     sums[records["row"], 3] = records["characters"]
     return sums

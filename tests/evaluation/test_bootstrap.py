@@ -2,7 +2,7 @@
 
 import time
 
-import numpy
+import numpy as np
 import pytest
 
 from components.evaluation.bootstrap import percentile_interval, records_needed, resampled_sums
@@ -14,22 +14,22 @@ def test_how_many_records_an_interval_needs(confidence, records):
 
 
 def test_columns_see_the_same_draws():
-    first = numpy.random.default_rng(1).random(50)
-    sums = resampled_sums(numpy.stack([first, 3 * first, numpy.ones(50)], axis=1), resamples=200, seed=4)
-    numpy.testing.assert_allclose(sums[:, 1], 3 * sums[:, 0])
-    numpy.testing.assert_allclose(sums[:, 2], 50)
-    assert numpy.ptp(sums[:, 0]) > 0
+    first = np.random.default_rng(1).random(50)
+    sums = resampled_sums(np.stack([first, 3 * first, np.ones(50)], axis=1), resamples=200, seed=4)
+    np.testing.assert_allclose(sums[:, 1], 3 * sums[:, 0])
+    np.testing.assert_allclose(sums[:, 2], 50)
+    assert np.ptp(sums[:, 0]) > 0
 
 
 def test_equal_seeds_give_equal_draws():
-    columns = numpy.random.default_rng(2).random((30, 2))
+    columns = np.random.default_rng(2).random((30, 2))
     one, same, other = (resampled_sums(columns, resamples=100, seed=seed) for seed in (1, 1, 2))
     assert (one == same).all()
     assert (one != other).any()
 
 
 def test_the_interval_of_a_mean_is_the_textbook_one():
-    values = numpy.random.default_rng(3).normal(5, 2, 2000)
+    values = np.random.default_rng(3).normal(5, 2, 2000)
     means = resampled_sums(values[:, None], resamples=20_000, seed=0)[:, 0] / 2000
     interval = percentile_interval(means, 0.95)
     error = 1.96 * values.std() / 2000**0.5
@@ -38,7 +38,7 @@ def test_the_interval_of_a_mean_is_the_textbook_one():
 
 
 def test_a_95_percent_interval_holds_the_truth_19_times_of_20():
-    random = numpy.random.default_rng(5)
+    random = np.random.default_rng(5)
     held = 0
     for seed in range(300):
         means = resampled_sums(random.exponential(1, (60, 1)), resamples=1000, seed=seed)[:, 0] / 60
@@ -48,7 +48,7 @@ def test_a_95_percent_interval_holds_the_truth_19_times_of_20():
 
 
 def test_ten_thousand_resamples_of_a_thousand_records_are_quick():
-    columns = numpy.random.default_rng(6).random((1000, 60))
+    columns = np.random.default_rng(6).random((1000, 60))
     started = time.process_time()
     resampled_sums(columns, resamples=10_000, seed=0)
     # The benchmark tells the time; this only catches a return to a loop over resamples.

@@ -1,6 +1,6 @@
 """Contamination: shared runs of tokens, against the plain way."""
 
-import numpy
+import numpy as np
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -23,9 +23,9 @@ def plainly(test, train, ngram):
 )
 @settings(deadline=None)
 def test_it_is_what_comparing_every_run_gives(test, train, ngram):
-    test = numpy.array(test, numpy.int32)
-    batches = [numpy.array(batch, numpy.int32).reshape(-1, 6) for batch in train]
-    whole = numpy.ones_like(test)
+    test = np.array(test, np.int32)
+    batches = [np.array(batch, np.int32).reshape(-1, 6) for batch in train]
+    whole = np.ones_like(test)
     found = contaminated_blocks(test, whole, iter(batches), ngram=ngram, vocabulary_size=4)
     assert found.tolist() == plainly(test, batches, ngram)
 
@@ -36,10 +36,10 @@ def test_it_is_what_comparing_every_run_gives(test, train, ngram):
 
 
 def test_a_copied_block_is_found_across_the_ends_of_train_blocks():
-    random = numpy.random.default_rng(0)
-    train = random.integers(0, 50_000, (100, 64), numpy.int32)
-    test = random.integers(0, 50_000, (3, 64), numpy.int32)
+    random = np.random.default_rng(0)
+    train = random.integers(0, 50_000, (100, 64), np.int32)
+    test = random.integers(0, 50_000, (3, 64), np.int32)
     test[1, :40] = train.reshape(-1)[64 * 10 - 20 : 64 * 10 + 20]
-    whole = numpy.ones_like(test)
+    whole = np.ones_like(test)
     found = contaminated_blocks(test, whole, [train[:7], train[7:]], ngram=32, vocabulary_size=50_000)
     assert found.tolist() == [0, 1, 0]

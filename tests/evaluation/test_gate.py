@@ -2,7 +2,7 @@
 
 import re
 
-import numpy
+import numpy as np
 import pytest
 
 from components.evaluation.bootstrap import Interval
@@ -14,13 +14,13 @@ RECORDS = 400
 
 
 def sums(loss, masked, text_tokens=None):
-    nothing = numpy.zeros(len(masked))
+    nothing = np.zeros(len(masked))
     return RecordSums(masked, loss, nothing, nothing, masked * 7 if text_tokens is None else text_tokens)
 
 
 def resample(losses, records=RECORDS, confidence=0.95):
     """Models whose loss a token is the given number, and noise of their own by record."""
-    random = numpy.random.default_rng(0)
+    random = np.random.default_rng(0)
     masked = random.integers(1, 20, records).astype(float)
     hardness = random.normal(0, 1, records)
     models = {
@@ -64,7 +64,7 @@ def test_noise_is_not_blessed():
 
 def test_a_model_that_learned_next_to_nothing_is_not_blessed():
     """A drift too small to matter may be the same on every record, so that no bootstrap takes it for chance."""
-    random = numpy.random.default_rng(0)
+    random = np.random.default_rng(0)
     masked = random.integers(1, 20, RECORDS).astype(float)
     loss = masked * random.normal(6, 1, RECORDS)
     models = {"before": sums(loss, masked), "after": sums(loss * (1 - 1e-8), masked)}
@@ -196,8 +196,8 @@ def test_with_few_records_what_was_measured_is_told(after, told):
 
 
 def test_bits_per_character_by_hand():
-    masked, tokens = numpy.array([2.0, 1, 3] * 10), numpy.array([10.0, 20, 30] * 10)
-    models = {"after": sums(masked * numpy.log(8), masked, tokens)}
+    masked, tokens = np.array([2.0, 1, 3] * 10), np.array([10.0, 20, 30] * 10)
+    models = {"after": sums(masked * np.log(8), masked, tokens)}
     length = Length(tokens * 4, tokens * 5)
     resampled = Resampled(models, length, confidence=0.95, resamples=100, seed=0)
     assert resampled.bits("characters", "after")[0] == pytest.approx(3 / 4)

@@ -1,6 +1,6 @@
 """The accuracy module."""
 
-import numpy
+import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -27,9 +27,7 @@ def test_it_is_the_share_of_positions_with_the_truth_among_the_first_k(metric, r
 
 
 def test_it_reports_one_and_five_where_nothing_is_asked(metric):
-    results = metric.compute(
-        predictions=numpy.array([[3, 1, 2, 0, 4], [0, 1, 2, 3, 4]]), references=numpy.array([3, 4])
-    )
+    results = metric.compute(predictions=np.array([[3, 1, 2, 0, 4], [0, 1, 2, 3, 4]]), references=np.array([3, 4]))
     assert results == {"top1_accuracy": 0.5, "top5_accuracy": 1.0}
 
 

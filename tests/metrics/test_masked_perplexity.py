@@ -2,7 +2,7 @@
 
 import math
 
-import numpy
+import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -27,7 +27,7 @@ def test_it_is_the_inverse_geometric_mean_of_the_probabilities(metric, log_proba
 
 
 def test_a_uniform_guess_has_the_perplexity_of_the_vocabulary(metric):
-    assert metric.compute(predictions=numpy.full(1000, -math.log(50265)))["perplexity"] == pytest.approx(50265)
+    assert metric.compute(predictions=np.full(1000, -math.log(50265)))["perplexity"] == pytest.approx(50265)
 
 
 def test_batches_added_one_by_one_count_together(metric):

@@ -2,7 +2,7 @@
 
 import math
 
-import numpy
+import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -38,7 +38,7 @@ def test_nothing_to_measure_is_refused(metric):
     with pytest.raises(ValueError, match="Received: no text"):
         metric.compute(predictions=[])
     with pytest.raises(ValueError, match="Received: no token in text 0"):
-        metric.compute(predictions=[numpy.empty(0), [-1.0]])
+        metric.compute(predictions=[np.empty(0), [-1.0]])
 
 
 def test_its_examples_run():

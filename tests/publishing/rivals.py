@@ -5,7 +5,7 @@ import shutil
 from pathlib import Path
 from typing import Any
 
-import numpy
+import numpy as np
 
 from components.blocks.writer import RecordWriter
 from components.contract import manifest
@@ -90,28 +90,28 @@ class Rivals:
     def _blessing(self, model: ServingModel) -> InfraBlessing:
         return bless(model.directory.with_name(f"{model.directory.name}-blessing"), model)
 
-    def _blocks(self, directory: Path) -> tuple[Blocks, numpy.ndarray]:
+    def _blocks(self, directory: Path) -> tuple[Blocks, np.ndarray]:
         """Blocks of frequent and rare tokens, a record each, and the logarithms of the tokens' frequencies."""
         from datasets import Dataset, DatasetDict, Features, Value
         from datasets import Sequence as List
 
         vocabulary = len(self.tokenizer.load())
-        drawn = numpy.random.default_rng(1).zipf(1.3, (RECORDS, BLOCK_SIZE)) + SPECIAL - 1
-        ids = numpy.minimum(drawn, vocabulary - 1).astype(numpy.int32)
+        drawn = np.random.default_rng(1).zipf(1.3, (RECORDS, BLOCK_SIZE)) + SPECIAL - 1
+        ids = np.minimum(drawn, vocabulary - 1).astype(np.int32)
         features = Features({"input_ids": List(Value("int32")), "attention_mask": List(Value("int8"))})
-        columns = {"input_ids": ids.tolist(), "attention_mask": numpy.ones_like(ids).tolist()}
+        columns = {"input_ids": ids.tolist(), "attention_mask": np.ones_like(ids).tolist()}
         split = Dataset.from_dict(columns, features=features)
         DatasetDict({"train": split, "test": split}).save_to_disk(directory / "dataset")
         for name in ("train", "test"):
             with RecordWriter(directory / "records" / f"{name}.arrow") as records:
-                size = numpy.full(RECORDS, BLOCK_SIZE)
-                records.write(numpy.arange(RECORDS), size, size * 4, size * 5)
+                size = np.full(RECORDS, BLOCK_SIZE)
+                records.write(np.arange(RECORDS), size, size * 4, size * 5)
         report = {"block_size": BLOCK_SIZE, "text_column": "answers.text", "special_tokens_per_record": 2}
         (directory / "report.json").write_text(json.dumps(report))
         manifest.write(directory, {"type": "Blocks"})
-        return Blocks(directory), numpy.log(numpy.bincount(ids.reshape(-1), minlength=vocabulary) + 1)
+        return Blocks(directory), np.log(np.bincount(ids.reshape(-1), minlength=vocabulary) + 1)
 
-    def _checkpoint(self, directory: Path, bias: numpy.ndarray) -> Checkpoint:
+    def _checkpoint(self, directory: Path, bias: np.ndarray) -> Checkpoint:
         from components.modeling.checkpoint import build_masked_lm, save_masked_lm
 
         shutil.copytree(self.made.checkpoint.directory, directory)

@@ -9,7 +9,7 @@ from typing import Any
 
 import datasets
 import evaluate
-import numpy
+import numpy as np
 
 _DESCRIPTION = """\
 Masked accuracy at k is the share of masked positions whose true token is among the k tokens that the model finds
@@ -75,16 +75,16 @@ class MaskedAccuracy(evaluate.Metric):
         self, predictions: list[list[int]], references: list[int], k: int | Sequence[int] = (1, 5)
     ) -> dict[str, float]:
         try:
-            ranked = numpy.asarray(predictions, dtype=numpy.int64)  # (tokens, n)
+            ranked = np.asarray(predictions, dtype=np.int64)  # (tokens, n)
         except ValueError as error:
             lengths = sorted({len(row) for row in predictions})
             raise ValueError(
                 f"masked accuracy takes the same number of predictions at every position. Received: rows of {lengths}."
             ) from error
-        true = numpy.asarray(references, dtype=numpy.int64)  # (tokens,)
+        true = np.asarray(references, dtype=np.int64)  # (tokens,)
         hits = ranked == true[:, None]  # (tokens, n)
         results = {}
-        for count in numpy.atleast_1d(k).tolist():
+        for count in np.atleast_1d(k).tolist():
             if not 1 <= count <= ranked.shape[1]:
                 raise ValueError(
                     "masked accuracy at k needs k from 1 to the number of predictions a position. "

@@ -9,7 +9,7 @@ from typing import Any
 
 import datasets
 import evaluate
-import numpy
+import numpy as np
 
 _DESCRIPTION = """\
 Masked perplexity is the exponential of the mean cross-entropy, in nats, over the masked positions of a text:
@@ -87,8 +87,8 @@ class MaskedPerplexity(evaluate.Metric):
 
     def _compute(self, predictions: list[float]) -> dict[str, float]:
         # (tokens,); as lists, since the numpy format of `datasets` hands out float64 columns as float32
-        log_probabilities = numpy.asarray(predictions, dtype=numpy.float64)
-        wrong = numpy.isnan(log_probabilities) | (log_probabilities > ROUNDING)
+        log_probabilities = np.asarray(predictions, dtype=np.float64)
+        wrong = np.isnan(log_probabilities) | (log_probabilities > ROUNDING)
         if wrong.any():
             position = int(wrong.argmax())
             raise ValueError(

@@ -9,7 +9,7 @@ from typing import Any
 
 import datasets
 import evaluate
-import numpy
+import numpy as np
 
 _DESCRIPTION = """\
 The pseudo-log-likelihood (PLL) of a text is the sum over its tokens of the natural logarithm of the probability that
@@ -80,8 +80,8 @@ class PseudoLogLikelihood(evaluate.Metric):
         sums = []
         tokens = 0
         for number, text in enumerate(predictions):
-            log_probabilities = numpy.asarray(text, dtype=numpy.float64)  # (tokens of the text,)
-            wrong = numpy.isnan(log_probabilities) | (log_probabilities > ROUNDING)
+            log_probabilities = np.asarray(text, dtype=np.float64)  # (tokens of the text,)
+            wrong = np.isnan(log_probabilities) | (log_probabilities > ROUNDING)
             if log_probabilities.size == 0 or wrong.any():
                 found = "no token" if log_probabilities.size == 0 else log_probabilities[int(wrong.argmax())]
                 raise ValueError(

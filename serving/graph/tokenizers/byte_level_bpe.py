@@ -11,10 +11,10 @@ import numpy as np
 import tensorflow as tf
 
 from serving.graph.tokenizers.byte_level_words import ByteLevelWords
+from serving.graph.tokenizers.looked_up_words import fill_in
 from serving.graph.tokenizers.refusal import refusal
 from serving.graph.tokenizers.segments import repeat
 from serving.graph.tokenizers.tables import hash_table
-from serving.graph.tokenizers.whole_words import fill_in
 
 # The largest int64: the value of a pair that no merge joins.
 _NO_MERGE = np.iinfo(np.int64).max

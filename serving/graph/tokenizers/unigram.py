@@ -11,12 +11,12 @@ import tensorflow as tf
 
 from serving.graph.tokenizers import code_points
 from serving.graph.tokenizers.best_path import best_path
+from serving.graph.tokenizers.looked_up_words import fill_in
 from serving.graph.tokenizers.metaspace_words import MetaspaceWords
 from serving.graph.tokenizers.piece_table import PieceTable
 from serving.graph.tokenizers.refusal import refusal
 from serving.graph.tokenizers.segments import repeat, segment_ids
 from serving.graph.tokenizers.tables import hash_table
-from serving.graph.tokenizers.whole_words import fill_in
 
 # What an unknown character scores below the least probable piece.
 _UNKNOWN_PENALTY = 10.0

@@ -4,7 +4,7 @@ import html.parser
 import json
 import re
 
-import numpy
+import numpy as np
 import pytest
 
 from components.blocks.writer import RecordWriter
@@ -39,7 +39,7 @@ def write_run(root, name, *, loss=4.0, seed=0, masks="same", learning_rate=1e-3,
     report = {"block_size": 64, "special_tokens_per_record": 2, "splits": {"train": split, "test": split}}
     dump("preprocess", "report.json", report)
     with RecordWriter(artifacts / "preprocess/records/test.arrow") as writer:
-        row = numpy.arange(records)
+        row = np.arange(records)
         writer.write(row, row % 5 + 12, row * 0 + 50, row * 0 + 52)
     finish(artifacts / "preprocess", "Blocks", "preprocess", inputs={"corpus": digest})
     row = {"epoch": 1, "loss": 6.0, "val_loss": 5.5, "learning_rate": learning_rate, "tokens_per_second": 900.0}
@@ -51,7 +51,7 @@ def write_run(root, name, *, loss=4.0, seed=0, masks="same", learning_rate=1e-3,
     dump("train", "report.json", {"model_type": "roberta", "parameters": 1000})
     finish(artifacts / "train", "Checkpoint", "train")
     metrics = {"masked_tokens": 600, "blocks": 10, "records": records, "contaminated_blocks": 1}
-    metrics |= {"perplexity_after": float(numpy.exp(loss)), "perplexity_before": 900.5, "perplexity_unigram": 200.25}
+    metrics |= {"perplexity_after": float(np.exp(loss)), "perplexity_before": 900.5, "perplexity_unigram": 200.25}
     metrics |= {"cross_entropy_after": loss, "top1_accuracy": 0.25, "top5_accuracy": 0.5}
     how = {"eval_mlm_probability": 0.15, "masks_digest": masks, "confidence": 0.95, "bootstrap_resamples": 500}
     how |= {"seed": 1, "contamination_ngram": 24}
@@ -63,9 +63,9 @@ def write_run(root, name, *, loss=4.0, seed=0, masks="same", learning_rate=1e-3,
     answers = [{"token_str": " spiral", "score": 0.5}]
     sample = {"text": f"A <mask> galaxy. {EVIL}", "before": [], "after": answers}
     dump("evaluate", "samples.json", [sample])
-    record = numpy.repeat(numpy.arange(records), 10)
-    noise = numpy.random.default_rng(seed).normal(0, 0.3, len(record))
-    numpy.savez(artifacts / "evaluate/scores.npz", record=record, log_probability_after=-(loss + noise))
+    record = np.repeat(np.arange(records), 10)
+    noise = np.random.default_rng(seed).normal(0, 0.3, len(record))
+    np.savez(artifacts / "evaluate/scores.npz", record=record, log_probability_after=-(loss + noise))
     finish(artifacts / "evaluate", "Evaluation", "evaluate")
     dump(
         "push", "pushed.json", {"version": 3, "model_name": "fill_mask", "hub": {"repo_id": "me/m", "commit": "c0ffee"}}
