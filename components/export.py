@@ -115,11 +115,11 @@ class Export(Component[ServingModel]):
     def build(self, tokenizer: "PreTrainedTokenizerFast") -> "tuple[TokenSignatures, int, str | None]":
         """The module to save, the most tokens of a text, and why it takes no text (None where it does)."""
         from components.modeling.checkpoint import load_masked_lm
-        from components.modeling.library.embedding_read import EmbeddingReadOnce
+        from components.modeling.library.adapter import LibraryMaskedLM
         from serving.graph.signatures import TextSignatures, TokenSignatures
         from serving.graph.tokenizers.build import build_in_graph_tokenizer
 
-        model = EmbeddingReadOnce(load_masked_lm(self.checkpoint.model_directory))
+        model = LibraryMaskedLM(load_masked_lm(self.checkpoint.model_directory))
         longest = max_sequence_length(model.config, tokenizer)
         try:
             in_graph = build_in_graph_tokenizer(tokenizer, model.config.vocab_size, longest)
@@ -143,9 +143,9 @@ def max_sequence_length(config: "PretrainedConfig", tokenizer: "PreTrainedTokeni
 
     Where neither sets a limit it is `LENGTH_WITHOUT_LIMIT`.
     """
-    from components.modeling.configuration import largest_block_size
+    from components.modeling.architectures.records import architecture_of
 
-    limits = (largest_block_size(config), stated_length(tokenizer.model_max_length))
+    limits = (architecture_of(config).longest_sequence(config), stated_length(tokenizer.model_max_length))
     return min((limit for limit in limits if limit is not None), default=LENGTH_WITHOUT_LIMIT)
 
 

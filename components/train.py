@@ -66,9 +66,8 @@ class Train(Component[Checkpoint]):
 
     def preflight(self) -> None:
         """Refuses an unknown or impossible architecture, a checkpoint that can't be read, and hopeless uploads."""
-        from components.modeling.architectures.packable import require_packable
-        from components.modeling.checkpoint import require_checkpoint
-        from components.modeling.configuration import require_heads, require_positions
+        from components.hub.checkpoints import require_checkpoint
+        from components.modeling.configuration import require_heads, require_packable, require_positions
 
         params = self.params
         if self.uploads is not None:
@@ -96,6 +95,7 @@ class Train(Component[Checkpoint]):
         Raises:
             ModelError: If there is a tokenizer already, or a pretrained one is named, and it doesn't go with the model.
         """
+        from components.hub.checkpoints import tokenizer_directory
         from components.modeling.configuration import require_vocabulary
         from components.modeling.own_tokenizer import load_tokenizer, require_own_vocabulary
 
@@ -105,10 +105,10 @@ class Train(Component[Checkpoint]):
             tokenizer = self.tokenizer.load()
         elif name is None or (name, revision) == (source, self.params.revision):
             return
-        elif (tokenizer := load_tokenizer(name, revision)) is None:
+        elif (tokenizer := load_tokenizer(tokenizer_directory(name, revision))) is None:
             return  # which the step that loads it says
         require_vocabulary(config, tokenizer)
-        require_own_vocabulary(source, self.params.revision, tokenizer)
+        require_own_vocabulary(tokenizer_directory(source, self.params.revision), tokenizer, source)
 
     def model_config(self) -> "PretrainedConfig":
         """The model's configuration; that of a new one without what the tokenizer tells.
@@ -116,13 +116,14 @@ class Train(Component[Checkpoint]):
         Raises:
             ModelError: If it can't be read, or its architecture has no TensorFlow class.
         """
+        from components.hub.checkpoints import config_directory
         from components.modeling.configuration import load_config, plain_config, require_model_type, require_overrides
 
         params = self.params
         if params.pretrained is None:
             require_overrides(str(params.model_type), params.model_config)
             return plain_config(str(params.model_type), params.model_config)
-        config = load_config(params.pretrained, params.revision)
+        config = load_config(config_directory(params.pretrained, params.revision))
         require_model_type(config.model_type)
         return config
 
@@ -225,11 +226,12 @@ class Train(Component[Checkpoint]):
         Raises:
             ModelError: If it can't be had, or doesn't fit the tokenizer or the blocks.
         """
-        from components.modeling.architectures.packable import require_packable
+        from components.hub.checkpoints import checkpoint_directory, config_directory, tokenizer_directory
         from components.modeling.checkpoint import build_masked_lm, load_masked_lm
         from components.modeling.configuration import (
             build_config,
             load_config,
+            require_packable,
             require_positions,
             require_vocabulary,
         )
@@ -244,13 +246,13 @@ class Train(Component[Checkpoint]):
                 require_packable(config)
             return build_masked_lm(model_type, params.model_config, tokenizer, params.seed)
         # What the configuration tells is refused before the weights are downloaded and read.
-        config = load_config(params.pretrained, params.revision)
+        config = load_config(config_directory(params.pretrained, params.revision))
         require_positions(config, self.blocks.block_size)
         require_vocabulary(config, tokenizer)
-        require_own_vocabulary(params.pretrained, params.revision, tokenizer)
+        require_own_vocabulary(tokenizer_directory(params.pretrained, params.revision), tokenizer, params.pretrained)
         if self.blocks.packing == "packed":
             require_packable(config)
-        return load_masked_lm(params.pretrained, params.revision)
+        return load_masked_lm(checkpoint_directory(params.pretrained, params.revision), params.pretrained)
 
 
 def check_uploads(uploads: TrainingUploads) -> None:

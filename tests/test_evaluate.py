@@ -20,6 +20,7 @@ from components.evaluate import Evaluate
 from components.evaluation.params import EvaluateParams
 from components.evaluation.unigram import Unigram
 from components.masking.frozen_masks import FrozenMasks, freeze_masks
+from components.modeling.library.adapter import LibraryMaskedLM
 from foundation.errors import ConfigError, DataError, ModelError
 from foundation.perplexity import perplexity_text
 
@@ -532,7 +533,9 @@ def test_a_served_model_answers_as_its_checkpoint(tmp_path, blocks, tokenizer, c
     from components.modeling.checkpoint import load_masked_lm
     from serving.graph.signatures import TokenSignatures
 
-    module = TokenSignatures(load_masked_lm(checkpoint.model_directory), MASK, top_k=5, max_sequence_length=32)
+    module = TokenSignatures(
+        LibraryMaskedLM(load_masked_lm(checkpoint.model_directory)), MASK, top_k=5, max_sequence_length=32
+    )
     version = tmp_path / "serving/fill_mask/3"
     signatures = {name: function.get_concrete_function() for name, function in module.signatures().items()}
     tf.saved_model.save(module, str(version), signatures=signatures)

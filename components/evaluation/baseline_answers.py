@@ -85,12 +85,13 @@ def load_baseline(baseline: Baseline) -> tuple["PreTrainedTokenizerFast", Callab
     """A baseline's tokenizer, and what scores masks with it: called as `score_masks` is, without the model."""
     from transformers import AutoTokenizer
 
+    from components.hub.checkpoints import checkpoint_directory
     from components.modeling.checkpoint import load_masked_lm
 
     if baseline.saved_model is None:
         name = str(baseline.checkpoint)
         tokenizer = AutoTokenizer.from_pretrained(name, revision=baseline.revision, use_fast=True)
-        model = load_masked_lm(name, baseline.revision)
+        model = load_masked_lm(checkpoint_directory(name, baseline.revision), name)
         return tokenizer, lambda *arguments, **options: score_masks(model, *arguments, **options)
 
     import tensorflow_text  # noqa: F401  (registers the operations of a tokenizer in the graph)

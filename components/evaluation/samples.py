@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import tensorflow as tf
 
-from components.modeling.masked_head import masked_logits
+from components.modeling.library.adapter import LibraryMaskedLM
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerFast, TFPreTrainedModel
@@ -38,7 +38,7 @@ def sample_predictions(
         if tokenizer.mask_token_id in ids:
             inputs = {"input_ids": tf.constant([ids]), "attention_mask": tf.ones([1, len(ids)], tf.int32)}
             position = tf.constant([[ids.index(tokenizer.mask_token_id)]])
-            scores = tf.nn.softmax(masked_logits(model, inputs, position))[0, 0].numpy()  # (vocabulary,)
+            scores = tf.nn.softmax(LibraryMaskedLM(model).logits_at(inputs, position))[0, 0].numpy()  # (vocabulary,)
             best = np.argsort(-scores, kind="stable")[:k].tolist()
             answers = [{"token_str": tokenizer.decode([token]), "score": float(scores[token])} for token in best]
         samples.append({"text": text, "answers": answers})

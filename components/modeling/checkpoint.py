@@ -13,9 +13,9 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from components.hub.reading import cached_snapshot, describe_repository, download, resolve_revision
 from components.modeling import weights
-from components.modeling.configuration import build_config, load_config, masked_lm_class, masked_lm_model_types
+from components.modeling.architectures.records import architecture_of
+from components.modeling.configuration import build_config, load_config, masked_lm_class
 from components.modeling.pytorch_pickle import read_pytorch_pickles
 from foundation.disk import require_room
 from foundation.errors import ModelError
@@ -23,36 +23,32 @@ from foundation.errors import ModelError
 if TYPE_CHECKING:
     from transformers import PretrainedConfig, PreTrainedTokenizerBase, TFPreTrainedModel
 
-__all__ = ["build_masked_lm", "checkpoint_directory", "load_masked_lm", "masked_lm_model_types", "save_masked_lm"]
-
 logger = logging.getLogger(__name__)
-
-INPUT_EMBEDDINGS = (".word_embeddings.weight", "transformer.embeddings.weight")
-OUTPUT_MATRICES = (".decoder.weight", "lm_head.weight", "vocab_projector.weight", "pred_layer.proj.weight")
-"""How PyTorch's names of the two end; XLM's and Flaubert's are the last, DistilBERT's output the one before."""
 
 HDF5_BYTES_A_WEIGHT, HDF5_BYTES = 1 << 14, 1 << 20
 """What a `tf_model.h5` takes at most beside the numbers."""
 
 
-def load_masked_lm(directory_or_name: str | Path, revision: str | None = None) -> "TFPreTrainedModel":
+def load_masked_lm(directory: Path, source: str | None = None) -> "TFPreTrainedModel":
     """Loads a masked LM, with float32 weights whatever the checkpoint's precision.
 
     Weights may be safetensors in PyTorch's or TensorFlow's naming, `tf_model.h5` or `pytorch_model.bin`, each whole or
     in shards.
     What the checkpoint lacks (the head, if it was saved from a base model) starts at random, told in a warning.
 
+    Example:
+        model = load_masked_lm(checkpoint_directory("distilbert/distilroberta-base"))  # of components.hub.checkpoints
+
     Args:
-        directory_or_name: An existing folder; any other text is a Hub id.
-        revision: Branch, tag or commit of a Hub id.
+        directory: A checkpoint's folder.
+        source: What messages call it, if not by its path, such as a Hub id.
 
     Raises:
         ModelError: If the folder is no checkpoint of a TensorFlow masked LM, or is damaged.
-        HubError: If a Hub id can't be fetched.
     """
     from components.modeling.library.rotary import with_fixed_rotary
 
-    directory = checkpoint_directory(directory_or_name, revision)
+    source = source or str(directory)
     _, weight_file, *shards = weights.checkpoint_files(directory)
     config = load_config(directory)
     model_class = masked_lm_class(config.model_type)
@@ -65,70 +61,14 @@ def load_masked_lm(directory_or_name: str | Path, revision: str | None = None) -
     elif weight_file.name.startswith(weights.PYTORCH):
         tensors, framework = read_pytorch_pickles(shards or [weight_file]), "pt"
     if framework == "pt":
-        return with_fixed_rotary(from_pytorch_tensors(model_class, config, tensors, str(directory_or_name)))
+        return with_fixed_rotary(from_pytorch_tensors(model_class, config, tensors, source))
     try:
         with quiet_transformers():
             model, info = model_class.from_pretrained(directory, config=config, output_loading_info=True)
     except (OSError, ValueError, KeyError, NotImplementedError) as error:
-        raise damaged(directory_or_name, error) from error
-    report_missing(model, info["missing_keys"], len(model.weights), str(directory_or_name))
+        raise damaged(source, error) from error
+    report_missing(model, info["missing_keys"], len(model.weights), source)
     return with_fixed_rotary(model)
-
-
-def checkpoint_directory(directory_or_name: str | Path, revision: str | None = None) -> Path:
-    """The local folder of a checkpoint; a Hub id is downloaded into the Hub's cache if it isn't there.
-
-    Raises:
-        ModelError: If the Hub repository is no checkpoint.
-        HubError: If it can't be fetched.
-    """
-    directory = Path(directory_or_name)
-    if directory.is_dir():
-        return directory
-    repo_id = str(directory_or_name)
-    commit = resolve_revision(repo_id, "model", revision)
-    snapshot = cached_snapshot(repo_id, "model", commit)
-    chosen = weights_to_download(repo_id, commit)
-    if chosen is None:
-        return snapshot
-    download(repo_id, "model", commit, [weights.CONFIG_NAME, chosen])
-    if chosen.endswith(weights.INDEX_SUFFIX):
-        download(repo_id, "model", commit, weights.shard_names(snapshot / chosen))
-    return snapshot
-
-
-def require_checkpoint(directory_or_name: str | Path, revision: str | None = None) -> None:
-    """Refuses what holds no weights, before they are downloaded or read.
-
-    Raises:
-        ModelError: If so.
-        HubError: If a Hub id can't be asked for.
-    """
-    if Path(directory_or_name).is_dir():
-        weights.checkpoint_files(Path(directory_or_name))
-    else:
-        weights_to_download(str(directory_or_name), resolve_revision(str(directory_or_name), "model", revision))
-
-
-def weights_to_download(repo_id: str, commit: str) -> str | None:
-    """The weight file, or index of shards, of a Hub repository; None if the Hub's cache has the checkpoint.
-
-    Raises:
-        ModelError: If the repository is no checkpoint.
-        HubError: If it can't be asked for.
-    """
-    with contextlib.suppress(ModelError):
-        weights.checkpoint_files(cached_snapshot(repo_id, "model", commit))
-        return None
-    _, names = describe_repository(repo_id, "model", commit)
-    chosen = weights.choose_weights(names)
-    if chosen is None or weights.CONFIG_NAME not in names:
-        raise ModelError(
-            f"a checkpoint is a {weights.CONFIG_NAME} with weights as one of {', '.join(weights.FORMATS)}",
-            received=f"Hub model {repo_id!r}, which lacks one of the two",
-            remedy="name a repository that holds a transformers model",
-        )
-    return chosen
 
 
 def build_masked_lm(
@@ -139,7 +79,7 @@ def build_masked_lm(
     Sets the global seeds of Python, NumPy and TensorFlow, because the library's initializers take no other.
 
     Args:
-        model_type: One of `masked_lm_model_types()`.
+        model_type: One of `ARCHITECTURES`.
         overrides: Values that differ from the architecture's defaults.
         tokenizer: Gives the vocabulary's size and the special ids.
         seed: Equal seeds give equal weights.
@@ -158,7 +98,7 @@ def build_masked_lm(
         model.build_in_name_scope()
     except (TypeError, ValueError, KeyError, ZeroDivisionError, NotImplementedError, tf.errors.OpError) as error:
         raise ModelError(
-            f"`train.model_config` describes a {model_type} that can be built",
+            f"`train.model_config` must describe a {model_type} that can be built",
             received=f"{dict(overrides)}: {str(error).splitlines()[0]}",
             remedy="correct the sizes (the hidden size is a multiple of the number of heads)",
         ) from error
@@ -237,23 +177,24 @@ def resolve_ties(tensors: dict[str, np.ndarray], model: "TFPreTrainedModel", sou
     """
     from transformers.modeling_tf_pytorch_utils import convert_tf_weight_name_to_pt_weight_name
 
+    record = architecture_of(model.config)
     own = {convert_tf_weight_name_to_pt_weight_name(w.name, tf_weight_shape=w.shape)[0] for w in model.weights}
-    embeddings = next(name for name in own if name.endswith(INPUT_EMBEDDINGS))
+    embeddings = next(name for name in own if name.endswith(record.input_embeddings))
     # A base model's file has the names without the model's own.
     there = embeddings if embeddings in tensors else embeddings.removeprefix(f"{model.base_model_prefix}.")
-    for name in [name for name in tensors if name.endswith(OUTPUT_MATRICES)]:
+    for name in [name for name in tensors if name.endswith(f"{record.output_layer}.weight")]:
         if there not in tensors and model.config.tie_word_embeddings:
             there = embeddings
             tensors[there] = tensors[name]
         elif name not in own and there in tensors and not np.array_equal(tensors[name], tensors[there]):
             raise ModelError(
-                "the output matrix is the input embeddings: TensorFlow's classes tie them",
+                "the output matrix must be the input embeddings: TensorFlow's classes tie them",
                 received=f"{source}, whose {name} differs from {there}",
                 remedy="use a checkpoint with tied embeddings",
             )
     if there not in tensors:
         raise ModelError(
-            f"a checkpoint holds the input embeddings of its config.json's architecture, {model.config.model_type}",
+            f"a checkpoint must hold the input embeddings of its config.json's architecture, {model.config.model_type}",
             received=f"{source}, which lacks {embeddings}",
             remedy="use the config.json that belongs to the weights, or another checkpoint",
         )
@@ -269,7 +210,7 @@ def report_missing(model: "TFPreTrainedModel", missing: list[str], total: int, s
     """
     if 2 * len(missing) > total:
         raise ModelError(
-            f"a checkpoint holds the weights of its config.json's architecture, {model.config.model_type}",
+            f"a checkpoint must hold the weights of its config.json's architecture, {model.config.model_type}",
             received=f"{source}, which lacks {len(missing)} of {total} weights, such as {missing[0]}",
             remedy="use the config.json that belongs to the weights",
         )
@@ -287,7 +228,7 @@ def report_missing(model: "TFPreTrainedModel", missing: list[str], total: int, s
 def damaged(source: str | Path, error: Exception) -> ModelError:
     """The error for weights that don't fit their configuration."""
     return ModelError(
-        "weights are undamaged and have the shapes that config.json says",
+        "weights must be undamaged and have the shapes that config.json says",
         received=f"{source}: {str(error).strip().splitlines()[0]}",
         remedy="copy or download the checkpoint again, or use the config.json that belongs to it",
     )

@@ -6,7 +6,6 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from components.hub.reading import HubUnreachable, cached_snapshot, describe_repository, download, resolve_revision
 from foundation.errors import ModelError
 
 if TYPE_CHECKING:
@@ -37,28 +36,21 @@ MOST_OWN_WORDS = 0.1
 SHOWN = 3
 
 
-def load_tokenizer(directory_or_name: str | Path, revision: str | None = None) -> "PreTrainedTokenizerBase | None":
+def load_tokenizer(directory: Path) -> "PreTrainedTokenizerBase | None":
     """The tokenizer beside a checkpoint's weights; None where there is none, or none that can be read.
 
     Args:
-        directory_or_name: An existing folder; any other text is a Hub id.
-        revision: Branch, tag or commit of a Hub id.
-
-    Raises:
-        HubError: If a Hub id can't be fetched.
+        directory: The checkpoint's folder, or where it would be.
     """
     from transformers import AutoTokenizer
 
-    directory = Path(directory_or_name)
-    if not directory.is_dir():
-        directory = fetch_tokenizer(str(directory_or_name), revision)
     if not directory.is_dir() or not has_vocabulary(directory):
         return None
     try:
         return AutoTokenizer.from_pretrained(directory, trust_remote_code=False, local_files_only=True)
     except Exception as error:  # the Rust library raises bare Exception for a damaged tokenizer.json
         reason = (str(error).strip() or type(error).__name__).splitlines()[0][:160]
-        logger.warning("the tokenizer of %s can't be read, so its words aren't compared: %s", directory_or_name, reason)
+        logger.warning("the tokenizer of %s can't be read, so its words aren't compared: %s", directory, reason)
         return None
 
 
@@ -67,48 +59,30 @@ def has_vocabulary(directory: Path) -> bool:
     return any((directory / name).is_file() for name in VOCABULARIES)
 
 
-def fetch_tokenizer(repo_id: str, revision: str | None) -> Path:
-    """Downloads a tokenizer's files into the Hub's cache; where the Hub is out of reach, those that are there count.
-
-    Returns:
-        The folder that holds them (it need not exist).
-
-    Raises:
-        HubError: If the Hub refuses, or is out of reach and the cache doesn't know the revision.
-    """
-    commit = resolve_revision(repo_id, "model", revision)
-    try:
-        _, names = describe_repository(repo_id, "model", commit)
-        return download(repo_id, "model", commit, sorted(names & (VOCABULARIES | BESIDE)))
-    except HubUnreachable:
-        return cached_snapshot(repo_id, "model", commit)
-
-
-def require_own_vocabulary(
-    directory_or_name: str | Path, revision: str | None, tokenizer: "PreTrainedTokenizerBase"
-) -> None:
+def require_own_vocabulary(directory: Path, tokenizer: "PreTrainedTokenizerBase", source: str | None = None) -> None:
     """Refuses a tokenizer whose ids stand for other tokens than in the checkpoint's own one, where it carries one.
 
     What the tokenizer lacks does no harm, and neither do words of one's own in the place of tokens that no text
     becomes (`[unused7]`), or beyond the checkpoint's own.
 
     Args:
-        directory_or_name: The checkpoint.
-        revision: Branch, tag or commit of a Hub id.
+        directory: The checkpoint's folder, or where it would be.
         tokenizer: What made the blocks.
+        source: What messages call the checkpoint, if not by its path, such as a Hub id.
 
     Raises:
         ModelError: Naming the first ids that differ.
     """
-    own = load_tokenizer(directory_or_name, revision)
+    source = source or str(directory)
+    own = load_tokenizer(directory)
     differing = differences(tokenizer.get_vocab(), own.get_vocab()) if own is not None else []
     if differing:
         first = ", ".join(f"{id_} is {ours!r}, not {theirs!r}" for id_, ours, theirs in differing[:SHOWN])
         raise ModelError(
-            "a pretrained model goes with the tokenizer that it was trained with, token by token",
+            "a pretrained model must go with the tokenizer that it was trained with, token by token",
             received=f"one in which {len(differing):,} of {len(tokenizer):,} ids stand for other tokens than in that "
-            f"of {directory_or_name}: {first}" + (", …" if len(differing) > SHOWN else ""),
-            remedy=f"set --tokenizer.pretrained {directory_or_name}, or train a new model with --train.model_type",
+            f"of {source}: {first}" + (", …" if len(differing) > SHOWN else ""),
+            remedy=f"set --tokenizer.pretrained {source}, or train a new model with --train.model_type",
         )
 
 

@@ -152,7 +152,7 @@ def read_pytorch_pickles(files: Collection[Path]) -> dict[str, np.ndarray]:
         # A damaged pickle may raise nearly anything.
         except Exception as error:
             raise ModelError(
-                "a .bin file of weights is complete and undamaged, and holds a dictionary of tensors and nothing else",
+                "a .bin file of weights must be complete and undamaged, and hold a dictionary of tensors alone",
                 received=f"{path}: {str(error) or type(error).__name__}",
                 remedy="copy or download it again (a git clone needs git-lfs), or convert it where PyTorch is "
                 "installed, with AutoModelForMaskedLM.from_pretrained(SOURCE).save_pretrained(FOLDER)",

@@ -1,7 +1,6 @@
 """What a masked language model answers at frozen masks."""
 
 import dataclasses
-import functools
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING
 
@@ -9,7 +8,7 @@ import numpy as np
 import tensorflow as tf
 
 from components.masking.frozen_masks import FrozenMasks
-from components.modeling.masked_head import masked_logits
+from components.modeling.library.adapter import LibraryMaskedLM
 from foundation.errors import ModelError
 
 if TYPE_CHECKING:
@@ -55,7 +54,7 @@ def score_masks(
     Raises:
         ModelError: If the blocks hold ids beyond the model's vocabulary.
     """
-    logits_at = functools.partial(masked_logits, model)
+    logits_at = LibraryMaskedLM(model).logits_at
     return score_with(logits_at, model.config.vocab_size, input_ids, attention_mask, masks, batch_size=batch_size, k=k)
 
 
@@ -90,7 +89,7 @@ def score_with(
     largest = int(max(masked.max(), masks.label.max()))
     if largest >= vocabulary_size:
         raise ModelError(
-            "the tokenizer's ids are within the model's vocabulary",
+            "the tokenizer's ids must be within the model's vocabulary",
             received=f"token id {largest} for a model of {vocabulary_size} tokens",
             remedy="use the tokenizer that the model was trained with (--tokenizer.pretrained)",
         )

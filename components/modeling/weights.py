@@ -35,11 +35,11 @@ def checkpoint_files(directory: Path) -> list[Path]:
     remedy = "point `train.pretrained` to a folder that `save_pretrained` wrote, or give a Hub id"
     names = {path.name for path in directory.iterdir()} if directory.is_dir() else set()
     if CONFIG_NAME not in names:
-        raise ModelError("a checkpoint folder holds a config.json", received=f"{directory} has none", remedy=remedy)
+        raise ModelError("a checkpoint folder must hold a config.json", received=f"{directory} has none", remedy=remedy)
     chosen = choose_weights(names)
     if chosen is None:
         raise ModelError(
-            f"a checkpoint folder holds its weights as one of {', '.join(FORMATS)}, whole or in shards",
+            f"a checkpoint folder must hold its weights as one of {', '.join(FORMATS)}, whole or in shards",
             received=f"{directory} has none of them",
             remedy=remedy,
         )
@@ -49,7 +49,7 @@ def checkpoint_files(directory: Path) -> list[Path]:
     missing = [path.name for path in files if not path.is_file()]
     if missing:
         raise ModelError(
-            f"every shard that {chosen} lists is in the folder",
+            f"every shard that {chosen} lists must be in the folder",
             received=f"{directory} lacks {', '.join(missing)}",
             remedy="copy or download the checkpoint again",
         )
@@ -66,7 +66,7 @@ def shard_names(index: Path) -> list[str]:
         return sorted(set(json.loads(index.read_text("utf-8"))["weight_map"].values()))
     except (ValueError, KeyError, TypeError, AttributeError) as error:
         raise ModelError(
-            "an index of shards is JSON with a `weight_map`",
+            "an index of shards must be JSON with a `weight_map`",
             received=f"{index}: {error!r}",
             remedy="copy or download the checkpoint again",
         ) from error
@@ -95,7 +95,7 @@ def read_safetensors(files: Collection[Path]) -> tuple[dict[str, np.ndarray], st
                 tensors.update({name: archive.get_tensor(name) for name in archive.keys()})  # noqa: SIM118
         except (SafetensorError, OSError) as error:
             raise ModelError(
-                "a .safetensors file is complete and undamaged",
+                "a .safetensors file must be complete and undamaged",
                 received=f"{path}: {error}",
                 remedy="copy or download it again (a git clone needs git-lfs)",
             ) from error

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import tensorflow as tf
 
+from components.modeling.architectures.records import architecture_of
 from components.training.devices import Devices
 from foundation.errors import ConfigError
 
@@ -133,7 +134,7 @@ def choose_execution(params: "TrainParams", devices: Devices, config: "Pretraine
         )
     if jit_compile == "auto":
         jit_compile, reasons["jit_compile"] = choose_jit_compile(devices, config)
-    elif jit_compile and (reason := why_not_compiled(config)):
+    elif jit_compile and (reason := architecture_of(config).why_not_compiled(config)):
         raise ConfigError(
             "train.jit_compile true needs an architecture that XLA can compile",
             received=f"train.jit_compile true for {reason}",
@@ -184,40 +185,15 @@ def choose_jit_compile(devices: Devices, config: "PretrainedConfig") -> tuple[bo
     """Whether XLA compiles the step, and why."""
     if devices.kind == "CPU":
         return False, f"{devices}"  # where it is slower
-    if reason := why_not_compiled(config):
+    if reason := architecture_of(config).why_not_compiled(config):
         return False, reason
     return True, f"{devices}"
 
 
 def why_not_in(precision: str, config: "PretrainedConfig") -> str | None:
-    """Why a model can't compute in a precision as Keras' policy: what the library's code does; None if it can.
-
-    Found by training each architecture, and its variants, under each policy.
-    """
-    if precision == "float32":
-        return None
-    match config.model_type:
-        case "flaubert" | "funnel" | "xlm" if precision == "mixed_float16":
-            return f"{config.model_type}, whose attention mask has a number beyond float16"
-        case "esm" if config.tie_word_embeddings:
-            return "esm with tied embeddings, whose head multiplies by float32 weights"
-        case "longformer":
-            return "longformer, which joins float32 scores with others in its global attention"
-        case "deberta-v2" if getattr(config, "conv_kernel_size", 0):
-            return "deberta-v2 with conv_kernel_size, whose convolution has a float32 mask"
-        case "funnel" if config.attention_type == "factorized":
-            return "funnel with factorized attention, whose positions are float32"
-    return None
-
-
-def why_not_compiled(config: "PretrainedConfig") -> str | None:
-    """Why XLA can't compile a model's step; None if it can. Found as the above."""
-    match config.model_type:
-        case "longformer":
-            return "longformer, which branches on its inputs"
-        case "deberta" if config.relative_attention:
-            return "deberta with relative attention, which branches on its inputs"
-    return None
+    """Why a model can't compute in a precision as Keras' policy; None if it can."""
+    condition = architecture_of(config).why_not_in.get(precision)
+    return None if condition is None else condition(config)
 
 
 def choose_replicas(devices: Devices, batch_size: int) -> tuple[tuple[str, ...], str]:

@@ -7,10 +7,9 @@ from typing import TYPE_CHECKING, Any
 import tensorflow as tf
 
 from components.masking.masking import IGNORED_LABEL
-from components.modeling.library.dropout import keyed_dropout, step_key
-from components.modeling.library.fused_gelu import fused_gelu
-from components.modeling.library.gradient_checkpointing import recomputed_layers
-from components.modeling.masked_head import label_positions, masked_cross_entropy, masked_logits
+from components.modeling.library.adapter import LibraryMaskedLM
+from components.modeling.library.dropout import step_key
+from components.modeling.masked_loss import label_positions, masked_cross_entropy
 from components.training.weight_average import WeightAverage
 
 if TYPE_CHECKING:
@@ -79,14 +78,13 @@ class MaskedLMTraining(tf.keras.Model):
         """
         inputs, labels = batch
         positions, labels = label_positions(labels, self.predictions)  # (batch, predictions) each
-        with contextlib.ExitStack() as contexts:
-            contexts.enter_context(fused_gelu(self.masked_lm))
-            if training:
-                key = step_key(self.seed, self.optimizer.iterations, micro_step)
-                contexts.enter_context(keyed_dropout(self.masked_lm, key))
-                if self.gradient_checkpointing:
-                    contexts.enter_context(recomputed_layers(self.masked_lm, key))
-            logits = masked_logits(self.masked_lm, inputs, positions, training)  # (batch, predictions, vocabulary)
+        logits = LibraryMaskedLM(self.masked_lm).logits_at(
+            inputs,
+            positions,
+            dropout_key=step_key(self.seed, self.optimizer.iterations, micro_step) if training else None,
+            recomputed=self.gradient_checkpointing,
+            fused=True,
+        )  # (batch, predictions, vocabulary)
         return masked_cross_entropy(logits, labels)
 
     def gradients(

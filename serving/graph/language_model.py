@@ -1,14 +1,16 @@
 """The masked language model behind the signatures: hidden states once, then the vocabulary's scores where asked."""
 
-import contextlib
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from typing import Any, Protocol
 
 import tensorflow as tf
 
 
 class Model(Protocol):
-    """What is asked of a masked language model. Any of transformers' TensorFlow ones has it."""
+    """What is asked of a masked language model.
+
+    What gathers rows of a variable that is also read whole makes a server copy the variable for every request.
+    """
 
     config: Any
 
@@ -16,14 +18,17 @@ class Model(Protocol):
     def weights(self) -> list[tf.Variable]:
         """Every variable."""
 
-    def get_lm_head(self) -> tf.keras.layers.Layer:
-        """The layer that turns hidden states into logits."""
+    def hidden(self, inputs: Mapping[str, tf.Tensor]) -> tf.Tensor:
+        """What the head is given, (batch, sequence, hidden), of `input_ids` and `attention_mask`.
 
-    def __call__(self, inputs: Mapping[str, tf.Tensor], training: bool = False) -> Any:
-        """Its `logits`, (batch, sequence, vocabulary), of `input_ids` and `attention_mask`, (batch, sequence) int32.
-
-        What gathers rows of a variable that is also read whole makes a server copy the variable for every request.
+        Those are (batch, sequence) int32.
         """
+
+    def head(self, hidden: tf.Tensor) -> tf.Tensor:
+        """The scores of hidden states: (batch, positions, hidden) to (batch, positions, vocabulary)."""
+
+    def logits(self, inputs: Mapping[str, tf.Tensor]) -> tf.Tensor:
+        """The scores at every position, (batch, sequence, vocabulary) float32."""
 
 
 class LanguageModel:
@@ -43,14 +48,16 @@ class LanguageModel:
         self._model = model
         self.vocabulary_size = int(model.config.vocab_size)
 
-        def call(ids: tf.Tensor, attention_mask: tf.Tensor) -> tf.Tensor:
-            outputs = model({"input_ids": ids, "attention_mask": attention_mask}, training=False)
-            return tf.cast(outputs.logits, tf.float32)
+        def logits(ids: tf.Tensor, attention_mask: tf.Tensor) -> tf.Tensor:
+            return model.logits({"input_ids": ids, "attention_mask": attention_mask})
+
+        def hidden(ids: tf.Tensor, attention_mask: tf.Tensor) -> tf.Tensor:
+            return tf.cast(model.hidden({"input_ids": ids, "attention_mask": attention_mask}), tf.float32)
 
         # Longformer and Funnel branch on the sequence's length, which AutoGraph must turn into graph ops.
         specs = [tf.TensorSpec([None, None], tf.int32), tf.TensorSpec([None, None], tf.int32)]
-        self._logits = tf.function(call, input_signature=specs)
-        self._hidden_states = tf.function(call, input_signature=specs)
+        self._logits = tf.function(logits, input_signature=specs)
+        self._hidden = tf.function(hidden, input_signature=specs)
 
     @property
     def weights(self) -> list[tf.Variable]:
@@ -67,8 +74,7 @@ class LanguageModel:
         Returns:
             (batch, sequence, hidden) float32.
         """
-        with _passing_through(self._model.get_lm_head()):
-            return self._hidden_states(ids, attention_mask)
+        return self._hidden(ids, attention_mask)
 
     def logits(self, ids: tf.Tensor, attention_mask: tf.Tensor) -> tf.Tensor:
         """The scores of every token at every position, not normalised: (batch, sequence, vocabulary) float32."""
@@ -80,20 +86,5 @@ class LanguageModel:
         Returns:
             (positions, vocabulary) float32.
         """
-        logits = self._model.get_lm_head()(hidden[None])[0]
+        logits = self._model.head(hidden[None])[0]
         return tf.nn.softmax(tf.cast(logits, tf.float32))
-
-
-@contextlib.contextmanager
-def _passing_through(head: tf.keras.layers.Layer) -> Iterator[None]:
-    """Makes a layer return its input, on this instance, for one trace."""
-
-    def call(hidden: tf.Tensor, *_: Any, **__: Any) -> tf.Tensor:
-        return hidden
-
-    head.call = call
-    try:
-        yield
-    finally:
-        # The method of the class shows again.
-        del head.call

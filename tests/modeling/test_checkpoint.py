@@ -14,16 +14,16 @@ from safetensors.numpy import load_file, save_file
 from transformers import PreTrainedTokenizerFast, TFAutoModel
 from transformers.modeling_tf_pytorch_utils import TransposeType, convert_tf_weight_name_to_pt_weight_name
 
+from components.hub.checkpoints import checkpoint_directory
+from components.modeling.architectures.records import ARCHITECTURES
 from components.modeling.checkpoint import (
-    INPUT_EMBEDDINGS,
     build_masked_lm,
     load_masked_lm,
-    masked_lm_model_types,
     save_masked_lm,
 )
-from components.modeling.configuration import largest_block_size, require_positions, require_vocabulary
+from components.modeling.configuration import require_vocabulary
 from components.modeling.pytorch_weights import pytorch_weights
-from foundation.errors import ConfigError, HubError, ModelError
+from foundation.errors import HubError, ModelError
 from tests.modeling.pytorch_pickles import write_archive, write_legacy
 from tests.modeling.tiny_models import random_model
 
@@ -217,7 +217,7 @@ def test_the_output_matrix_under_each_architectures_name(model_type, tmp_path, c
     tensors, _ = pytorch_weights(model)
     if model_type == "mobilebert":
         tensors.pop(head, None)
-    [name] = [name for name in tensors if name.endswith(INPUT_EMBEDDINGS)]
+    [name] = [name for name in tensors if name.endswith(ARCHITECTURES[model_type].input_embeddings)]
     embeddings = tensors.pop(name)
     loaded = load_masked_lm(write_pytorch(model, tmp_path, tensors | {head: embeddings}))
     np.testing.assert_array_equal(loaded.get_input_embeddings().weight, embeddings)
@@ -275,10 +275,10 @@ def test_shards_of_pickles(roberta, tmp_path):
 
 
 def test_folders_that_are_no_checkpoint(roberta, tmp_path):
-    with pytest.raises(ModelError, match=r"holds a config\.json"):
+    with pytest.raises(ModelError, match=r"must hold a config\.json"):
         load_masked_lm(tmp_path)
     roberta.config.save_pretrained(tmp_path)
-    with pytest.raises(ModelError, match="holds its weights as one of"):
+    with pytest.raises(ModelError, match="must hold its weights as one of"):
         load_masked_lm(tmp_path)
     save_file({"a": np.zeros(1)}, tmp_path / "model.safetensors")
     for config, rule in (({"model_type": "gpt2"}, "masked-LM class"), ({"model_type": "no"}, "transformers knows")):
@@ -292,8 +292,8 @@ def test_folders_that_are_no_checkpoint(roberta, tmp_path):
 
 def test_a_name_without_network(tmp_path):
     code = (
-        "from components.modeling.checkpoint import load_masked_lm\nfrom foundation.errors import HubError\n"
-        "try:\n    load_masked_lm('no/such')\nexcept HubError as error:\n    print('REFUSED', error)"
+        "from components.hub.checkpoints import checkpoint_directory\nfrom foundation.errors import HubError\n"
+        "try:\n    checkpoint_directory('no/such')\nexcept HubError as error:\n    print('REFUSED', error)"
     )
     environment = {**os.environ, "HF_ENDPOINT": "http://127.0.0.1:9", "HF_HOME": str(tmp_path), "HF_HUB_OFFLINE": "0"}
     done = subprocess.run(
@@ -311,9 +311,9 @@ def test_a_name_from_the_cache(roberta, tmp_path, monkeypatch):
     snapshot = tmp_path / "models--tiny--model" / "snapshots" / commit
     snapshot.mkdir(parents=True)
     write_pytorch(roberta, snapshot, pytorch_tensors(roberta))
-    np.testing.assert_array_equal(logits(load_masked_lm("tiny/model", commit)), logits(roberta))
+    np.testing.assert_array_equal(logits(load_masked_lm(checkpoint_directory("tiny/model", commit))), logits(roberta))
     with pytest.raises(HubError):
-        load_masked_lm("tiny/model", "f" * 40)
+        checkpoint_directory("tiny/model", "f" * 40)
 
 
 def test_saved_models_are_ordinary(tokenizer, tmp_path):
@@ -358,20 +358,8 @@ def test_models_that_cannot_be_built(model_type, overrides, rule, tokenizer):
 def test_every_refusal_names_the_architectures(tokenizer):
     with pytest.raises(ModelError) as refusal:
         build_masked_lm("t5", {}, tokenizer, seed=1)
-    assert len(masked_lm_model_types()) == 22
-    assert all(model_type in refusal.value.remedy for model_type in masked_lm_model_types())
-
-
-@pytest.mark.parametrize("model_type", ["roberta", "bert", "distilbert", "roformer", "mpnet"])
-def test_the_largest_block_is_the_largest_that_runs(model_type, tokenizer):
-    model = small_model(model_type, tokenizer)
-    largest = largest_block_size(model.config)
-    assert model(np.full((1, largest), 7)).logits.shape[1] == largest
-    with pytest.raises(tf.errors.InvalidArgumentError):
-        model(np.full((1, largest + 1), 7))
-    require_positions(model.config, largest)
-    with pytest.raises(ConfigError, match=rf"{largest} tokens.*of {largest + 1} tokens"):
-        require_positions(model.config, largest + 1)
+    assert len(ARCHITECTURES) == 22
+    assert all(model_type in refusal.value.remedy for model_type in ARCHITECTURES)
 
 
 @pytest.mark.parametrize(("vocabulary", "fits"), [(50, True), (52, True), (49, False), (500, False)])

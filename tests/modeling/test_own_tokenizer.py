@@ -69,10 +69,10 @@ def test_words_are_compared_one_by_one(fast, words, message, checkpoint, tmp_pat
     tokenizer = AutoTokenizer.from_pretrained(bert(tmp_path / "other", words, fast=fast), use_fast=fast)
     assert tokenizer.is_fast is fast
     if message is None:
-        require_own_vocabulary(checkpoint, None, tokenizer)
+        require_own_vocabulary(checkpoint, tokenizer)
     else:
         with pytest.raises(ModelError, match=message) as caught:
-            require_own_vocabulary(checkpoint, None, tokenizer)
+            require_own_vocabulary(checkpoint, tokenizer)
         assert f"--tokenizer.pretrained {checkpoint}" in str(caught.value)
 
 
@@ -80,21 +80,19 @@ def test_a_slow_tokenizer_beside_the_weights_counts_too(tmp_path):
     checkpoint = bert(tmp_path / "slow", WORDS, fast=False)
     assert not (checkpoint / "tokenizer.json").exists()
     good = AutoTokenizer.from_pretrained(checkpoint)
-    require_own_vocabulary(checkpoint, None, good)
+    require_own_vocabulary(checkpoint, good)
     with pytest.raises(ModelError, match="2 of 100 ids"):
-        require_own_vocabulary(
-            checkpoint, None, AutoTokenizer.from_pretrained(bert(tmp_path / "b", swapped(WORDS, 20, 30)))
-        )
+        require_own_vocabulary(checkpoint, AutoTokenizer.from_pretrained(bert(tmp_path / "b", swapped(WORDS, 20, 30))))
 
 
 def test_added_tokens_count_as_words(checkpoint):
     tokenizer = AutoTokenizer.from_pretrained(checkpoint)
     tokenizer.add_tokens(["tardigrade"])
-    require_own_vocabulary(checkpoint, None, tokenizer)
+    require_own_vocabulary(checkpoint, tokenizer)
     tokenizer.save_pretrained(checkpoint)
     other = AutoTokenizer.from_pretrained(checkpoint)
     other.add_tokens(["axolotl"])
-    require_own_vocabulary(checkpoint, None, other)
+    require_own_vocabulary(checkpoint, other)
     assert differences({"axolotl": 100}, tokenizer.get_vocab()) == [(100, "axolotl", "tardigrade")]
 
 
@@ -109,10 +107,10 @@ def test_where_there_is_no_tokenizer_nothing_is_compared(tmp_path, caplog):
     (tmp_path / "bare").mkdir()
     plain_config("bert", SIZES).save_pretrained(tmp_path / "bare")
     assert load_tokenizer(tmp_path / "bare") is None
-    require_own_vocabulary(tmp_path / "bare", None, tokenizer)
+    require_own_vocabulary(tmp_path / "bare", tokenizer)
     assert not caplog.records
     (tmp_path / "bare" / "tokenizer.json").write_text("{")
-    require_own_vocabulary(tmp_path / "bare", None, tokenizer)
+    require_own_vocabulary(tmp_path / "bare", tokenizer)
     assert "its words aren't compared" in caplog.text
 
 

@@ -5,14 +5,14 @@ import pytest
 
 from components.masking.frozen_masks import freeze_masks
 from components.modeling.scoring import score_masks
-from tests.modeling.tiny_models import LENGTH, SIZES, VOCABULARY, random_model
+from tests.modeling.tiny_models import LENGTH, MODEL_TYPES, VOCABULARY, random_model
 
 BRANCHING = {"longformer", "funnel"}
 """Architectures whose graph branches on the length of the sequence."""
 
 
 @pytest.mark.parametrize(
-    "model_type", [pytest.param(name, marks=() if name in BRANCHING else pytest.mark.slow) for name in sorted(SIZES)]
+    "model_type", [pytest.param(name, marks=() if name in BRANCHING else pytest.mark.slow) for name in MODEL_TYPES]
 )
 def test_scores_are_those_of_the_dense_model(model_type):
     model = random_model(model_type)

@@ -13,6 +13,7 @@ from components.contract.artifacts import Blocks, Checkpoint, Corpus, Evaluation
 from components.contract.push_record import PushedTo
 from components.evaluate import Evaluate
 from components.evaluation.params import EvaluateParams
+from components.modeling.library.adapter import LibraryMaskedLM
 from components.publishing.params import PushParams
 from components.push import Push
 from tests.blessing import bless
@@ -79,7 +80,9 @@ class Rivals:
 
         tokenizer = self.tokenizer.load()
         model = load_masked_lm(self.checkpoints[name].model_directory)
-        module = TokenSignatures(model, tokenizer.mask_token_id, top_k=5, max_sequence_length=BLOCK_SIZE)
+        module = TokenSignatures(
+            LibraryMaskedLM(model), tokenizer.mask_token_id, top_k=5, max_sequence_length=BLOCK_SIZE
+        )
         signatures = {"logits": module.signatures()["logits"].get_concrete_function()}
         tf.saved_model.save(module, str(directory / "saved_model"), signatures=signatures)
         tokenizer.save_pretrained(directory / "saved_model/assets.extra/tokenizer")

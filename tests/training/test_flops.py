@@ -3,10 +3,10 @@
 import pytest
 import tensorflow as tf
 
-from components.modeling.configuration import masked_lm_model_types
+from components.modeling.architectures.architecture import TINY
 from components.training.flops import measured_peak_flops, step_flops
 from components.training.training_model import MaskedLMTraining
-from tests.modeling.tiny_models import NARROW, VOCABULARY, random_model
+from tests.modeling.tiny_models import MODEL_TYPES, VOCABULARY, random_model
 
 BLOCKS, LENGTH, PREDICTIONS = 2, 16, 4
 INPUTS = {name: tf.TensorSpec((None, None), tf.int64) for name in ("input_ids", "attention_mask")}
@@ -19,7 +19,7 @@ def flops(architecture, **values):
 
 def by_formula(layers):
     """6 x parameters x tokens, attention, and the head at the masked positions only."""
-    hidden, inner = NARROW["hidden_size"], NARROW["intermediate_size"]
+    hidden, inner = TINY["hidden_size"], TINY["intermediate_size"]
     parameters = layers * (4 * hidden**2 + 2 * hidden * inner)
     tokens, asked = BLOCKS * LENGTH, BLOCKS * PREDICTIONS
     attention = 12 * layers * tokens * LENGTH * hidden
@@ -35,7 +35,7 @@ def test_shared_weights_count_as_often_as_they_are_used():
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("architecture", masked_lm_model_types())
+@pytest.mark.parametrize("architecture", MODEL_TYPES)
 def test_every_architecture(architecture):
     assert by_formula(layers=2) / 2 < flops(architecture) < by_formula(layers=2) * 2
 

@@ -5,20 +5,16 @@ import pytest
 import tensorflow as tf
 from transformers.models.mobilebert.modeling_tf_mobilebert import TFNoNorm
 
-from components.modeling.configuration import masked_lm_model_types
 from components.training.optimizer import AdamW, build_optimizer, decays
 from components.training.params import TrainParams
 from components.training.steps import training_steps
-from tests.modeling.tiny_models import VARIANTS, random_model
-
-MODELS = {name: (name, {}) for name in masked_lm_model_types()} | VARIANTS
+from tests.modeling.tiny_models import MODELS, random_model
 
 
 @pytest.mark.parametrize("name", MODELS)
 def test_biases_and_norms_do_not_decay(name):
     """By what a weight is to its layer, where the optimizer goes by its shape and name."""
-    model_type, values = MODELS[name]
-    model = random_model(model_type, **values)
+    model = random_model(name)
     excluded = set()
     for layer in model.submodules:
         if isinstance(layer, tf.keras.layers.LayerNormalization | TFNoNorm):

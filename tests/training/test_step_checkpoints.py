@@ -9,14 +9,13 @@ import pytest
 import tensorflow as tf
 
 from components.contract import manifest
-from components.modeling.configuration import masked_lm_model_types
 from components.training.loss_watch import DIVERGED_STEPS
 from components.training.optimizer import AdamW
 from components.training.resuming import create_slots, require_same_precision, restore_variables, save_variables
 from components.training.step_checkpoints import StepCheckpoints
 from components.training.training_model import MaskedLMTraining
 from foundation.errors import ConfigError, PipelineError
-from tests.modeling.tiny_models import random_model
+from tests.modeling.tiny_models import MODEL_TYPES, random_model
 
 
 def write(checkpoints, step, best=None, content=b"weights"):
@@ -133,7 +132,7 @@ def test_a_full_disk_is_told_and_leaves_the_checkpoint_before(checkpoints):
     assert json.loads((checkpoints.directory / "step-10/manifest.json").read_text())["step"] == 10
 
 
-@pytest.mark.parametrize("architecture", masked_lm_model_types())
+@pytest.mark.parametrize("architecture", MODEL_TYPES)
 def test_every_variable_comes_back(architecture, tmp_path):
     """Weights, averages, the optimizer's moments and step, and running metrics, of each architecture."""
     training = MaskedLMTraining(random_model(architecture), 4, ema_decay=0.9)

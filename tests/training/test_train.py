@@ -12,10 +12,10 @@ import numpy as np
 import pytest
 
 from components.contract.artifacts import Blocks, Tokenizer
-from components.modeling.configuration import masked_lm_model_types
 from components.train import Train
 from components.training.params import TrainParams
 from foundation.errors import ConfigError, DataError, HubError, ModelError, PipelineError
+from tests.modeling.tiny_models import MODEL_TYPES
 from tests.training.tiny_training import (
     BLOCK_SIZE,
     SIZES,
@@ -230,13 +230,13 @@ def test_preflight(checkpoint, tmp_path):
         preflight(model_type="gpt2")
     with pytest.raises(ModelError, match="unknown key 'layers'"):
         preflight(model_type="bert", model_config={"layers": 1})
-    with pytest.raises(ModelError, match=r"holds a config\.json"):
+    with pytest.raises(ModelError, match=r"must hold a config\.json"):
         preflight(pretrained=str(tmp_path))
     (tmp_path / "config.json").write_text(json.dumps({"model_type": "gpt2"}))
     with pytest.raises(ModelError, match="masked-LM class"):
         preflight(pretrained=str(tmp_path))
     (tmp_path / "config.json").write_text(json.dumps({"model_type": "bert"}))
-    with pytest.raises(ModelError, match="holds its weights"):
+    with pytest.raises(ModelError, match="must hold its weights"):
         preflight(pretrained=str(tmp_path))
     with pytest.raises(HubError):
         preflight(pretrained="a/b/c")
@@ -244,7 +244,7 @@ def test_preflight(checkpoint, tmp_path):
         preflight(model_type="roformer", model_config={"num_attention_heads": 5})
 
 
-@pytest.mark.parametrize("model_type", masked_lm_model_types())
+@pytest.mark.parametrize("model_type", MODEL_TYPES)
 def test_preflight_takes_every_architectures_defaults(model_type):
     preflight(model_type=model_type)
 

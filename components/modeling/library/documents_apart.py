@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import tensorflow as tf
 
-from components.modeling.architectures.packable import MASK_INSIDE, first_position
+from components.modeling.architectures.records import architecture_of
 
 if TYPE_CHECKING:
     from transformers import TFPreTrainedModel
@@ -27,13 +27,16 @@ def keep_documents_apart(model: "TFPreTrainedModel") -> None:
 
     A token attends to those with its own number, and none to 0, padding. A mask of ones and zeros means what it always
     does. The model's classes take such a mask in two dimensions only; their main layer gets that, and the part inside
-    that takes three gets the other (see `MASK_INSIDE`).
+    that takes three gets the other (see `mask_inside` of the architecture's record).
 
     Args:
         model: One that `require_packable` lets pass.
     """
     main = getattr(model, model.base_model_prefix)
-    part, argument = MASK_INSIDE[model.config.model_type]
+    inside = architecture_of(model.config).mask_inside
+    if inside is None:
+        raise ValueError(f"no layer of {model.config.model_type} takes a mask from every token to every other")
+    part, argument = inside
     layers = getattr(main, part)
     layers = list(layers) if isinstance(layers, (list, tuple)) else [layers]
 
@@ -99,5 +102,5 @@ def position_ids(model: "TFPreTrainedModel", document_ids: np.ndarray) -> np.nda
     places = np.arange(document_ids.shape[1])
     begins = np.diff(document_ids, axis=1, prepend=-1) != 0
     since = places - np.maximum.accumulate(np.where(begins, places, 0), axis=1)
-    first = first_position(model.config)
+    first = architecture_of(model.config).first_position(model.config)
     return np.where(document_ids > 0, since + first, max(0, first - 1)).astype(np.int32)

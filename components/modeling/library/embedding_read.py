@@ -6,7 +6,7 @@ tensor of one read, which copies nothing.
 """
 
 import contextlib
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from typing import Any
 
 import tensorflow as tf
@@ -35,34 +35,3 @@ def embedding_read_once(model: Any) -> Iterator[None]:
         yield
     finally:
         vars(layer).update(read)
-
-
-class EmbeddingReadOnce:
-    """A model each of whose calls reads its embedding of tokens once, for who calls it without knowing of that.
-
-    An exported model is such a caller: its server would copy the embedding for every request.
-
-    Args:
-        model: Any of transformers' TensorFlow masked language models.
-
-    Attributes:
-        config: The model's.
-    """
-
-    def __init__(self, model: Any) -> None:
-        self._model = model
-        self.config = model.config
-
-    @property
-    def weights(self) -> list[tf.Variable]:
-        """Every variable of the model."""
-        return list(self._model.weights)
-
-    def get_lm_head(self) -> tf.keras.layers.Layer:
-        """The layer that turns hidden states into logits."""
-        return self._model.get_lm_head()
-
-    def __call__(self, inputs: Mapping[str, tf.Tensor], training: bool = False) -> Any:
-        """The model's own call."""
-        with embedding_read_once(self._model):
-            return self._model(inputs, training=training)

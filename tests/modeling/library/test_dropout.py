@@ -6,9 +6,8 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from components.modeling.checkpoint import masked_lm_model_types
 from components.modeling.library.dropout import dropout_layers, dropped, keyed_dropout, rate_of, step_key
-from tests.modeling.tiny_models import random_model, token_batch
+from tests.modeling.tiny_models import MODEL_TYPES, random_model, token_batch
 
 SIDE = 1000
 STATEFUL = ("RandomUniform", "RandomUniformInt", "RandomStandardNormal", "TruncatedNormal", "StatefulUniform")
@@ -74,7 +73,7 @@ def test_keys_differ_by_seed_step_and_micro_step():
     assert keys[0] == tuple(key().numpy())
 
 
-@pytest.mark.parametrize("model_type", masked_lm_model_types())
+@pytest.mark.parametrize("model_type", MODEL_TYPES)
 def test_every_architecture_draws_by_key_alone(model_type):
     """Equal keys give equal outputs, other keys others, and the graph has no other source of chance."""
     model = random_model(model_type)

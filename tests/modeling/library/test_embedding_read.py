@@ -5,10 +5,12 @@ import pytest
 import tensorflow as tf
 
 from components.masking.masking import IGNORED_LABEL
-from components.modeling.library.embedding_read import EmbeddingReadOnce, embedding_read_once
-from components.modeling.masked_head import label_positions, masked_cross_entropy, masked_logits
+from components.modeling.library.adapter import LibraryMaskedLM
+from components.modeling.library.embedding_read import embedding_read_once
+from components.modeling.library.head import masked_logits
+from components.modeling.masked_loss import label_positions, masked_cross_entropy
 from serving.graph.signatures import TokenSignatures
-from tests.modeling.tiny_models import SIZES, VARIANTS, VOCABULARY, random_model, token_batch
+from tests.modeling.tiny_models import VOCABULARY, random_model, token_batch
 from tests.table_reads import ROWS, WHOLE, reads_of_traced
 
 
@@ -25,8 +27,7 @@ def step(model, inputs, logits_at):
     ("name", "compiled"), [("roberta", False), ("roberta", True), ("bert untied", False), ("esm", False)]
 )
 def test_gradients_of_a_traced_step(name, compiled):
-    model_type, values = VARIANTS.get(name, (name, {}))
-    model = random_model(model_type, **{**SIZES.get(model_type, {}), **values})
+    model = random_model(name)
     inputs = token_batch()
     traced = tf.function(lambda: step(model, inputs, lambda at: masked_logits(model, inputs, at)), jit_compile=compiled)
     expected = step(model, inputs, lambda at: tf.gather(model(inputs).logits, at, batch_dims=1))
@@ -61,7 +62,7 @@ def test_the_model_stays_ordinary():
 @pytest.mark.filterwarnings("ignore:The initializer TruncatedNormal is unseeded")
 def test_an_exported_model_reads_what_it_looks_up_in_no_other_way(name):
     model = random_model(name)
-    exported = TokenSignatures(EmbeddingReadOnce(model), 4, top_k=3, max_sequence_length=32)
+    exported = TokenSignatures(LibraryMaskedLM(model), 4, top_k=3, max_sequence_length=32)
     logits = exported.logits.get_concrete_function()
     reads = reads_of_traced(logits, model.weights)
     embeddings = model.get_input_embeddings().trainable_variables

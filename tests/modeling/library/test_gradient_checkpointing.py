@@ -4,11 +4,10 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from components.modeling.configuration import masked_lm_model_types
 from components.modeling.library.gradient_checkpointing import encoder_layers, recomputed_layers
 from components.training.optimizer import AdamW
 from components.training.training_model import MaskedLMTraining
-from tests.modeling.tiny_models import BATCH, random_model, token_batch
+from tests.modeling.tiny_models import BATCH, MODEL_TYPES, random_model, token_batch
 
 PREDICTIONS = 3
 
@@ -42,7 +41,7 @@ QUICK = ("albert", "distilbert", "deberta-v2", "xlm")
 
 @pytest.mark.parametrize(
     "model_type",
-    [pytest.param(name, marks=() if name in QUICK else pytest.mark.slow) for name in masked_lm_model_types()],
+    [pytest.param(name, marks=() if name in QUICK else pytest.mark.slow) for name in MODEL_TYPES],
 )
 def test_gradients_are_those_of_layers_that_keep_their_values(model_type, monkeypatch):
     """With dropout: the second computation drops what the first one dropped."""

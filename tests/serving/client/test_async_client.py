@@ -11,6 +11,7 @@ from typing import Any
 
 import pytest
 
+from components.modeling.library.adapter import LibraryMaskedLM
 from foundation.errors import ConfigError, ServingError
 from serving.client import transport_errors
 from serving.client.fill_mask_client import AsyncFillMaskClient, FillMaskClient
@@ -38,7 +39,7 @@ def addresses(byte_level_tokenizer: Any, tmp_path_factory: pytest.TempPathFactor
     sizes = {"hidden_size": 16, "num_hidden_layers": 1, "num_attention_heads": 2, "intermediate_size": 16}
     model = build_masked_lm("roberta", {**sizes, "initializer_range": 0.5}, byte_level_tokenizer, seed=0)
     in_graph = build_in_graph_tokenizer(byte_level_tokenizer, model.config.vocab_size)
-    text = TextSignatures(model, in_graph, top_k=5, max_top_k=50, max_sequence_length=64)
+    text = TextSignatures(LibraryMaskedLM(model), in_graph, top_k=5, max_top_k=50, max_sequence_length=64)
     tf.saved_model.save(text, str(path / "1"), signatures=text.signatures())
     loaded = load(path)
     with running([loaded]) as at:

@@ -16,6 +16,7 @@ from typing import Any
 
 import pytest
 
+from components.modeling.library.adapter import LibraryMaskedLM
 from foundation.errors import ConfigError, ServingError
 from serving.client import target_words, transport_errors
 from serving.client.__main__ import main, to_json
@@ -39,8 +40,10 @@ def models(byte_level_tokenizer: Any, tmp_path_factory: pytest.TempPathFactory) 
     model = build_masked_lm("roberta", {**sizes, "initializer_range": 0.5}, byte_level_tokenizer, seed=0)
     save_masked_lm(model, byte_level_tokenizer, root / "checkpoint")
     in_graph = build_in_graph_tokenizer(byte_level_tokenizer, model.config.vocab_size)
-    text = TextSignatures(model, in_graph, top_k=5, max_top_k=50, max_sequence_length=64)
-    tokens = TokenSignatures(model, byte_level_tokenizer.mask_token_id, top_k=5, max_sequence_length=64)
+    text = TextSignatures(LibraryMaskedLM(model), in_graph, top_k=5, max_top_k=50, max_sequence_length=64)
+    tokens = TokenSignatures(
+        LibraryMaskedLM(model), byte_level_tokenizer.mask_token_id, top_k=5, max_sequence_length=64
+    )
     tf.saved_model.save(text, str(root / "fill_mask/1"), signatures=text.signatures())
     tf.saved_model.save(tokens, str(root / "ids/1"), signatures=tokens.signatures())
     return root
@@ -73,7 +76,7 @@ def wordpiece(wordpiece_tokenizer: Any, tmp_path_factory: pytest.TempPathFactory
     sizes = {"hidden_size": 16, "num_hidden_layers": 1, "num_attention_heads": 2, "intermediate_size": 16}
     model = build_masked_lm("bert", sizes, wordpiece_tokenizer, seed=0)
     in_graph = build_in_graph_tokenizer(wordpiece_tokenizer, model.config.vocab_size)
-    text = TextSignatures(model, in_graph, top_k=5, max_top_k=50, max_sequence_length=64)
+    text = TextSignatures(LibraryMaskedLM(model), in_graph, top_k=5, max_top_k=50, max_sequence_length=64)
     tf.saved_model.save(text, str(base_path / "1"), signatures=text.signatures())
     loaded = load(base_path)
     with running([loaded]) as at:

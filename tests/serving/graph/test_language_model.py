@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
+from components.modeling.library.adapter import LibraryMaskedLM
 from serving.graph.language_model import LanguageModel
 
 NARROW = {
@@ -40,7 +41,7 @@ def test_head_apart_gives_the_models_probabilities(model_type):
     tf.keras.utils.set_random_seed(0)
     model = masked_lm_class(model_type)(CONFIG_MAPPING[model_type](**SIZES[model_type], initializer_range=0.5))
     model.build_in_name_scope()
-    language_model = LanguageModel(model)
+    language_model = LanguageModel(LibraryMaskedLM(model))
     ask = tf.function(
         lambda ids, mask: (language_model.hidden_states(ids, mask), language_model.logits(ids, mask)),
         input_signature=[tf.TensorSpec([None, None], tf.int32)] * 2,

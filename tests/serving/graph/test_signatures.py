@@ -9,6 +9,7 @@ import tensorflow as tf
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from components.modeling.library.adapter import LibraryMaskedLM
 from serving.graph import masks
 from serving.graph.signatures import TextSignatures
 from serving.graph.tokenizers.build import build_in_graph_tokenizer
@@ -54,7 +55,7 @@ class Served:
         self.tokenizer = tokenizer
         self.pipeline = FillMaskPipeline(model=model, tokenizer=tokenizer, framework="tf", top_k=TOP_K)
         in_graph = build_in_graph_tokenizer(tokenizer, model.config.vocab_size)
-        module = TextSignatures(model, in_graph, top_k=TOP_K, max_top_k=8, max_sequence_length=LONGEST)
+        module = TextSignatures(LibraryMaskedLM(model), in_graph, top_k=TOP_K, max_top_k=8, max_sequence_length=LONGEST)
         tf.saved_model.save(module, str(directory), signatures=module.signatures())
         self.directory = directory
         self._loaded = tf.saved_model.load(str(directory))

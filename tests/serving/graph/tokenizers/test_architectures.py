@@ -2,9 +2,9 @@
 
 import pytest
 
-from components.modeling.configuration import masked_lm_model_types
 from foundation.errors import ModelError
 from serving.graph.tokenizers.build import build_in_graph_tokenizer
+from tests.modeling.tiny_models import MODEL_TYPES
 from tests.serving.graph.tokenizers.differences import Comparison, random_texts
 from tests.serving.graph.tokenizers.unigram_tokenizers import families
 
@@ -45,7 +45,7 @@ BY_DEFAULT = ("mpnet", "deberta")
 def test_every_architecture_has_its_place_and_its_default_tokenizer():
     from transformers.models.auto.tokenization_auto import TOKENIZER_MAPPING_NAMES
 
-    assert sorted([*IN_GRAPH, *NOT_IN_GRAPH]) == list(masked_lm_model_types())
+    assert sorted([*IN_GRAPH, *NOT_IN_GRAPH]) == list(MODEL_TYPES)
     expected = {name: tokenizer for name, (tokenizer, _) in IN_GRAPH.items()} | NOT_IN_GRAPH
     assert {name: TOKENIZER_MAPPING_NAMES[name][1] for name in expected} == expected
 

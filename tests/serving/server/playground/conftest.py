@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 
+from components.modeling.library.adapter import LibraryMaskedLM
 from tests.serving.server.playground.browser import CHROMIUM, Page, chromium
 
 
@@ -22,7 +23,7 @@ def base_path(byte_level_tokenizer: Any, tmp_path_factory: pytest.TempPathFactor
     sizes = {"hidden_size": 16, "num_hidden_layers": 1, "num_attention_heads": 2, "intermediate_size": 16}
     model = build_masked_lm("roberta", {**sizes, "initializer_range": 0.5}, byte_level_tokenizer, seed=0)
     in_graph = build_in_graph_tokenizer(byte_level_tokenizer, model.config.vocab_size)
-    module = TextSignatures(model, in_graph, top_k=5, max_top_k=50, max_sequence_length=64)
+    module = TextSignatures(LibraryMaskedLM(model), in_graph, top_k=5, max_top_k=50, max_sequence_length=64)
     for name in ("fill_mask/1", "2"):
         tf.saved_model.save(module, str(root / name), signatures=module.signatures())
     return root / "fill_mask"

@@ -1,64 +1,10 @@
-"""The language-model head at masked positions only.
+"""The loss of a masked language model: where a batch's labels are, and the cross-entropy of what is predicted there."""
 
-A masked LM learns from the masked positions alone, about 15% of all, yet the library's classes multiply every
-position's hidden state with the whole vocabulary: nearly half of all floating-point work in a small model. Here
-the layer that turns hidden states into logits sees only the positions asked for. `get_lm_head` names that layer
-in each of the library's masked-LM classes, so one mechanism serves them all. Loss and gradients are those of the
-dense path, because no other position has a part in either.
-"""
-
-import contextlib
-from collections.abc import Iterator, Mapping
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import tensorflow as tf
 
 from components.masking.masking import IGNORED_LABEL
-from components.modeling.library.embedding_read import embedding_read_once
-
-if TYPE_CHECKING:
-    from transformers import TFPreTrainedModel
-
-
-def masked_logits(
-    model: "TFPreTrainedModel", inputs: Mapping[str, tf.Tensor], positions: tf.Tensor, training: bool = False
-) -> tf.Tensor:
-    """The model's logits at given positions, without computing those at others.
-
-    The model stays what it was: calling it afterwards gives the logits of every position again.
-
-    Args:
-        model: Any of transformers' TensorFlow masked language models.
-        inputs: What the model takes, such as `input_ids` and `attention_mask` (batch, sequence).
-        positions: (batch, predictions) int32, from 0 to the sequence's length, exclusive. May repeat.
-        training: Whether dropout is on.
-
-    Returns:
-        (batch, predictions, vocabulary) float32.
-    """
-    with embedding_read_once(model), head_at(model.get_lm_head(), positions):
-        outputs = model(dict(inputs), training=training)
-    return tf.cast(outputs.logits, tf.float32)
-
-
-@contextlib.contextmanager
-def head_at(head: tf.keras.layers.Layer, positions: tf.Tensor) -> Iterator[None]:
-    """Makes a layer gather its input (batch, sequence, hidden) at positions (batch, predictions) before its work.
-
-    For the duration of one call or trace, on this instance only, in one thread.
-    """
-    dense_call = head.call
-
-    def call_at_positions(hidden_states: tf.Tensor, *args: Any, **kwargs: Any) -> tf.Tensor:
-        gathered = tf.gather(hidden_states, positions, batch_dims=1)  # (batch, predictions, hidden)
-        return dense_call(gathered, *args, **kwargs)
-
-    head.call = call_at_positions
-    try:
-        yield
-    finally:
-        # The method of the class shows again.
-        del head.call
 
 
 def label_positions(labels: tf.Tensor, predictions: int) -> tuple[tf.Tensor, tf.Tensor]:

@@ -9,6 +9,7 @@ from transformers import RobertaConfig, TFRobertaForMaskedLM
 
 from components.contract.artifacts import Blocks, Tokenizer
 from components.contract.manifest import write_json
+from components.hub.checkpoints import checkpoint_directory, config_directory
 from components.hub.reading import resolve_revision
 from components.modeling.checkpoint import load_masked_lm
 from components.modeling.configuration import load_config
@@ -65,7 +66,7 @@ def repository(model, tmp_path, monkeypatch):
 
 
 def test_loading_downloads_what_it_reads(repository, model, tmp_path):
-    loaded = load_masked_lm("ada/tiny")
+    loaded = load_masked_lm(checkpoint_directory("ada/tiny"))
     np.testing.assert_array_equal(loaded(IDS).logits, model(IDS).logits)
     commit = resolve_revision("ada/tiny")
     files = {path.name for path in (tmp_path / "cache/models--ada--tiny/snapshots" / commit).iterdir()}
@@ -75,25 +76,27 @@ def test_loading_downloads_what_it_reads(repository, model, tmp_path):
 
 def test_a_cached_commit_is_not_fetched_again(repository, model):
     commit = resolve_revision("ada/tiny", revision="main")
-    load_masked_lm("ada/tiny", commit)
+    load_masked_lm(checkpoint_directory("ada/tiny", commit))
     repository.journal.clear()
-    np.testing.assert_array_equal(load_masked_lm("ada/tiny", commit)(IDS).logits, model(IDS).logits)
+    np.testing.assert_array_equal(
+        load_masked_lm(checkpoint_directory("ada/tiny", commit))(IDS).logits, model(IDS).logits
+    )
     assert not repository.journal
 
 
 def test_the_configuration_alone_downloads_no_weights(repository):
-    assert load_config("ada/tiny").model_type == "roberta"
+    assert load_config(config_directory("ada/tiny")).model_type == "roberta"
     assert not [request for request in repository.journal if "safetensors" in request.path]
 
 
 def test_refusals(repository):
     with pytest.raises(HubError, match="the Hub must have the model"):
-        load_masked_lm("ada/nothing")
+        load_masked_lm(checkpoint_directory("ada/nothing"))
     with pytest.raises(HubError, match="a revision is a branch, tag or commit"):
-        load_masked_lm("ada/tiny", "no-such-branch")
+        load_masked_lm(checkpoint_directory("ada/tiny", "no-such-branch"))
     repository.create("ada/empty")
-    with pytest.raises(ModelError, match=r"a checkpoint is a config\.json with weights"):
-        load_masked_lm("ada/empty")
+    with pytest.raises(ModelError, match=r"a checkpoint must be a config\.json with weights"):
+        load_masked_lm(checkpoint_directory("ada/empty"))
 
 
 def test_a_pickle_is_downloaded_where_there_is_nothing_else(model, repository, tmp_path):
@@ -105,5 +108,5 @@ def test_a_pickle_is_downloaded_where_there_is_nothing_else(model, repository, t
     repository.journal.clear()
     Train(Blocks(None), Tokenizer(None), TrainParams(pretrained="ada/pickle")).preflight()
     assert not [request for request in repository.journal if "resolve" in request.path and ".json" not in request.path]
-    loaded = load_masked_lm("ada/pickle")
+    loaded = load_masked_lm(checkpoint_directory("ada/pickle"))
     np.testing.assert_array_equal(loaded(IDS).logits, model(IDS).logits)

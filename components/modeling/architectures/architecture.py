@@ -1,0 +1,98 @@
+"""The form of a record: everything that this project has to know of an architecture beyond what transformers knows."""
+
+import dataclasses
+from collections.abc import Callable, Mapping
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+if TYPE_CHECKING:
+    from transformers import PretrainedConfig
+
+Condition = Callable[["PretrainedConfig"], str | None]
+"""Says for a configuration why something can't be done, as the end of a sentence; None where it can."""
+
+
+def no_reason(config: "PretrainedConfig") -> str | None:
+    """The condition of what every configuration can do."""
+    return None
+
+
+def from_zero(config: "PretrainedConfig") -> int:
+    """The first position of architectures that count positions from 0."""
+    return 0
+
+
+def has_table_of_positions(config: "PretrainedConfig") -> bool:
+    """Whether positions are looked up in a table of `max_position_embeddings` rows."""
+    return True
+
+
+@dataclasses.dataclass(frozen=True)
+class Architecture:
+    """All that this project knows of an architecture. The defaults hold for BERT, and for most others.
+
+    Attributes:
+        model_type: transformers' name of it, which `config.json` has.
+        tiny: Configuration values of a model that is small enough to test with.
+        variants: Values over `tiny` that give a model with weights of other kinds, by a name.
+        first_position: The position id of a document's first token. Where it is above 0, the id below it stands for
+            padding.
+        has_position_limit: Whether a configuration limits the length of a sequence.
+        heads_divide_hidden_size: Whether the hidden size must be a multiple of the number of attention heads.
+        mask_inside: Which part of its main layer (one layer, or a list of them) takes an attention mask of three
+            dimensions, (batch, from, to), and the name of the argument; None where none does.
+        why_not_packable: Why packed documents of one block would see each other.
+        why_not_in: Why the library's code can't compute in a Keras policy, by its name: `mixed_bfloat16` or
+            `mixed_float16`.
+        why_not_compiled: Why XLA can't compile a training step.
+        why_not_exported: Why the model can't be traced for sequences of any length.
+        input_embeddings: How PyTorch's name of the embedding of tokens ends.
+        output_layer: PyTorch's name of the layer that turns hidden states into logits.
+        own_output_matrix: Gives the variable of an output matrix that Keras holds although it is tied; None for none.
+        unused_weights: How PyTorch's names of weights begin that no prediction depends on, and that its class lacks.
+        pytorch_layouts: By the end of PyTorch's name, what brings an array into PyTorch's form, where transformers'
+            own rules don't.
+        pytorch_copies: By PyTorch's name of an array, the name of the one that it must equal.
+        pytorch_copies_where_untied: The same, only where the output matrix isn't the embedding of tokens.
+    """
+
+    model_type: str
+    tiny: Mapping[str, Any]
+    variants: Mapping[str, Mapping[str, Any]] = dataclasses.field(default_factory=dict)
+    first_position: Callable[["PretrainedConfig"], int] = from_zero
+    has_position_limit: Callable[["PretrainedConfig"], bool] = has_table_of_positions
+    heads_divide_hidden_size: bool = True
+    mask_inside: tuple[str, str] | None = ("encoder", "attention_mask")
+    why_not_packable: Condition = no_reason
+    why_not_in: Mapping[str, Condition] = dataclasses.field(default_factory=dict)
+    why_not_compiled: Condition = no_reason
+    why_not_exported: Condition = no_reason
+    input_embeddings: str = ".word_embeddings.weight"
+    output_layer: str = "cls.predictions.decoder"
+    own_output_matrix: Callable[[Any], Any] = no_reason
+    unused_weights: tuple[str, ...] = ()
+    pytorch_layouts: Mapping[str, Callable[[np.ndarray], np.ndarray]] = dataclasses.field(default_factory=dict)
+    pytorch_copies: Mapping[str, str] = dataclasses.field(default_factory=dict)
+    pytorch_copies_where_untied: Mapping[str, str] = dataclasses.field(default_factory=dict)
+
+    def longest_sequence(self, config: "PretrainedConfig") -> int | None:
+        """The longest sequence that the model takes, in tokens; None where nothing limits it."""
+        positions = getattr(config, "max_position_embeddings", None)
+        if positions is None or not self.has_position_limit(config):
+            return None
+        return int(positions) - self.first_position(config)
+
+
+TINY: Mapping[str, Any] = {
+    "vocab_size": 99,
+    "hidden_size": 32,
+    "num_hidden_layers": 2,
+    "num_attention_heads": 4,
+    "intermediate_size": 36,
+    "max_position_embeddings": 64,
+}
+"""Sizes of a model to test with, by the names that most configurations have."""
+UNTIED: Mapping[str, Any] = {"tie_word_embeddings": False}
+RELATIVE_ATTENTION: Mapping[str, Any] = {"relative_attention": True, "pos_att_type": ["c2p", "p2c"]}
+"""What makes a DeBERTa attend by relative positions; its checkpoints do, the library's defaults don't."""

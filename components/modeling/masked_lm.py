@@ -1,0 +1,77 @@
+"""What this project asks of a masked language model, whoever wrote its class."""
+
+import dataclasses
+from collections.abc import Callable, Mapping
+from typing import Any, Protocol
+
+import numpy as np
+import tensorflow as tf
+
+Inputs = Mapping[str, tf.Tensor]
+"""`input_ids` and `attention_mask`, (batch, sequence) int32 each, and where the model takes them `position_ids`."""
+
+
+@dataclasses.dataclass(frozen=True)
+class PyTorchWeight:
+    """A weight as PyTorch's class of the same architecture has it.
+
+    Attributes:
+        variable: Of the Keras model.
+        to_pytorch: Brings its array into PyTorch's layout (a dense kernel is (out, in) there).
+    """
+
+    variable: tf.Variable
+    to_pytorch: Callable[[np.ndarray], np.ndarray]
+
+    def array(self) -> np.ndarray:
+        """The weight in PyTorch's layout, C-contiguous."""
+        return np.ascontiguousarray(self.to_pytorch(self.variable.numpy()))
+
+
+class MaskedLM(Protocol):
+    """A masked language model. transformers' TensorFlow classes meet this by way of `LibraryMaskedLM`.
+
+    Attributes:
+        config: A `PretrainedConfig`.
+    """
+
+    config: Any
+
+    @property
+    def weights(self) -> list[tf.Variable]:
+        """Every variable."""
+
+    def hidden(self, inputs: Inputs) -> tf.Tensor:
+        """What the head is given: (batch, sequence, hidden), without dropout."""
+
+    def head(self, hidden: tf.Tensor) -> tf.Tensor:
+        """The logits of hidden states: (batch, positions, hidden) to (batch, positions, vocabulary)."""
+
+    def logits(self, inputs: Inputs) -> tf.Tensor:
+        """The logits at every position, without dropout: (batch, sequence, vocabulary) float32."""
+
+    def logits_at(
+        self,
+        inputs: Inputs,
+        positions: tf.Tensor,
+        *,
+        dropout_key: tf.Tensor | None = None,
+        recomputed: bool = False,
+        fused: bool = False,
+    ) -> tf.Tensor:
+        """The logits at given positions, without computing those at others.
+
+        Args:
+            inputs: As above.
+            positions: (batch, predictions) int32, from 0 to the sequence's length, exclusive. May repeat.
+            dropout_key: (2,) uint32, of which dropout's chance is a function; None for no dropout.
+            recomputed: Whether the values inside of the encoder's layers are computed again for the gradients.
+            fused: Whether small kernels are compiled for what takes several operations, which is worth it where there
+                are many calls, as in a training.
+
+        Returns:
+            (batch, predictions, vocabulary) float32.
+        """
+
+    def weight_map(self) -> dict[str, PyTorchWeight]:
+        """Every weight that a prediction depends on, by PyTorch's name."""
