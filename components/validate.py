@@ -64,20 +64,20 @@ class ValidateParams:
     def __post_init__(self) -> None:
         if self.tolerance is not None and not 0 < self.tolerance < 1:
             raise ConfigError(
-                "validate.tolerance is over 0 and under 1",
+                "validate.tolerance must be over 0 and under 1",
                 received=str(self.tolerance),
                 remedy="leave out --validate.tolerance, or try 1e-4",
             )
         if not 0 < self.timeout_seconds < float("inf"):
             raise ConfigError(
-                "validate.timeout_seconds is over 0",
+                "validate.timeout_seconds must be over 0",
                 received=str(self.timeout_seconds),
                 remedy="leave out --validate.timeout_seconds, or try 300",
             )
         require_short_enough("validate.timeout_seconds", self.timeout_seconds)
         if self.url is not None and not MODEL_URL.fullmatch(self.url):
             raise ConfigError(
-                "validate.url is a model's URL for REST, http://HOST:PORT/v1/models/NAME",
+                "validate.url must be a model's URL for REST, http://HOST:PORT/v1/models/NAME",
                 received=repr(self.url),
                 remedy="write --validate.url like http://127.0.0.1:8501/v1/models/fill_mask, or leave it out",
             )
@@ -138,7 +138,7 @@ class Validate(Component[InfraBlessing]):
         statuses = [self.status_of(text, tokenizer, facts["max_sequence_length"]) for text in texts]
         if OK not in statuses:
             raise ServingError(
-                "at least one of validate.texts has a mask and no more tokens than the model takes",
+                "at least one of validate.texts must have a mask and no more tokens than the model takes",
                 received=f"{len(texts)} texts of which none has, with at most {facts['max_sequence_length']} tokens",
                 remedy=f"give --validate.texts shorter ones, such as '[\"{MASK}\"]'",
             )
@@ -280,7 +280,7 @@ class Validate(Component[InfraBlessing]):
     def differs(self, text: str, how: str, difference: str) -> ServingError:
         """The error of an answer that isn't the checkpoint's."""
         return ServingError(
-            "the served model answers as transformers' fill-mask pipeline does on the checkpoint",
+            "the served model must answer as transformers' fill-mask pipeline does on the checkpoint",
             received=f"{difference}, for {text!r} asked {how}",
             remedy=(f"{self.serve_it()}; " if self.params.url else "export the model again with --force export; ")
             + "where nothing but scores differs, and by little, "

@@ -122,12 +122,12 @@ def test_a_model_that_a_given_server_has(step, tmp_path):
         assert " was up in " not in blessing.summary
 
         other = dataclasses.replace(step, params=ValidateParams(url=f"{server.url}/v1/models/other"))
-        with pytest.raises(ServingError, match=r"has a model named other.*leave out --validate\.url"):
+        with pytest.raises(ServingError, match=r"must have a model named other.*leave out --validate\.url"):
             run(other, tmp_path / "other")
         checkpoint = make_checkpoint(tmp_path / "checkpoint", make_tokenizer(), seed=1)
         with pytest.raises(ServingError, match=r"instead of .*see that http.*--validate\.url"):
             run(dataclasses.replace(at_url, checkpoint=checkpoint), tmp_path / "another")
-    with pytest.raises(ServingError, match=r"a server listens at the URL.*leave out --validate\.url"):
+    with pytest.raises(ServingError, match=r"a server must listen at the URL.*leave out --validate\.url"):
         run(at_url, tmp_path / "gone")
 
 

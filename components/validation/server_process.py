@@ -172,7 +172,7 @@ def stop(process: subprocess.Popen[bytes]) -> None:
         process.wait()
 
 
-ENDED_RULE = "a server loads the exported model and goes on answering"
+ENDED_RULE = "a server must load the exported model and go on answering"
 
 
 def ended(kind: str, code: int, log: Path) -> ServingError:
@@ -188,7 +188,7 @@ def ended(kind: str, code: int, log: Path) -> ServingError:
 def too_slow(kind: str, timeout_seconds: float, log: Path) -> ServingError:
     """The error of a server that isn't ready in time."""
     return ServingError(
-        f"a server loads the exported model within {timeout_seconds:g} seconds",
+        f"a server must load the exported model within {timeout_seconds:g} seconds",
         received=f"{kind}, which doesn't answer yet: {end_of(log)}",
         remedy="allow more with --validate.timeout_seconds",
     )

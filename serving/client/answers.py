@@ -46,7 +46,7 @@ def no_mask(shown: str, mask_token: str | None) -> ServingError:
     """The error of a text without a mask."""
     name = "the tokenizer's mask token" if mask_token is None else mask_token
     return ServingError(
-        f"a text has the model's mask token ({name}) where a word is to be filled in",
+        f"a text must have the model's mask token ({name}) where a word is to be filled in",
         received=shown,
         remedy=f"put {name} into it",
     )

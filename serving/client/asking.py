@@ -49,7 +49,9 @@ class Asker:
             ("texts_per_request", texts_per_request, 1),
         ):
             if not value >= least:
-                raise ConfigError(f"{name} is at least {least}", received=str(value), remedy=f"give a larger {name}")
+                raise ConfigError(
+                    f"{name} must be at least {least}", received=str(value), remedy=f"give a larger {name}"
+                )
         require_short_enough("timeout_seconds", timeout_seconds)
         self.texts_per_request = texts_per_request
         self._transport = connect(url, model, timeout_seconds, retries, is_async)
@@ -114,7 +116,7 @@ class Asker:
             if await self._takes_text():
                 raise
             raise ServingError(
-                "a model that is asked with text has its tokenizer in the graph",
+                "a model that is asked with text must have its tokenizer in the graph",
                 received="one exported with signatures for token ids only",
                 remedy="give the directory of its tokenizer with --tokenizer (in the exported model it is "
                 "assets.extra/tokenizer)",
@@ -151,24 +153,26 @@ class Asker:
             return no_mask(shown, tokens_known[0] if tokens_known else None)
         if status == "too_many_tokens":
             return ServingError(
-                "a text has at most as many tokens as the model takes",
+                "a text must have at most as many tokens as the model takes",
                 received=f"{tokens} tokens in {shown}",
                 remedy="shorten it, keeping what stands around the mask",
             )
         if status == "invalid_top_k":
             return ServingError(
-                "top_k is at least 1 and at most what the model was exported for",
+                "top_k must be at least 1 and at most what the model was exported for",
                 received=str(top_k),
                 remedy="ask for fewer candidates, or export with a larger --export.max_top_k",
             )
         if status == "no_target":
             return ServingError(
-                "at least one target has a token in the model's vocabulary",
+                "at least one target must have a token in the model's vocabulary",
                 received=f"none for {shown}",
                 remedy="give other targets",
             )
         return ServingError(
-            "the model answers a text, or says why not", received=f"{status} for {shown}", remedy="update this client"
+            "the model must answer a text, or say why not in a way that this client knows",
+            received=f"{status} for {shown}",
+            remedy="update this client",
         )
 
 
@@ -196,13 +200,13 @@ def check_arguments(texts: list[str], top_k: int | None, targets: Sequence[str] 
     for text in texts:
         if not isinstance(text, str):
             raise ConfigError(
-                "texts is a string or a list of strings", received=shorten(repr(text)), remedy="give strings"
+                "texts must be a string or a list of strings", received=shorten(repr(text)), remedy="give strings"
             )
     if top_k is not None and (isinstance(top_k, bool) or not isinstance(top_k, int) or not 1 <= top_k < 2**31):
-        raise ConfigError("top_k is a whole number from 1", received=repr(top_k), remedy="try 5")
+        raise ConfigError("top_k must be a whole number from 1, below 2**31", received=repr(top_k), remedy="try 5")
     if targets is not None and (isinstance(targets, str) or not any(targets) or any("\n" in word for word in targets)):
         raise ConfigError(
-            "targets is a list of one or more words, none with a line break",
+            "targets must be a list of one or more words, none with a line break",
             received=shorten(repr(targets)),
             remedy="give a list of words, or leave it away",
         )

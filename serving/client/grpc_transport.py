@@ -34,7 +34,7 @@ class GrpcTransport:
         host, port = transport_errors.host_and_port(url)
         if not host or port is None:
             raise ConfigError(
-                "a gRPC URL is grpc://HOST:PORT",
+                "a gRPC URL must be grpc://HOST:PORT",
                 received=repr(url),
                 remedy="give for example --url grpc://127.0.0.1:8500",
             )

@@ -101,7 +101,7 @@ class RestTransport:
             host = ""
         if scheme not in ("http", "https") or not host:
             raise ConfigError(
-                "a server's URL starts with http://, https:// or grpc:// and has a host",
+                "a server's URL must start with http://, https:// or grpc:// and have a host",
                 received=repr(url),
                 remedy="give for example --url http://127.0.0.1:8501",
             )
