@@ -1,4 +1,4 @@
-"""Export: the trained model as a SavedModel that TensorFlow Serving answers raw text with."""
+"""Export: writes the trained model as a SavedModel with which TensorFlow Serving answers raw text."""
 
 import dataclasses
 from pathlib import Path
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from serving.graph.signatures import TokenSignatures
 
 LENGTH_WITHOUT_LIMIT = 1024
-"""Attention takes memory with the square of the length, so a server needs some limit."""
+"""The most tokens of a text where model and tokenizer set no limit: attention's memory grows as the length's square."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -52,7 +52,7 @@ class ExportParams:
 
 @dataclasses.dataclass(frozen=True)
 class Export(Component[ServingModel]):
-    """Saves the model with its tokenizer in the graph, and beside it what a server needs.
+    """Saves the model with its tokenizer in the graph, and what a server needs beside it.
 
     Where the tokenizer can't be put into the graph exactly, the summary says why, and the model answers token ids
     only.
@@ -99,7 +99,7 @@ class Export(Component[ServingModel]):
             "signatures": {name: describe(function) for name, function in signatures.items()},
             "max_sequence_length": max_sequence_length,
             "top_k": module.top_k,
-            # Of a module that takes no text there is none, of one with a small vocabulary less than was asked for.
+            # None where the module takes no text; less than the setting where the vocabulary is smaller.
             "max_top_k": getattr(module, "max_top_k", None),
             "mask_token": tokenizer.mask_token,
             "text_signatures": reason is None,

@@ -99,7 +99,7 @@ def serve(options: argparse.Namespace) -> int:
         if not is_loopback(host):
             print(open_to_others(host, port), file=sys.stderr, flush=True)
         server = EmbeddedServer(served, limits(options), meter, page, options.allow_reload_config)
-        asyncio.run(serve_until_told(options, server, listener, "\n".join(lines)))
+        asyncio.run(serve_until_stopped(options, server, listener, "\n".join(lines)))
     print("stopped", flush=True)
     return 0
 
@@ -116,7 +116,7 @@ def limits(options: argparse.Namespace) -> "Limits":
     )
 
 
-async def serve_until_told(
+async def serve_until_stopped(
     options: argparse.Namespace, server: "EmbeddedServer", listener: socket.socket, lines: str
 ) -> None:
     """Serves until SIGINT or SIGTERM, then finishes what is under way.
@@ -127,14 +127,14 @@ async def serve_until_told(
         listener: Where REST is answered.
         lines: What to print once requests are taken.
     """
-    told = asyncio.Event()
+    stop_requested = asyncio.Event()
     for number in (signal.SIGINT, signal.SIGTERM):
-        asyncio.get_running_loop().add_signal_handler(number, told.set)
+        asyncio.get_running_loop().add_signal_handler(number, stop_requested.set)
     port = await server.start(listener, grpc_port(options))
     if port is not None:
         lines += f"\ngRPC:        {listener.getsockname()[0]}:{port}"
     print(lines, flush=True)
-    await told.wait()
+    await stop_requested.wait()
     await server.stop()
 
 
@@ -194,8 +194,8 @@ def example_request(model: "ModelVersions", url: str) -> str:
         return f"curl -d {shlex.quote(body)} {url}:predict"
     if takes_ids:
         root = url.partition("/v1/")[0]
-        asked = [text, "--url", root, "--model", model.name, "--tokenizer", str(tokenizer)]
-        return shlex.join([sys.executable, "-m", "serving.client", *asked])
+        arguments = [text, "--url", root, "--model", model.name, "--tokenizer", str(tokenizer)]
+        return shlex.join([sys.executable, "-m", "serving.client", *arguments])
     return f"curl {url}/metadata"
 
 

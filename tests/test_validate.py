@@ -20,7 +20,7 @@ from components.validation import server_process
 from components.validation.answer_difference import compare
 from foundation.errors import ConfigError, ServingError
 from serving.client.rest_transport import RestTransport
-from serving.client.waiting import now
+from serving.client.waiting import run_at_once
 
 
 def finish(kind, path):
@@ -207,7 +207,7 @@ def test_a_server_that_dies_is_told_as_such(step, tmp_path):
     def ask_a_dead_server():
         with server_process.serving(step.model.saved_model_directory, tmp_path / "log", 200) as server:
             os.kill(server.process_id, signal.SIGKILL)
-            now(RestTransport(server.url, server.model, 5, retries=0).signature_names())
+            run_at_once(RestTransport(server.url, server.model, 5, retries=0).signature_names())
 
     with pytest.raises(ServingError, match="ended with signal SIGKILL"):
         ask_a_dead_server()

@@ -1,4 +1,4 @@
-"""Asks a model that takes token ids: the tokenizer runs here, by transformers."""
+"""Asks a model that takes only token ids: transformers' tokenizer runs at the client."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -10,10 +10,10 @@ from serving.client.answers import Answer, Transport, candidate, no_mask, shorte
 
 
 class ClientTokenizer:
-    """A tokenizer and what it takes to speak with the `tokens` signature.
+    """Tokenizes texts, asks the signature `tokens`, and writes its answers as text.
 
     Args:
-        directory: What `save_pretrained` wrote.
+        directory: Where `save_pretrained` wrote the tokenizer.
 
     Raises:
         ConfigError: If the directory holds no tokenizer with a mask token.
@@ -46,7 +46,7 @@ class ClientTokenizer:
         """Asks the `tokens` signature for a batch.
 
         Args:
-            transport: Reaches the server.
+            transport: Carries the calls to the server.
             texts: One or more.
             first: The number of the first one, for errors.
             top_k: Candidates a mask, at most what the model was exported with; None for that many.

@@ -1,4 +1,4 @@
-"""What a client says when a server is out of reach or refuses, over whatever protocol; and how long it waits.
+"""The errors of a server that is out of reach or refuses, over either protocol, and the pauses between attempts.
 
 ServingError
 ├── OutOfReachError      nothing answers there, or the connection breaks
@@ -15,7 +15,7 @@ from urllib.parse import urlsplit
 from foundation.errors import ServingError
 
 CLASH = "from different tasks have different shapes"
-"""TensorFlow Serving refuses whole batches that way, of requests with token ids of several lengths."""
+"""TensorFlow Serving's words when it refuses a whole batch because its requests have token ids of several lengths."""
 LOOPBACK = {"127.0.0.1", "localhost", "::1"}
 FIRST_DELAY_SECONDS = 0.1
 LONGEST_DELAY_SECONDS = 5.0
@@ -46,7 +46,7 @@ class AnotherProgramError(ServingError):
 
 
 def host_and_port(url: str) -> tuple[str, int | None]:
-    """What a URL names; the host is empty where the URL can't be meant."""
+    """The host and port that a URL names; the host is empty where the URL is malformed."""
     try:
         parts = urlsplit(url)
         host, port = parts.hostname or "", parts.port

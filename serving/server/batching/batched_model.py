@@ -112,8 +112,8 @@ class BatchedModel:
         tasks = self._scheduler.submit(key, task, work, parameters)
         try:
             if len(tasks) == 1:
-                return await tasks[0].told
-            return join_outputs(await asyncio.gather(*(part.told for part in tasks)))
+                return await tasks[0].delivered
+            return join_outputs(await asyncio.gather(*(part.delivered for part in tasks)))
         finally:
             # An error would hold this frame, which holds it: all that the request took would stay for long.
             del task, tasks
@@ -149,7 +149,7 @@ class BatchedModel:
                 if not task.result.done():
                     task.result.set_exception(error)
         with contextlib.suppress(RuntimeError):  # the loop is closed: nobody waits any more
-            tasks[0].told.get_loop().call_soon_threadsafe(tell, tasks)
+            tasks[0].delivered.get_loop().call_soon_threadsafe(deliver, tasks)
 
     def _answer(
         self,
@@ -203,7 +203,7 @@ class _Rows:
 
     Attributes:
         result: What came of them, set in a thread.
-        told: The same, once the event loop knows.
+        delivered: The same, once the event loop knows.
     """
 
     def __init__(self, tensors: dict[str, np.ndarray], rows: int, deadline: float) -> None:
@@ -212,7 +212,7 @@ class _Rows:
         self.deadline = deadline
         self.arrived = time.monotonic()
         self.result: Future[dict[str, np.ndarray]] = Future()
-        self.told: asyncio.Future[dict[str, np.ndarray]] = asyncio.get_running_loop().create_future()
+        self.delivered: asyncio.Future[dict[str, np.ndarray]] = asyncio.get_running_loop().create_future()
 
     def split(self, rows: int) -> "tuple[_Rows, _Rows]":
         """The first rows, and the rest."""
@@ -229,16 +229,16 @@ class _Rows:
         return True
 
 
-def tell(tasks: list[_Rows]) -> None:
+def deliver(tasks: list[_Rows]) -> None:
     """Wakes those who wait for a batch, in their event loop."""
     for task in tasks:
-        if task.told.done():  # cancelled with its loop
+        if task.delivered.done():  # cancelled with its loop
             continue
         error = task.result.exception()
         if error is None:
-            task.told.set_result(task.result.result())
+            task.delivered.set_result(task.result.result())
         else:
-            task.told.set_exception(error)
+            task.delivered.set_exception(error)
 
 
 def count_rows(tensors: Tensors, most: int) -> tuple[int | None, StatusError | None]:

@@ -321,8 +321,8 @@ class GrpcService:
                 raise unknown_label(spec.version_label)
             version = versions.labelled(spec.version_label)
         if versions is None:
-            asked = f"Latest({spec.name})" if version is None else f"Specific({spec.name}, {version})"
-            raise StatusError(Code.NOT_FOUND, f"Servable not found for request: {asked}")
+            wanted = f"Latest({spec.name})" if version is None else f"Specific({spec.name}, {version})"
+            raise StatusError(Code.NOT_FOUND, f"Servable not found for request: {wanted}")
         return versions.use(version)
 
 

@@ -93,18 +93,18 @@ class RestService:
             known = headers.get("Origin", "").startswith(("http://", "https://"))
             return Answer(200 if known else 400, b"")
         try:
-            asked = urls.parse(method, target)
+            wanted = urls.parse(method, target)
             if "gzip" in headers.get("Content-Encoding", "") and body:
                 await calls.hold("request", READ_FACTOR * await asyncio.to_thread(unpacked_bytes, body))
                 body = await asyncio.to_thread(unpack, body)
             else:
                 await calls.hold("request", READ_FACTOR * len(body))
-            return Answer(200, await self.respond(asked, body))
+            return Answer(200, await self.respond(wanted, body))
         except StatusError as error:
             return Answer(error.code.http, error_body(error.message) if error.message else b"")
 
     async def respond(self, target: Target, body: bytes) -> bytes:
-        """The body of the answer to what is asked.
+        """The body of the answer to a request.
 
         Raises:
             StatusError: If it can't be answered.
@@ -206,8 +206,8 @@ class RestService:
             return versions.use(versions.labelled(target.label))
         if versions is None:
             kind = "Latest" if target.version is None else "Specific"
-            asked = target.model if target.version is None else f"{target.model}, {target.version}"
-            raise StatusError(Code.NOT_FOUND, f"Servable not found for request: {kind}({asked})")
+            wanted = target.model if target.version is None else f"{target.model}, {target.version}"
+            raise StatusError(Code.NOT_FOUND, f"Servable not found for request: {kind}({wanted})")
         return versions.use(target.version)
 
 

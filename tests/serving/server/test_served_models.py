@@ -120,7 +120,7 @@ def test_versions_and_labels_follow(server: SimpleNamespace, saved: Path) -> Non
         (
             config("k", Path(__file__)),
             "UNKNOWN",
-            "Model k did not become available: the base path of model k must be a",
+            "Model k did not become available: the base path of model k must be",
         ),
     ],
 )
