@@ -19,6 +19,7 @@ from foundation.keras_choice import choose_keras
 from foundation.saved_model_layout import TOKENIZER
 from foundation.terminal import take_any_text
 from serving.server.command_line import batching_parameters, check, grpc_port, make_parser, metrics_path, model_configs
+from serving.server.limits.settings import Limits
 from serving.server.listener import bind
 from serving.server.metrics import Metrics
 from serving.server.models.model_directory import ModelDirectory, read_mask_token
@@ -26,7 +27,7 @@ from serving.server.models.model_directory import ModelDirectory, read_mask_toke
 if TYPE_CHECKING:
     from serving.server.models.model_config import ModelConfig
     from serving.server.models.model_versions import ModelVersions
-    from serving.server.server import EmbeddedServer, Limits
+    from serving.server.server import EmbeddedServer
 
 TENSORFLOW_SERVING_IMAGE = "tensorflow/serving:2.20.0"
 
@@ -104,10 +105,8 @@ def serve(options: argparse.Namespace) -> int:
     return 0
 
 
-def limits(options: argparse.Namespace) -> "Limits":
+def limits(options: argparse.Namespace) -> Limits:
     """What the server refuses."""
-    from serving.server.server import Limits
-
     return Limits(
         body_bytes=options.max_body_bytes,
         response_bytes=options.max_response_bytes,

@@ -89,7 +89,7 @@ def remark(word: str, stand_in: str | None, tokens: int, meant: str | None) -> s
 
 
 def other_forms(word: str) -> Iterator[str]:
-    """Other spellings that the user may have meant: with the space before a word in a sentence, without it, lowercase."""
+    """Other spellings that the user may have meant: with a space before the word or without it, and in lowercase."""
     bare = word.strip()
     for form in (f" {bare}", bare, f" {bare.lower()}", bare.lower()):
         if bare and form != word:

@@ -9,6 +9,7 @@ from foundation.longest_wait import require_short_enough
 from serving.server import metrics, text_protos
 from serving.server.batching.parameters import ANSWER_ALONE_WHAT_CANNOT_BE_BATCHED, BatchingParameters
 from serving.server.batching.parameters import read as read_parameters
+from serving.server.limits.settings import Limits
 from serving.server.models import model_config
 from serving.server.models.model_config import ModelConfig
 
@@ -62,26 +63,26 @@ def make_parser() -> argparse.ArgumentParser:
     parser.add_argument(
         "--timeout-seconds",
         type=float,
-        default=30.0,
+        default=Limits.call_seconds,
         help="how long one call may take, from reading it to writing its answer (default: %(default)s)",
     )
     parser.add_argument(
         "--poll-seconds", type=float, default=1.0, help="how often to look for new versions (default: %(default)s)"
     )
     parser.add_argument(
-        "--max-body-bytes", type=int, default=64 * 1024 * 1024, help="largest request body (default: %(default)s)"
+        "--max-body-bytes", type=int, default=Limits.body_bytes, help="largest request body (default: %(default)s)"
     )
     parser.add_argument(
         "--max-response-bytes",
         type=int,
-        default=128 * 1024 * 1024,
+        default=Limits.response_bytes,
         help="largest answer, over REST and gRPC; what would get a larger one is refused with INVALID_ARGUMENT, before "
         "it is computed where the shapes tell its size (default: %(default)s)",
     )
     parser.add_argument(
         "--max-pending-requests",
         type=int,
-        default=256,
+        default=Limits.pending_requests,
         help="requests answered or waiting at once, beyond which new ones get 503 (default: %(default)s)",
     )
     parser.add_argument(

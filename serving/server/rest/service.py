@@ -9,13 +9,15 @@ from typing import Any, Protocol
 
 import numpy as np
 
-from serving.server import answer_size, calls, metrics
-from serving.server.answer_size import AnswerSizes, Measure, Part, actual, refuse_over, too_large
+from serving.server import metrics
+from serving.server.limits import answer_size, calls
+from serving.server.limits.answer_size import AnswerSizes, Measure, Part, actual, refuse_over, too_large
+from serving.server.limits.settings import Limits
+from serving.server.limits.workers import LARGE_BYTES, LARGE_VALUES, convert
 from serving.server.rest import json_text, reports, tensors_from_json, tensors_to_json, urls
 from serving.server.rest.urls import Target, Verb
 from serving.server.signature import DEFAULT_SIGNATURE, Signature
 from serving.server.status import Code, StatusError, error_body, invalid, unknown_label
-from serving.server.workers import LARGE_BYTES, LARGE_VALUES, convert
 
 LARGEST_UNPACKED_BYTES = 100 * 1024 * 1024
 PIECE_BYTES = 1 << 18
@@ -71,7 +73,7 @@ class RestService:
         self,
         models: Mapping[str, Any],
         meter: metrics.Metrics | None = None,
-        response_bytes: int = answer_size.USUAL_LIMIT,
+        response_bytes: int = Limits.response_bytes,
     ) -> None:
         self.models = models
         self.meter = meter or metrics.Metrics()

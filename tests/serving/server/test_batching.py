@@ -221,8 +221,9 @@ class Example(NamedTuple):
 
 @contextmanager
 def serving_example(version: Path, parameters: BatchingParameters) -> Iterator[Example]:
+    from serving.server.limits.settings import Limits
     from serving.server.models.served_models import load
-    from serving.server.server import Limits, running
+    from serving.server.server import running
 
     scheduler = WatchedScheduler(parameters)
     model = load(version.parent, scheduler=scheduler)

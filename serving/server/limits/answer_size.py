@@ -17,8 +17,6 @@ from serving.server.status import StatusError, invalid
 TEXT_OUTPUTS = {"score", "token", "token_str", "sequence", "status", "num_masks"}
 USUAL_TOP_K = 5
 USUAL_MASK_TOKENS = ("<mask>", "[MASK]")
-USUAL_LIMIT = 128 * 1024 * 1024
-"""The scores of a vocabulary of 50,265 for 128 tokens, as JSON, and some more."""
 # A sequence has the candidate in the mask's place, and special tokens at its ends.
 ADDED_BYTES = 32
 TOKEN_BYTES = 16
