@@ -96,7 +96,7 @@ def train_unigram(texts: list[str]) -> Any:
     from tokenizers import Regex, Tokenizer, decoders, models, normalizers, pre_tokenizers, processors, trainers
     from transformers import PreTrainedTokenizerFast
 
-    from serving.graph.tokenizers import charsmap
+    from serving.graph.tokenizers.normalization import charsmap
 
     compatible = {chr(point): unicodedata.normalize("NFKC", chr(point)) for point in range(0x20, 0xD800)}
     replacements = {key: text for key, text in compatible.items() if text != key}

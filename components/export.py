@@ -1,4 +1,4 @@
-"""Export: the trained model as a SavedModel that TensorFlow Serving answers raw text with."""
+"""Export: writes the trained model as a SavedModel with which TensorFlow Serving answers raw text."""
 
 import dataclasses
 from pathlib import Path
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from serving.graph.signatures import TokenSignatures
 
 LENGTH_WITHOUT_LIMIT = 1024
-"""Attention takes memory with the square of the length, so a server needs some limit."""
+"""The most tokens of a text where model and tokenizer set no limit: attention's memory grows as the length's square."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -38,13 +38,13 @@ class ExportParams:
     def __post_init__(self) -> None:
         if not 1 <= self.top_k <= self.max_top_k:
             raise ConfigError(
-                "export.top_k is a whole number from 1 to export.max_top_k",
+                "export.top_k must be a whole number from 1 to export.max_top_k",
                 received=f"top_k {self.top_k}, max_top_k {self.max_top_k}",
                 remedy="correct --export.top_k or --export.max_top_k",
             )
         if MASK not in self.example:
             raise ConfigError(
-                f"export.example has {MASK} where a word is to be filled in",
+                f"export.example must have {MASK} where a word is to be filled in",
                 received=repr(self.example),
                 remedy=f"put {MASK} into --export.example",
             )
@@ -52,7 +52,7 @@ class ExportParams:
 
 @dataclasses.dataclass(frozen=True)
 class Export(Component[ServingModel]):
-    """Saves the model with its tokenizer in the graph, and beside it what a server needs.
+    """Saves the model with its tokenizer in the graph, and what a server needs beside it.
 
     Where the tokenizer can't be put into the graph exactly, the summary says why, and the model answers token ids
     only.
@@ -84,7 +84,7 @@ class Export(Component[ServingModel]):
         tokenizer = self.tokenizer.load()
         if tokenizer.mask_token_id is None:
             raise ModelError(
-                "a masked language model has a mask token",
+                "a masked language model must have a mask token",
                 received=f"a {type(tokenizer).__name__} without one",
                 remedy="choose a tokenizer with a mask token (--tokenizer.pretrained)",
             )
@@ -99,7 +99,7 @@ class Export(Component[ServingModel]):
             "signatures": {name: describe(function) for name, function in signatures.items()},
             "max_sequence_length": max_sequence_length,
             "top_k": module.top_k,
-            # Of a module that takes no text there is none, of one with a small vocabulary less than was asked for.
+            # None where the module takes no text; less than the setting where the vocabulary is smaller.
             "max_top_k": getattr(module, "max_top_k", None),
             "mask_token": tokenizer.mask_token,
             "text_signatures": reason is None,

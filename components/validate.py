@@ -19,8 +19,8 @@ from foundation.saved_model_layout import TOKENIZER
 if TYPE_CHECKING:
     from transformers import FillMaskPipeline, PreTrainedTokenizerFast
 
-    from components.validation.requests import Asked
     from components.validation.server_process import ServerProcess
+    from components.validation.signature_client import SignatureClient
     from serving.client.answers import Answer
 
 NO_MASK = "no_mask"
@@ -47,13 +47,13 @@ class ValidateParams:
     """How the served model is compared with the checkpoint.
 
     Attributes:
-        texts: What is asked, beside `export.example`; `<mask>` stands for the tokenizer's own mask token.
+        texts: The texts to ask, beside `export.example`; `<mask>` stands for the tokenizer's own mask token.
         tolerance: The largest relative difference of a served score from the checkpoint's; null for 1e-4 of a server
             that is started here, on the CPU, and 0.05 of the one at `url`, whose GPU may multiply in TF32, which has
             10 binary digits. (The quickstart's scores differ by up to 0.003 in TF32.)
         timeout_seconds: How long the server may take to load the model, and then to answer a request.
-        url: A TensorFlow Serving that serves the exported directory already, `http://HOST:PORT/v1/models/NAME`, to be
-            asked over REST. By default one is started for this.
+        url: Asks, over REST, a TensorFlow Serving that serves the exported directory already, such as
+            `http://HOST:PORT/v1/models/NAME`. By default a server is started for this step.
     """
 
     texts: tuple[str, ...] = TEXTS
@@ -64,20 +64,20 @@ class ValidateParams:
     def __post_init__(self) -> None:
         if self.tolerance is not None and not 0 < self.tolerance < 1:
             raise ConfigError(
-                "validate.tolerance is over 0 and under 1",
+                "validate.tolerance must be over 0 and under 1",
                 received=str(self.tolerance),
                 remedy="leave out --validate.tolerance, or try 1e-4",
             )
         if not 0 < self.timeout_seconds < float("inf"):
             raise ConfigError(
-                "validate.timeout_seconds is over 0",
+                "validate.timeout_seconds must be over 0",
                 received=str(self.timeout_seconds),
                 remedy="leave out --validate.timeout_seconds, or try 300",
             )
         require_short_enough("validate.timeout_seconds", self.timeout_seconds)
         if self.url is not None and not MODEL_URL.fullmatch(self.url):
             raise ConfigError(
-                "validate.url is a model's URL for REST, http://HOST:PORT/v1/models/NAME",
+                "validate.url must be a model's URL for REST, http://HOST:PORT/v1/models/NAME",
                 received=repr(self.url),
                 remedy="write --validate.url like http://127.0.0.1:8501/v1/models/fill_mask, or leave it out",
             )
@@ -92,7 +92,7 @@ class ValidateParams:
 
 @dataclasses.dataclass(frozen=True)
 class Validate(Component[InfraBlessing]):
-    """Asks the exported model, served by another process, and transformers' fill-mask pipeline, on the checkpoint.
+    """Compares the exported model's answers, from a real server, with those of transformers' fill-mask pipeline.
 
     Each text is asked by itself, and then all together, where shorter ones are padded; one text is asked through each
     of the other signatures too. The server is that of `validate.url`, else TensorFlow Serving if it is on the PATH,
@@ -138,23 +138,23 @@ class Validate(Component[InfraBlessing]):
         statuses = [self.status_of(text, tokenizer, facts["max_sequence_length"]) for text in texts]
         if OK not in statuses:
             raise ServingError(
-                "at least one of validate.texts has a mask and no more tokens than the model takes",
+                "at least one of validate.texts must have a mask and no more tokens than the model takes",
                 received=f"{len(texts)} texts of which none has, with at most {facts['max_sequence_length']} tokens",
                 remedy=f"give --validate.texts shorter ones, such as '[\"{MASK}\"]'",
             )
         if not facts["text_signatures"]:
-            # Its client, which tokenizes, sends no other texts.
+            # The tokenizer then runs at the client, which refuses all other texts.
             texts = [text for text, status in zip(texts, statuses, strict=True) if status == OK]
             statuses = [OK] * len(texts)
 
         answerable = next(text for text, status in zip(texts, statuses, strict=True) if status == OK)
         mask_alone = tokenizer(tokenizer.mask_token)["input_ids"]
-        with self.asked(out / "server.log", facts["text_signatures"]) as (server, asked):
-            alone, milliseconds = asked.one_by_one(texts)
-            together = asked.ask(texts)
-            others = self.ask_others(asked, answerable, tokenizer, facts)
-            logits = asked.ask_logits(mask_alone)
-        # As a server that is started here does: a GPU's arithmetic differs by more than the tolerance.
+        with self.serve(out / "server.log", facts["text_signatures"]) as (server, client):
+            alone, milliseconds = client.ask_one_by_one(texts)
+            together = client.ask(texts)
+            others = self.ask_other_signatures(client, answerable, tokenizer, facts)
+            logits = client.ask_logits(mask_alone)
+        # On the CPU, as a server that is started here: a GPU's arithmetic differs by more than the tolerance.
         with tf.device("/CPU:0"):
             pipeline = self.pipeline(tokenizer, facts["top_k"])
             expected = [pipeline(text) if status == OK else [] for text, status in zip(texts, statuses, strict=True)]
@@ -197,24 +197,24 @@ class Validate(Component[InfraBlessing]):
         )
 
     def status_of(self, text: str, tokenizer: "PreTrainedTokenizerFast", longest: int) -> str:
-        """What the model has to say of a text."""
+        """The status with which the model must answer a text."""
         ids = tokenizer(text, verbose=False)["input_ids"]
         if len(ids) > longest:
             return TOO_MANY_TOKENS
         return OK if tokenizer.mask_token_id in ids else NO_MASK
 
     @contextlib.contextmanager
-    def asked(self, log: Path, takes_text: bool) -> "Iterator[tuple[ServerProcess, Asked]]":
-        """A server that has the model, and what asks it.
+    def serve(self, log: Path, takes_text: bool) -> "Iterator[tuple[ServerProcess, SignatureClient]]":
+        """A server that has the model, and a client of its signatures.
 
         Raises:
             ServingError: If the server doesn't start, or doesn't answer.
         """
-        from components.validation.requests import Asked
         from components.validation.server_process import ServerProcess, serving
+        from components.validation.signature_client import SignatureClient
 
         timeout, url = self.params.timeout_seconds, self.params.url
-        # What ran before is not ours to start.
+        # A server that is given runs already, and is neither started nor stopped here.
         found = MODEL_URL.fullmatch(url) if url else None
         server = (
             contextlib.nullcontext(ServerProcess(found[1], found[2], f"the server at {url}", None, None))
@@ -223,30 +223,37 @@ class Validate(Component[InfraBlessing]):
         )
         tokenizer = self.model.saved_model_directory / TOKENIZER
         try:
-            with server as running, contextlib.closing(Asked(running, timeout, tokenizer, takes_text)) as asked:
-                yield running, asked
+            with (
+                server as running,
+                contextlib.closing(SignatureClient(running, timeout, tokenizer, takes_text)) as client,
+            ):
+                yield running, client
         except ServingError as error:
             if not url:
                 raise
             raise ServingError(error.rule, received=error.received, remedy=self.serve_it()) from error
 
     def serve_it(self) -> str:
-        """What to do about a server that was given and doesn't serve the model."""
+        """The way out where the server at `url` doesn't serve the model."""
         return (
             f"see that {self.params.url} serves {self.model.saved_model_directory}, or leave out --validate.url to "
             "have a server started for this"
         )
 
-    def ask_others(
-        self, asked: "Asked", text: str, tokenizer: "PreTrainedTokenizerFast", facts: dict[str, Any]
+    def ask_other_signatures(
+        self, client: "SignatureClient", text: str, tokenizer: "PreTrainedTokenizerFast", facts: dict[str, Any]
     ) -> "list[tuple[str, dict[str, Any], Answer]]":
-        """A text's answers from the signatures besides `serving_default`: how, the pipeline's options, the answer."""
+        """A text's answers from the signatures besides `serving_default`.
+
+        Returns:
+            For each answer how it was asked, the options with which the pipeline must give it, and the answer.
+        """
         from components.validation.answer_difference import by_mask
 
-        [answer] = asked.ask_tokens([text])
+        [answer] = client.ask_tokens([text])
         answers: list[tuple[str, dict[str, Any], Answer]] = [("through the signature tokens", {}, answer)]
         if facts["text_signatures"]:
-            # Tokens by their names, so that no other word comes into it.
+            # Targets are tokens by their names, so that each of them is exactly one token.
             candidates = by_mask(answer)[0]
             names = tokenizer.convert_ids_to_tokens([candidates[0]["token"], candidates[-1]["token"]])
             for options in (
@@ -254,7 +261,7 @@ class Validate(Component[InfraBlessing]):
                 {"top_k": facts["top_k"], "targets": names},
             ):
                 how = f"through the signature fill_mask with {options}"
-                answers.append((how, options, asked.ask_fill_mask(text, **options)))
+                answers.append((how, options, client.ask_fill_mask(text, **options)))
         return answers
 
     def pipeline(self, tokenizer: "PreTrainedTokenizerFast", top_k: int) -> "FillMaskPipeline":
@@ -264,7 +271,7 @@ class Validate(Component[InfraBlessing]):
         from components.modeling.checkpoint import load_masked_lm
 
         model = load_masked_lm(self.checkpoint.model_directory)
-        # Left alone it takes the first GPU, whatever device its caller is on.
+        # Without a device it would take the first GPU, whatever device its caller is on.
         return FillMaskPipeline(model=model, tokenizer=tokenizer, framework="tf", top_k=top_k, device=CPU)
 
     def difference_of_logits(self, expected: Any, received: list[list[float]]) -> str | None:
@@ -280,7 +287,7 @@ class Validate(Component[InfraBlessing]):
     def differs(self, text: str, how: str, difference: str) -> ServingError:
         """The error of an answer that isn't the checkpoint's."""
         return ServingError(
-            "the served model answers as transformers' fill-mask pipeline does on the checkpoint",
+            "the served model must answer as transformers' fill-mask pipeline does on the checkpoint",
             received=f"{difference}, for {text!r} asked {how}",
             remedy=(f"{self.serve_it()}; " if self.params.url else "export the model again with --force export; ")
             + "where nothing but scores differs, and by little, "

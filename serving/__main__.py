@@ -19,6 +19,7 @@ from foundation.keras_choice import choose_keras
 from foundation.saved_model_layout import TOKENIZER
 from foundation.terminal import take_any_text
 from serving.server.command_line import batching_parameters, check, grpc_port, make_parser, metrics_path, model_configs
+from serving.server.limits.settings import Limits
 from serving.server.listener import bind
 from serving.server.metrics import Metrics
 from serving.server.models.model_directory import ModelDirectory, read_mask_token
@@ -26,7 +27,7 @@ from serving.server.models.model_directory import ModelDirectory, read_mask_toke
 if TYPE_CHECKING:
     from serving.server.models.model_config import ModelConfig
     from serving.server.models.model_versions import ModelVersions
-    from serving.server.server import EmbeddedServer, Limits
+    from serving.server.server import EmbeddedServer
 
 TENSORFLOW_SERVING_IMAGE = "tensorflow/serving:2.20.0"
 
@@ -99,15 +100,13 @@ def serve(options: argparse.Namespace) -> int:
         if not is_loopback(host):
             print(open_to_others(host, port), file=sys.stderr, flush=True)
         server = EmbeddedServer(served, limits(options), meter, page, options.allow_reload_config)
-        asyncio.run(serve_until_told(options, server, listener, "\n".join(lines)))
+        asyncio.run(serve_until_stopped(options, server, listener, "\n".join(lines)))
     print("stopped", flush=True)
     return 0
 
 
-def limits(options: argparse.Namespace) -> "Limits":
+def limits(options: argparse.Namespace) -> Limits:
     """What the server refuses."""
-    from serving.server.server import Limits
-
     return Limits(
         body_bytes=options.max_body_bytes,
         response_bytes=options.max_response_bytes,
@@ -116,7 +115,7 @@ def limits(options: argparse.Namespace) -> "Limits":
     )
 
 
-async def serve_until_told(
+async def serve_until_stopped(
     options: argparse.Namespace, server: "EmbeddedServer", listener: socket.socket, lines: str
 ) -> None:
     """Serves until SIGINT or SIGTERM, then finishes what is under way.
@@ -127,14 +126,14 @@ async def serve_until_told(
         listener: Where REST is answered.
         lines: What to print once requests are taken.
     """
-    told = asyncio.Event()
+    stop_requested = asyncio.Event()
     for number in (signal.SIGINT, signal.SIGTERM):
-        asyncio.get_running_loop().add_signal_handler(number, told.set)
+        asyncio.get_running_loop().add_signal_handler(number, stop_requested.set)
     port = await server.start(listener, grpc_port(options))
     if port is not None:
         lines += f"\ngRPC:        {listener.getsockname()[0]}:{port}"
     print(lines, flush=True)
-    await told.wait()
+    await stop_requested.wait()
     await server.stop()
 
 
@@ -194,8 +193,8 @@ def example_request(model: "ModelVersions", url: str) -> str:
         return f"curl -d {shlex.quote(body)} {url}:predict"
     if takes_ids:
         root = url.partition("/v1/")[0]
-        asked = [text, "--url", root, "--model", model.name, "--tokenizer", str(tokenizer)]
-        return shlex.join([sys.executable, "-m", "serving.client", *asked])
+        arguments = [text, "--url", root, "--model", model.name, "--tokenizer", str(tokenizer)]
+        return shlex.join([sys.executable, "-m", "serving.client", *arguments])
     return f"curl {url}/metadata"
 
 

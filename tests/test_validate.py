@@ -20,7 +20,7 @@ from components.validation import server_process
 from components.validation.answer_difference import compare
 from foundation.errors import ConfigError, ServingError
 from serving.client.rest_transport import RestTransport
-from serving.client.waiting import now
+from serving.client.waiting import run_at_once
 
 
 def finish(kind, path):
@@ -122,12 +122,12 @@ def test_a_model_that_a_given_server_has(step, tmp_path):
         assert " was up in " not in blessing.summary
 
         other = dataclasses.replace(step, params=ValidateParams(url=f"{server.url}/v1/models/other"))
-        with pytest.raises(ServingError, match=r"has a model named other.*leave out --validate\.url"):
+        with pytest.raises(ServingError, match=r"must have a model named other.*leave out --validate\.url"):
             run(other, tmp_path / "other")
         checkpoint = make_checkpoint(tmp_path / "checkpoint", make_tokenizer(), seed=1)
         with pytest.raises(ServingError, match=r"instead of .*see that http.*--validate\.url"):
             run(dataclasses.replace(at_url, checkpoint=checkpoint), tmp_path / "another")
-    with pytest.raises(ServingError, match=r"a server listens at the URL.*leave out --validate\.url"):
+    with pytest.raises(ServingError, match=r"a server must listen at the URL.*leave out --validate\.url"):
         run(at_url, tmp_path / "gone")
 
 
@@ -207,7 +207,7 @@ def test_a_server_that_dies_is_told_as_such(step, tmp_path):
     def ask_a_dead_server():
         with server_process.serving(step.model.saved_model_directory, tmp_path / "log", 200) as server:
             os.kill(server.process_id, signal.SIGKILL)
-            now(RestTransport(server.url, server.model, 5, retries=0).signature_names())
+            run_at_once(RestTransport(server.url, server.model, 5, retries=0).signature_names())
 
     with pytest.raises(ServingError, match="ended with signal SIGKILL"):
         ask_a_dead_server()

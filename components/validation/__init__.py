@@ -1,1 +1,1 @@
-"""Asks an exported model, served by a process of its own, what the validate step compares."""
+"""What the validate step needs: a server in a process of its own, a client of its signatures, and a comparison."""

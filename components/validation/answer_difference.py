@@ -7,15 +7,15 @@ from collections.abc import Sequence
 from serving.client.answers import Answer, Candidate
 
 SMALLEST_SCORE = 1e-9
-"""Below this a score has too few of float32's digits after a softmax over a vocabulary to be compared."""
+"""A smaller score is compared as if it were this: a softmax over a vocabulary leaves it too few exact digits."""
 
 
 @dataclasses.dataclass(frozen=True)
 class Comparison:
-    """What came out of comparing two answers.
+    """The result of comparing two answers.
 
     Attributes:
-        difference: The first one that matters, as a sentence's part; None where there is none.
+        difference: The first difference that matters, in words; None where there is none.
         largest: The largest relative difference of two scores of the same rank.
     """
 
@@ -48,7 +48,7 @@ def compare(expected: Answer, received: Answer, tolerance: float) -> Comparison:
             return Comparison(f"mask {number} has {len(others)} candidates instead of {len(candidates)}", math.inf)
         for rank, (candidate, other) in enumerate(zip(candidates, others, strict=True), 1):
             distance = relative(candidate["score"], other["score"])
-            # NaN is no number to compare with.
+            # NaN would lose every comparison and so never be the largest.
             largest = max(largest, math.inf if math.isnan(distance) else distance)
             problem = difference_at(rank - 1, candidates, others, tolerance)
             if problem is not None:

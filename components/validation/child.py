@@ -1,6 +1,6 @@
 """Runs a command as a child that doesn't outlive its parent, whatever ends that: `python child.py PARENT COMMAND...`.
 
-The kernel is asked to kill this process when its parent ends, and then it becomes the command. Only Linux can; on
+It asks the kernel to kill this process when its parent ends, and then becomes the command. Only Linux can do that; on
 other systems the command just runs. Needs nothing but Python's own library, so that it starts in no time.
 """
 

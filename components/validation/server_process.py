@@ -1,4 +1,4 @@
-"""A server in a process of its own, for as long as it is needed: TensorFlow Serving where it is installed."""
+"""A server in a process of its own: TensorFlow Serving where it is installed, else the embedded server."""
 
 import contextlib
 import dataclasses
@@ -30,10 +30,10 @@ SHOWN_CHARACTERS = 600
 
 @dataclasses.dataclass(frozen=True)
 class ServerProcess:
-    """A server that answers.
+    """A server that is up.
 
     Attributes:
-        url: Where; on 127.0.0.1 if it was started here.
+        url: Where it answers; on 127.0.0.1 if it was started here.
         model: The model's name there.
         kind: What serves: `tensorflow_model_server`, `the embedded server`, or `the server at URL`.
         process_id: Its process; None for one that ran before.
@@ -49,7 +49,7 @@ class ServerProcess:
 
 
 def server_kind() -> str:
-    """What would serve here: TensorFlow Serving if it is on the PATH, else the embedded server."""
+    """Which server would be started here: TensorFlow Serving if it is on the PATH, else the embedded one."""
     return TENSORFLOW_SERVING if shutil.which(TENSORFLOW_SERVING) else EMBEDDED
 
 
@@ -57,7 +57,7 @@ def server_kind() -> str:
 def serving(saved_model: Path, log: Path, timeout_seconds: float) -> Iterator[ServerProcess]:
     """Serves a SavedModel from another process while the context lasts.
 
-    It runs on the CPU: a GPU's memory may be taken by this process, and its arithmetic is another. It ends with this
+    It runs on the CPU: this process may have taken the GPU's memory, and a GPU rounds differently. It ends with this
     process even where that is killed (on Linux).
 
     Args:
@@ -82,7 +82,7 @@ def serving(saved_model: Path, log: Path, timeout_seconds: float) -> Iterator[Se
                 stdout=output,
                 stderr=subprocess.STDOUT,
                 env=environment(),
-                # Ctrl-C in a terminal is for this process alone, which ends the server in its own time.
+                # Ctrl-C in a terminal reaches this process alone, which then ends the server.
                 process_group=0,
             )
         try:
@@ -95,7 +95,7 @@ def serving(saved_model: Path, log: Path, timeout_seconds: float) -> Iterator[Se
                 url = url or announced_url(log)
             yield ServerProcess(url, MODEL_NAME, kind, process.pid, time.monotonic() - began)
         except ServingError as error:
-            # Whoever asks a server that is gone learns only that the connection broke.
+            # The client of a server that is gone learns only that the connection broke.
             if error.rule != ENDED_RULE and has_ended(process):
                 raise ended(kind, process.returncode, log) from error
             raise
@@ -108,7 +108,7 @@ def tensorflow_serving(base_path: Path) -> tuple[str, list[str]]:
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
-    # It has no option for REST's address. gRPC, which it can't do without, goes to a socket in the file system.
+    # It has no option to turn gRPC off, so that gets a socket in the file system.
     return f"http://127.0.0.1:{port}", [
         TENSORFLOW_SERVING,
         f"--model_name={MODEL_NAME}",
@@ -116,13 +116,13 @@ def tensorflow_serving(base_path: Path) -> tuple[str, list[str]]:
         f"--rest_api_port={port}",
         "--port=0",
         f"--grpc_socket_path={base_path.parent / 'grpc'}",
-        # By default it tries a broken model again for five minutes.
+        # By default it tries to load a broken model again and again for five minutes.
         "--max_num_load_retries=0",
     ]
 
 
 def embedded(base_path: Path) -> list[str]:
-    """The command line of the embedded server, which chooses its port and tells it."""
+    """The command line of the embedded server, which chooses a port and prints its URL."""
     where = ["--host", "127.0.0.1", "--port", "0", "--disable-grpc"]
     return [sys.executable, "-m", "serving", "--model-dir", str(base_path), *where]
 
@@ -143,15 +143,15 @@ def announced_url(log: Path) -> str | None:
 def answers(url: str) -> bool:
     """Whether the model takes requests."""
     from serving.client.rest_transport import RestTransport
-    from serving.client.waiting import now
+    from serving.client.waiting import run_at_once
 
     transport = RestTransport(url, MODEL_NAME, timeout_seconds=10.0, retries=0)
     try:
-        status = now(transport.request("GET", ""))["model_version_status"]
+        status = run_at_once(transport.request("GET", ""))["model_version_status"]
     except (ServingError, KeyError):
         return False
     finally:
-        now(transport.close())
+        run_at_once(transport.close())
     return any(version["state"] == "AVAILABLE" for version in status)
 
 
@@ -163,7 +163,7 @@ def has_ended(process: subprocess.Popen[bytes]) -> bool:
 
 
 def stop(process: subprocess.Popen[bytes]) -> None:
-    """Ends a process, by force if it doesn't do so when told."""
+    """Ends a process, by force if it doesn't end when asked to."""
     process.terminate()
     try:
         process.wait(STOP_SECONDS)
@@ -172,7 +172,7 @@ def stop(process: subprocess.Popen[bytes]) -> None:
         process.wait()
 
 
-ENDED_RULE = "a server loads the exported model and goes on answering"
+ENDED_RULE = "a server must load the exported model and go on answering"
 
 
 def ended(kind: str, code: int, log: Path) -> ServingError:
@@ -188,7 +188,7 @@ def ended(kind: str, code: int, log: Path) -> ServingError:
 def too_slow(kind: str, timeout_seconds: float, log: Path) -> ServingError:
     """The error of a server that isn't ready in time."""
     return ServingError(
-        f"a server loads the exported model within {timeout_seconds:g} seconds",
+        f"a server must load the exported model within {timeout_seconds:g} seconds",
         received=f"{kind}, which doesn't answer yet: {end_of(log)}",
         remedy="allow more with --validate.timeout_seconds",
     )

@@ -1,11 +1,11 @@
-"""Asks a served masked language model: text in, what transformers' fill-mask pipeline returns out.
+"""The client of a served masked language model: text in, what transformers' fill-mask pipeline returns out.
 
     from serving.client import FillMaskClient
 
     with FillMaskClient("http://127.0.0.1:8501", model="fill_mask") as client:
         client.fill_mask("The Milky Way is a <mask> galaxy.", top_k=3)
 
-Over REST it needs no TensorFlow.
+It needs no TensorFlow.
 """
 
 from serving.client.answers import Answer, Candidate

@@ -1,4 +1,4 @@
-"""What comes back from a served model, what carries it, and what is refused before it is sent."""
+"""The answers of a served model, and what the two protocols and the two ways of tokenizing have in common."""
 
 import struct
 from typing import Any, Protocol
@@ -6,13 +6,13 @@ from typing import Any, Protocol
 from foundation.errors import ServingError
 
 Candidate = dict[str, Any]
-"""score (float), token (int), token_str and sequence."""
+"""One way to fill a mask: `score` (float), `token` (int), `token_str` and `sequence`."""
 Answer = list[Candidate] | list[list[Candidate]]
-"""The candidates of a text with one mask, best first; of one with several masks, those of each."""
+"""A text's candidates, best first; where the text has several masks, a list of candidates for each."""
 
 
 class Transport(Protocol):
-    """Carries calls of a model's signatures."""
+    """Carries calls of a model's signatures to the server, over REST or gRPC."""
 
     async def predict(self, signature: str, inputs: dict[str, Any]) -> dict[str, Any]:
         """Calls a signature."""
@@ -36,7 +36,7 @@ def read_answer(outputs: dict[str, Any], row: int) -> Answer:
 def candidate(score: float, token: int, token_str: str, sequence: str) -> Candidate:
     """A candidate as the pipeline writes it.
 
-    The decimal of a score stands for a float32: as such the number equals the pipeline's to the last bit.
+    A score is a float32 and came as a decimal: rounded to float32 it equals the pipeline's to the last bit.
     """
     [single] = struct.unpack("f", struct.pack("f", score))
     return {"score": single, "token": token, "token_str": token_str, "sequence": sequence}
@@ -46,7 +46,7 @@ def no_mask(shown: str, mask_token: str | None) -> ServingError:
     """The error of a text without a mask."""
     name = "the tokenizer's mask token" if mask_token is None else mask_token
     return ServingError(
-        f"a text has the model's mask token ({name}) where a word is to be filled in",
+        f"a text must have the model's mask token ({name}) where a word is to be filled in",
         received=shown,
         remedy=f"put {name} into it",
     )

@@ -1,4 +1,4 @@
-"""Asks a model that takes token ids: the tokenizer runs here, by transformers."""
+"""Asks a model that takes only token ids: transformers' tokenizer runs at the client."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -10,10 +10,10 @@ from serving.client.answers import Answer, Transport, candidate, no_mask, shorte
 
 
 class ClientTokenizer:
-    """A tokenizer and what it takes to speak with the `tokens` signature.
+    """Tokenizes texts, asks the signature `tokens`, and writes its answers as text.
 
     Args:
-        directory: What `save_pretrained` wrote.
+        directory: Where `save_pretrained` wrote the tokenizer.
 
     Raises:
         ConfigError: If the directory holds no tokenizer with a mask token.
@@ -30,7 +30,7 @@ class ClientTokenizer:
                 raise ValueError("a tokenizer without a mask token")
         except (OSError, ValueError, KeyError) as error:
             raise ConfigError(
-                "--tokenizer is a directory with a tokenizer that has a mask token",
+                "--tokenizer must be a directory with a tokenizer that has a mask token",
                 received=f"{directory}: {str(error).splitlines()[0][:200]}",
                 remedy=f"give {TOKENIZER} of the exported model",
             ) from error
@@ -46,7 +46,7 @@ class ClientTokenizer:
         """Asks the `tokens` signature for a batch.
 
         Args:
-            transport: Reaches the server.
+            transport: Carries the calls to the server.
             texts: One or more.
             first: The number of the first one, for errors.
             top_k: Candidates a mask, at most what the model was exported with; None for that many.
@@ -58,7 +58,7 @@ class ClientTokenizer:
         """
         if targets is not None:
             raise ConfigError(
-                "targets need a model with its tokenizer in the graph",
+                "targets must be left out where a tokenizer runs at the client: they need one in the model's graph",
                 received="targets together with a tokenizer at the client",
                 remedy="leave one of them away",
             )
@@ -82,7 +82,7 @@ class ClientTokenizer:
                 raise no_mask(shown, self._tokenizer.mask_token)
             if limit is not None and len(ids) > limit:
                 raise ServingError(
-                    f"a text has at most {limit} tokens",
+                    f"a text must have at most {limit} tokens",
                     received=f"{len(ids)} tokens in {shown}",
                     remedy="shorten it, keeping what stands around the mask",
                 )
@@ -93,7 +93,7 @@ class ClientTokenizer:
         offered = len(outputs["token"][row][0])
         if top_k is not None and top_k > offered:
             raise ServingError(
-                f"top_k is at most {offered}, which the model was exported with",
+                f"top_k must be at most {offered}, which the model was exported with",
                 received=str(top_k),
                 remedy="ask for fewer candidates, or export with a larger --export.top_k",
             )

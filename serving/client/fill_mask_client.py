@@ -1,4 +1,4 @@
-"""Asks a served masked language model: text in, what transformers' fill-mask pipeline returns out.
+"""Clients of a served masked language model: text in, what transformers' fill-mask pipeline returns out.
 
 On the command line: `python -m serving.client "The answer is <mask>." --top-k 3`.
 """
@@ -7,37 +7,47 @@ from collections.abc import Sequence
 from types import TracebackType
 from typing import Any
 
-from serving.client.asking import Answer, Asker
-from serving.client.waiting import now
+from serving.client.answers import Answer
+from serving.client.fill_mask_requests import FillMaskRequests
+from serving.client.waiting import run_at_once
 
 URL = "http://127.0.0.1:8501"
 MODEL = "fill_mask"
 
 
 class FillMaskClient:
-    """A served model, asked like transformers' fill-mask pipeline. Connections stay open; safe from many threads.
+    """Asks a served model as one asks transformers' fill-mask pipeline.
+
+    Its connections stay open, and many threads may use it at once.
 
     Args:
         url: The server's, embedded or TensorFlow Serving: `http://HOST:PORT`, or `grpc://HOST:PORT` for gRPC.
         model: The model's name there.
-        options: `timeout_seconds`, `retries`, `texts_per_request` and `tokenizer`: see `serving.client.asking.Asker`.
+        options: Those of `serving.client.fill_mask_requests.FillMaskRequests`: `timeout_seconds`, `retries`,
+            `texts_per_request` and `tokenizer`.
 
     Raises:
-        ConfigError: If a value can't be meant.
+        ConfigError: If the URL or an option is impossible.
+
+    Example:
+        with FillMaskClient("http://127.0.0.1:8501", "fill_mask", timeout_seconds=5.0) as client:
+            best, *others = client.fill_mask("The Milky Way is a <mask> galaxy.", top_k=3)
+            answers = client.fill_mask(["Blue is a <mask>.", "<mask> of <mask>"], targets=[" color", " kind"])
+        print(best["token_str"], best["score"], best["sequence"])
     """
 
     def __init__(self, url: str = URL, model: str = MODEL, **options: Any) -> None:
-        self._asker = Asker(url, model, **options)
+        self._requests = FillMaskRequests(url, model, **options)
 
     def fill_mask(
         self, texts: str | Sequence[str], *, top_k: int | None = None, targets: Sequence[str] | None = None
     ) -> Answer | list[Answer]:
-        """The best candidates for every mask of every text: see `serving.client.asking.Asker.fill_mask`."""
-        return now(self._asker.fill_mask(texts, top_k=top_k, targets=targets))
+        """The best candidates for every mask of every text: see `FillMaskRequests.fill_mask`."""
+        return run_at_once(self._requests.fill_mask(texts, top_k=top_k, targets=targets))
 
     def close(self) -> None:
         """Closes the connections."""
-        now(self._asker.close())
+        run_at_once(self._requests.close())
 
     def __enter__(self) -> "FillMaskClient":
         return self
@@ -49,29 +59,37 @@ class FillMaskClient:
 
 
 class AsyncFillMaskClient:
-    """The same for programs with an event loop, to which it belongs: many calls may wait at once.
+    """Does the same in a program with an event loop, where many calls may wait at once.
+
+    A client belongs to the event loop in which it is first used.
 
     Args:
         url: The server's, embedded or TensorFlow Serving: `http://HOST:PORT`, or `grpc://HOST:PORT` for gRPC.
         model: The model's name there.
-        options: `timeout_seconds`, `retries`, `texts_per_request` and `tokenizer`: see `serving.client.asking.Asker`.
+        options: Those of `serving.client.fill_mask_requests.FillMaskRequests`: `timeout_seconds`, `retries`,
+            `texts_per_request` and `tokenizer`.
 
     Raises:
-        ConfigError: If a value can't be meant.
+        ConfigError: If the URL or an option is impossible.
+
+    Example:
+        async with AsyncFillMaskClient("http://127.0.0.1:8501", "fill_mask") as client:
+            calls = (client.fill_mask(text) for text in ("Blue is a <mask>.", "Red is a <mask>."))
+            answers = await asyncio.gather(*calls)
     """
 
     def __init__(self, url: str = URL, model: str = MODEL, **options: Any) -> None:
-        self._asker = Asker(url, model, is_async=True, **options)
+        self._requests = FillMaskRequests(url, model, is_async=True, **options)
 
     async def fill_mask(
         self, texts: str | Sequence[str], *, top_k: int | None = None, targets: Sequence[str] | None = None
     ) -> Answer | list[Answer]:
-        """The best candidates for every mask of every text: see `serving.client.asking.Asker.fill_mask`."""
-        return await self._asker.fill_mask(texts, top_k=top_k, targets=targets)
+        """The best candidates for every mask of every text: see `FillMaskRequests.fill_mask`."""
+        return await self._requests.fill_mask(texts, top_k=top_k, targets=targets)
 
     async def close(self) -> None:
         """Closes the connections."""
-        await self._asker.close()
+        await self._requests.close()
 
     async def __aenter__(self) -> "AsyncFillMaskClient":
         return self

@@ -1,4 +1,4 @@
-"""Carries predict requests to any TensorFlow Serving over gRPC, and tells its errors as ours."""
+"""Carries predict requests to any TensorFlow Serving over gRPC, and turns its errors into `ServingError`s."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -12,12 +12,12 @@ from serving.client.predict_messages import CLASSES, from_tensor, to_tensor
 
 SERVICE = "/tensorflow.serving.PredictionService"
 OVERLOADED = {grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.RESOURCE_EXHAUSTED}
-# UNAVAILABLE is what gRPC says both of a server that is busy and of none.
+# gRPC says UNAVAILABLE of a busy server and of an absent one: these words tell the absent one.
 NO_CONNECTION = ("failed to connect", "DNS resolution failed", "Name resolution")
 
 
 class GrpcTransport:
-    """A channel to one server, shared by threads. Its arguments are those of `RestTransport`.
+    """A channel to one server, which threads may share.
 
     Args:
         url: The server's, such as `grpc://127.0.0.1:8500`.
@@ -34,7 +34,7 @@ class GrpcTransport:
         host, port = transport_errors.host_and_port(url)
         if not host or port is None:
             raise ConfigError(
-                "a gRPC URL is grpc://HOST:PORT",
+                "a gRPC URL must be grpc://HOST:PORT",
                 received=repr(url),
                 remedy="give for example --url grpc://127.0.0.1:8500",
             )
@@ -43,7 +43,7 @@ class GrpcTransport:
         self.timeout_seconds = timeout_seconds
         self.retries = retries
         self._host, self._port = host, port
-        # By default a channel to a server that was down for long doesn't look for it for up to two minutes.
+        # By default a channel waits up to two minutes before it looks again for a server that was down.
         options: list[tuple[str, int]] = [
             ("grpc.max_receive_message_length", -1),
             ("grpc.max_reconnect_backoff_ms", 1000),
@@ -51,7 +51,7 @@ class GrpcTransport:
         if self._host in transport_errors.LOOPBACK:
             options.append(("grpc.enable_http_proxy", 0))
         self._is_async = is_async
-        self._sleep = waiting.sleep_aside if is_async else waiting.sleep_here
+        self._sleep = waiting.sleep_async if is_async else waiting.sleep_blocking
         self._open = lambda: (grpc.aio if is_async else grpc).insecure_channel(urlsplit(url).netloc, options=options)
         # An asynchronous channel belongs to the event loop that it is opened in.
         self._channel = None if is_async else self._open()
@@ -117,16 +117,17 @@ class GrpcTransport:
                 is_absent = any(words in error.details() for words in NO_CONNECTION)
                 may_help = error.code() in OVERLOADED or transport_errors.CLASH in error.details()
                 if not may_help or is_absent or attempt == self.retries:
-                    raise self._told(error, is_absent) from error
+                    raise self._to_serving_error(error, is_absent) from error
             await self._sleep(transport_errors.pause(attempt))
         raise AssertionError("the last attempt returns or raises")
 
-    def _told(self, error: Any, is_absent: bool) -> ServingError:
-        """The error of a call."""
+    def _to_serving_error(self, error: Any, is_absent: bool) -> ServingError:
+        """The error that a failed call is for the user."""
         said = f"{error.code().name} from {self.url}: {error.details()}"
         if is_absent:
             return transport_errors.out_of_reach(self.url, self._host, self._port, error.details()[:200])
-        # The same code tells that the call took longer than this client waits, or than the server allows.
+        # The same code means that this client waited too long, or that the server allows no more time: only the first
+        # comes with these words.
         if error.code() is grpc.StatusCode.DEADLINE_EXCEEDED and error.details() == "Deadline Exceeded":
             return transport_errors.too_slow(self.url, self.timeout_seconds)
         if error.code() is grpc.StatusCode.NOT_FOUND and "Op type not registered" not in said:

@@ -1,4 +1,4 @@
-"""Carries predict requests to any TensorFlow Serving over REST, and tells its errors as ours."""
+"""Carries predict requests to any TensorFlow Serving over REST, and turns its errors into `ServingError`s."""
 
 import asyncio
 import json
@@ -14,8 +14,8 @@ from serving.client import transport_errors, waiting
 
 OVERLOADED = {429, 503}
 MAX_CONNECTIONS = 20
-"""Requests of an asynchronous client that are under way at once: as many as httpx keeps connections open. Its search
-for a free one takes the longer the more requests and connections there are: a thousand would run into their timeout."""
+"""Requests of an asynchronous client that are under way at once: as many as httpx keeps connections open. httpx takes
+longer to find a free connection the more there are: a thousand requests at once would run into their timeout."""
 
 
 class HttpConnection(Protocol):
@@ -32,14 +32,14 @@ class HttpConnection(Protocol):
 
 
 class BlockingHttp:
-    """Waits inside; shared by threads."""
+    """Blocks until the answer has come; threads may share it."""
 
     def __init__(self, timeout_seconds: float, trust_env: bool) -> None:
         self._timeout_seconds = timeout_seconds
         self._http = httpx.Client(timeout=timeout_seconds, trust_env=trust_env)
 
     async def send(self, method: str, url: str, content: bytes | None) -> httpx.Response:
-        """Sends a request. Its time is looked at with every part of the answer, since httpx limits each wait alone."""
+        """Sends a request. Each part of the answer is a look at the clock, since httpx limits only each single wait."""
         end = time.monotonic() + self._timeout_seconds
         parts = []
         with self._http.stream(method, url, content=content) as response:
@@ -49,7 +49,7 @@ class BlockingHttp:
                     raise TimeoutError
         return httpx.Response(response.status_code, headers=response.headers, content=b"".join(parts))
 
-    sleep = staticmethod(waiting.sleep_here)
+    sleep = staticmethod(waiting.sleep_blocking)
 
     async def close(self) -> None:
         """Closes the connections."""
@@ -57,7 +57,7 @@ class BlockingHttp:
 
 
 class AsyncHttp:
-    """Lets others work while it waits; belongs to one event loop."""
+    """Lets other tasks work while it waits; belongs to one event loop."""
 
     def __init__(self, timeout_seconds: float, trust_env: bool) -> None:
         self._http = httpx.AsyncClient(timeout=timeout_seconds, trust_env=trust_env)
@@ -65,11 +65,11 @@ class AsyncHttp:
         self._turns = asyncio.Semaphore(MAX_CONNECTIONS)
 
     async def send(self, method: str, url: str, content: bytes | None) -> httpx.Response:
-        """Sends a request when it's its turn, from when its timeout counts."""
+        """Sends a request when its turn has come; the timeout counts from then on."""
         async with self._turns, asyncio.timeout(self._timeout_seconds):
             return await self._http.request(method, url, content=content)
 
-    sleep = staticmethod(waiting.sleep_aside)
+    sleep = staticmethod(waiting.sleep_async)
 
     async def close(self) -> None:
         """Closes the connections."""
@@ -77,31 +77,31 @@ class AsyncHttp:
 
 
 class RestTransport:
-    """Speaks with one server.
+    """Speaks REST with one server.
 
     Args:
         url: The server's, such as `http://127.0.0.1:8501`.
         model: The model's name there.
-        timeout_seconds: How long one request may take, connecting included. A blocking connection's clock is looked at
-            when something arrives, so that it may take longer by the wait for that, which has the same limit.
+        timeout_seconds: How long one request may take, connecting included. A blocking connection checks the clock
+            only when something arrives, so a request may take up to twice as long.
         retries: How often a request is repeated, after growing pauses, when the server is overloaded (429, 503)
             or drops the connection.
         is_async: Whether its coroutines need an event loop.
 
     Raises:
-        ConfigError: If the URL is none.
+        ConfigError: If the URL is malformed.
     """
 
     def __init__(self, url: str, model: str, timeout_seconds: float, retries: int, is_async: bool = False) -> None:
         host, port = transport_errors.host_and_port(url)
         scheme = url.partition("://")[0].lower()
         try:
-            httpx.URL(url).host  # noqa: B018  (it refuses names that no lookup takes)
+            httpx.URL(url).host  # noqa: B018  (it refuses host names that cannot be looked up)
         except (httpx.InvalidURL, ValueError):
             host = ""
         if scheme not in ("http", "https") or not host:
             raise ConfigError(
-                "a server's URL starts with http://, https:// or grpc:// and has a host",
+                "a server's URL must start with http://, https:// or grpc:// and have a host",
                 received=repr(url),
                 remedy="give for example --url http://127.0.0.1:8501",
             )
@@ -111,7 +111,7 @@ class RestTransport:
         self.retries = retries
         self._host = host
         self._port = port or (443 if scheme == "https" else 80)
-        # A proxy of the environment has no business between two processes of one machine.
+        # The environment's proxy must not stand between two processes of one machine.
         trust_env = self._host not in transport_errors.LOOPBACK
         self._http: HttpConnection = (AsyncHttp if is_async else BlockingHttp)(timeout_seconds, trust_env)
 
@@ -204,7 +204,7 @@ class RestTransport:
         return transport_errors.out_of_reach(self.url, self._host, self._port, problem)
 
     def refused(self, response: httpx.Response, answer: Any) -> ServingError:
-        """The error of an answer that is none, with the server's message."""
+        """The error of a response with another status than 200, with the server's message."""
         message = answer.get("error") if isinstance(answer, dict) else None
         said = f"{response.status_code} from {self.url}: {message or response.text[:200] or response.reason_phrase}"
         # An operation that the server lacks has the same code as a model that it lacks.
@@ -216,6 +216,6 @@ class RestTransport:
 
 
 def is_worth_another_try(response: httpx.Response) -> bool:
-    """Whether the same request may be answered later: the server was overloaded, or the batch was a bad one."""
+    """Whether the same request may succeed later: the server was overloaded, or it was batched with unlike requests."""
     is_clash = response.status_code == 400 and transport_errors.CLASH in response.text
     return is_clash or response.status_code in OVERLOADED

@@ -1,7 +1,7 @@
-"""Whether the words that a user chooses from are single tokens of a served model, as the model itself tells.
+"""Finds out from a served model which of the words that a user chooses from are not single tokens.
 
 `num_tokens` of an answer counts a text's tokens, also where the text has no mask, and a request with one target shows
-which token stands for it. So any server can be asked that serves the model, with nothing but the model.
+which token stands for it. So this works with any server that has the model, and needs no tokenizer here.
 """
 
 import itertools
@@ -24,12 +24,12 @@ class TargetWarning(UserWarning):
 
 
 async def remarks(transport: "Transport", words: list[str], text: str, rows: int) -> list[str]:
-    """What is to be said of words that aren't single tokens.
+    """A remark on each word that isn't a single token.
 
     transformers' fill-mask pipeline warns of the same words and takes their first token, as the model does.
 
     Args:
-        transport: Reaches a server whose model takes text.
+        transport: Carries calls to a server whose model takes text.
         words: Targets, each once.
         text: One that the model answers.
         rows: The most texts of a request.
@@ -48,10 +48,16 @@ async def remarks(transport: "Transport", words: list[str], text: str, rows: int
     answered = {one for one, row in zip(texts, counted, strict=True) if row["status"] == "ok"}
 
     shortest = next((token for token in MASK_TOKENS if token in answered), text)
-    asked = [word for word in words if word]  # no word at all would mean the whole vocabulary
-    inputs: dict[str, list[Any]] = {"text": [shortest] * len(asked), "top_k": [1] * len(asked), "targets": asked}
+    scored_words = [word for word in words if word]  # no word at all would mean the whole vocabulary
+    inputs: dict[str, list[Any]] = {
+        "text": [shortest] * len(scored_words),
+        "top_k": [1] * len(scored_words),
+        "targets": scored_words,
+    }
     scored = await _ask(transport, "fill_mask", inputs, rows)
-    stand_ins = {word: row["token_str"][0][0] for word, row in zip(asked, scored, strict=True) if row["status"] == "ok"}
+    stand_ins = {
+        word: row["token_str"][0][0] for word, row in zip(scored_words, scored, strict=True) if row["status"] == "ok"
+    }
     found = (
         remark(word, stand_ins.get(word), tokens[word], next((form for form in forms[word] if tokens[form] == 1), None))
         for word in words
@@ -60,12 +66,12 @@ async def remarks(transport: "Transport", words: list[str], text: str, rows: int
 
 
 def remark(word: str, stand_in: str | None, tokens: int, meant: str | None) -> str | None:
-    """What is to be said of a word, None for nothing.
+    """The remark on a word; None where there is nothing to remark.
 
     Args:
         word: The target.
         stand_in: The text of the token that the model takes for it; None if it has none.
-        tokens: How many the word is.
+        tokens: How many tokens the word is.
         meant: Another form of the word that is one token, if there is any.
     """
     if stand_in is None:
@@ -83,7 +89,7 @@ def remark(word: str, stand_in: str | None, tokens: int, meant: str | None) -> s
 
 
 def other_forms(word: str) -> Iterator[str]:
-    """How the word may have been meant: after a space, as within a sentence, or without, and in small letters."""
+    """Other spellings that the user may have meant: with a space before the word or without it, and in lowercase."""
     bare = word.strip()
     for form in (f" {bare}", bare, f" {bare.lower()}", bare.lower()):
         if bare and form != word:
@@ -91,7 +97,7 @@ def other_forms(word: str) -> Iterator[str]:
 
 
 def from_byte_level(name: str) -> str:
-    """The text of a token that is called so in the vocabulary of a byte-level BPE; any other name as it is."""
+    """The text of the token with this name in the vocabulary of a byte-level BPE; any other name stays as it is."""
     try:
         return bytes(ord(one) if ord(one) < 256 else _RENAMED_BYTES[ord(one) - 256] for one in name).decode()
     except (IndexError, UnicodeDecodeError):
@@ -99,7 +105,7 @@ def from_byte_level(name: str) -> str:
 
 
 async def _ask(transport: "Transport", signature: str, inputs: dict[str, list[Any]], rows: int) -> list[dict[str, Any]]:
-    """A signature's outputs, a dictionary a row, asked in as many requests as it takes."""
+    """A signature's outputs as one dictionary for each row, asked in as many requests as needed."""
     answers: list[dict[str, Any]] = []
     for part in _parts(inputs, rows):
         outputs = await transport.predict(signature, part)
@@ -108,6 +114,6 @@ async def _ask(transport: "Transport", signature: str, inputs: dict[str, list[An
 
 
 def _parts(inputs: dict[str, list[Any]], rows: int) -> Iterable[dict[str, list[Any]]]:
-    """The inputs, so many rows at a time; none for no rows, which a server that batches would not answer."""
+    """The inputs, at most `rows` rows at a time; nothing for no rows, which a batching server never answers."""
     for start in range(0, len(next(iter(inputs.values()))), rows):
         yield {name: values[start : start + rows] for name, values in inputs.items()}

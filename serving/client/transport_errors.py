@@ -1,4 +1,4 @@
-"""What a client says when a server is out of reach or refuses, over whatever protocol; and how long it waits.
+"""The errors of a server that is out of reach or refuses, over either protocol, and the pauses between attempts.
 
 ServingError
 ├── OutOfReachError      nothing answers there, or the connection breaks
@@ -15,7 +15,7 @@ from urllib.parse import urlsplit
 from foundation.errors import ServingError
 
 CLASH = "from different tasks have different shapes"
-"""TensorFlow Serving refuses whole batches that way, of requests with token ids of several lengths."""
+"""TensorFlow Serving's words when it refuses a whole batch because its requests have token ids of several lengths."""
 LOOPBACK = {"127.0.0.1", "localhost", "::1"}
 FIRST_DELAY_SECONDS = 0.1
 LONGEST_DELAY_SECONDS = 5.0
@@ -46,7 +46,7 @@ class AnotherProgramError(ServingError):
 
 
 def host_and_port(url: str) -> tuple[str, int | None]:
-    """What a URL names; the host is empty where the URL can't be meant."""
+    """The host and port that a URL names; the host is empty where the URL is malformed."""
     try:
         parts = urlsplit(url)
         host, port = parts.hostname or "", parts.port
@@ -60,7 +60,7 @@ def out_of_reach(url: str, host: str, port: int, problem: str) -> OutOfReachErro
     """The error of a server that doesn't answer."""
     option = "--grpc-port" if url.startswith("grpc:") else "--port"
     return OutOfReachError(
-        "a server listens at the URL",
+        "a server must listen at the URL",
         received=f"{url}: {problem}",
         remedy=f"start it with: python -m serving --model-dir DIR {option} {port}"
         if host in LOOPBACK
@@ -71,7 +71,7 @@ def out_of_reach(url: str, host: str, port: int, problem: str) -> OutOfReachErro
 def too_slow(url: str, seconds: float) -> TooSlowError:
     """The error of an answer that didn't come in time."""
     return TooSlowError(
-        f"the server answers within {seconds:g} seconds",
+        f"the server must answer within {seconds:g} seconds",
         received=f"no answer from {url}",
         remedy="send less at once, or allow more with --timeout-seconds",
     )
@@ -80,16 +80,16 @@ def too_slow(url: str, seconds: float) -> TooSlowError:
 def unknown_model(model: str, said: str) -> UnknownModelError:
     """The error of a model that the server doesn't have."""
     return UnknownModelError(
-        f"the server has a model named {model}",
+        f"the server must have a model named {model}",
         received=said,
-        remedy="give the name that the server told when it started with --model, and the right --url",
+        remedy="give with --model the name that the server printed when it started, and check --url",
     )
 
 
 def overloaded(said: str, times: int) -> OverloadedError:
     """The error of a server that had no room for a request, however often it was asked."""
     return OverloadedError(
-        "the server has room for another request",
+        "the server must have room for another request",
         received=f"{said} ({times} times)",
         remedy="try again later, or send from fewer clients at once",
     )
@@ -98,14 +98,14 @@ def overloaded(said: str, times: int) -> OverloadedError:
 def refused(said: str) -> RefusedError:
     """The error of a request that the server can't answer, with its own message."""
     return RefusedError(
-        "the server answers the request", received=said, remedy="change the request as the message says"
+        "the server must be able to answer the request", received=said, remedy="change the request as the message says"
     )
 
 
 def another_program(url: str, received: str) -> AnotherProgramError:
     """The error of an answer that no TensorFlow Serving would give."""
     return AnotherProgramError(
-        "the server speaks TensorFlow Serving's protocol",
+        "the server must speak TensorFlow Serving's protocol",
         received=f"{received} (from {url})",
         remedy="check --url: another program may listen there",
     )

@@ -1,8 +1,8 @@
-"""One client for programs that wait and for those that don't: its code is written once, as coroutines.
+"""How one code, written as coroutines, serves both the client that blocks and the one with an event loop.
 
-A coroutine that awaits only what is ready runs from its start to its end without an event loop. So the transports
-are given connections whose methods are coroutines: those of a blocking connection wait inside, those of an
-asynchronous one let others work meanwhile.
+A coroutine that never has to wait runs from its start to its end without an event loop. So both kinds of connection
+have coroutines as methods: those of a blocking connection block inside, and never hand over to an event loop; those
+of an asynchronous connection let other tasks work meanwhile.
 """
 
 import asyncio
@@ -13,7 +13,7 @@ from typing import Any, TypeVar
 Result = TypeVar("Result")
 
 
-def now(coroutine: Coroutine[Any, Any, Result]) -> Result:
+def run_at_once(coroutine: Coroutine[Any, Any, Result]) -> Result:
     """The result of a coroutine that never waits for an event loop."""
     try:
         coroutine.send(None)
@@ -24,11 +24,11 @@ def now(coroutine: Coroutine[Any, Any, Result]) -> Result:
     raise RuntimeError("a blocking connection never hands over to an event loop")
 
 
-async def sleep_here(seconds: float) -> None:
-    """Waits, and so does everything else in this thread."""
+async def sleep_blocking(seconds: float) -> None:
+    """Blocks this thread."""
     time.sleep(seconds)
 
 
-async def sleep_aside(seconds: float) -> None:
-    """Lets others work meanwhile."""
+async def sleep_async(seconds: float) -> None:
+    """Lets other tasks work meanwhile."""
     await asyncio.sleep(seconds)

@@ -9,6 +9,7 @@ from foundation.longest_wait import require_short_enough
 from serving.server import metrics, text_protos
 from serving.server.batching.parameters import ANSWER_ALONE_WHAT_CANNOT_BE_BATCHED, BatchingParameters
 from serving.server.batching.parameters import read as read_parameters
+from serving.server.limits.settings import Limits
 from serving.server.models import model_config
 from serving.server.models.model_config import ModelConfig
 
@@ -62,26 +63,26 @@ def make_parser() -> argparse.ArgumentParser:
     parser.add_argument(
         "--timeout-seconds",
         type=float,
-        default=30.0,
+        default=Limits.call_seconds,
         help="how long one call may take, from reading it to writing its answer (default: %(default)s)",
     )
     parser.add_argument(
         "--poll-seconds", type=float, default=1.0, help="how often to look for new versions (default: %(default)s)"
     )
     parser.add_argument(
-        "--max-body-bytes", type=int, default=64 * 1024 * 1024, help="largest request body (default: %(default)s)"
+        "--max-body-bytes", type=int, default=Limits.body_bytes, help="largest request body (default: %(default)s)"
     )
     parser.add_argument(
         "--max-response-bytes",
         type=int,
-        default=128 * 1024 * 1024,
+        default=Limits.response_bytes,
         help="largest answer, over REST and gRPC; what would get a larger one is refused with INVALID_ARGUMENT, before "
         "it is computed where the shapes tell its size (default: %(default)s)",
     )
     parser.add_argument(
         "--max-pending-requests",
         type=int,
-        default=256,
+        default=Limits.pending_requests,
         help="requests answered or waiting at once, beyond which new ones get 503 (default: %(default)s)",
     )
     parser.add_argument(
@@ -126,33 +127,39 @@ def check(options: argparse.Namespace) -> None:
     """
     for option, port, usual in (("--port", options.port, 8501), ("--grpc-port", options.grpc_port or 0, 8500)):
         if not 0 <= port <= 65535:
-            raise ConfigError(f"{option} is 0 to 65535", received=str(port), remedy=f"try {option} {usual}")
+            raise ConfigError(f"{option} must be from 0 to 65535", received=str(port), remedy=f"try {option} {usual}")
     for name in ("timeout_seconds", "poll_seconds", "max_body_bytes", "max_response_bytes", "max_pending_requests"):
         value = getattr(options, name)
         if not value > 0:
             option = f"--{name.replace('_', '-')}"
-            raise ConfigError(f"{option} is over 0", received=str(value), remedy=f"leave {option} away for its default")
+            raise ConfigError(
+                f"{option} must be over 0", received=str(value), remedy=f"leave {option} away for its default"
+            )
     for name in ("timeout_seconds", "poll_seconds", "model_config_file_poll_wait_seconds"):
         require_short_enough(f"--{name.replace('_', '-')}", getattr(options, name))
     if options.max_response_bytes > LARGEST_MESSAGE_BYTES:
         raise ConfigError(
-            f"--max-response-bytes is at most {LARGEST_MESSAGE_BYTES}, the largest message of gRPC",
+            f"--max-response-bytes must be at most {LARGEST_MESSAGE_BYTES}, the size of gRPC's largest message",
             received=str(options.max_response_bytes),
             remedy="give fewer bytes",
         )
     seconds = options.model_config_file_poll_wait_seconds
     if not seconds >= 0 or (seconds and options.model_config_file is None):
         raise ConfigError(
-            "--model-config-file-poll-wait-seconds is 0, or over 0 with --model-config-file",
+            "--model-config-file-poll-wait-seconds must be 0, or over 0 together with --model-config-file",
             received=f"{seconds:g}",
             remedy="leave it away, or add --model-config-file FILE",
         )
     if options.disable_grpc and options.grpc_port is not None:
-        raise ConfigError("--disable-grpc and --grpc-port exclude each other", received="both", remedy="give one")
+        raise ConfigError(
+            "--disable-grpc and --grpc-port must not be given together", received="both", remedy="give one"
+        )
     name = options.model_name
     if name is not None and (not name or "/" in name or ":" in name):
         raise ConfigError(
-            "--model-name stands in a URL, so it has neither '/' nor ':'", received=repr(name), remedy="choose another"
+            "--model-name must not be empty and must have neither '/' nor ':', because it becomes part of URLs",
+            received=repr(name),
+            remedy="choose another",
         )
 
 
@@ -164,7 +171,7 @@ def batching_parameters(options: argparse.Namespace) -> BatchingParameters | Non
     """
     if options.enable_batching and options.disable_batching:
         raise ConfigError(
-            "--enable-batching and --disable-batching exclude each other", received="both", remedy="give one"
+            "--enable-batching and --disable-batching must not be given together", received="both", remedy="give one"
         )
     for option, is_given in (
         ("--batching-parameters-file", options.batching_parameters_file is not None),
@@ -172,7 +179,9 @@ def batching_parameters(options: argparse.Namespace) -> BatchingParameters | Non
     ):
         if is_given and not options.enable_batching:
             raise ConfigError(
-                f"{option} goes with --enable-batching", received=f"{option} alone", remedy="add --enable-batching"
+                f"{option} must be given together with --enable-batching",
+                received=f"{option} alone",
+                remedy="add --enable-batching",
             )
     if options.disable_batching:
         return None
@@ -202,14 +211,16 @@ def model_configs(options: argparse.Namespace) -> list[ModelConfig]:
     labels = sorted(label for config in configs for label in config.labels)
     if labels and not options.allow_version_labels_for_unavailable_models:
         raise ConfigError(
-            "labels are taken at the start with --allow-version-labels-for-unavailable-models only, because no "
-            "version is available then",
+            "labels must be allowed with --allow-version-labels-for-unavailable-models, because no version is "
+            "available when the server starts",
             received=f"{', '.join(labels)} in {path}",
             remedy="add the option, here and for TensorFlow Serving",
         )
     if options.model_name is not None:
         raise ConfigError(
-            "--model-name goes with --model-dir", received="it with --model-config-file", remedy="leave it away"
+            "--model-name must be given together with --model-dir",
+            received="it with --model-config-file",
+            remedy="leave it away",
         )
     return configs
 
@@ -238,6 +249,8 @@ def metrics_path(options: argparse.Namespace) -> str | None:
     path = str(prometheus.path) or metrics.PATH
     if not path.startswith("/") or set(path) & set("{}?#"):
         raise ConfigError(
-            f"the path in {option} is that of a URL", received=repr(path), remedy=f'write for example "{metrics.PATH}"'
+            f"the path in {option} must be that of a URL: it must start with '/' and have no '{{', '}}', '?' or '#'",
+            received=repr(path),
+            remedy=f'write for example "{metrics.PATH}"',
         )
     return path if prometheus.enable else None

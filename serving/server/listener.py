@@ -32,14 +32,14 @@ def bind(host: str, port: int) -> socket.socket:
 def no_address(host: str, error: Exception) -> ConfigError:
     """The error of a host that is not this machine."""
     return ConfigError(
-        "--host is an address of this machine", received=f"{host}: {error}", remedy="try --host 127.0.0.1"
+        "--host must be an address of this machine", received=f"{host}: {error}", remedy="try --host 127.0.0.1"
     )
 
 
 def port_taken(address: str, error: OSError, option: str = "--port") -> ServingError:
     """The error of an address that can't be listened on."""
     return ServingError(
-        "the server needs an address and port that are free",
+        "the server's address and port must be free",
         received=f"{address}: {error.strerror or error}",
         remedy=f"stop what listens there, or choose another {option} (0 takes any free one)",
     )

@@ -48,11 +48,11 @@ def read(option: str, path: Path, message: Any) -> Any:
         return text_format.Parse(path.read_text("utf-8"), message)
     except OSError as error:
         raise ConfigError(
-            f"{option} is a file that can be read", received=f"{path}: {error.strerror}", remedy="check the path"
+            f"{option} must be a file that can be read", received=f"{path}: {error.strerror}", remedy="check the path"
         ) from error
     except (UnicodeDecodeError, text_format.ParseError) as error:
         raise ConfigError(
-            f"{option} is a {message.DESCRIPTOR.name} in protobuf's text format",
+            f"{option} must be a {message.DESCRIPTOR.name} in protobuf's text format",
             received=f"{path}:{str(error).splitlines()[0]}",
             remedy="write it as TensorFlow Serving's documentation does, for example max_batch_size { value: 64 }",
         ) from error

@@ -2,4 +2,16 @@
 
 Only core TensorFlow ops and those of tensorflow-text 2.20 are used, because TensorFlow Serving's stock binary links
 nothing else.
+
+build                puts a fast tokenizer into the graph: it chooses the parts by its `tokenizer.json`
+in_graph             the whole tokenizer: text -> token ids -> text
+added_tokens         text -> pieces, cut at tokens such as `<mask>`
+normalization        pieces -> normal text
+byte_level_bpe       pieces -> token ids (RoBERTa), with `byte_level_words` before it: pieces -> words
+wordpiece            pieces -> token ids (BERT), with `bert_words` before it
+unigram              pieces -> token ids (SentencePiece), with `metaspace_words` before it
+probes               compares a tokenizer in the graph with the fast tokenizer that it was made from
+refusal              the error of a tokenizer that can't be put into the graph exactly
+code_points          strings -> Unicode code points and back
+segments, tables     what several parts use: elements by segment, lookup tables
 """

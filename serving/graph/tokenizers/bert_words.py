@@ -1,14 +1,39 @@
 """BERT's normalizer and pre-tokenizer in the graph: text to words."""
 
+import functools
 from collections.abc import Mapping
 from typing import Any
 
+import numpy as np
 import tensorflow as tf
 
 from serving.graph.tokenizers import code_points
-from serving.graph.tokenizers.bert_characters import BLANK, PUNCTUATION, character_classes, characters
-from serving.graph.tokenizers.character_normalizer import CharacterNormalizer
+from serving.graph.tokenizers.normalization.character_normalizer import CharacterNormalizer, bert_normal_forms
 from serving.graph.tokenizers.segments import segment_ids
+from serving.graph.tokenizers.tables import CodePointTable
+
+WORD, BLANK, PUNCTUATION = range(3)
+
+
+@functools.cache
+def character_classes() -> np.ndarray:
+    """The class of every code point, as BERT's pre-tokenizer sees it.
+
+    Returns:
+        (0x110000,) int32 of WORD, BLANK and PUNCTUATION.
+    """
+    from tokenizers.pre_tokenizers import BertPreTokenizer
+
+    pre_tokenizer = BertPreTokenizer()
+    points = np.array(code_points.scalar_values())
+    found = np.full(len(points), BLANK, np.int32)
+    for text, (start, end) in pre_tokenizer.pre_tokenize_str("".join(map(chr, points))):
+        # Punctuation stands alone; so may a character between two signs.
+        alone = end - start == 1 and len(pre_tokenizer.pre_tokenize_str("a" + text)) == 2
+        found[start:end] = PUNCTUATION if alone else WORD
+    classes = np.full(code_points.NUMBER_OF_CODE_POINTS, BLANK, np.int32)
+    classes[points] = found
+    return classes
 
 
 class BertWords(tf.Module):
@@ -20,8 +45,8 @@ class BertWords(tf.Module):
 
     def __init__(self, normalizer: Mapping[str, Any] | None) -> None:
         super().__init__()
-        self._normalizer = None if normalizer is None else CharacterNormalizer(characters(normalizer))
-        self._classes = code_points.CodePointTable(character_classes())
+        self._normalizer = None if normalizer is None else CharacterNormalizer(bert_normal_forms(normalizer))
+        self._classes = CodePointTable(character_classes())
 
     def __call__(self, pieces: tf.Tensor, is_added: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
         """Cuts pieces.

@@ -8,11 +8,9 @@ from serving.graph.tokenizers.added_tokens import AddedTokens
 from serving.graph.tokenizers.bert_words import BertWords
 from serving.graph.tokenizers.byte_level_bpe import ByteLevelBPE, token_bytes
 from serving.graph.tokenizers.byte_level_words import ByteLevelWords
-from serving.graph.tokenizers.decoder import Decoder
-from serving.graph.tokenizers.in_graph import InGraphTokenizer, PieceTokenizer
+from serving.graph.tokenizers.in_graph import Decoder, InGraphTokenizer, PieceTokenizer
 from serving.graph.tokenizers.metaspace_words import MetaspaceWords
-from serving.graph.tokenizers.normal_text import InNormalText
-from serving.graph.tokenizers.normalizers import Normalizer
+from serving.graph.tokenizers.normalization.normalizers import InNormalText, Normalizer
 from serving.graph.tokenizers.probes import refuse_differences
 from serving.graph.tokenizers.refusal import refusal
 from serving.graph.tokenizers.unigram import Unigram

@@ -11,9 +11,8 @@ import numpy as np
 import tensorflow as tf
 
 from serving.graph.tokenizers.byte_level_words import ByteLevelWords
-from serving.graph.tokenizers.looked_up_words import fill_in
 from serving.graph.tokenizers.refusal import refusal
-from serving.graph.tokenizers.segments import repeat
+from serving.graph.tokenizers.segments import fill_in, repeat
 from serving.graph.tokenizers.tables import hash_table
 
 # The largest int64: the value of a pair that no merge joins.

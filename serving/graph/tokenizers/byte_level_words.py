@@ -15,6 +15,7 @@ import tensorflow as tf
 
 from serving.graph.tokenizers import code_points
 from serving.graph.tokenizers.segments import segment_ids
+from serving.graph.tokenizers.tables import CodePointTable
 
 OTHER, LETTER, NUMBER, BLANK = range(4)
 _SPACE, _APOSTROPHE = 0x20, 0x27
@@ -56,7 +57,7 @@ class ByteLevelWords(tf.Module):
     def __init__(self, add_prefix_space: bool) -> None:
         super().__init__()
         self._add_prefix_space = add_prefix_space
-        self._classes = code_points.CodePointTable(character_classes())
+        self._classes = CodePointTable(character_classes())
 
     def __call__(self, pieces: tf.Tensor, is_added: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
         """Cuts pieces.

@@ -1,13 +1,9 @@
-"""Unicode code points in the graph: text to numbers and back, and tables over all of them."""
+"""Unicode code points in the graph: text to numbers and back."""
 
-from collections.abc import Sequence
-
-import numpy as np
 import tensorflow as tf
 
 NUMBER_OF_CODE_POINTS = 0x110000
 SURROGATES = range(0xD800, 0xE000)
-_PAGE = 256
 
 
 def scalar_values() -> list[int]:
@@ -54,25 +50,3 @@ def encode(points: tf.Tensor, splits: tf.Tensor) -> tf.Tensor:
     return tf.raw_ops.UnicodeEncode(
         input_values=points, input_splits=splits, output_encoding="UTF-8", errors="replace", replacement_char=0xFFFD
     )
-
-
-class CodePointTable(tf.Module):
-    """A number for each code point, looked up with two gathers.
-
-    The table is kept in pages of 256, each distinct page once, so that it takes kilobytes in a SavedModel
-    and not megabytes.
-
-    Args:
-        values: (0x110000,) integers, by code point.
-    """
-
-    def __init__(self, values: Sequence[int] | np.ndarray) -> None:
-        super().__init__()
-        pages, page_of = np.unique(np.asarray(values, np.int32).reshape(-1, _PAGE), axis=0, return_inverse=True)
-        self._offsets = tf.constant(page_of.reshape(-1) * _PAGE, tf.int32)
-        self._values = tf.constant(pages.reshape(-1), tf.int32)
-
-    def __call__(self, points: tf.Tensor) -> tf.Tensor:
-        """Looks up code points (any shape) int32; the same shape, int32."""
-        page = tf.gather(self._offsets, tf.bitwise.right_shift(points, 8))
-        return tf.gather(self._values, page + tf.bitwise.bitwise_and(points, _PAGE - 1))

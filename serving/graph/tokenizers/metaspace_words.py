@@ -8,9 +8,10 @@ import tensorflow as tf
 
 from serving.graph.tokenizers import code_points
 from serving.graph.tokenizers.added_tokens import WHITE_SPACE
-from serving.graph.tokenizers.bert_characters import PUNCTUATION, character_classes
+from serving.graph.tokenizers.bert_words import PUNCTUATION, character_classes
 from serving.graph.tokenizers.refusal import refusal
 from serving.graph.tokenizers.segments import segment_ids
+from serving.graph.tokenizers.tables import CodePointTable
 
 _SPACE = 0x20
 _SPLITS = ("WhitespaceSplit", "Punctuation")
@@ -44,8 +45,8 @@ class MetaspaceWords(tf.Module):
         self._splits_at_sign = metaspace["split"]
         self._drops_blanks, self._isolates = "WhitespaceSplit" in kinds, "Punctuation" in kinds
         blank = np.isin(np.arange(code_points.NUMBER_OF_CODE_POINTS), WHITE_SPACE)
-        self._is_blank = code_points.CodePointTable(blank)
-        self._is_mark = code_points.CodePointTable(character_classes() == PUNCTUATION)
+        self._is_blank = CodePointTable(blank)
+        self._is_mark = CodePointTable(character_classes() == PUNCTUATION)
 
     def __call__(self, pieces: tf.Tensor, is_added: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
         """Cuts pieces.

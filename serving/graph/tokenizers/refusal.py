@@ -10,7 +10,7 @@ def refusal(received: str) -> ModelError:
         received: What stands in the way.
     """
     return ModelError(
-        "a tokenizer goes into the graph only where its every token id is the fast tokenizer's",
+        "a tokenizer in the graph must give every text the token ids that the fast tokenizer gives it",
         received=received,
         remedy="tokenize at the client and ask the signatures `tokens` and `logits`",
     )

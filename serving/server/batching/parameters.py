@@ -54,23 +54,23 @@ class BatchingParameters:
         ):
             value = getattr(self, name)
             if value is not None and value < least:
-                raise ConfigError(f"{name} is at least {least}", received=str(value), remedy=f"raise {name}")
+                raise ConfigError(f"{name} must be at least {least}", received=str(value), remedy=f"raise {name}")
         if not self.enable_large_batch_splitting and self.max_execution_batch_size is not None:
             raise ConfigError(
-                "max_execution_batch_size is for requests that are split",
-                received="it without enable_large_batch_splitting",
+                "max_execution_batch_size must come with enable_large_batch_splitting: it is for split requests",
+                received="it alone",
                 remedy="set enable_large_batch_splitting { value: true }, or leave it away",
             )
         if self.largest_batch > self.max_batch_size:
             raise ConfigError(
-                "max_execution_batch_size is at most max_batch_size",
+                "max_execution_batch_size must be at most max_batch_size",
                 received=f"{self.max_execution_batch_size} and {self.max_batch_size}",
                 remedy="lower max_execution_batch_size",
             )
         sizes = self.allowed_batch_sizes
         if sizes and (list(sizes) != sorted(set(sizes)) or sizes[0] < 1 or sizes[-1] != self.largest_batch):
             raise ConfigError(
-                "allowed_batch_sizes rise, and the last one is the largest batch",
+                "allowed_batch_sizes must rise, and the last one must be the largest batch",
                 received=f"{list(sizes)}, the largest batch being {self.largest_batch}",
                 remedy=f"end the list with {self.largest_batch}",
             )

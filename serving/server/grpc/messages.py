@@ -8,7 +8,7 @@ import numpy as np
 import tensorflow as tf
 from tensorflow.core.framework import types_pb2
 
-from serving.server import calls, tensor_limits
+from serving.server.limits import calls, tensor_size
 from serving.server.rest import examples
 from serving.server.signature import CLASSIFY_METHOD, REGRESS_METHOD, Signature
 from serving.server.status import StatusError, invalid
@@ -63,7 +63,7 @@ def read_inputs(inputs: Mapping[str, Any], signature: Signature) -> dict[str, np
 def tensor_bytes(inputs: Mapping[str, Any]) -> int:
     """What the tensors of a request take once they are spelled out, each at most what it may take."""
     return sum(
-        tensor_limits.bounded_bytes([dim.size for dim in inputs[alias].tensor_shape.dim], inputs[alias].string_val)
+        tensor_size.bounded_bytes([dim.size for dim in inputs[alias].tensor_shape.dim], inputs[alias].string_val)
         for alias in inputs
     )
 
@@ -87,9 +87,9 @@ def read_tensor(alias: str, tensor: Any) -> np.ndarray:
     try:
         # Before anything of that shape is allocated: a message of a few bytes can tell any shape.
         if is_string:
-            tensor_limits.check_strings(sizes, tensor.string_val)
+            tensor_size.check_strings(sizes, tensor.string_val)
             return read_strings(sizes, tensor.string_val)
-        tensor_limits.check(sizes, max(1, tf.as_dtype(tensor.dtype).size))
+        tensor_size.check(sizes, max(1, tf.as_dtype(tensor.dtype).size))
         return tf.make_ndarray(tensor)
     except StatusError as error:
         raise invalid(f"tensor parsing error: {alias}: {error.message}") from error
@@ -153,7 +153,7 @@ def count_records(message: Any) -> tuple[int, int]:
         return len(message.example_list.examples), message.ByteSize()
     listed = message.example_list_with_context
     count, context_bytes = len(listed.examples), listed.context.ByteSize()
-    return count, message.ByteSize() + min(count * context_bytes, tensor_limits.LARGEST_TENSOR_BYTES)
+    return count, message.ByteSize() + min(count * context_bytes, tensor_size.LARGEST_TENSOR_BYTES)
 
 
 def read_records(message: Any) -> np.ndarray:
@@ -168,7 +168,7 @@ def read_records(message: Any) -> np.ndarray:
         context = message.example_list_with_context.context.SerializeToString()
     if not listed:
         raise invalid("Input is empty.")
-    tensor_limits.check_repeated(len(context), len(listed))
+    tensor_size.check_repeated(len(context), len(listed))
     records = np.empty(len(listed), dtype=object)
     # Messages that stand one after the other parse as one: features of the same name are the example's.
     records[:] = [context + example.SerializeToString() for example in listed]

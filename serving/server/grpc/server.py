@@ -1,40 +1,57 @@
-"""Carries gRPC requests to the service and its answers back."""
+"""Carries gRPC requests to the services and their answers back."""
 
 import asyncio
 import logging
+from collections.abc import Callable, Coroutine, Mapping, Sequence
 from functools import partial
-from typing import Any
+from typing import Any, Protocol
 
 import grpc
 from google.protobuf.message import DecodeError, Message
 
-from serving.server.calls import Call
 from serving.server.grpc.messages import cut
-from serving.server.grpc.service import GrpcService, Method
+from serving.server.limits.calls import Call
+from serving.server.limits.workers import Workers
 from serving.server.listener import port_taken
 from serving.server.status import StatusError
-from serving.server.workers import Workers
 
 logger = logging.getLogger(__name__)
 UNTIMED = {"HandleReloadConfigRequest"}
-"""Loading models takes what it takes."""
+"""Methods without a time limit: loading models may take long."""
 STATUS_CODES = {code.value[0]: code for code in grpc.StatusCode}
+Method = Callable[[Any], Coroutine[Any, Any, Message]]
+"""Answers a request message."""
+Methods = Mapping[str, tuple[type[Message], Method]]
+"""Request classes and methods, by the methods' names."""
+
+
+class GrpcService(Protocol):
+    """One of the services behind the port.
+
+    Attributes:
+        name: Its full name, such as `tensorflow.serving.PredictionService`.
+    """
+
+    name: str
+
+    def methods(self) -> Methods:
+        """Request classes and methods, by the methods' names."""
 
 
 class GrpcServer:
     """TensorFlow Serving's gRPC port.
 
     Args:
-        service: What answers.
+        services: Those that answer.
         workers: Bounds how many requests there are.
         body_bytes: The largest request message.
         call_seconds: How long a call may take once its message has come, but for one that loads models.
     """
 
     def __init__(
-        self, service: GrpcService, workers: Workers, body_bytes: int, call_seconds: float | None = None
+        self, services: Sequence[GrpcService], workers: Workers, body_bytes: int, call_seconds: float | None = None
     ) -> None:
-        self._service = service
+        self._services = services
         self._workers = workers
         self._body_bytes = body_bytes
         self._call_seconds = call_seconds
@@ -57,12 +74,12 @@ class GrpcServer:
                 ("grpc.so_reuseport", 0),
             ]
         )
-        for service, methods in self._service.methods().items():
+        for service in self._services:
             handlers = {
                 name: grpc.unary_unary_rpc_method_handler(partial(self.answer, name, kind, method))
-                for name, (kind, method) in methods.items()
+                for name, (kind, method) in service.methods().items()
             }
-            self._server.add_generic_rpc_handlers([grpc.method_handlers_generic_handler(service, handlers)])
+            self._server.add_generic_rpc_handlers([grpc.method_handlers_generic_handler(service.name, handlers)])
         address = f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
         try:
             bound = self._server.add_insecure_port(address)

@@ -63,7 +63,7 @@ def read(path: Path) -> list[ModelConfig]:
     models = to_configs(message, f"{OPTION} {path}")
     if not models:
         raise ConfigError(
-            f"{OPTION} has one or more models",
+            f"{OPTION} must have one or more models",
             received=f"none in {path}",
             remedy="write model_config_list { config { name: 'm' base_path: '/m' model_platform: 'tensorflow' } }",
         )
@@ -83,7 +83,7 @@ def to_configs(message: Any, where: str) -> list[ModelConfig]:
     models = [to_config(one, where) for one in message.model_config_list.config]
     names = [model.name for model in models]
     if len(set(names)) < len(names):
-        raise refused(where, "models have different names", ", ".join(names))
+        raise refused(where, "models must have different names", ", ".join(names))
     return models
 
 
@@ -96,15 +96,23 @@ def to_config(message: Any, where: str) -> ModelConfig:
     name, base_path = str(message.name), Path(message.base_path)
     shown = f"{where}, model {name!r}"
     if not name or set(name) & set("/:"):
-        raise refused(shown, "a name stands in a URL, so it has neither '/' nor ':'", repr(name))
+        raise refused(
+            shown,
+            "the name must not be empty and must have neither '/' nor ':', because it becomes part of URLs",
+            repr(name),
+        )
     if not base_path.is_absolute():
-        raise refused(shown, "base_path is absolute", repr(str(base_path)))
+        raise refused(shown, "base_path must be absolute", repr(str(base_path)))
     platform = message.model_platform
     if platform != "tensorflow":
-        raise refused(shown, "model_platform is 'tensorflow'", repr(platform))
+        raise refused(shown, "model_platform must be 'tensorflow'", repr(platform))
     labels = dict(message.version_labels)
     if any(not label or set(label) & set("/:") for label in labels):
-        raise refused(shown, "a label stands in a URL, so it has neither '/' nor ':'", repr(sorted(labels)))
+        raise refused(
+            shown,
+            "labels must not be empty and must have neither '/' nor ':', because they become part of URLs",
+            repr(sorted(labels)),
+        )
     return ModelConfig(name, base_path, to_policy(shown, message.model_version_policy), labels)
 
 
@@ -120,7 +128,7 @@ def to_policy(shown: str, message: Any) -> VersionPolicy:
     if choice == "specific":
         versions = tuple(message.specific.versions)
         if not versions or min(versions) < 0:
-            raise refused(shown, "specific lists one or more versions", repr(list(versions)))
+            raise refused(shown, "specific must list one or more versions, none of them negative", repr(list(versions)))
         return VersionPolicy(latest=None, specific=versions)
     number = message.latest.num_versions if choice == "latest" else 1
     # 0 is what a proto says of a number that is left away.

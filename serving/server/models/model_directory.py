@@ -35,11 +35,13 @@ class ModelDirectory:
             fits = is_single or (path.is_dir() and bool(versions(path)))
         except OSError as error:
             raise ConfigError(
-                "--model-dir can be read", received=f"{path}: {error.strerror}", remedy="give the permission"
+                "--model-dir must be a directory that can be read",
+                received=f"{path}: {error.strerror}",
+                remedy="give the permission",
             ) from error
         if not fits:
             raise ConfigError(
-                f"--model-dir is a base path with version directories (1, 2, …), or a directory with {SAVED_MODEL}",
+                f"--model-dir must be a base path with version directories (1, 2, …) or a directory with {SAVED_MODEL}",
                 received=f"{path}, which {'holds neither' if path.is_dir() else 'is not a directory'}",
                 remedy="give the directory that the pipeline's push step names",
             )

@@ -16,12 +16,13 @@ from tensorflow.core.framework import types_pb2
 from tensorflow.core.protobuf import config_pb2
 from tensorflow_serving.apis import get_model_metadata_pb2
 
-from serving.server import calls, pieces
-from serving.server.answer_size import AnswerSizes, Part
+from serving.server.limits import calls
+from serving.server.limits.answer_size import AnswerSizes, Part
+from serving.server.limits.tensor_size import LARGEST_STRING_RANK
+from serving.server.models import large_requests
 from serving.server.models.model_directory import read_longest, read_mask_token
 from serving.server.signature import Signature, TensorSpec
 from serving.server.status import Code, StatusError
-from serving.server.tensor_limits import LARGEST_STRING_RANK
 
 SERVE_TAG = "serve"
 
@@ -83,15 +84,15 @@ class SavedModel:
             StatusError: As the graph says.
         """
         rank = self.sizes.rank(signature_name)
-        if rank is None or not pieces.is_large(tensors):
+        if rank is None or not large_requests.is_large(tensors):
             return self._run(signature_name, tensors, output_names)
         end = time.monotonic() + self._timeout_milliseconds / 1000
         answers = []
-        for piece in pieces.cut(tensors, rank):
+        for piece in large_requests.cut(tensors, rank):
             if time.monotonic() > end:
                 raise StatusError(Code.DEADLINE_EXCEEDED, "Timed out waiting for notification")
             answers.append(self._run(signature_name, piece, output_names))
-        return pieces.join(answers)
+        return large_requests.join(answers)
 
     def _run(
         self, signature_name: str, tensors: Mapping[str, np.ndarray], output_names: tuple[str, ...] | None = None

@@ -73,20 +73,20 @@ def loaded(model: ModelVersions) -> ModelVersions:
         failed = next(status.version for status in model.statuses if status.state != "AVAILABLE")
         model.close()
         raise ServingError(
-            "the versions of the model to be served load",
+            "the versions of the model to be served must load",
             received=f"version {failed} in {path}: {error}",
             remedy="push the model again, or remove that version to serve the one before",
         ) from error
     except OSError as error:
         model.close()
         raise ServingError(
-            f"the base path of model {model.name} is a directory that can be read",
+            f"the base path of model {model.name} must be a directory that can be read",
             received=f"{path}: {error.strerror or error}",
             remedy="correct the path, or give the permission",
         ) from error
     if not model.serving_versions:
         raise ServingError(
-            f"model {model.name} has a version to serve",
+            f"model {model.name} must have a version to serve",
             received=f"none in {path}",
             remedy="push a model there, or correct the path and the version policy",
         )

@@ -38,7 +38,7 @@ async function request(action, body, signal) {
   try {
     target = url(action);
   } catch {
-    throw new Error("The server's URL starts with http:// or https://.");
+    throw new Error("The server's URL must start with http:// or https://.");
   }
   let response;
   try {

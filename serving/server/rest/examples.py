@@ -6,12 +6,12 @@ from typing import Any
 
 import numpy as np
 
-from serving.server import tensor_limits
+from serving.server.limits import tensor_size
+from serving.server.limits.workers import convert
 from serving.server.rest import json_text, tensors_from_json
 from serving.server.rest.tensors_to_json import encode, to_decimals
 from serving.server.signature import CLASSIFY_METHOD, REGRESS_METHOD, Signature
 from serving.server.status import invalid
-from serving.server.workers import convert
 
 INPUT = "inputs"
 LARGE_RECORDS = 1 << 8
@@ -37,7 +37,7 @@ def read_examples(request: dict[str, Any]) -> np.ndarray:
         raise invalid(f"JSON Value: {json_text.quote(request)} Expecting 'examples' value to be an list/array")
     if not examples:
         raise invalid(f"JSON Value: {json_text.quote(request)} 'examples' value is an empty array")
-    tensor_limits.check_repeated(len(serialize(context)), len(examples))
+    tensor_size.check_repeated(len(serialize(context)), len(examples))
     records = np.empty(len(examples), dtype=object)
     records[:] = [serialize({**context, **to_features(example)}) for example in examples]
     return records

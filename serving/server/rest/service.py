@@ -9,13 +9,15 @@ from typing import Any, Protocol
 
 import numpy as np
 
-from serving.server import answer_size, calls, metrics
-from serving.server.answer_size import AnswerSizes, Measure, Part, actual, refuse_over, too_large
+from serving.server import metrics
+from serving.server.limits import answer_size, calls
+from serving.server.limits.answer_size import AnswerSizes, Measure, Part, actual, refuse_over, too_large
+from serving.server.limits.settings import Limits
+from serving.server.limits.workers import LARGE_BYTES, LARGE_VALUES, convert
 from serving.server.rest import json_text, reports, tensors_from_json, tensors_to_json, urls
 from serving.server.rest.urls import Target, Verb
 from serving.server.signature import DEFAULT_SIGNATURE, Signature
 from serving.server.status import Code, StatusError, error_body, invalid, unknown_label
-from serving.server.workers import LARGE_BYTES, LARGE_VALUES, convert
 
 LARGEST_UNPACKED_BYTES = 100 * 1024 * 1024
 PIECE_BYTES = 1 << 18
@@ -71,7 +73,7 @@ class RestService:
         self,
         models: Mapping[str, Any],
         meter: metrics.Metrics | None = None,
-        response_bytes: int = answer_size.USUAL_LIMIT,
+        response_bytes: int = Limits.response_bytes,
     ) -> None:
         self.models = models
         self.meter = meter or metrics.Metrics()
@@ -93,18 +95,18 @@ class RestService:
             known = headers.get("Origin", "").startswith(("http://", "https://"))
             return Answer(200 if known else 400, b"")
         try:
-            asked = urls.parse(method, target)
+            wanted = urls.parse(method, target)
             if "gzip" in headers.get("Content-Encoding", "") and body:
                 await calls.hold("request", READ_FACTOR * await asyncio.to_thread(unpacked_bytes, body))
                 body = await asyncio.to_thread(unpack, body)
             else:
                 await calls.hold("request", READ_FACTOR * len(body))
-            return Answer(200, await self.respond(asked, body))
+            return Answer(200, await self.respond(wanted, body))
         except StatusError as error:
             return Answer(error.code.http, error_body(error.message) if error.message else b"")
 
     async def respond(self, target: Target, body: bytes) -> bytes:
-        """The body of the answer to what is asked.
+        """The body of the answer to a request.
 
         Raises:
             StatusError: If it can't be answered.
@@ -206,8 +208,8 @@ class RestService:
             return versions.use(versions.labelled(target.label))
         if versions is None:
             kind = "Latest" if target.version is None else "Specific"
-            asked = target.model if target.version is None else f"{target.model}, {target.version}"
-            raise StatusError(Code.NOT_FOUND, f"Servable not found for request: {kind}({asked})")
+            wanted = target.model if target.version is None else f"{target.model}, {target.version}"
+            raise StatusError(Code.NOT_FOUND, f"Servable not found for request: {kind}({wanted})")
         return versions.use(target.version)
 
 

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from serving.server import tensor_limits
+from serving.server.limits import tensor_size
 from serving.server.rest.json_text import quote, type_name
 from serving.server.signature import TensorSpec
 from serving.server.status import Code, StatusError, invalid
@@ -135,7 +135,7 @@ def to_tensor(value: Any, dtype: str) -> np.ndarray:
             half.
     """
     shape = shape_of(value)
-    tensor_limits.check(shape, 1, is_string=dtype == "string")
+    tensor_size.check(shape, 1, is_string=dtype == "string")
     values = [value]
     for level, size in enumerate(shape):
         for item in values:

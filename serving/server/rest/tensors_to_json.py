@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping
 
 import numpy as np
 
-from serving.server import calls
+from serving.server.limits import calls
 from serving.server.status import invalid
 
 INDENT = "    "

@@ -16,7 +16,7 @@ from foundation.errors import ConfigError, ServingError
 from serving.client import transport_errors
 from serving.client.fill_mask_client import AsyncFillMaskClient, FillMaskClient
 from serving.client.rest_transport import MAX_CONNECTIONS
-from serving.client.waiting import now, sleep_aside
+from serving.client.waiting import run_at_once, sleep_async
 
 ANSWER = {
     **{"score": [[[0.5]]], "token": [[[7]]], "token_str": [[["a"]]], "sequence": [[["a b"]]]},
@@ -190,4 +190,4 @@ def test_of_many_calls_over_rest_some_wait_for_their_turn() -> None:
 
 def test_a_coroutine_that_would_wait_is_no_blocking_one() -> None:
     with pytest.raises(RuntimeError, match="never hands over"):
-        now(sleep_aside(0))
+        run_at_once(sleep_async(0))

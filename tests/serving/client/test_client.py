@@ -263,7 +263,7 @@ def test_a_top_k_that_cannot_be_meant(client: FillMaskClient, top_k: Any) -> Non
 
 
 def test_a_top_k_beyond_the_export(either: FillMaskClient) -> None:
-    with pytest.raises(ServingError, match=r"top_k is at most|top_k is at least 1 and at most"):
+    with pytest.raises(ServingError, match=r"top_k must be at most|top_k must be at least 1 and at most"):
         either.fill_mask("<mask>", top_k=51)
 
 
@@ -314,7 +314,7 @@ def test_what_is_no_url(wrong: str) -> None:
 
 @pytest.mark.parametrize("seconds", [float("inf"), 1e10])
 def test_a_timeout_longer_than_timers_run(seconds: float) -> None:
-    with pytest.raises(ConfigError, match="timeout_seconds is at most"):
+    with pytest.raises(ConfigError, match="timeout_seconds must be at most"):
         FillMaskClient(timeout_seconds=seconds)
 
 

@@ -80,7 +80,7 @@ def test_alone_the_latest_version_serves_and_on_a_cluster_a_pinned_one() -> None
     assert len(pinned.model_version_policy.specific.versions) == 1
 
 
-@pytest.mark.parametrize("file", ["batching_gpu.pbtxt", "../batching_params.pbtxt"])
+@pytest.mark.parametrize("file", ["batching_gpu.pbtxt", "../graph/batching_params.pbtxt"])
 def test_batching_takes_the_warmed_up_batch_and_changes_no_answer(file: str) -> None:
     from serving.graph.saved_model_extras import LARGEST_BATCH
 
@@ -88,6 +88,11 @@ def test_batching_takes_the_warmed_up_batch_and_changes_no_answer(file: str) -> 
     assert batching.max_batch_size.value == LARGEST_BATCH
     assert not batching.pad_variable_length_inputs
     assert not batching.enable_large_batch_splitting.value
+
+
+def test_every_configuration_file_that_compose_mounts_is_there() -> None:
+    files = [DEPLOYMENT / config["file"] for config in read_compose()["configs"].values()]
+    assert [file for file in files if not file.is_file()] == []
 
 
 def test_prometheus_asks_where_the_metrics_are() -> None:

@@ -13,11 +13,11 @@ from components.modeling.library.adapter import LibraryMaskedLM
 from serving.graph import masks
 from serving.graph.signatures import TextSignatures
 from serving.graph.tokenizers.build import build_in_graph_tokenizer
-from serving.server import pieces
-from serving.server.answer_size import USUAL_TOP_K, actual, column_bytes, memory_bytes, message_bytes, row_bytes
 from serving.server.batching.batched_model import BatchedModel
 from serving.server.batching.parameters import BatchingParameters
 from serving.server.batching.scheduler import BatchScheduler
+from serving.server.limits.answer_size import USUAL_TOP_K, actual, column_bytes, memory_bytes, message_bytes, row_bytes
+from serving.server.models import large_requests
 from serving.server.models.saved_model import SavedModel
 from serving.server.status import StatusError
 
@@ -360,7 +360,7 @@ def in_pieces(monkeypatch, session, name, tensors, rows):
         return session._run(*arguments)
 
     with monkeypatch.context() as patch:
-        patch.setattr(pieces, "ROWS_AT_ONCE", rows)
+        patch.setattr(large_requests, "ROWS_AT_ONCE", rows)
         whole = SimpleNamespace(sizes=session.sizes, _run=run, _timeout_milliseconds=60_000)
         return SavedModel.run(whole, name, tensors), count
 
@@ -388,7 +388,7 @@ def assert_equal_outputs(found, expected, count):
 
 
 def test_long_texts_go_fewer_at_a_time_and_very_long_ones_are_refused(served, session, monkeypatch):
-    monkeypatch.setattr(pieces, "TEXT_BYTES_AT_ONCE", 300)
+    monkeypatch.setattr(large_requests, "TEXT_BYTES_AT_ONCE", 300)
     mask = served.tokenizer.mask_token
     name, tensors = asked([f"{mask} {'a' * 80}"] * 7)
     outputs, count = in_pieces(monkeypatch, session, name, tensors, 64)

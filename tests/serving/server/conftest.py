@@ -22,8 +22,9 @@ def example_version(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="session")
 def client(example_version: Path) -> Iterator[httpx.Client]:
     """An HTTP client of a running server with the example model, which allows a call 2 seconds."""
+    from serving.server.limits.settings import Limits
     from serving.server.models.served_models import load
-    from serving.server.server import Limits, running
+    from serving.server.server import running
 
     model = load(example_version.parent, timeout_seconds=2.0)
     limits = Limits(body_bytes=1 << 20)

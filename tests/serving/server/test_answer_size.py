@@ -19,8 +19,8 @@ from tensorflow_serving.apis import (
     prediction_service_pb2_grpc,
 )
 
-from serving.server.answer_size import AnswerSizes, actual, column_bytes, message_bytes, row_bytes
 from serving.server.grpc.messages import write_outputs
+from serving.server.limits.answer_size import AnswerSizes, actual, column_bytes, message_bytes, row_bytes
 from serving.server.rest import tensors_to_json
 from serving.server.rest.tensors_to_json import to_outputs, to_predictions
 from serving.server.signature import Signature, TensorSpec
@@ -32,9 +32,10 @@ LIMIT = 5000
 @pytest.fixture(scope="module")
 def served(example_version: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[SimpleNamespace]:
     """The example model as `m`, a classifier as `k`, a small limit, and what notes calls of a graph."""
+    from serving.server.limits.settings import Limits
     from serving.server.metrics import Metrics
     from serving.server.models.served_models import load
-    from serving.server.server import Limits, running
+    from serving.server.server import running
 
     meter = Metrics()
     classifier = save_classifier(tmp_path_factory.mktemp("k") / "1")

@@ -177,11 +177,11 @@ def test_a_file_is_read_as_tensorflow_serving_reads_it(tmp_path: Path) -> None:
     [
         ("max_batch_size: 8", r"batching.pbtxt:1:"),
         ("max_batch { value: 8 }", r'no field named "max_batch"'),
-        ("max_batch_size { value: 0 }", "max_batch_size is at least 1"),
-        ("num_batch_threads { value: 0 }", "num_batch_threads is at least 1"),
-        ("max_batch_size { value: 8 } allowed_batch_sizes: 4", "the last one is the largest batch"),
-        ("max_batch_size { value: 8 } allowed_batch_sizes: [8, 4, 8]", "allowed_batch_sizes rise"),
-        ("max_execution_batch_size { value: 8 }", "requests that are split"),
+        ("max_batch_size { value: 0 }", "max_batch_size must be at least 1"),
+        ("num_batch_threads { value: 0 }", "num_batch_threads must be at least 1"),
+        ("max_batch_size { value: 8 } allowed_batch_sizes: 4", "the last one must be the largest batch"),
+        ("max_batch_size { value: 8 } allowed_batch_sizes: [8, 4, 8]", "allowed_batch_sizes must rise"),
+        ("max_execution_batch_size { value: 8 }", "must come with enable_large_batch_splitting"),
         (
             "max_batch_size { value: 2 } enable_large_batch_splitting { value: true } "
             "max_execution_batch_size { value: 8 }",
@@ -221,8 +221,9 @@ class Example(NamedTuple):
 
 @contextmanager
 def serving_example(version: Path, parameters: BatchingParameters) -> Iterator[Example]:
+    from serving.server.limits.settings import Limits
     from serving.server.models.served_models import load
-    from serving.server.server import Limits, running
+    from serving.server.server import running
 
     scheduler = WatchedScheduler(parameters)
     model = load(version.parent, scheduler=scheduler)
@@ -427,5 +428,5 @@ def test_a_version_has_sizes_of_its_own_and_is_not_batched_without(example_versi
                     else:
                         with pytest.raises(StatusError, match=f"{rows} is larger than maximum input batch size 2"):
                             asyncio.run(call)
-        with pytest.raises(ServingError, match=r"version 3 .*max_batch_size is at least 1"):
+        with pytest.raises(ServingError, match=r"version 3 .*max_batch_size must be at least 1"):
             load(base / "3", scheduler=scheduler)

@@ -27,10 +27,10 @@ from tensorflow_serving.apis import (
     prediction_service_pb2_grpc,
 )
 
-from serving.server import calls
-from serving.server.calls import SMALL_BYTES, Call, Room
+from serving.server.limits import calls
+from serving.server.limits.calls import SMALL_BYTES, Call, Room
+from serving.server.limits.workers import Workers
 from serving.server.status import StatusError, invalid
-from serving.server.workers import Workers
 
 SECONDS = 0.4
 SLOW = {"signature_name": "slow", "inputs": [1e9]}
@@ -42,8 +42,9 @@ def at(example_version: Path) -> Iterator[SimpleNamespace]:
     """A server that allows a call less than half a second; a graph alone may run for one."""
     from serving.server.batching.parameters import ANSWER_ALONE_WHAT_CANNOT_BE_BATCHED
     from serving.server.batching.scheduler import BatchScheduler
+    from serving.server.limits.settings import Limits
     from serving.server.models.served_models import load
-    from serving.server.server import Limits, running
+    from serving.server.server import running
 
     scheduler = BatchScheduler(ANSWER_ALONE_WHAT_CANNOT_BE_BATCHED)
     model = load(example_version.parent, timeout_seconds=1.0, scheduler=scheduler)
@@ -118,8 +119,9 @@ def test_a_queue(at: SimpleNamespace) -> None:
 
 
 def test_a_client_that_does_not_take_its_answer_is_cut_off(example_version: Path) -> None:
+    from serving.server.limits.settings import Limits
     from serving.server.models.served_models import load
-    from serving.server.server import Limits, running
+    from serving.server.server import running
 
     model = load(example_version.parent)
     body = json.dumps({"signature_name": "text", "inputs": ["x" * (16 << 20)]}).encode()

@@ -119,8 +119,9 @@ def test_a_monitoring_configuration_that_cannot_be_meant(tmp_path: Path, text: s
 
 
 def test_the_page_answers_while_there_is_too_much_to_do(example_version: Path) -> None:
+    from serving.server.limits.settings import Limits
     from serving.server.models.served_models import load
-    from serving.server.server import Limits, running
+    from serving.server.server import running
 
     model = load(example_version.parent)
     limits = dataclasses.replace(Limits(), pending_requests=0)

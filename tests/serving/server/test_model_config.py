@@ -54,13 +54,13 @@ def test_what_a_file_says(tmp_path: Path, text: str, policy: VersionPolicy, labe
     ("model", "message"),
     [
         ("nam: 'm'", r'models:2:.*no field named "nam"'),
-        (MODEL.format("", "/m"), "a name stands in a URL"),
-        (MODEL.format("a/b", "/m"), "a name stands in a URL"),
-        (MODEL.format("m", "m"), "base_path is absolute"),
-        ("name: 'm' base_path: '/m' model_platform: 'other'", "model_platform is 'tensorflow'"),
-        ("name: 'm' base_path: '/m'", "model_platform is 'tensorflow'"),
+        (MODEL.format("", "/m"), "the name must not be empty and must have neither"),
+        (MODEL.format("a/b", "/m"), "the name must not be empty and must have neither"),
+        (MODEL.format("m", "m"), "base_path must be absolute"),
+        ("name: 'm' base_path: '/m' model_platform: 'other'", "model_platform must be 'tensorflow'"),
+        ("name: 'm' base_path: '/m'", "model_platform must be 'tensorflow'"),
         (MODEL.format("m", "/m") + "model_version_policy { specific { } }", "one or more versions"),
-        (MODEL.format("m", "/m") + "version_labels { key: 'a/b' value: 1 }", "a label stands in a URL"),
+        (MODEL.format("m", "/m") + "version_labels { key: 'a/b' value: 1 }", "labels must not be empty"),
         (MODEL.format("m", "/m") + "} config {" + MODEL.format("m", "/m"), "different names"),
     ],
 )
@@ -173,7 +173,7 @@ def test_a_version_that_is_not_there_is_an_error(saved: Path, tmp_path: Path) ->
     from serving.server.models.served_models import load_configured
 
     for path, policy in ((saved, VersionPolicy(None, (9,))), (tmp_path / "none", VersionPolicy())):
-        with pytest.raises(ServingError, match="has a version to serve"):
+        with pytest.raises(ServingError, match="must have a version to serve"):
             load_configured(ModelConfig("m", path, policy))
 
 

@@ -13,8 +13,8 @@ import pytest
 from tensorflow.core.framework import tensor_pb2, types_pb2
 from tensorflow_serving.apis import input_pb2, predict_pb2, prediction_service_pb2_grpc
 
-from serving.server import tensor_limits
 from serving.server.grpc.messages import read_records, read_tensor
+from serving.server.limits import tensor_size
 from serving.server.rest import json_text
 from serving.server.rest.examples import read_examples
 from serving.server.rest.json_text import LARGEST_NUMBER_OF_VALUES, parse
@@ -165,7 +165,7 @@ def test_long_strings_count_as_often_as_they_stand_there() -> None:
 
 
 def test_a_context_counts_as_often_as_there_are_examples(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(tensor_limits, "LARGEST_TENSOR_BYTES", 1000)
+    monkeypatch.setattr(tensor_size, "LARGEST_TENSOR_BYTES", 1000)
     message = input_pb2.Input()
     message.example_list_with_context.context.features.feature["c"].bytes_list.value.append(b"x" * 100)
     body: dict[str, Any] = {"context": {"c": "x" * 100}, "examples": []}

@@ -73,7 +73,7 @@ def test_a_taken_port_is_an_error(example_version: Path) -> None:
         port = taken.getsockname()[1]
         code, errors = finished("--model-dir", example_version.parent, "--port", port)
     assert code == 1
-    assert errors.startswith("error: the server needs an address and port that are free")
+    assert errors.startswith("error: the server's address and port must be free")
     assert str(port) in errors
     assert errors.count("\n") == 1
 
@@ -82,7 +82,7 @@ def test_a_taken_port_is_an_error(example_version: Path) -> None:
 def test_a_host_that_is_not_this_machine_is_refused(example_version: Path, host: str) -> None:
     code, errors = finished("--model-dir", example_version.parent, "--port", 0, "--host", host)
     assert code == 2
-    assert errors.startswith("error: --host is an address of this machine")
+    assert errors.startswith("error: --host must be an address of this machine")
     assert errors.count("\n") == 1
 
 
@@ -99,7 +99,7 @@ def test_a_model_that_does_not_load_is_an_error(tmp_path: Path) -> None:
     (tmp_path / "1/saved_model.pb").write_bytes(b"no graph")
     code, errors = finished("--model-dir", tmp_path, "--port", 0)
     assert code == 1
-    assert errors.startswith("error: the versions of the model to be served load. Received: version 1")
+    assert errors.startswith("error: the versions of the model to be served must load. Received: version 1")
     assert "Traceback" not in errors
 
 
@@ -163,13 +163,16 @@ def test_values_that_cannot_be_meant_are_refused(option: str, value: str) -> Non
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        (["--batching-parameters-file", "none"], "--batching-parameters-file goes with --enable-batching"),
-        (["--enable-per-model-batching-parameters"], "--enable-per-model-batching-parameters goes with"),
-        (["--model-config-file-poll-wait-seconds", "5"], "over 0 with --model-config-file"),
-        (["--disable-grpc", "--grpc-port", "0"], "--disable-grpc and --grpc-port exclude each other"),
+        (
+            ["--batching-parameters-file", "none"],
+            "--batching-parameters-file must be given together with --enable-batching",
+        ),
+        (["--enable-per-model-batching-parameters"], "--enable-per-model-batching-parameters must be given"),
+        (["--model-config-file-poll-wait-seconds", "5"], "over 0 together with --model-config-file"),
+        (["--disable-grpc", "--grpc-port", "0"], "--disable-grpc and --grpc-port must not be given together"),
         (["--batching-parameters-file", "none", "--enable-batching"], "No such file"),
-        (["--enable-batching", "--disable-batching"], "exclude each other"),
-        (["--max-batch-size", "0"], "max_batch_size is at least 1"),
+        (["--enable-batching", "--disable-batching"], "must not be given together"),
+        (["--max-batch-size", "0"], "max_batch_size must be at least 1"),
     ],
 )
 def test_batching_that_cannot_be_meant_is_refused(example_version: Path, options: list[str], message: str) -> None:

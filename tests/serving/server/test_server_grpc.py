@@ -23,8 +23,9 @@ from serving.server.signature import Signature, TensorSpec
 
 @pytest.fixture(scope="module")
 def stubs(example_version: Path) -> Iterator[SimpleNamespace]:
+    from serving.server.limits.settings import Limits
     from serving.server.models.served_models import load
-    from serving.server.server import Limits, running
+    from serving.server.server import running
 
     model = load(example_version.parent, timeout_seconds=2.0)
     with running([model], Limits(body_bytes=1 << 20)) as at, grpc.insecure_channel(at.grpc) as channel:

@@ -289,7 +289,7 @@ def test_a_single_saved_model_is_served_as_version_1(tmp_path: Path, saved: dict
 
 
 def test_requests_over_the_limit_are_told_to_come_back(model: ModelVersions) -> None:
-    from serving.server.server import Limits
+    from serving.server.limits.settings import Limits
 
     with running([model], Limits(pending_requests=1)) as at, httpx.Client(base_url=at.rest, trust_env=False) as client:
 

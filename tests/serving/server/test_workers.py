@@ -5,8 +5,8 @@ import threading
 
 import pytest
 
+from serving.server.limits.workers import Workers, convert
 from serving.server.status import StatusError
-from serving.server.workers import Workers, convert
 
 
 def test_a_request_comes_to_its_end_though_its_client_leaves() -> None:

@@ -6,6 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from serving.graph.tokenizers import code_points
+from serving.graph.tokenizers.tables import CodePointTable
 
 
 @given(st.lists(st.binary(max_size=12), min_size=1, max_size=20))
@@ -24,6 +25,6 @@ def test_every_code_point_survives():
 
 def test_table_holds_every_value():
     values = np.random.default_rng(0).integers(-5, 5, code_points.NUMBER_OF_CODE_POINTS)
-    table = code_points.CodePointTable(values)
+    table = CodePointTable(values)
     points = np.arange(code_points.NUMBER_OF_CODE_POINTS, dtype=np.int32)
     np.testing.assert_array_equal(table(tf.constant(points)), values)

@@ -7,8 +7,9 @@ import tensorflow as tf
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from serving.graph.tokenizers import bert_characters, code_points
+from serving.graph.tokenizers import code_points
 from serving.graph.tokenizers.build import build_in_graph_tokenizer
+from serving.graph.tokenizers.normalization.character_normalizer import bert_normal_forms
 from tests.serving.graph.tokenizers.differences import Comparison, random_sequences, random_texts
 
 SPECIAL = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]"]
@@ -62,7 +63,7 @@ def test_ids_and_texts_with_other_options(train_wordpiece, prose, options):
 def test_characters_are_reordered_as_the_normalizer_reorders_them():
     from tokenizers.normalizers import BertNormalizer
 
-    order = bert_characters.characters(
+    order = bert_normal_forms(
         {"clean_text": True, "handle_chinese_chars": True, "strip_accents": None, "lowercase": True}
     ).order
     normalizer = BertNormalizer()

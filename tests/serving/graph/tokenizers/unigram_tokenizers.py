@@ -5,7 +5,7 @@ import json
 import pydoc_data.topics
 import unicodedata
 
-from serving.graph.tokenizers import charsmap
+from serving.graph.tokenizers.normalization import charsmap
 
 SCRIPTS = "ÄÖÜßéèêçñ日本語漢字テストעבריתالعربيةहिन्दीไทย한국어👍🏽🙂©®™½①ﬁ"
 

@@ -200,7 +200,7 @@ def test_errors_of_the_server_are_shown(tab: Page, url: str) -> None:
     assert "--rest_api_enable_cors_support=true" in tab.wait(PROBLEM)
     assert tab.run(STATUS) == "fill_mask · out of reach"
     tab.open(address(url, text="<mask>", server="javascript:alert(1)"))
-    assert "starts with http:// or https://" in tab.wait(PROBLEM)
+    assert "must start with http:// or https://" in tab.wait(PROBLEM)
 
 
 def test_text_is_never_taken_for_html(page: Page, url: str) -> None:

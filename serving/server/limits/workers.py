@@ -9,7 +9,7 @@ from collections.abc import Callable, Coroutine
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any, TypeVar
 
-from serving.server.calls import Call, Room, answering
+from serving.server.limits.calls import Call, Room, answering
 from serving.server.status import Code, StatusError
 
 Result = TypeVar("Result")
@@ -60,7 +60,7 @@ class Workers:
 
         Args:
             answer: Answers.
-            call: What `serving.server.calls.current` is to be meanwhile; one without limits if None.
+            call: What `serving.server.limits.calls.current` is to be meanwhile; one without limits if None.
 
         Raises:
             StatusError: UNAVAILABLE if as many as may be are pending.

@@ -1,4 +1,4 @@
-"""What a served model is asked to find out whether it answers as it should: every signature that it has."""
+"""A client that asks a served model through each of its signatures, so that every kind of answer can be compared."""
 
 import time
 import warnings
@@ -9,20 +9,20 @@ from serving.client.answers import Answer, read_answer
 from serving.client.fill_mask_client import FillMaskClient
 from serving.client.rest_transport import RestTransport
 from serving.client.target_words import TargetWarning
-from serving.client.waiting import now
+from serving.client.waiting import run_at_once
 
 if TYPE_CHECKING:
     from components.validation.server_process import ServerProcess
 
 
-class Asked:
-    """A served model.
+class SignatureClient:
+    """Sends requests to a served model, through whichever of its signatures is to be tried.
 
     Args:
-        server: Serves it.
+        server: The server that has the model.
         timeout_seconds: How long a request may take.
-        tokenizer: The directory of its tokenizer.
-        takes_text: Whether its tokenizer is in its graph.
+        tokenizer: The directory of the model's tokenizer.
+        takes_text: Whether the model has its tokenizer in its graph, and so the signatures that take text.
     """
 
     def __init__(self, server: "ServerProcess", timeout_seconds: float, tokenizer: Path, takes_text: bool) -> None:
@@ -35,11 +35,11 @@ class Asked:
         """The status and the answer of each text, asked in one request."""
         if self._by_text is None:
             return [("ok", answer) for answer in self.ask_tokens(texts)]
-        outputs = now(self._transport.predict("serving_default", {"text": texts}))
+        outputs = run_at_once(self._transport.predict("serving_default", {"text": texts}))
         return [(status, read_answer(outputs, row)) for row, status in enumerate(outputs["status"])]
 
-    def one_by_one(self, texts: list[str]) -> tuple[list[tuple[str, Answer]], list[float]]:
-        """The same, each text in a request of its own, and how many milliseconds each took."""
+    def ask_one_by_one(self, texts: list[str]) -> tuple[list[tuple[str, Answer]], list[float]]:
+        """The same with a request for each text, and how many milliseconds each request took."""
         answers, milliseconds = [], []
         for text in texts:
             began = time.perf_counter()
@@ -55,24 +55,28 @@ class Asked:
     def ask_fill_mask(self, text: str, **options: Any) -> Answer:
         """A text's answer from the signature `fill_mask`, with `top_k` or `targets`."""
         if self._by_text is None:
-            raise ValueError("this model has no signature fill_mask")
+            raise ValueError(
+                "the model must have its tokenizer in the graph: without it there is no signature fill_mask"
+            )
         with warnings.catch_warnings():
-            # Targets are tokens by their names here, which the client may not know for that.
+            # Targets are names of tokens here, which the client may take for words of several tokens.
             warnings.simplefilter("ignore", TargetWarning)
             answer: Any = self._by_text.fill_mask(text, **options)
         return answer
 
     def ask_logits(self, token_ids: list[int]) -> list[list[float]]:
-        """The scores of all tokens at each place of a sequence, from the signature `logits`."""
+        """The logits of a sequence, (tokens, vocabulary), from the signature `logits`."""
         inputs = {"input_ids": [token_ids], "attention_mask": [[1] * len(token_ids)]}
         # A signature with a single output answers with its value alone.
-        answer = now(self._transport.request("POST", ":predict", {"signature_name": "logits", "inputs": inputs}))
+        answer = run_at_once(
+            self._transport.request("POST", ":predict", {"signature_name": "logits", "inputs": inputs})
+        )
         scores: list[list[float]] = answer["outputs"][0]
         return scores
 
     def close(self) -> None:
         """Closes the connections."""
-        now(self._transport.close())
+        run_at_once(self._transport.close())
         self._by_tokens.close()
         if self._by_text is not None:
             self._by_text.close()

@@ -17,8 +17,6 @@ from serving.server.status import StatusError, invalid
 TEXT_OUTPUTS = {"score", "token", "token_str", "sequence", "status", "num_masks"}
 USUAL_TOP_K = 5
 USUAL_MASK_TOKENS = ("<mask>", "[MASK]")
-USUAL_LIMIT = 128 * 1024 * 1024
-"""The scores of a vocabulary of 50,265 for 128 tokens, as JSON, and some more."""
 # A sequence has the candidate in the mask's place, and special tokens at its ends.
 ADDED_BYTES = 32
 TOKEN_BYTES = 16
@@ -144,12 +142,12 @@ class AnswerSizes:
     def _text_shapes(self, name: str, tensors: Mapping[str, np.ndarray]) -> dict[str, tuple[tuple[int, ...], int]]:
         """Shapes and string bytes of the outputs that have a place for each mask and candidate."""
         texts = tensors["text"].ravel().tolist()
-        asked = tensors["top_k"].ravel().tolist() if "top_k" in tensors else [self._candidates(name)]
-        if len(asked) != len(texts):  # one is every text's, and other numbers are refused by the graph
-            asked = asked[:1] * len(texts)
+        top_k = tensors["top_k"].ravel().tolist() if "top_k" in tensors else [self._candidates(name)]
+        if len(top_k) != len(texts):  # one is every text's, and other numbers are refused by the graph
+            top_k = top_k[:1] * len(texts)
         most_masks = most_candidates = 1
         tokens = sequences = 0
-        for text, candidates in zip(texts, asked, strict=False):
+        for text, candidates in zip(texts, top_k, strict=False):
             masks = self.count_masks(text)
             if not self._has_answer(masks, candidates):
                 continue

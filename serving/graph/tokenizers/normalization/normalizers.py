@@ -6,12 +6,16 @@ from typing import Any
 
 import tensorflow as tf
 
-from serving.graph.tokenizers import charsmap, code_points
-from serving.graph.tokenizers.added_tokens import WHITE_SPACE_CLASS, literal
-from serving.graph.tokenizers.bert_characters import characters
-from serving.graph.tokenizers.character_normalizer import CharacterNormalizer
-from serving.graph.tokenizers.normal_forms import normal_forms
-from serving.graph.tokenizers.precompiled import Precompiled
+from serving.graph.tokenizers import code_points
+from serving.graph.tokenizers.added_tokens import WHITE_SPACE_CLASS, AddedTokens, literal
+from serving.graph.tokenizers.in_graph import PieceTokenizer
+from serving.graph.tokenizers.normalization import charsmap
+from serving.graph.tokenizers.normalization.character_normalizer import (
+    CharacterNormalizer,
+    bert_normal_forms,
+    normal_forms,
+)
+from serving.graph.tokenizers.normalization.precompiled import Precompiled
 from serving.graph.tokenizers.refusal import refusal
 from serving.graph.tokenizers.segments import segment_ids, splits_of
 
@@ -54,6 +58,37 @@ class Normalizer(tf.Module):
         for stage in self._stages:
             pieces = stage(pieces)
         return pieces
+
+
+class InNormalText(tf.Module):
+    """Makes pieces of text normal, finds the added tokens that are looked for in normal text, and tokenizes the rest.
+
+    Args:
+        normalizer: Makes text normal.
+        added_tokens: Finds added tokens, by their normal form.
+        pieces: Tokenizes what stands between them.
+    """
+
+    def __init__(self, normalizer: Normalizer, added_tokens: AddedTokens, pieces: PieceTokenizer) -> None:
+        super().__init__()
+        self.normalizer, self.added_tokens, self.pieces = normalizer, added_tokens, pieces
+
+    def __call__(self, pieces: tf.Tensor, is_added: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+        """Tokenizes pieces.
+
+        Args:
+            pieces: (pieces,) string, valid UTF-8.
+            is_added: (pieces,) bool, whether a piece is an added token found already.
+
+        Returns:
+            Token ids (tokens,) int32, and the piece of each (tokens,) int64.
+        """
+        normal = self.normalizer(tf.where(is_added, "", pieces))
+        parts, part_is_added, piece_of_part = self.added_tokens(normal)
+        was_added = tf.gather(is_added, piece_of_part)
+        parts = tf.where(was_added, tf.gather(pieces, piece_of_part), parts)
+        ids, part_of = self.pieces(parts, part_is_added | was_added)
+        return ids, tf.gather(piece_of_part, part_of)
 
 
 class _OnCharacters(tf.Module):
@@ -108,7 +143,7 @@ def _stage(settings: Mapping[str, Any]) -> Callable[[tf.Tensor], tf.Tensor]:
             raise refusal(f"a character map that can't be read: {error}") from error
         return _OnCharacters(Precompiled(replacements))
     if kind == "BertNormalizer":
-        return _everywhere(CharacterNormalizer(characters(settings)))
+        return _everywhere(CharacterNormalizer(bert_normal_forms(settings)))
     if kind == "Strip":
         left = [f"^{WHITE_SPACE_CLASS}+"] if settings["strip_left"] else []
         right = [f"{WHITE_SPACE_CLASS}+$"] if settings["strip_right"] else []

@@ -10,11 +10,11 @@ import numpy as np
 import tensorflow as tf
 
 from serving.graph.tokenizers import code_points
-from serving.graph.tokenizers.character_normalizer import CharacterForms
-from serving.graph.tokenizers.graphemes import Graphemes
+from serving.graph.tokenizers.normalization.character_normalizer import CharacterForms
+from serving.graph.tokenizers.normalization.graphemes import Graphemes
 from serving.graph.tokenizers.refusal import refusal
 from serving.graph.tokenizers.segments import repeat
-from serving.graph.tokenizers.tables import hash_table
+from serving.graph.tokenizers.tables import CodePointTable, hash_table
 
 _LONGEST_CLUSTER = 5
 """Bytes of a cluster that is looked at as a whole."""
@@ -46,7 +46,7 @@ class Precompiled(tf.Module):
             0,
         )
         # Whether a character that stays where it is alone can begin a cluster that is replaced.
-        self._is_key = code_points.CodePointTable([chr(point) in keys for point in range(len(forms))])
+        self._is_key = CodePointTable([chr(point) in keys for point in range(len(forms))])
 
     def __call__(self, points: tf.Tensor, piece_of: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
         """Normalizes.

@@ -1,4 +1,7 @@
-"""What a client asks a served masked language model, and how it reads the answers; however it waits for them."""
+"""The requests that a client sends to a served masked language model, and how it reads the answers.
+
+They are coroutines, written once for the client that blocks and for the one with an event loop: see `waiting`.
+"""
 
 import contextlib
 import warnings
@@ -11,25 +14,26 @@ from serving.client import target_words, transport_errors
 from serving.client.answers import Answer, Transport, no_mask, read_answer, shorten
 from serving.client.target_words import MASK_TOKENS, TargetWarning
 
-# Every one costs a row of two more requests, and nobody reads more warnings.
-TARGETS_LOOKED_AT = 100
+TARGETS_CHECKED = 100
+"""The most new targets of a call that are checked: each costs a row in two further requests."""
 
 
-class Asker:
-    """A served model, asked like transformers' fill-mask pipeline, by coroutines.
+class FillMaskRequests:
+    """Asks a served model what transformers' fill-mask pipeline is asked.
 
     Args:
         url: The server's, embedded or TensorFlow Serving: `http://HOST:PORT`, or `grpc://HOST:PORT` for gRPC.
         model: The model's name there.
         timeout_seconds: How long one request may take.
         retries: How often a request is repeated, after growing pauses, when the server is overloaded.
-        texts_per_request: A longer list is sent in several requests; at most a batching server's batch size.
+        texts_per_request: The most texts of a request; a longer list is sent in several. A server that batches refuses
+            more than its batch size.
         tokenizer: The directory of the model's tokenizer, for a model exported without one in its graph. The text
             is then tokenized here, by transformers.
-        is_async: Whether the coroutines need an event loop; otherwise `serving.client.waiting.now` runs them.
+        is_async: Whether the coroutines wait in an event loop; if not, `serving.client.waiting.run_at_once` runs them.
 
     Raises:
-        ConfigError: If a value can't be meant.
+        ConfigError: If the URL or an option is impossible.
     """
 
     def __init__(
@@ -49,7 +53,9 @@ class Asker:
             ("texts_per_request", texts_per_request, 1),
         ):
             if not value >= least:
-                raise ConfigError(f"{name} is at least {least}", received=str(value), remedy=f"give a larger {name}")
+                raise ConfigError(
+                    f"{name} must be at least {least}", received=str(value), remedy=f"give a larger {name}"
+                )
         require_short_enough("timeout_seconds", timeout_seconds)
         self.texts_per_request = texts_per_request
         self._transport = connect(url, model, timeout_seconds, retries, is_async)
@@ -75,11 +81,11 @@ class Asker:
             one text, as the pipeline does, that text's answer.
 
         Warns:
-            TargetWarning: Once of each target that is no single token of the model; of a long list, a call looks at
-                the first hundred that are new.
+            TargetWarning: Once for each target that is no single token of the model. A call checks at most the first
+                hundred targets that no earlier call has checked.
 
         Raises:
-            ConfigError: If an argument can't be meant.
+            ConfigError: If an argument has an impossible type or value.
             ServingError: If the server is out of reach or refuses, or a text can't be answered.
         """
         listed = [texts] if isinstance(texts, str) else list(texts)
@@ -114,7 +120,7 @@ class Asker:
             if await self._takes_text():
                 raise
             raise ServingError(
-                "a model that is asked with text has its tokenizer in the graph",
+                "a model that is asked with text must have its tokenizer in the graph",
                 received="one exported with signatures for token ids only",
                 remedy="give the directory of its tokenizer with --tokenizer (in the exported model it is "
                 "assets.extra/tokenizer)",
@@ -125,18 +131,23 @@ class Asker:
         return [read_answer(outputs, row) for row in range(len(texts))]
 
     async def _warn_of(self, targets: Sequence[str], text: str) -> None:
-        """Warns of targets for which the model scores something else than they say, given a text that it answered."""
-        new = [word for word in dict.fromkeys(targets) if word not in self._known_targets][:TARGETS_LOOKED_AT]
+        """Warns of targets in whose place the model scores another text.
+
+        Args:
+            targets: The words that the user gave.
+            text: One that the model answered.
+        """
+        new = [word for word in dict.fromkeys(targets) if word not in self._known_targets][:TARGETS_CHECKED]
         if not new:
             return
-        # The answers are there: whether the server can also be asked about the words doesn't change them.
+        # The answers have come already: a server that fails now only leaves the warnings out.
         with contextlib.suppress(ServingError):
             for remark in await target_words.remarks(self._transport, new, text, self.texts_per_request):
                 warnings.warn(remark, TargetWarning, stacklevel=2)
             self._known_targets.update(new)
 
     async def _takes_text(self) -> bool:
-        """Whether the model has its tokenizer in the graph; taken for granted where the server doesn't say."""
+        """Whether the model has its tokenizer in the graph; True where the server doesn't say."""
         try:
             return "fill_mask" in await self._transport.signature_names()
         except ServingError:
@@ -151,32 +162,34 @@ class Asker:
             return no_mask(shown, tokens_known[0] if tokens_known else None)
         if status == "too_many_tokens":
             return ServingError(
-                "a text has at most as many tokens as the model takes",
+                "a text must have at most as many tokens as the model takes",
                 received=f"{tokens} tokens in {shown}",
                 remedy="shorten it, keeping what stands around the mask",
             )
         if status == "invalid_top_k":
             return ServingError(
-                "top_k is at least 1 and at most what the model was exported for",
+                "top_k must be at least 1 and at most what the model was exported for",
                 received=str(top_k),
                 remedy="ask for fewer candidates, or export with a larger --export.max_top_k",
             )
         if status == "no_target":
             return ServingError(
-                "at least one target has a token in the model's vocabulary",
+                "at least one target must have a token in the model's vocabulary",
                 received=f"none for {shown}",
                 remedy="give other targets",
             )
         return ServingError(
-            "the model answers a text, or says why not", received=f"{status} for {shown}", remedy="update this client"
+            "the model must answer a text, or say why not in a way that this client knows",
+            received=f"{status} for {shown}",
+            remedy="update this client",
         )
 
 
 def connect(url: str, model: str, timeout_seconds: float, retries: int, is_async: bool) -> Transport:
-    """What carries requests to a URL.
+    """The transport for a URL: gRPC for `grpc://`, else REST.
 
     Raises:
-        ConfigError: If the URL is none.
+        ConfigError: If the URL is malformed.
     """
     if url.startswith("grpc://"):
         from serving.client.grpc_transport import GrpcTransport
@@ -188,7 +201,7 @@ def connect(url: str, model: str, timeout_seconds: float, retries: int, is_async
 
 
 def check_arguments(texts: list[str], top_k: int | None, targets: Sequence[str] | None) -> None:
-    """Refuses what can't be meant, before anything is sent.
+    """Refuses impossible arguments before anything is sent.
 
     Raises:
         ConfigError: Naming the argument.
@@ -196,13 +209,13 @@ def check_arguments(texts: list[str], top_k: int | None, targets: Sequence[str] 
     for text in texts:
         if not isinstance(text, str):
             raise ConfigError(
-                "texts is a string or a list of strings", received=shorten(repr(text)), remedy="give strings"
+                "texts must be a string or a list of strings", received=shorten(repr(text)), remedy="give strings"
             )
     if top_k is not None and (isinstance(top_k, bool) or not isinstance(top_k, int) or not 1 <= top_k < 2**31):
-        raise ConfigError("top_k is a whole number from 1", received=repr(top_k), remedy="try 5")
+        raise ConfigError("top_k must be a whole number from 1, below 2**31", received=repr(top_k), remedy="try 5")
     if targets is not None and (isinstance(targets, str) or not any(targets) or any("\n" in word for word in targets)):
         raise ConfigError(
-            "targets is a list of one or more words, none with a line break",
+            "targets must be a list of one or more words, none with a line break",
             received=shorten(repr(targets)),
             remedy="give a list of words, or leave it away",
         )

@@ -1,7 +1,6 @@
-"""TensorFlow Serving's gRPC services over the same models: PredictionService and ModelService."""
+"""TensorFlow Serving's gRPC PredictionService: predict, classify, regress, multi-inference and metadata."""
 
-import asyncio
-from collections.abc import Callable, Coroutine, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 import numpy as np
@@ -10,16 +9,12 @@ from google.protobuf.message import Message
 from tensorflow_serving.apis import (
     classification_pb2,
     get_model_metadata_pb2,
-    get_model_status_pb2,
     inference_pb2,
-    model_management_pb2,
     predict_pb2,
     regression_pb2,
 )
 
-from foundation.errors import ConfigError
-from serving.server import answer_size, calls, metrics
-from serving.server.answer_size import Part, actual, message_bytes, refuse_over, too_large
+from serving.server import metrics
 from serving.server.grpc.messages import (
     EXAMPLE_METHODS,
     count_records,
@@ -32,55 +27,47 @@ from serving.server.grpc.messages import (
     write_outputs,
     write_values,
 )
-from serving.server.models import model_config
+from serving.server.grpc.server import Methods
+from serving.server.limits import calls
+from serving.server.limits.answer_size import Part, actual, message_bytes, refuse_over, too_large
+from serving.server.limits.settings import Limits
+from serving.server.limits.workers import LARGE_BYTES, LARGE_VALUES, convert
 from serving.server.models.served_models import ServedModels
 from serving.server.rest import examples
 from serving.server.rest.examples import LARGE_RECORDS
 from serving.server.signature import CLASSIFY_METHOD, DEFAULT_SIGNATURE, REGRESS_METHOD, Signature
 from serving.server.status import Code, StatusError, invalid, unknown_label
-from serving.server.workers import LARGE_BYTES, LARGE_VALUES, convert
-
-Method = Callable[[Any], Coroutine[Any, Any, Message]]
-"""Answers a request message."""
 
 
-class GrpcService:
-    """The services' methods, from request message to response message.
+class PredictionService:
+    """The service's methods, from request message to response message.
 
     Args:
         models: What answers, by the model's name.
         meter: What notes how requests fare.
         response_bytes: The largest response message.
-        allow_reload_config: Whether a client may have other models served.
     """
+
+    name = "tensorflow.serving.PredictionService"
 
     def __init__(
         self,
         models: ServedModels,
         meter: metrics.Metrics | None = None,
-        response_bytes: int = answer_size.USUAL_LIMIT,
-        *,
-        allow_reload_config: bool = False,
+        response_bytes: int = Limits.response_bytes,
     ) -> None:
         self.models = models
         self.meter = meter or metrics.Metrics()
         self.response_bytes = response_bytes
-        self.allow_reload_config = allow_reload_config
 
-    def methods(self) -> dict[str, dict[str, tuple[type[Message], Method]]]:
-        """Request classes and methods, by service and method name."""
+    def methods(self) -> Methods:
+        """Request classes and methods, by the methods' names."""
         return {
-            "tensorflow.serving.PredictionService": {
-                "Predict": (predict_pb2.PredictRequest, self.predict),
-                "Classify": (classification_pb2.ClassificationRequest, self.classify),
-                "Regress": (regression_pb2.RegressionRequest, self.regress),
-                "MultiInference": (inference_pb2.MultiInferenceRequest, self.multi_inference),
-                "GetModelMetadata": (get_model_metadata_pb2.GetModelMetadataRequest, self.get_model_metadata),
-            },
-            "tensorflow.serving.ModelService": {
-                "GetModelStatus": (get_model_status_pb2.GetModelStatusRequest, self.get_model_status),
-                "HandleReloadConfigRequest": (model_management_pb2.ReloadConfigRequest, self.reload_config),
-            },
+            "Predict": (predict_pb2.PredictRequest, self.predict),
+            "Classify": (classification_pb2.ClassificationRequest, self.classify),
+            "Regress": (regression_pb2.RegressionRequest, self.regress),
+            "MultiInference": (inference_pb2.MultiInferenceRequest, self.multi_inference),
+            "GetModelMetadata": (get_model_metadata_pb2.GetModelMetadataRequest, self.get_model_metadata),
         }
 
     async def predict(self, request: predict_pb2.PredictRequest) -> predict_pb2.PredictResponse:
@@ -245,61 +232,6 @@ class GrpcService:
             response.metadata["signature_def"].CopyFrom(packed)
             return response
 
-    async def reload_config(
-        self, request: model_management_pb2.ReloadConfigRequest
-    ) -> model_management_pb2.ReloadConfigResponse:
-        """Serves the models of another configuration, and no others; answers when those that are new serve.
-
-        Raises:
-            StatusError: PERMISSION_DENIED unless that was allowed: whoever reaches the port could have any directory
-                read; INVALID_ARGUMENT for what can't be meant, or as `ServedModels.change` says.
-        """
-        if not self.allow_reload_config:
-            raise StatusError(
-                Code.PERMISSION_DENIED,
-                "HandleReloadConfigRequest is answered only by a server that was started with --allow-reload-config",
-            )
-        if request.config.WhichOneof("config") != "model_config_list":
-            raise invalid(
-                "ServerModelConfig type not supported by HandleReloadConfigRequest. Only ModelConfigList is "
-                "currently supported"
-            )
-        try:
-            configs = model_config.to_configs(request.config, "ReloadConfigRequest")
-        except ConfigError as error:
-            raise invalid(str(error)) from error
-        await asyncio.to_thread(self.models.change, configs)
-        response = model_management_pb2.ReloadConfigResponse()
-        response.status.SetInParent()  # all is well
-        return response
-
-    async def get_model_status(
-        self, request: get_model_status_pb2.GetModelStatusRequest
-    ) -> get_model_status_pb2.GetModelStatusResponse:
-        """Tells the states of a model's versions.
-
-        Raises:
-            StatusError: NOT_FOUND for an unknown model or version.
-        """
-        spec = request.model_spec
-        if not spec.name:
-            raise invalid("Missing ModelSpec")
-        versions = self.models.get(spec.name)
-        statuses = [] if versions is None else versions.statuses
-        if not statuses:
-            raise StatusError(Code.NOT_FOUND, f"Could not find any versions of model {spec.name}")
-        if spec.HasField("version"):
-            statuses = [status for status in statuses if status.version == spec.version.value]
-            if not statuses:
-                raise StatusError(Code.NOT_FOUND, f"Could not find version {spec.version.value} of model {spec.name}")
-        response = get_model_status_pb2.GetModelStatusResponse()
-        for status in sorted(statuses, key=lambda status: -status.version):
-            listed = response.model_version_status.add(version=status.version)
-            listed.state = get_model_status_pb2.ModelVersionStatus.State.Value(status.state)
-            listed.status.error_code = int(status.code)
-            listed.status.error_message = status.message
-        return response
-
     def metered(self, request: Any, api: str) -> Any:
         """Notes how a request fares that is answered in the context."""
         name = request.model_spec.name
@@ -321,8 +253,8 @@ class GrpcService:
                 raise unknown_label(spec.version_label)
             version = versions.labelled(spec.version_label)
         if versions is None:
-            asked = f"Latest({spec.name})" if version is None else f"Specific({spec.name}, {version})"
-            raise StatusError(Code.NOT_FOUND, f"Servable not found for request: {asked}")
+            wanted = f"Latest({spec.name})" if version is None else f"Specific({spec.name}, {version})"
+            raise StatusError(Code.NOT_FOUND, f"Servable not found for request: {wanted}")
         return versions.use(version)
 
 

@@ -11,7 +11,9 @@ import functools
 import numpy as np
 import tensorflow as tf
 
-from serving.graph.tokenizers import charsmap, code_points
+from serving.graph.tokenizers import code_points
+from serving.graph.tokenizers.normalization import charsmap
+from serving.graph.tokenizers.tables import CodePointTable
 
 _EXTENDS, _CONTROL, _PREPENDS, _L, _V, _T, _LV, _LVT, _PICTURE, _WITHIN_PICTURES, _CONSONANT, _LINKER, _LINKS = (
     1 << bit for bit in range(13)
@@ -84,7 +86,7 @@ class Graphemes(tf.Module):
 
     def __init__(self) -> None:
         super().__init__()
-        self._bits = code_points.CodePointTable(properties())
+        self._bits = CodePointTable(properties())
 
     def may_join(self, points: tf.Tensor) -> tf.Tensor:
         """Whether there may be a cluster of under six bytes and over one character: () bool, from (characters,) int32.
