@@ -37,8 +37,8 @@ def test_second_run_is_cached_and_record_says_so(tmp_path):
     assert run["library_versions"]["tensorflow"]
     for step in run["steps"]:
         assert set(step) >= {"name", "status", "seconds", "key", "artifact"}
-        assert (Path(step["artifact"]) / "manifest.json").is_file()
-    assert Path(run["steps"][-1]["artifact"], "text").read_text() == "ss"
+        assert (tmp_path / step["artifact"] / "manifest.json").is_file()
+    assert (tmp_path / run["steps"][-1]["artifact"] / "text").read_text() == "ss"
 
 
 def test_equal_content_upstream_cuts_the_work_off_early(tmp_path):
@@ -165,8 +165,8 @@ def test_a_root_that_cannot_be_written_is_refused(tmp_path):
 
 def test_manifest_describes_the_artifact(tmp_path):
     record = quiet(tmp_path).execute(graph("sky"), {})
-    content = json.loads(Path(record.content["steps"][1]["artifact"], "manifest.json").read_text())
-    source = json.loads(Path(record.content["steps"][0]["artifact"], "manifest.json").read_text())
+    content = json.loads((record.artifacts["first"] / "manifest.json").read_text())
+    source = json.loads((record.artifacts["write"] / "manifest.json").read_text())
     assert content["type"] == "Text"
     assert content["component"] == "first"
     assert content["params"] == {"word": "sky"}

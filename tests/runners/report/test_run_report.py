@@ -3,6 +3,7 @@
 import html.parser
 import json
 import re
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -206,6 +207,28 @@ def compared(tmp_path, **second):
 )
 def test_two_runs_are_compared_on_the_same_records(tmp_path, second, sentence):
     assert compared(tmp_path, **second).verdict().startswith(sentence)
+
+
+@pytest.mark.parametrize("absolute", [False, True])
+def test_runs_of_a_root_that_was_moved_are_compared(tmp_path, absolute):
+    """Whether their records hold paths relative to the root, or absolute ones, as earlier versions wrote them."""
+    before, after = tmp_path / "before", tmp_path / "after"
+    for name, loss in (("one", 4.0), ("two", 3.5)):
+        directory = write_run(before, name, loss=loss, seed=name == "two")
+        run = json.loads((directory / "run.json").read_text())
+        assert Path(run["steps"][0]["artifact"]).is_absolute()
+        if not absolute:
+            for step in run["steps"]:
+                step["artifact"] = Path(step["artifact"]).relative_to(before).as_posix()
+            (directory / "run.json").write_text(json.dumps(run))
+    before.rename(after)
+    comparison = Comparison(open_run(after, "one"), open_run(after, "two"))
+    assert comparison.verdict().startswith("The second is better: perplexity of the second is 39.")
+    page = write_report(after / "runs/two")
+    links = [attributes["href"] for tag, attributes in Page(page.read_text("utf-8")).tags if tag == "a"]
+    assert len(links) > 10
+    assert all((page.parent / link).exists() for link in links)
+    assert str(before) not in page.read_text("utf-8")
 
 
 def test_too_few_records_in_common_are_told(tmp_path):
