@@ -226,7 +226,7 @@ def test_a_record_or_report_that_cannot_be_written_hides_nothing(tmp_path, monke
             (tmp_path / "runs/latest/report_traceback.txt").mkdir()
             super().run(out)
 
-    message = "room for what is written" if full else "a rule holds"
+    message = "room for what is written" if full else "a rule must hold"
     with pytest.raises(PipelineError, match=message) as raised:
         LocalRunner(tmp_path, show=shown.append).execute(lambda run: run(Filling("disk" if full else "data")), {})
     assert raised.value.exit_code == 1

@@ -144,7 +144,7 @@ def test_text_from_outside_stays_text(page):
      "model flops utilization: 0.375",
      "Training masks 30% of the tokens, the validation 20%, the evaluation 15%: more masks are harder"],
 )  # fmt: skip
-def test_it_tells_what_happened(page, words):
+def test_it_says_what_happened(page, words):
     assert words in page.words
 
 
@@ -167,7 +167,7 @@ def test_a_run_that_ended_early_has_a_report_too(tmp_path, steps):
 
 
 @pytest.mark.parametrize("error", [None, "only a blessed model is pushed: it is worse than guessing by word frequency"])
-def test_a_model_worse_than_counting_words_is_told_once_at_the_top(tmp_path, error):
+def test_a_model_worse_than_counting_words_is_named_once_at_the_top(tmp_path, error):
     directory = write_run(tmp_path, "one")
     run = json.loads((directory / "run.json").read_text())
     (directory / "run.json").write_text(json.dumps({**run, "error": error}))
@@ -179,7 +179,7 @@ def test_a_model_worse_than_counting_words_is_told_once_at_the_top(tmp_path, err
     assert words.count("worse than guessing by word frequency") == 1
 
 
-def test_a_comparison_that_push_did_again_is_told(tmp_path):
+def test_a_comparison_that_push_did_again_is_reported(tmp_path):
     directory = write_run(tmp_path, "one")
     path = tmp_path / "artifacts/one/push/pushed.json"
     path.write_text(json.dumps(json.loads(path.read_text()) | {"compared_again": "perplexity is 9% below"}))
@@ -231,7 +231,7 @@ def test_runs_of_a_root_that_was_moved_are_compared(tmp_path, absolute):
     assert str(before) not in page.read_text("utf-8")
 
 
-def test_too_few_records_in_common_are_told(tmp_path):
+def test_too_few_records_in_common_are_reported(tmp_path):
     write_run(tmp_path, "one", records=19)
     write_run(tmp_path, "two", records=19, loss=1)
     comparison = Comparison(open_run(tmp_path, "one"), open_run(tmp_path, "two"))
