@@ -32,7 +32,8 @@ from foundation.keras_choice import choose_keras
 from foundation.perplexity import perplexity_text
 from foundation.saved_model_layout import TOKENIZER
 from foundation.terminal import TERMINAL, TerminalHandler, is_utf8, take_any_text
-from runners.local import LocalRunner, Run
+from runners.local import LocalRunner
+from runners.run import Run
 from runners.termination import handle_termination, number_of
 
 DEFAULT_CONFIG = "quickstart"
@@ -41,8 +42,14 @@ COMMAND = "masked-lm-pipeline"
 PROGRAM = COMMAND if Path(sys.argv[0]).name == COMMAND else "pipeline.py"
 
 
-def pipeline(run: Run, config: Config) -> Pushed:
-    """The graph: every step, in order, under whatever runner `run` belongs to."""
+def pipeline(run: Run, config: Config, root: str) -> Pushed:
+    """The graph: every step, in order, under whatever runner `run` belongs to.
+
+    Args:
+        run: Runs a step.
+        config: The settings of every step.
+        root: The pipeline root, below which a relative serving directory is.
+    """
     text_column = config.preprocess.text_column
     corpus = run(Ingest(config.ingest))
     tokenizer = run(PrepareTokenizer(corpus, text_column, config.tokenizer))
@@ -50,10 +57,11 @@ def pipeline(run: Run, config: Config) -> Pushed:
     uploads, layout = config.push.training_uploads, (config.preprocess.packing, config.preprocess.block_size)
     named = (config.tokenizer.pretrained, config.tokenizer.revision)
     checkpoint = run(Train(blocks, tokenizer, config.train, uploads, *layout, named))
-    evaluation = run(Evaluate(corpus, blocks, tokenizer, checkpoint, config.push.pushed_to, config.evaluate))
+    pushed_to = config.push.pushed_to.below(root)
+    evaluation = run(Evaluate(corpus, blocks, tokenizer, checkpoint, pushed_to, config.evaluate))
     model = run(Export(checkpoint, tokenizer, config.export))
     blessing = run(Validate(model, checkpoint, tokenizer, config.validate))
-    return run(Push(model, blessing, evaluation, checkpoint, tokenizer, corpus, blocks, config.push))
+    return run(Push(model, blessing, evaluation, checkpoint, tokenizer, corpus, blocks, config.push, root))
 
 
 def build_parser() -> ArgumentParser:
@@ -108,12 +116,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _plan_or_run(options: Namespace, config: Config) -> int:
-    root = Path(options.root)
-    # A relative serving directory belongs to the root, wherever the command is run from.
-    push = dataclasses.replace(config.push, serving_dir=str(root.absolute() / config.push.serving_dir))
-    placed = dataclasses.replace(config, push=push)
+    root = Path(os.path.abspath(options.root))
+    config = _with_movable_serving_directory(config, root)
     runner = LocalRunner(
-        root.absolute(),
+        root,
         until=options.until,
         force=frozenset(options.force or ()),
         show=TERMINAL.paragraph,
@@ -122,15 +128,14 @@ def _plan_or_run(options: Namespace, config: Config) -> int:
     if options.plan:
         for note in options.notes:
             TERMINAL.paragraph(f"  {note}")
-        for component, status in runner.plan(lambda run: pipeline(run, placed)):
+        for component, status in runner.plan(lambda run: pipeline(run, config, str(root))):
             TERMINAL.line(f"  {component.name:<11} {status}")
         return 0
-    TERMINAL.line(f"{options.config} · root {root}")
+    TERMINAL.line(f"{options.config} · root {Path(options.root)}")
     for note in options.notes:
         TERMINAL.paragraph(f"  {note}")
-    record = runner.execute(lambda run: pipeline(run, placed), config.as_plain())
-    metrics = record.content["metrics"]
-    artifacts = {step["name"]: Path(step["artifact"]) for step in record.content["steps"]}
+    record = runner.execute(lambda run: pipeline(run, config, str(root)), config.as_plain())
+    metrics, artifacts = record.content["metrics"], record.artifacts
     TERMINAL.line(f"\nRun         {_short(record.directory)}")
     TERMINAL.line(f"Report      {_short(record.directory / 'report.html')}")
     if metrics:
@@ -141,8 +146,19 @@ def _plan_or_run(options: Namespace, config: Config) -> int:
             f"{_warning(Evaluation(artifacts[Evaluate.name]))}"
         )
     if Push.name in artifacts:
-        _print_next(Pushed(artifacts[Push.name]), ServingModel(artifacts[Export.name]))
+        _print_next(Pushed(artifacts[Push.name]), ServingModel(artifacts[Export.name]), root)
     return _exit_code(Evaluation(artifacts[Evaluate.name]), config) if Evaluate.name in artifacts else 0
+
+
+def _with_movable_serving_directory(config: Config, root: Path) -> Config:
+    """The configuration with a serving directory below the root as a relative path, and any other as an absolute one.
+
+    So a root that is moved together with its serving directory still has the model pushed, and no other root has.
+    """
+    serving_dir = Path(os.path.abspath(root / config.push.serving_dir))
+    if serving_dir.is_relative_to(root):
+        serving_dir = serving_dir.relative_to(root)
+    return dataclasses.replace(config, push=dataclasses.replace(config.push, serving_dir=str(serving_dir)))
 
 
 def _warning(evaluation: Evaluation) -> str:
@@ -173,28 +189,28 @@ def _compare(root: Path, first: str, second: str) -> int:
     return 0
 
 
-def _print_next(pushed: Pushed, model: ServingModel) -> None:
+def _print_next(pushed: Pushed, model: ServingModel, root: Path) -> None:
     """Where the model is, and the two commands to type next."""
     facts = pushed.pushed
     if facts["dry_run"]:
         TERMINAL.line(f"\n{facts['report']}")
         return
-    base = Path(facts["serving_dir"]) / facts["model_name"]
+    version = root / facts["path"]
     python = shlex.quote(_short(Path(sys.executable)))
-    TERMINAL.line(f"Model       {_short(Path(facts['path']))}")
+    TERMINAL.line(f"Model       {_short(version)}")
     if facts["hub"]:
         TERMINAL.line(f"On the Hub  {facts['hub']['url']}")
-    TERMINAL.line(f"Serve it    {python} -m serving --model-dir {shlex.quote(_short(base))}")
-    TERMINAL.line(f"Ask it      {python} -m serving.client {shlex.join(_client_arguments(facts, model))}")
+    TERMINAL.line(f"Serve it    {python} -m serving --model-dir {shlex.quote(_short(version.parent))}")
+    TERMINAL.line(f"Ask it      {python} -m serving.client {shlex.join(_client_arguments(facts, model, version))}")
 
 
-def _client_arguments(facts: Mapping[str, Any], model: ServingModel) -> list[str]:
+def _client_arguments(facts: Mapping[str, Any], model: ServingModel, version: Path) -> list[str]:
     """What to ask a model that was pushed: its example, with what the client must know of it."""
     options = ["--top-k", str(min(3, model.most_candidates))]
     if facts["model_name"] != PushParams.model_name:
         options += ["--model", facts["model_name"]]
     if not model.takes_text:
-        options += ["--tokenizer", _short(Path(facts["path"]) / TOKENIZER)]
+        options += ["--tokenizer", _short(version / TOKENIZER)]
     # A text that looks like an option stands after the options' end.
     return [*options, "--", model.example] if model.example.startswith("-") else [model.example, *options]
 

@@ -59,11 +59,13 @@ class Push(Component[Pushed]):
         tokenizer: Their tokenizer.
         corpus: What the model was trained on, for its card, and to compare it again.
         blocks: To compare it again.
-        params: Where to.
+        params: Where to. Its serving directory, where it is relative, is below the root: what is below a root moves
+            with it, and stays pushed.
+        root: The pipeline root.
     """
 
     name: ClassVar[str] = "push"
-    version: ClassVar[str] = "4"
+    version: ClassVar[str] = "5"
     output: ClassVar[type[Pushed]] = Pushed
 
     model: ServingModel
@@ -74,11 +76,12 @@ class Push(Component[Pushed]):
     corpus: Corpus
     blocks: Blocks
     params: PushParams
+    root: str = dataclasses.field(default="", metadata={"key": False})
 
     @property
     def base_path(self) -> Path:
         """What TensorFlow Serving calls the model's base path, absolute."""
-        return Path(os.path.abspath(self.params.serving_dir)) / self.params.model_name
+        return Path(self.params.pushed_to.below(self.root).base_path)
 
     def preflight(self) -> None:
         """Refuses, before hours of training, a serving directory or a Hub repository that can't be written.
@@ -105,7 +108,7 @@ class Push(Component[Pushed]):
         Out of reach of the Hub, or without a token, what it holds is taken for granted, which is told.
         """
         pushed = artifact.pushed
-        if pushed["dry_run"] or latest(Path(pushed["base_path"]), pushed["digest"]) is None:
+        if pushed["dry_run"] or latest(self.base_path, pushed["digest"]) is None:
             return False
         if self.params.hub_target is None:
             return True
@@ -142,7 +145,8 @@ class Push(Component[Pushed]):
                 remedy="validate it with --force validate",
             )
         repository = self._repository()
-        judge = Judge(self.corpus, self.blocks, self.tokenizer, self.checkpoint, self.evaluation, self.params.pushed_to)
+        pushed_to = self.params.pushed_to.below(self.root)
+        judge = Judge(self.corpus, self.blocks, self.tokenizer, self.checkpoint, self.evaluation, pushed_to)
         for verdicts in range(1, MOST_VERDICTS + 1):
             verdict = judge.verdict(tell)
             self._require_blessed(verdict)
@@ -221,17 +225,18 @@ class Push(Component[Pushed]):
         return publication, upload()
 
     def _pushed(self, publication: Publication, hub: dict[str, Any] | None, verdict: Verdict) -> dict[str, Any]:
-        """The content of `pushed.json`."""
-        where = f"version {publication.version} in {self.base_path}"
+        """The content of `pushed.json`, whose paths are relative to the root where `params.serving_dir` is."""
+        base_path = self.params.pushed_to.base_path
+        where = f"version {publication.version} in {base_path}"
         summary = f"{self.params.model_name} {where}" if publication.created else f"already {where}"
         if verdict.again:
             summary += f"; compared again: {verdict.sentence}"
         return {
             "model_name": self.params.model_name,
-            "serving_dir": os.fspath(self.base_path.parent),
-            "base_path": os.fspath(self.base_path),
+            "serving_dir": self.params.serving_dir,
+            "base_path": base_path,
             "version": publication.version,
-            "path": os.fspath(publication.path),
+            "path": os.path.join(base_path, publication.path.name),
             "digest": publication.digest,
             "created": publication.created,
             "blessed": verdict.blessed,
@@ -290,7 +295,7 @@ class Push(Component[Pushed]):
 
     def _not_pushed(self, out: Path, hub_files: dict[str, str]) -> dict[str, Any]:
         """What a dry run tells: `report` is for people."""
-        lines = [f"Nothing was pushed. The model would become the next version in {self.base_path}"]
+        lines = [f"Nothing was pushed. The model would become the next version in {self.params.pushed_to.base_path}"]
         if hub_files:
             sizes = {name: (out / "hub" / name).stat().st_size for name in hub_files}
             lines.append(f"and {sum(sizes.values()):,} bytes would go to {self.params.hub_model_id} on the Hub:\n")
@@ -298,7 +303,7 @@ class Push(Component[Pushed]):
             lines.append("\n" + (out / "hub/README.md").read_text("utf-8"))
         return {
             "model_name": self.params.model_name,
-            "base_path": os.fspath(self.base_path),
+            "base_path": self.params.pushed_to.base_path,
             "digest": self.model.digest,
             "dry_run": True,
             "hub": {"repo_id": self.params.hub_model_id, "files": hub_files} if hub_files else None,

@@ -11,7 +11,7 @@ from foundation.errors import PipelineError
 
 FULL = (errno.ENOSPC, errno.EDQUOT)
 FULL_TEXTS = tuple(os.strerror(number) for number in FULL)
-"""Libraries that write with C++ or Rust tell the system's words, not its number."""
+"""Libraries in C++ or Rust pass on the system's message without its number."""
 
 
 def flush(path: Path) -> None:
@@ -53,15 +53,15 @@ def is_full(error: BaseException | None) -> bool:
 
 
 def free_bytes(directory: Path) -> int | None:
-    """Bytes free for us on the disk of a directory, or of its nearest parent that there is; None where none tells."""
+    """Bytes free for us on the disk of a directory, or of its nearest parent that exists; None if unknown."""
     for path in (directory, *directory.parents):
         with contextlib.suppress(OSError):
             return shutil.disk_usage(path).free
     return None
 
 
-def told_free(directory: Path) -> str:
-    """How much is free on the disk of a directory, in words."""
+def free_space(directory: Path) -> str:
+    """How much is free on the disk of a directory, as a clause."""
     free = free_bytes(directory)
     return "an unknown number of bytes is free" if free is None else f"{free:,} bytes are free"
 
@@ -71,8 +71,8 @@ def full_disk(error: BaseException, directory: Path, what: str, remedy: str) -> 
 
     Args:
         error: What a library raised.
-        directory: Where was written, unless the error names a file.
-        what: What was written, as a sentence without its full stop.
+        directory: What was being written to, unless the error names a file.
+        what: What was happening, as a clause that follows "while".
         remedy: What to do besides making room.
     """
     named = getattr(error, "filename", None)
@@ -80,23 +80,23 @@ def full_disk(error: BaseException, directory: Path, what: str, remedy: str) -> 
     reason = next((text for text in FULL_TEXTS if text in str(error)), os.strerror(errno.ENOSPC))
     return PipelineError(
         "the disk must have room for what is written",
-        received=f"{reason} while {what}; {told_free(place)} on the disk of {place}",
+        received=f"{reason} while {what}; {free_space(place)} on the disk of {place}",
         remedy=f"free space there, or raise the quota; {remedy}",
     )
 
 
 def require_room(directory: Path, size: int, what: str) -> None:
-    """Refuses to go on where a disk doesn't take so many bytes: some libraries can't bear to find it full.
+    """Refuses to go on where a disk has no room for so many bytes, because some libraries crash when it is full.
 
-    The bytes are taken for real, and given back at once: only so do quotas count, too.
+    The bytes are allocated, and freed at once, because only then does a quota count, too.
 
     Args:
-        directory: Where is written; it exists.
+        directory: A directory on the disk; it must exist.
         size: Bytes.
-        what: What is written, as a noun with its article.
+        what: What is to be written, as a noun with its article.
 
     Raises:
-        PipelineError: If the disk doesn't take them, with the bytes needed and free.
+        PipelineError: If it has no room; the message has the bytes needed and free.
     """
     try:
         with tempfile.TemporaryFile(dir=directory) as file:
@@ -109,6 +109,6 @@ def require_room(directory: Path, size: int, what: str) -> None:
             raise
         raise PipelineError(
             "the disk must have room for what is written",
-            received=f"{what}, which takes {size:,} bytes; {told_free(directory)} on the disk of {directory}",
+            received=f"{what}, which takes {size:,} bytes; {free_space(directory)} on the disk of {directory}",
             remedy="free space there, or raise the quota; then run the same command again",
         ) from error

@@ -1,21 +1,23 @@
-"""Artifacts on disk, found by key: complete or not there."""
+"""What the directories of a root mean: artifacts, found by key, complete or not there.
+
+artifacts/<step>/<key>             a finished artifact: it holds a manifest
+artifacts/<step>/<key>.partial     what a step writes, its manifest last
+artifacts/<step>/<key>.replaced    an older artifact of that key, until the new one stands
+artifacts/<step>/<key>.damaged     an artifact that was found damaged, set aside
+"""
 
 import contextlib
 import itertools
 import json
-import os
-import shutil
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import TypeVar
-
-from filelock import FileLock
 
 from components.contract import manifest
 from components.contract.artifacts import Artifact
 from components.contract.component import Component
-from foundation import disk
 from foundation.errors import ArtifactError, DamagedArtifact
+from runners.storage import Storage
 
 Output = TypeVar("Output", bound=Artifact)
 
@@ -28,21 +30,21 @@ KEY_DIGITS = 16
 class Store:
     """The artifacts of one pipeline root.
 
-    A step writes to `artifacts/<step>/<key>.partial`, its manifest last; one rename makes it
-    `artifacts/<step>/<key>`. Whatever has no manifest is debris of an interrupted run, which the next run of that key
-    removes, unless the step can go on from it.
+    A step writes to a partial directory, its manifest last; one rename makes it the artifact of its key. A partial
+    directory without a manifest is debris of a run that was cut off: the next run of that key removes it, unless the
+    step can go on from it.
 
     Args:
-        root: The pipeline root.
+        storage: Where the directories are.
     """
 
-    def __init__(self, root: Path) -> None:
-        self.root = root
+    def __init__(self, storage: Storage) -> None:
+        self.storage = storage
         self._seen: manifest.Seen = {}
 
     def path(self, component: Component[Output], key: str) -> Path:
         """Where the artifact of a step and key stands once it is finished."""
-        return self.root / "artifacts" / component.name / key[:KEY_DIGITS]
+        return self.storage.path(_name(component, key))
 
     def find(self, component: Component[Output], key: str) -> Output | None:
         """The finished artifact of a step and key; None where there is none.
@@ -52,12 +54,12 @@ class Store:
         """
         artifact = component.at(self.path(component, key))
         try:
-            made_by = artifact.manifest["key"]
+            written_for = artifact.manifest["key"]
         except DamagedArtifact:
             raise
         except ArtifactError:
             return None
-        return artifact if made_by == key else None
+        return artifact if written_for == key else None
 
     def set_aside(self, directory: Path) -> Path:
         """Renames a damaged artifact, so that its step makes it anew. What is left of it may be worth a look.
@@ -65,50 +67,53 @@ class Store:
         Returns:
             Where it is now.
         """
-        with _lock(directory):
-            taken = (directory.with_name(f"{directory.name}{DAMAGED}{number or ''}") for number in itertools.count())
-            aside = next(path for path in taken if not path.exists())
-            if directory.exists():
-                os.rename(directory, aside)
-                disk.flush(directory.parent)
-        return aside
+        name = f"{_group(directory.parent.name)}/{directory.name}"
+        with self.storage.lock(name):
+            candidates = (f"{name}{DAMAGED}{number or ''}" for number in itertools.count())
+            aside = next(candidate for candidate in candidates if not self.storage.exists(candidate))
+            if self.storage.exists(name):
+                self.storage.rename(name, aside)
+        return self.storage.path(aside)
 
     def earlier_sources(self, component: Component[Output]) -> dict[str, str] | None:
         """What a component read from outside when it last ran, all else being equal; None if it never did."""
         if any(artifact.path is None for artifact in component.inputs.values()):
             return None
         found = []
-        for path in (self.root / "artifacts" / component.name).glob(f"*/{manifest.NAME}"):
+        for name in self.storage.names(_group(component.name)):
             with contextlib.suppress(ArtifactError, OSError):
-                content = component.at(path.parent).manifest
+                content = component.at(self.storage.path(name)).manifest
                 sources = dict(content["sources"])
                 if content["key"] == component.key(sources):
-                    found.append((path.stat().st_mtime_ns, sources))
+                    written = (self.storage.path(name) / manifest.NAME).stat().st_mtime_ns
+                    found.append((written, sources))
         return max(found, key=lambda one: one[0])[1] if found else None
 
     @contextlib.contextmanager
     def locked(self, component: Component[Output], key: str) -> Iterator[None]:
         """Holds the step and key against other runs on the same root; waits for its turn."""
-        path = self.path(component, key)
-        disk.make_directory(path.parent)
-        with _lock(path):
-            if component.scratch is not None and (path / manifest.NAME).is_file():
-                # Left by a run that was killed between finishing the artifact and this.
-                _remove(path / component.scratch)
+        name = _name(component, key)
+        with self.storage.lock(name):
+            self._complete(component, name)
             yield
 
-    def unfinished(self, component: Component[Output]) -> dict[Path, str]:
-        """Runs of a step that were cut off and can be gone on from: the directory, and how far it came."""
-        directories = sorted((self.root / "artifacts" / component.name).glob(f"*{PARTIAL}"))
-        found = {directory: component.resumes(directory) for directory in directories}
+    def resumable(self, component: Component[Output], key: str) -> str | None:
+        """How far a run of this step and key came that was cut off, if it can be gone on from."""
+        return component.resumes(self.storage.path(_name(component, key) + PARTIAL))
+
+    def unfinished(self, component: Component[Output], key: str) -> dict[Path, str]:
+        """Runs of a step with other keys that were cut off and can be gone on from: the directory, and how far it came.
+
+        Args:
+            component: The step.
+            key: The key that is left out.
+        """
+        names = self.storage.names(_group(component.name))
+        others = [name for name in names if name.endswith(PARTIAL) and name != _name(component, key) + PARTIAL]
+        found = {self.storage.path(name): component.resumes(self.storage.path(name)) for name in others}
         return {directory: how_far for directory, how_far in found.items() if how_far is not None}
 
-    def partial(self, component: Component[Output], key: str) -> Path:
-        """Where a step of a key writes."""
-        path = self.path(component, key)
-        return path.with_name(path.name + PARTIAL)
-
-    def make(self, component: Component[Output], key: str, sources: dict[str, str], anew: bool = False) -> Output:
+    def make(self, component: Component[Output], key: str, sources: Mapping[str, str], anew: bool = False) -> Output:
         """Checks a step's inputs, runs it and keeps what it made; a finished artifact of that key is replaced.
 
         A step that fails leaves nothing but what it can go on from. What this returns is on the disk itself.
@@ -125,57 +130,69 @@ class Store:
         """
         for artifact in component.inputs.values():
             manifest.verify(artifact.directory, artifact.manifest, self._seen)
-        path, partial = self.path(component, key), self.partial(component, key)
-        if anew or component.resumes(partial) is None:
-            _remove(partial)
-        disk.make_directory(partial)
+        if anew or self.resumable(component, key) is None:
+            self.storage.remove(_name(component, key) + PARTIAL)
         try:
-            component.run(partial)
-            manifest.write(
-                partial,
-                {
-                    "type": component.output.__name__,
-                    "component": component.name,
-                    "version": component.version,
-                    "key": key,
-                    **_plain(component.settings),
-                    "inputs": {name: artifact.digest for name, artifact in component.inputs.items()},
-                    "sources": sources,
-                },
-                without=[] if component.scratch is None else [component.scratch],
-            )
+            self._write(component, key, sources)
         except BaseException:
-            if component.resumes(partial) is None:
-                _remove(partial)
+            if self.resumable(component, key) is None:
+                self.storage.remove(_name(component, key) + PARTIAL)
             raise
-        _replace(path, partial)
-        if component.scratch is not None:
-            _remove(path / component.scratch)
-        return component.at(path)
+        self._replace(_name(component, key))
+        self._remove_scratch(component, _name(component, key))
+        return component.at(self.path(component, key))
+
+    def _write(self, component: Component[Output], key: str, sources: Mapping[str, str]) -> None:
+        """Has a step write its files to its partial directory, and adds the manifest."""
+        partial = self.storage.create(_name(component, key) + PARTIAL)
+        component.run(partial)
+        manifest.write(
+            partial,
+            {
+                "type": component.output.__name__,
+                "component": component.name,
+                "version": component.version,
+                "key": key,
+                **json.loads(manifest.canonical_json(component.settings)),
+                "inputs": {name: artifact.digest for name, artifact in component.inputs.items()},
+                "sources": dict(sources),
+            },
+            without=[] if component.scratch is None else [component.scratch],
+        )
+
+    def _replace(self, name: str) -> None:
+        """Gives a partial directory its final name; an older artifact of that name goes when the new one stands."""
+        self.storage.remove(name + REPLACED)
+        if self.storage.exists(name):
+            self.storage.rename(name, name + REPLACED)
+        self.storage.rename(name + PARTIAL, name)
+        self.storage.remove(name + REPLACED)
+
+    def _complete(self, component: Component[Output], name: str) -> None:
+        """Does what a run that was killed while it replaced an artifact had yet to do.
+
+        Between its two renames the name is free: the new artifact takes it, which is finished, or else the old one.
+        """
+        if not self.storage.exists(name):
+            left = (candidate for candidate in (name + PARTIAL, name + REPLACED) if self._is_finished(candidate))
+            if (finished := next(left, None)) is not None:
+                self.storage.rename(finished, name)
+        self._remove_scratch(component, name)
+
+    def _is_finished(self, name: str) -> bool:
+        return self.storage.exists(f"{name}/{manifest.NAME}")
+
+    def _remove_scratch(self, component: Component[Output], name: str) -> None:
+        """Removes from a finished artifact what its step kept only to go on from."""
+        if component.scratch is not None and self._is_finished(name):
+            self.storage.remove(f"{name}/{component.scratch}")
 
 
-def _plain(settings: object) -> dict[str, object]:
-    """Settings as JSON has them."""
-    plain: dict[str, object] = json.loads(manifest.canonical_json(settings))
-    return plain
+def _group(step: str) -> str:
+    """What the names of a step's directories begin with."""
+    return f"artifacts/{step}"
 
 
-def _lock(path: Path) -> FileLock:
-    """Of an artifact's directory, against other runs on the same root."""
-    return FileLock(path.with_name(f".{path.name}.lock"))
-
-
-def _remove(directory: Path) -> None:
-    if directory.exists():
-        shutil.rmtree(directory)
-
-
-def _replace(path: Path, partial: Path) -> None:
-    """Renames a partial directory to its final name; an older one of that name goes when the new one is on the disk."""
-    older = path.with_name(path.name + REPLACED)
-    _remove(older)
-    if path.exists():
-        os.rename(path, older)
-    os.rename(partial, path)
-    disk.flush(path.parent)
-    _remove(older)
+def _name(component: Component[Output], key: str) -> str:
+    """The name of the artifact of a step and key."""
+    return f"{_group(component.name)}/{key[:KEY_DIGITS]}"

@@ -118,6 +118,48 @@ def test_a_second_run_finds_everything_cached_without_tensorflow(job, tmp_path):
     assert [path.name for path in (directory / "root/serving/tiny").iterdir() if path.name.isdigit()] == ["1"]
 
 
+def test_a_moved_root_has_everything_cached_and_pushed(job, tmp_path):
+    directory, arguments, first = job
+    before, after = directory / "root", tmp_path / "moved root"
+    run = min(before.glob("runs/2*")).name
+    arguments = [after if argument == "root" else argument for argument in arguments]
+    before.rename(after)
+    try:
+        done = pipeline(*arguments, cwd=directory)
+        compared = pipeline("--root", after, "--compare", run, "latest", cwd=directory)
+        planned = pipeline(*arguments, "--plan", cwd=directory)
+    finally:
+        after.rename(before)
+    assert done.returncode == 0, done.stderr
+    assert {step["status"] for step in latest(directory)["steps"]} == {"cached"}
+    assert set(planned.stdout.split()[1::2]) == {"cached"}
+    assert done.stdout.splitlines()[-2].endswith(f"-m serving --model-dir '{after}/serving/tiny'")
+    assert done.stdout.splitlines()[-1] == first.stdout.splitlines()[-1]
+    assert [path.name for path in before.glob("serving/tiny/[0-9]*")] == ["1"]
+    assert compared.stdout.startswith("There is no difference worth the name: perplexity of the second is 0.0% below")
+    # Nothing that a run leaves behind names where its root is.
+    texts = [path for path in before.rglob("*") if path.suffix in (".json", ".html") and path.is_file()]
+    assert len(texts) > 20
+    for path in texts:
+        assert str(before) not in path.read_text(), path
+        assert str(after) not in path.read_text(), path
+
+
+def test_a_serving_directory_elsewhere_is_another_push(job, tmp_path):
+    """Where it is outside of the root, its absolute path counts, whatever way it is written."""
+    directory, arguments, _ = job
+    (tmp_path / "served").mkdir()
+    relative = os.path.relpath(tmp_path / "served", directory / "root")
+    for serving_dir, status in ((relative, "ran"), (tmp_path / "served", "cached")):
+        done = pipeline(*arguments, "--push.serving_dir", serving_dir, cwd=directory)
+        assert done.returncode == 0, done.stderr
+        assert latest(directory)["steps"][-1]["status"] == status
+        assert done.stdout.splitlines()[-2].endswith(f"-m serving --model-dir {tmp_path}/served/tiny")
+    assert (tmp_path / "served/tiny/1/saved_model.pb").is_file()
+    done = pipeline(*arguments, "--push.serving_dir", directory / "root/serving", cwd=directory)
+    assert latest(directory)["steps"][-1]["status"] == "cached"
+
+
 def test_a_changed_setting_runs_what_depends_on_it_and_nothing_else(job):
     directory, arguments, _ = job
     done = pipeline(*arguments, "--evaluate.seed", 7, "--until", "evaluate", cwd=directory)

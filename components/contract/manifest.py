@@ -132,7 +132,7 @@ def _own_digest(content: Mapping[str, Any]) -> str:
 
 
 def read(directory: Path) -> dict[str, Any]:
-    """A finished artifact's manifest. Of its files only the sizes are looked at; see `verify`.
+    """A finished artifact's manifest, after a look at the sizes of its files; `verify` compares their digests.
 
     Raises:
         ArtifactError: If the directory has none.
@@ -146,12 +146,15 @@ def read(directory: Path) -> dict[str, Any]:
         # Manifests that earlier versions wrote have no digest of their own.
         is_whole = content.get("manifest_digest") in (None, _own_digest(content))
     except FileNotFoundError as error:
-        remedy = f"remove {directory} and run the pipeline again"
-        raise ArtifactError("an artifact has a manifest", received=f"none in {directory}", remedy=remedy) from error
+        raise ArtifactError(
+            "an artifact must have a manifest",
+            received=f"none in {directory}",
+            remedy=f"remove {directory} and run the pipeline again",
+        ) from error
     except OSError:
         raise
     except (ValueError, KeyError, TypeError, AttributeError) as error:
-        raise DamagedArtifact(directory, f"{path} is no manifest: {error}") from error
+        raise DamagedArtifact(directory, f"{path}, which can't be read as a manifest: {error}") from error
     if not is_whole:
         raise DamagedArtifact(directory, f"{path}, which is no longer what was written")
     for name, size in sizes.items():

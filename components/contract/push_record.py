@@ -2,6 +2,7 @@
 
 import dataclasses
 import json
+import os
 from pathlib import Path
 from typing import Any
 
@@ -17,12 +18,21 @@ class PushedTo:
     """Where models are pushed to.
 
     Attributes:
-        base_path: The model's directory below the serving directory, with a directory a version.
+        base_path: The model's directory below the serving directory, with a directory a version; a relative one is
+            below the pipeline root.
         hub_model_id: The model's repository on the Hub, if any.
     """
 
     base_path: str
     hub_model_id: str | None = None
+
+    def below(self, root: str) -> "PushedTo":
+        """The same places, the base path made absolute.
+
+        Args:
+            root: The pipeline root.
+        """
+        return dataclasses.replace(self, base_path=os.path.abspath(os.path.join(root, self.base_path)))
 
 
 def model_digest(checkpoint: Checkpoint) -> str:

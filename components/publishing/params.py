@@ -111,7 +111,7 @@ class PushParams:
     def pushed_to(self) -> PushedTo:
         """Where the model goes, and the last blessed one is; a dry run asks no Hub."""
         hub_model_id = None if self.dry_run else self.hub_model_id
-        return PushedTo(os.path.join(os.path.abspath(self.serving_dir), self.model_name), hub_model_id)
+        return PushedTo(os.path.join(self.serving_dir, self.model_name), hub_model_id)
 
     @property
     def hub_target(self) -> HubTarget | None:

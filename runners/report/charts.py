@@ -9,7 +9,7 @@ from runners.report.html import Markup, join, number, tag
 WIDTH, HEIGHT = 440, 250
 LEFT, RIGHT, TOP, BOTTOM = 56, 14, 14, 34
 SMALLEST = 1e-100
-"""What is nearer to 0 is 0: beyond it floating-point numbers can't be divided into ticks."""
+"""Nearer to 0 than this counts as 0: floating-point numbers can't divide a smaller range into ticks."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -147,7 +147,7 @@ def log_ticks(low: float, high: float) -> list[float]:
 
 
 def x_ticks(values: Sequence[float]) -> Sequence[float]:
-    """At most eight whole ones of the values."""
+    """At most eight of the values, whole numbers only."""
     whole = [value for value in values if value == int(value)]
     return whole[:: -(-len(whole) // 8) or 1]
 

@@ -26,8 +26,8 @@ class Comparison:
     """Two runs.
 
     Attributes:
-        first: One run.
-        second: Another; differences are told as this one's over the first's.
+        first: The run that is compared with.
+        second: The run that is compared with the first: ratios are its values over the first's.
     """
 
     first: RunFacts
@@ -50,7 +50,7 @@ class Comparison:
         """Name, both values, both intervals and how to write them, of every metric that either run has."""
         rows = []
         one, other = self.first.evaluation, self.second.evaluation
-        for metric, told in METRICS.items():
+        for metric, label in METRICS.items():
             for model, moment in MODELS.items():
                 key = f"{metric}_{model}"
                 if model == "after" and metric in ("top1_accuracy", "top5_accuracy"):
@@ -58,7 +58,7 @@ class Comparison:
                 values = [each.get("metrics", {}).get(key) for each in (one, other)]
                 if values != [None, None]:
                     intervals = [each.get("intervals", {}).get(key) for each in (one, other)]
-                    rows.append((f"{told}, {moment}", values[0], values[1], *intervals, shown_as(metric)))
+                    rows.append((f"{label}, {moment}", values[0], values[1], *intervals, shown_as(metric)))
         return rows
 
     def verdict(self) -> str:
@@ -101,7 +101,7 @@ def open_run(root: Path, name: str) -> RunFacts:
             return RunFacts(directory.resolve())
     known = sorted(path.parent.name for path in root.glob("runs/*/run.json") if path.parent.name != "latest")
     raise ConfigError(
-        "--compare names two runs by id, as latest, or by the path of their folder",
+        "--compare must name two runs, each by its id, as latest, or by the path of its folder",
         received=name,
         remedy=f"use two of {', '.join(known[-5:])}"
         if known
@@ -154,7 +154,7 @@ def paired_ratio(first: RunFacts, second: RunFacts, same_masks: bool) -> "tuple[
 
 
 def sums_of(facts: RunFacts) -> Any:
-    """By row of the corpus' test split: masked tokens, their loss in nats, all tokens and characters; (rows, 4)."""
+    """By row of the corpus' test split: masked tokens, their loss in nats, tokens, characters; (rows, 4) float64."""
     import numpy as np
 
     evaluation, blocks = facts.artifact("evaluate"), facts.artifact("preprocess")

@@ -27,9 +27,16 @@ class RunFacts:
         """The steps, in order."""
         return list(self.run["steps"])
 
+    @property
+    def root(self) -> Path:
+        """The pipeline root, which `run.json` names directories relative to."""
+        return self.directory.parents[1]
+
     def artifact(self, step: str) -> Path | None:
-        """What a step made, if it is still there."""
-        paths = [Path(each["artifact"]) for each in self.steps if each["name"] == step and each["artifact"]]
+        """The directory of a step's artifact, if it is still there."""
+        names = [Path(each["artifact"]) for each in self.steps if each["name"] == step and each["artifact"]]
+        # Records that earlier versions wrote hold absolute paths, which end in the same three parts.
+        paths = [self.root.joinpath(*name.parts[-3:]) for name in names]
         return paths[0] if paths and paths[0].is_dir() else None
 
     def read(self, step: str, name: str) -> Any:

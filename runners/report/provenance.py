@@ -21,12 +21,12 @@ def steps(facts: RunFacts) -> Markup:
         rows.append([name, step["status"], duration(step["seconds"]), step["summary"]])
     total = sum(step["seconds"] for step in facts.steps)
     ran = sum(step["status"] == "ran" for step in facts.steps)
-    told = f"{duration(total)} in all; "
-    told += (
+    note = f"{duration(total)} in all; "
+    note += (
         "every step ran." if ran == len(rows) else f"{ran} of {len(rows)} steps ran, the others were cached or failed."
     )
     return (
-        section("Steps", tag("p", told, class_="soft"), table(["step", "", "time", "what came out"], rows))
+        section("Steps", tag("p", note, class_="soft"), table(["step", "", "time", "what came out"], rows))
         if rows
         else Markup("")
     )
@@ -48,14 +48,14 @@ def lineage(facts: RunFacts) -> Markup:
         digests[content["digest"]] = name
     for name, content in reversed(manifests.items()):
         inputs = [digests.get(digest, digest[:16]) for digest in content.get("inputs", {}).values()]
-        made = Markup(join([tag("code", content["digest"][:16]), f" ({content['type']}, {content['created']})"]))
-        rows.append([name, made, ", ".join(inputs) or "the source"])
+        what = Markup(join([tag("code", content["digest"][:16]), f" ({content['type']}, {content['created']})"]))
+        rows.append([name, what, ", ".join(inputs) or "the source"])
         for source, digest in content.get("sources", {}).items():
             rows.append([f"source of {name}: {source}", tag("code", str(digest)[:64]), ""])
     source = facts.read("ingest", "report.json").get("source")
     if source:
-        told = ", ".join(f"{key} {value}" for key, value in source.items() if not isinstance(value, (dict, list)))
-        rows.append(["the source", told, ""])
+        plain = [f"{key} {value}" for key, value in source.items() if not isinstance(value, (dict, list))]
+        rows.append(["the source", ", ".join(plain), ""])
     note = "Top to bottom, from what was pushed to what it was made of. Equal digests mean equal files."
     return (
         section("Lineage", tag("p", note, class_="soft"), table(["", "what", "made from"], rows))
@@ -65,7 +65,7 @@ def lineage(facts: RunFacts) -> Markup:
 
 
 def files(facts: RunFacts) -> Markup:
-    """Links to what the run made."""
+    """Links to the files of the run's artifacts."""
     page = facts.directory / "report.html"
     parts = []
     for step in facts.steps:

@@ -38,7 +38,7 @@ METRICS = {
     "pseudo_log_likelihood": "pseudo-log-likelihood a block",
 }
 MOST_POINTS = 300
-"""Of a curve by step; others are left out evenly."""
+"""The most points of a curve by step that are drawn; the others are left out evenly."""
 PASSED, FAILED = "passed", "failed"
 
 
@@ -55,15 +55,15 @@ def heading(facts: RunFacts) -> Markup:
     ]
     if run["error"]:
         error = run["error"][:1].upper() + run["error"][1:]
-        parts.append(tag("div", tag("p", join([tag("b", "Failed. "), error])), class_="verdict bad"))
+        beginning = tag("b", "Failed. ") if run["status"] == "failed" else ""
+        parts.append(tag("div", tag("p", join([beginning, error])), class_="verdict bad"))
     elif blessing:
         sentence = blessing["sentence"]
-        told = tag("p", f"{sentence[:1].upper()}{sentence[1:]}.")
-        parts.append(tag("div", told, class_=f"verdict {'good' if blessing['blessed'] else 'bad'}"))
+        verdict = tag("p", f"{sentence[:1].upper()}{sentence[1:]}.")
+        parts.append(tag("div", verdict, class_=f"verdict {'good' if blessing['blessed'] else 'bad'}"))
     standing = blessing.get("beside_counting")
     if standing and standing not in f"{run['error']} {blessing['sentence']}":  # the check may be turned off
-        told = tag("p", f"The model is {standing}.")
-        parts.append(tag("div", told, class_="verdict bad"))
+        parts.append(tag("div", tag("p", f"The model is {standing}."), class_="verdict bad"))
     return join(parts)
 
 
@@ -106,8 +106,8 @@ def curves(facts: RunFacts) -> Markup:
 
     def levels(metric: str) -> list[Level]:
         return [
-            Level(f"{told}, test", float(metrics[f"{metric}_{name}"]), style)
-            for style, (name, told) in enumerate(MODELS.items())
+            Level(f"{label}, test", float(metrics[f"{metric}_{name}"]), style)
+            for style, (name, label) in enumerate(MODELS.items())
             if f"{metric}_{name}" in metrics
         ]
 
@@ -180,12 +180,12 @@ def metrics(facts: RunFacts) -> Markup:
     values, intervals, how = evaluation["metrics"], evaluation.get("intervals", {}), evaluation["how"]
     models = [name for name in MODELS if any(f"{metric}_{name}" in values for metric in METRICS)]
     rows: list[list[Any]] = []
-    for metric, told in METRICS.items():
+    for metric, label in METRICS.items():
         names = [f"{metric}_{model}" for model in models]
         names = [metric if name == f"{metric}_after" and name not in values else name for name in names]
         if any(name in values for name in names):
             shown = shown_as(metric)
-            rows.append([told, *(with_interval(values.get(name), intervals.get(name), shown) for name in names)])
+            rows.append([label, *(with_interval(values.get(name), intervals.get(name), shown) for name in names)])
     measured = (
         f"{values['masked_tokens']:,} masked tokens in {values['blocks']:,} test blocks, from "
         f"{values.get('records', 0):,} records; {how['eval_mlm_probability']:.0%} masked, the same masks for every "
@@ -203,14 +203,14 @@ def metrics(facts: RunFacts) -> Markup:
 
 
 def gate(facts: RunFacts) -> Markup:
-    """What the blessing hung on."""
+    """The checks that decided whether the model is blessed."""
     blessing = facts.blessing
     if not blessing:
         return Markup("")
     rows = []
     for check in blessing["checks"]:
-        told = tag("span", PASSED if check["passed"] else FAILED, class_="good" if check["passed"] else "bad")
-        rows.append([check["name"].replace("_", " "), told, check["sentence"]])
+        result = tag("span", PASSED if check["passed"] else FAILED, class_="good" if check["passed"] else "bad")
+        rows.append([check["name"].replace("_", " "), result, check["sentence"]])
     none = "" if rows else tag("p", "No threshold is set: every model is blessed.")
     rule = (
         "A check passes only if the whole interval is on the right side of its limit, so that a difference which "
@@ -277,14 +277,14 @@ def data(facts: RunFacts) -> Markup:
     for name, column in corpus.get("columns", {}).items():
         rows.append([f"words in {name}", *(number(column[split]["words"]) for split in splits)])
     if blocks:
-        for key, told in (
+        for key, label in (
             ("tokens", "tokens"),
             ("blocks", f"blocks of {blocks['block_size']} tokens"),
             ("tokens_dropped", "tokens dropped at the end"),
             ("padding", f"positions of padding (packing: {blocks.get('packing')})"),
         ):
             if key in blocks["splits"]["train"]:
-                rows.append([told, *(number(blocks["splits"][split][key]) for split in splits)])
+                rows.append([label, *(number(blocks["splits"][split][key]) for split in splits)])
         rows.append(
             ["records without text", *(number(sum(blocks["splits"][split]["skipped"].values())) for split in splits)]
         )

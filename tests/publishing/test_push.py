@@ -23,6 +23,7 @@ from components.publishing import serving_directory
 from components.publishing.params import PushParams
 from components.push import Push
 from foundation.errors import ArtifactError, ConfigError, ModelError, PipelineError
+from foundation.versions import parse_version
 from tests.blessing import bless
 
 
@@ -135,9 +136,9 @@ def test_of_names_that_read_alike_the_last_is_the_version(tmp_path: Path) -> Non
 
 @given(st.integers(0, 2**63 - 1), st.integers(0, 30))
 def test_versions_read_as_64_bit_integers(number: int, zeros: int) -> None:
-    assert serving_directory.parse_version("0" * zeros + str(number)) == number
-    assert serving_directory.parse_version(f"{number}_") is None
-    assert serving_directory.parse_version(str(number + 2**63)) is None
+    assert parse_version("0" * zeros + str(number)) == number
+    assert parse_version(f"{number}_") is None
+    assert parse_version(str(number + 2**63)) is None
 
 
 def push_in_process(tmp_path: Path, content: str) -> None:
@@ -188,7 +189,7 @@ def test_a_full_disk_leaves_nothing_visible(tmp_path: Path) -> None:
     push = make_push(tmp_path)
     script = (
         "import errno, resource, signal, sys; from pathlib import Path;"
-        "from components import serving_directory as s;"
+        "from components.publishing import serving_directory as s;"
         "signal.signal(signal.SIGXFSZ, signal.SIG_IGN);"
         "resource.setrlimit(resource.RLIMIT_FSIZE, (40, 40));"
         "s.publish(Path(sys.argv[1]), Path(sys.argv[2]), 'd', {'saved_model.pb': 'x'}, {})"

@@ -47,7 +47,7 @@ def make_push(made, tmp_path, **params):
 def execute(push, tmp_path):
     """Runs the step as a run does; its artifact and the run's record."""
     record = LocalRunner(tmp_path / "root", show=lambda line: None).execute(lambda run: run(push), {})
-    return Pushed(Path(record.content["steps"][-1]["artifact"])), record
+    return Pushed(record.artifacts["push"]), record
 
 
 def files_with(secret, *directories):
@@ -266,7 +266,7 @@ def test_a_whole_run_reaches_the_hub_by_its_environment_alone(hub, command, tmp_
     assert subjects[-1] == "initial commit"
     assert subjects[:2] == ["End of training", "Trained, not evaluated yet"]
     record = json.loads((tmp_path / "root/runs/latest/run.json").read_text())
-    pushed = Pushed(Path(record["steps"][-1]["artifact"])).pushed
+    pushed = Pushed(tmp_path / "root" / record["steps"][-1]["artifact"]).pushed
     held = repository.digests()
     assert {name: held[name] for name in pushed["hub"]["files"]} == pushed["hub"]["files"]
     assert pushed["hub"]["url"] in done.stdout

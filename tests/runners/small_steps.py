@@ -85,7 +85,7 @@ class Failing(Component[Text]):
     def run(self, out: Path) -> None:
         (out / "half").write_text("written")
         if self.error == "data":
-            raise DataError("a rule holds", received="nothing", remedy="give something")
+            raise DataError("a rule must hold", received="nothing", remedy="give something")
         if self.error == "disk":
             raise OSError(28, "No space left on device")
         if self.error == "interrupt":

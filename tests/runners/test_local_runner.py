@@ -37,8 +37,8 @@ def test_second_run_is_cached_and_record_says_so(tmp_path):
     assert run["library_versions"]["tensorflow"]
     for step in run["steps"]:
         assert set(step) >= {"name", "status", "seconds", "key", "artifact"}
-        assert (Path(step["artifact"]) / "manifest.json").is_file()
-    assert Path(run["steps"][-1]["artifact"], "text").read_text() == "ss"
+        assert (tmp_path / step["artifact"] / "manifest.json").is_file()
+    assert (tmp_path / run["steps"][-1]["artifact"] / "text").read_text() == "ss"
 
 
 def test_equal_content_upstream_cuts_the_work_off_early(tmp_path):
@@ -73,7 +73,7 @@ def test_what_has_no_canonical_form_is_an_error():
 @pytest.mark.parametrize(
     ("error", "message"),
     [
-        ("data", "a rule holds. Received: nothing"),
+        ("data", "a rule must hold. Received: nothing"),
         ("disk", "No space left on device.* bytes are free"),
         ("fault", "ZeroDivisionError: a fault"),
     ],
@@ -118,7 +118,7 @@ def test_until_stops_after_the_step(tmp_path):
     assert record.content["status"] == "succeeded"
 
 
-def test_plan_runs_nothing_and_tells_what_would_run(tmp_path):
+def test_plan_runs_nothing_and_says_what_would_run(tmp_path):
     runner = quiet(tmp_path)
     assert [status for _, status in runner.plan(graph("sky"))] == ["run", "run", "run"]
     assert not list(tmp_path.iterdir())
@@ -131,7 +131,7 @@ def test_preflight_of_a_late_step_comes_before_any_work(tmp_path):
     @dataclasses.dataclass(frozen=True)
     class Refusing(Double):
         def preflight(self) -> None:
-            raise ConfigError("a name exists", received="none", remedy="name one")
+            raise ConfigError("a name must exist", received="none", remedy="name one")
 
     with pytest.raises(ConfigError):
         quiet(tmp_path).execute(lambda run: run(Refusing(run(Write()))), {})
@@ -165,8 +165,8 @@ def test_a_root_that_cannot_be_written_is_refused(tmp_path):
 
 def test_manifest_describes_the_artifact(tmp_path):
     record = quiet(tmp_path).execute(graph("sky"), {})
-    content = json.loads(Path(record.content["steps"][1]["artifact"], "manifest.json").read_text())
-    source = json.loads(Path(record.content["steps"][0]["artifact"], "manifest.json").read_text())
+    content = json.loads((record.artifacts["first"] / "manifest.json").read_text())
+    source = json.loads((record.artifacts["write"] / "manifest.json").read_text())
     assert content["type"] == "Text"
     assert content["component"] == "first"
     assert content["params"] == {"word": "sky"}
@@ -190,7 +190,7 @@ HUB = {"write": {"model": "commit 1"}, "double": {"text": "commit a"}}
 class WriteFromHub(Write):
     def sources(self):
         if HUB is None:
-            raise HubUnreachable("the Hub is reached", received="no connection", remedy="connect")
+            raise HubUnreachable("the Hub must be within reach", received="no connection", remedy="connect")
         return HUB["write"]
 
 
@@ -198,7 +198,7 @@ class WriteFromHub(Write):
 class DoubleFromHub(Double):
     def sources(self):
         if HUB is None:
-            raise HubUnreachable("the Hub is reached", received="no connection", remedy="connect")
+            raise HubUnreachable("the Hub must be within reach", received="no connection", remedy="connect")
         return HUB["double"]
 
 
@@ -206,7 +206,7 @@ def from_hub(word: str):
     return lambda run: run(DoubleFromHub(run(WriteFromHub(WordParams(word)))))
 
 
-def test_out_of_reach_of_the_hub_what_an_earlier_run_found_counts_and_is_told(tmp_path, monkeypatch):
+def test_out_of_reach_of_the_hub_what_an_earlier_run_found_counts_and_is_said(tmp_path, monkeypatch):
     quiet(tmp_path).execute(from_hub("sky"), {})
     monkeypatch.setitem(HUB, "write", {"model": "commit 2"})
     monkeypatch.setitem(HUB, "double", {"text": "commit b"})
@@ -223,27 +223,27 @@ def test_out_of_reach_of_the_hub_what_an_earlier_run_found_counts_and_is_told(tm
 
 
 def test_a_step_goes_on_from_what_it_left(tmp_path):
-    told = []
+    shown = []
 
     def execute(step, **options):
-        LocalRunner(tmp_path, show=told.append, **options).execute(lambda run: run(step), {})
+        LocalRunner(tmp_path, show=shown.append, **options).execute(lambda run: run(step), {})
         return next(path for path in (tmp_path / "artifacts/counting").glob("*/text")).read_text()
 
     with pytest.raises(KeyboardInterrupt):
         execute(Stoppable(3))
     with pytest.raises(KeyboardInterrupt):
         execute(Stoppable(3, WordParams("moon")))
-    assert "starts anew: other settings or inputs" in told[-1]
-    assert "which came to 3 with sky" in told[-1]
+    assert "starts anew: other settings or inputs" in shown[-1]
+    assert "which came to 3 with sky" in shown[-1]
     with pytest.raises(KeyboardInterrupt):
         execute(Stoppable(5))
-    assert told[-1].split(maxsplit=1) == ["counting", "goes on from 3 with sky"]
+    assert shown[-1].split(maxsplit=1) == ["counting", "goes on from 3 with sky"]
     assert execute(Stoppable(0)) == "from 5"
     left = sorted(path.name for path in (tmp_path / "artifacts/counting").glob("*.partial"))
     assert len(left) == 1  # the moon's
 
-    told.clear()
+    shown.clear()
     with pytest.raises(KeyboardInterrupt):
         execute(Stoppable(4), force=frozenset({"counting"}))
-    assert told == []
+    assert shown == []
     assert execute(Stoppable(0), force=frozenset({"counting"})) == "from 0"

@@ -13,6 +13,7 @@ from components.contract import manifest
 from components.contract.artifacts import Artifact
 from components.contract.component import Component
 from runners.local import LocalRunner
+from runners.storage import LocalStorage
 from runners.store import Store
 
 MEBIBYTES = 24
@@ -77,7 +78,7 @@ def test_a_power_cut_takes_nothing_that_was_reported_as_done(image, tmp_path):
     with mounted(tmp_path / "copy", tmp_path / "after") as disk:
         root = disk / "deep" / "root"
         component = Training()
-        found = Store(root).find(component, component.key({}))
+        found = Store(LocalStorage(root)).find(component, component.key({}))
         assert found is not None
         manifest.verify(found.directory, found.manifest, {})
         assert (root / "runs/latest/run.json").is_file()

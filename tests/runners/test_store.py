@@ -17,6 +17,7 @@ from tests.runners.small_steps import (
     Counting,
     Double,
     Failing,
+    WordParams,
     Write,
     graph,
     quiet,
@@ -26,13 +27,39 @@ from tests.runners.small_steps import (
 
 def test_debris_and_damage_are_not_taken_for_artifacts(tmp_path):
     record = quiet(tmp_path).execute(graph("sky"), {})
-    first, second, third = (Path(step["artifact"]) for step in record.content["steps"])
+    first, second, third = record.artifacts.values()
     (first / "text").unlink()
     (second / "manifest.json").write_text("{")
     (third.parent / (third.name + ".partial")).mkdir()
     record = quiet(tmp_path).execute(graph("sky"), {})
     assert statuses(record) == ["ran", "ran", "cached"]
     assert (first / "text").read_text() == "sky"
+
+
+@pytest.mark.parametrize("change", [-1, 1])
+def test_a_file_of_another_size_is_damage_though_nobody_reads_it(tmp_path, change):
+    record = quiet(tmp_path).execute(graph("sky"), {})
+    artifact = record.artifacts["double"]
+    size = (artifact / "text").stat().st_size + change
+    with open(artifact / "text", "r+b") as file:
+        file.truncate(size)
+    record = quiet(tmp_path).execute(graph("sky"), {})
+    assert statuses(record) == ["cached", "cached", "ran"]
+    assert (artifact / "text").read_text() == "ss"
+    assert (artifact.with_name(artifact.name + ".damaged") / "text").stat().st_size == size
+
+
+def test_a_directory_that_bears_another_keys_name_is_not_believed(tmp_path):
+    """As where two keys begin alike, or somebody copies an artifact."""
+    store = quiet(tmp_path).store
+    sky, sun = (Write(WordParams(word)) for word in ("sky", "sun"))
+    quiet(tmp_path).execute(lambda run: run(sky), {})
+    there, wrong = (store.path(step, step.key({})) for step in (sky, sun))
+    shutil.copytree(there, wrong)
+    assert store.find(sun, sun.key({})) is None
+    assert statuses(quiet(tmp_path).execute(lambda run: run(sun), {})) == ["ran"]
+    assert (wrong / "text").read_text() == "sun"
+    assert (there / "text").read_text() == "sky"
 
 
 def flip_a_bit(path):
@@ -57,13 +84,13 @@ class Reporting(Write):
 
 def test_a_damaged_input_is_noticed_before_its_use_and_made_anew(tmp_path):
     first = quiet(tmp_path).execute(graph("sky"), {})
-    damaged = Path(first.content["steps"][0]["artifact"])
+    damaged = first.artifacts["write"]
     flip_a_bit(damaged / "text")
     shown = []
     force = frozenset({"first"})
     record = LocalRunner(tmp_path, show=shown.append, force=force).execute(graph("sky"), {})
     assert statuses(record) == ["ran", "ran", "cached"]
-    assert Path(record.content["steps"][2]["artifact"], "text").read_text() == "ss"
+    assert (record.artifacts["double"] / "text").read_text() == "ss"
     assert (damaged / "text").read_text() == "sky"
     # What was damaged is named, and there to be looked at.
     aside = damaged.with_name(damaged.name + ".damaged")
@@ -84,7 +111,7 @@ def test_a_damaged_report_or_manifest_of_a_cached_step_is_noticed(tmp_path, name
     def run_one(run):
         return run(Reporting())
 
-    artifact = Path(quiet(tmp_path).execute(run_one, {}).content["steps"][0]["artifact"])
+    artifact = quiet(tmp_path).execute(run_one, {}).artifacts["write"]
     for position in range(0, (artifact / name).stat().st_size, 7):
         content = bytearray((artifact / name).read_bytes())
         own_name = content.find(b"manifest_digest")
@@ -143,7 +170,7 @@ def test_an_artifact_is_on_the_disk_before_it_counts_as_finished(tmp_path, monke
             super().run(out)
 
     record = quiet(tmp_path).execute(lambda run: run(Training(0)), {})
-    artifact = Path(record.content["steps"][0]["artifact"])
+    artifact = record.artifacts["counting"]
     partial = f"{artifact.name}.partial"
     order = [
         ("flushed", "weights"),
@@ -166,7 +193,7 @@ def test_an_artifact_is_on_the_disk_before_it_counts_as_finished(tmp_path, monke
 
 def test_an_artifact_that_is_replaced_goes_when_the_new_one_is_there(tmp_path, monkeypatch):
     record = quiet(tmp_path).execute(graph("sky"), {})
-    artifact = Path(record.content["steps"][1]["artifact"])
+    artifact = record.artifacts["first"]
     seen = []
     remove = shutil.rmtree
 
@@ -199,7 +226,7 @@ def test_a_record_or_report_that_cannot_be_written_hides_nothing(tmp_path, monke
             (tmp_path / "runs/latest/report_traceback.txt").mkdir()
             super().run(out)
 
-    message = "room for what is written" if full else "a rule holds"
+    message = "room for what is written" if full else "a rule must hold"
     with pytest.raises(PipelineError, match=message) as raised:
         LocalRunner(tmp_path, show=shown.append).execute(lambda run: run(Filling("disk" if full else "data")), {})
     assert raised.value.exit_code == 1

@@ -3,6 +3,7 @@
 import html.parser
 import json
 import re
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -143,7 +144,7 @@ def test_text_from_outside_stays_text(page):
      "model flops utilization: 0.375",
      "Training masks 30% of the tokens, the validation 20%, the evaluation 15%: more masks are harder"],
 )  # fmt: skip
-def test_it_tells_what_happened(page, words):
+def test_it_says_what_happened(page, words):
     assert words in page.words
 
 
@@ -166,7 +167,7 @@ def test_a_run_that_ended_early_has_a_report_too(tmp_path, steps):
 
 
 @pytest.mark.parametrize("error", [None, "only a blessed model is pushed: it is worse than guessing by word frequency"])
-def test_a_model_worse_than_counting_words_is_told_once_at_the_top(tmp_path, error):
+def test_a_model_worse_than_counting_words_is_named_once_at_the_top(tmp_path, error):
     directory = write_run(tmp_path, "one")
     run = json.loads((directory / "run.json").read_text())
     (directory / "run.json").write_text(json.dumps({**run, "error": error}))
@@ -178,7 +179,7 @@ def test_a_model_worse_than_counting_words_is_told_once_at_the_top(tmp_path, err
     assert words.count("worse than guessing by word frequency") == 1
 
 
-def test_a_comparison_that_push_did_again_is_told(tmp_path):
+def test_a_comparison_that_push_did_again_is_reported(tmp_path):
     directory = write_run(tmp_path, "one")
     path = tmp_path / "artifacts/one/push/pushed.json"
     path.write_text(json.dumps(json.loads(path.read_text()) | {"compared_again": "perplexity is 9% below"}))
@@ -208,7 +209,29 @@ def test_two_runs_are_compared_on_the_same_records(tmp_path, second, sentence):
     assert compared(tmp_path, **second).verdict().startswith(sentence)
 
 
-def test_too_few_records_in_common_are_told(tmp_path):
+@pytest.mark.parametrize("absolute", [False, True])
+def test_runs_of_a_root_that_was_moved_are_compared(tmp_path, absolute):
+    """Whether their records hold paths relative to the root, or absolute ones, as earlier versions wrote them."""
+    before, after = tmp_path / "before", tmp_path / "after"
+    for name, loss in (("one", 4.0), ("two", 3.5)):
+        directory = write_run(before, name, loss=loss, seed=name == "two")
+        run = json.loads((directory / "run.json").read_text())
+        assert Path(run["steps"][0]["artifact"]).is_absolute()
+        if not absolute:
+            for step in run["steps"]:
+                step["artifact"] = Path(step["artifact"]).relative_to(before).as_posix()
+            (directory / "run.json").write_text(json.dumps(run))
+    before.rename(after)
+    comparison = Comparison(open_run(after, "one"), open_run(after, "two"))
+    assert comparison.verdict().startswith("The second is better: perplexity of the second is 39.")
+    page = write_report(after / "runs/two")
+    links = [attributes["href"] for tag, attributes in Page(page.read_text("utf-8")).tags if tag == "a"]
+    assert len(links) > 10
+    assert all((page.parent / link).exists() for link in links)
+    assert str(before) not in page.read_text("utf-8")
+
+
+def test_too_few_records_in_common_are_reported(tmp_path):
     write_run(tmp_path, "one", records=19)
     write_run(tmp_path, "two", records=19, loss=1)
     comparison = Comparison(open_run(tmp_path, "one"), open_run(tmp_path, "two"))

@@ -1,0 +1,85 @@
+"""Where bytes are: what the store needs of the place that holds a pipeline root, and the file system as that place."""
+
+import contextlib
+import os
+import shutil
+from pathlib import Path
+from typing import Protocol
+
+from filelock import FileLock
+
+from foundation import disk
+
+
+class Storage(Protocol):
+    """Directories of files, each with a name: a relative path with slashes, such as `artifacts/train/0123456789abcdef`.
+
+    Steps read and write files by path, so each directory has a path on this machine. A storage elsewhere, such as a
+    bucket, would fetch a directory when its path is asked for, and send it when it is renamed: nobody else looks at a
+    directory before it has its final name.
+    """
+
+    def path(self, name: str) -> Path:
+        """Where a directory is read and written on this machine; it need not exist."""
+
+    def exists(self, name: str) -> bool:
+        """Whether there is a directory, or a file, of that name."""
+
+    def names(self, group: str) -> list[str]:
+        """The names of the directories whose names continue the group's by one part, sorted."""
+
+    def create(self, name: str) -> Path:
+        """Makes a directory where it is missing, and waits until it is durable; its path."""
+
+    def rename(self, name: str, new_name: str) -> None:
+        """Gives a directory a name that is free, at once or not at all, and waits until that is durable."""
+
+    def remove(self, name: str) -> None:
+        """Removes a directory and all that is in it, where it exists."""
+
+    def lock(self, name: str) -> contextlib.AbstractContextManager[object]:
+        """Holds a name against every other process; waits for its turn. The lock ends with its process."""
+
+
+class LocalStorage:
+    """Directories below a directory of this machine's file system.
+
+    Args:
+        root: The directory; it need not exist.
+    """
+
+    def __init__(self, root: Path) -> None:
+        self.root = root
+
+    def path(self, name: str) -> Path:
+        """The directory's path."""
+        return self.root / name
+
+    def exists(self, name: str) -> bool:
+        """Whether there is a directory, or a file, of that name."""
+        return self.path(name).exists()
+
+    def names(self, group: str) -> list[str]:
+        """The names of the directories in the group's directory, sorted."""
+        return sorted(f"{group}/{path.name}" for path in self.path(group).glob("*") if path.is_dir())
+
+    def create(self, name: str) -> Path:
+        """Makes a directory and its parents where they are missing."""
+        disk.make_directory(self.path(name))
+        return self.path(name)
+
+    def rename(self, name: str, new_name: str) -> None:
+        """Renames a directory; both names have one parent."""
+        os.rename(self.path(name), self.path(new_name))
+        disk.flush(self.path(new_name).parent)
+
+    def remove(self, name: str) -> None:
+        """Removes a directory and all that is in it, where it exists."""
+        if self.exists(name):
+            shutil.rmtree(self.path(name))
+
+    def lock(self, name: str) -> FileLock:
+        """Holds a file beside the directory, `.<its name>.lock`."""
+        path = self.path(name)
+        disk.make_directory(path.parent)
+        return FileLock(path.with_name(f".{path.name}.lock"))

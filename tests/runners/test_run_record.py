@@ -1,0 +1,69 @@
+"""The record of a run: what it says of a run that ended, that goes on, and that was killed."""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+from tests.runners.small_steps import Double, Write, graph, quiet
+
+REPOSITORY = Path(__file__).resolve().parents[2]
+KILLED_IN_A_STEP = """
+import os, pathlib, sys
+from tests.runners.small_steps import Write, quiet
+
+class Killed(Write):
+    def run(self, out):
+        os.kill(os.getpid(), 9)
+
+quiet(pathlib.Path(sys.argv[1])).execute(lambda run: run(Killed()), {})
+"""
+
+
+def records(root):
+    """The content of every `run.json`, in the order of their beginning."""
+    paths = sorted(path for path in root.glob("runs/*/run.json") if path.parent.name != "latest")
+    return [json.loads(path.read_text()) for path in paths]
+
+
+def test_the_next_run_writes_into_a_killed_runs_record_that_it_was_killed(tmp_path):
+    done = subprocess.run([sys.executable, "-c", KILLED_IN_A_STEP, tmp_path], cwd=REPOSITORY, check=False)
+    assert done.returncode == -9
+    [killed] = records(tmp_path)
+    assert killed["status"] == "running"
+    folder = tmp_path / "runs" / killed["id"]
+    quiet(tmp_path).execute(graph("sky"), {})
+    after = json.loads((folder / "run.json").read_text())
+    assert (after["status"], after["finished"]) == ("killed", None)
+    assert after["error"].startswith("the run's process ended without closing this record")
+    assert after["started"] == killed["started"]
+    assert "The run&#x27;s process ended" in (folder / "report.html").read_text()
+    assert {path.name for path in folder.iterdir()} == {"run.json", "report.html"}
+
+
+def test_a_run_that_goes_on_is_left_alone(tmp_path):
+    class Meanwhile(Write):
+        def run(self, out):
+            super().run(out)
+            quiet(tmp_path).execute(graph("sun"), {})
+
+    def statuses_of_runs():
+        return sorted(record["status"] for record in records(tmp_path))
+
+    class Look(Double):
+        def run(self, out):
+            super().run(out)
+            assert statuses_of_runs() == ["running", "succeeded"]
+
+    quiet(tmp_path).execute(lambda run: run(Look(run(Meanwhile()))), {})
+    assert statuses_of_runs() == ["succeeded", "succeeded"]
+    assert not list(tmp_path.glob("runs/*/.running"))
+
+
+def test_a_record_that_cannot_be_read_is_left_alone(tmp_path):
+    folder = tmp_path / "runs/20200101T000000Z-0000"
+    folder.mkdir(parents=True)
+    (folder / ".running").touch()
+    (folder / "run.json").write_text("{")
+    assert quiet(tmp_path).execute(graph("sky"), {}).content["status"] == "succeeded"
+    assert (folder / "run.json").read_text() == "{"
