@@ -90,7 +90,7 @@ class Push(Component[Pushed]):
         standing = next(path for path in (self.base_path, *self.base_path.parents) if os.path.lexists(path))
         if not standing.is_dir() or not os.access(standing, os.W_OK | os.X_OK):
             raise ConfigError(
-                "push.serving_dir is a directory that can be written, or can be made",
+                "push.serving_dir must be a directory that can be written, or can be made",
                 received=f"{standing}, which is {'not writable' if standing.is_dir() else 'not a directory'}",
                 remedy="choose another --push.serving_dir",
             )
@@ -130,14 +130,14 @@ class Push(Component[Pushed]):
         if not self.evaluation.blessed and not self.params.allow_unblessed:
             uploaded = self.checkpoint.read_json("report.json").get("uploaded")
             raise ModelError(
-                "only a blessed model is pushed, and this one was kept"
+                "a model must be blessed to be pushed, and this one was kept"
                 + (f"; what was uploaded while it trained stays in {uploaded}" if uploaded else ""),
                 received=self.evaluation.verdict,
                 remedy="train a better one, or push it all the same with --push.allow_unblessed true",
             )
         if not self.blessing.blesses(self.model):
             raise ArtifactError(
-                "only a model that was validated is pushed",
+                "a model must be validated before it is pushed",
                 received=f"{self.model.directory}, which isn't the one that {self.blessing.directory} tells of",
                 remedy="validate it with --force validate",
             )
@@ -165,8 +165,8 @@ class Push(Component[Pushed]):
         if verdict.blessed or self.params.allow_unblessed:
             return
         raise ModelError(
-            "a model is pushed only if it is better than the last blessed one, which is another now than when this one "
-            "was evaluated; this one was kept",
+            "a model must be better than the last blessed one to be pushed, and that is another one now than when this "
+            "model was evaluated; this one was kept",
             received=f"not blessed: {verdict.sentence}",
             remedy="train a better one, or push it all the same with --push.allow_unblessed true",
         )

@@ -51,7 +51,7 @@ def client_with_token(repo_id: str) -> "HfApi":
     token = get_token()
     if token is None:
         raise HubError(
-            "a push to the Hub needs a token with write permission",
+            "a push to the Hub must have a token with write permission",
             received=f"model {repo_id!r}, and no token",
             remedy="set the environment variable HF_TOKEN, log in with huggingface-cli login, or leave out "
             "--push.hub_model_id",
@@ -74,7 +74,7 @@ def require_write_permission(account: Mapping[str, Any], namespace: str, repo_id
     roles = {str(item["name"]): item.get("roleInOrg") for item in account.get("orgs", ())}
     if namespace != user and namespace not in roles:
         raise HubError(
-            "a push goes to the token's user or an organization of theirs",
+            "a push must go to the token's user or an organization of theirs",
             received=f"{repo_id!r}, with a token of {user}, whose organizations are {', '.join(roles) or 'none'}",
             remedy="correct --push.hub_model_id, or set HF_TOKEN to a token of the owner",
         )
@@ -89,7 +89,7 @@ def require_write_permission(account: Mapping[str, Any], namespace: str, repo_id
         allowed = allowed and bool({namespace, f"{namespace}/{repo_id.rpartition('/')[2]}"} & written)
     if not allowed:
         raise HubError(
-            "the token of a push has write permission on the repository's namespace",
+            "the token of a push must have write permission on the repository's namespace",
             received=f"a token of {user} with the role {token.get('role')}, which may not write to {namespace}",
             remedy="make a token with the role write (or, fine-grained, with write access to this namespace), and set "
             "HF_TOKEN to it; or choose another --push.hub_model_id",

@@ -106,19 +106,19 @@ def hub_errors(repo_id: str, repo_type: RepoType, revision: str | None) -> Itera
         yield
     except errors.HFValidationError as error:
         raise HubError(
-            f"a {repo_type} is named by a folder that exists or by a Hub id (`name` or `namespace/name`)",
+            f"a {repo_type} must be named by a folder that exists or by a Hub id (`name` or `namespace/name`)",
             received=repr(repo_id),
             remedy="correct the path, or write the Hub id",
         ) from error
     except errors.GatedRepoError as error:
         raise HubError(
-            f"the Hub gives out a gated {repo_type} only to accounts that were granted access",
+            f"a gated {repo_type} must be read by an account that was granted access",
             received=received,
             remedy="ask for access on its page and set the environment variable HF_TOKEN",
         ) from error
     except errors.RevisionNotFoundError as error:
         raise HubError(
-            "a revision is a branch, tag or commit of the repository",
+            "a revision must be a branch, tag or commit of the repository",
             received=received,
             remedy="set `revision` to one that its page lists, or leave it out for `main`",
         ) from error
@@ -137,7 +137,7 @@ def hub_errors(repo_id: str, repo_type: RepoType, revision: str | None) -> Itera
                 remedy="try again later; set the environment variable HF_TOKEN if the repository needs one",
             ) from error
         raise HubUnreachable(
-            "a name that is no local folder or file is fetched from the Hugging Face Hub, which must be reachable",
+            "the Hugging Face Hub must be reachable for a name that is no local folder or file",
             received=f"no connection for {received}",
             remedy="connect, set HF_ENDPOINT to a mirror, or give the path of a local copy",
         ) from error

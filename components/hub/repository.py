@@ -155,7 +155,7 @@ class HubRepository:
         wrong = _wrong(held, folder, sealed_files(folder))
         if wrong:
             raise HubError(
-                "the Hub holds what was pushed, file by file",
+                "the Hub must hold what was pushed, file by file",
                 received=f"{self._url(commit)}, whose {', '.join(wrong[:5])} is another or missing",
                 remedy="run the same command again",
             )
@@ -200,7 +200,7 @@ class HubRepository:
             return
         if self.target.private and not info.private:
             raise HubError(
-                "a private push goes to a private repository",
+                "a private push must go to a private repository",
                 received=f"{self.repo_id}, which exists and is public",
                 remedy="make it private in its settings, choose another --push.hub_model_id, or set "
                 "--push.hub_private_repo null",
@@ -210,7 +210,7 @@ class HubRepository:
         others = sorted({sibling.rfilename for sibling in info.siblings or ()} - NOT_OURS_BUT_HARMLESS)
         if others:
             raise HubError(
-                "a push overwrites only what this pipeline pushed",
+                "a push must overwrite only what this pipeline pushed",
                 received=f"{self.repo_id}, which holds {', '.join(others[:3])} and no {SEAL}",
                 remedy="choose another --push.hub_model_id, or set --push.hub_overwrite true",
             )

@@ -131,7 +131,7 @@ def explained(repo_id: str) -> Iterator[None]:
         yield
     except errors.OfflineModeIsEnabled:
         told = HubError(
-            "a push needs the Hub, and HF_HUB_OFFLINE forbids it",
+            "a push must reach the Hub, which HF_HUB_OFFLINE forbids",
             received=f"model {repo_id!r} with HF_HUB_OFFLINE set",
             remedy="unset HF_HUB_OFFLINE, or leave out --push.hub_model_id",
         )
@@ -149,29 +149,29 @@ def _refusal(repo_id: str, error: Exception) -> HubError:
     received = f"{reason_of(error)} for model {repo_id!r}"
     if status == 401 and not any(isinstance(cause, errors.RepositoryNotFoundError) for cause in causes_of(error)):
         return HubError(
-            "the Hub knows the token of a push",
+            "the Hub must know the token of a push",
             received=f"{received}: the token is unknown, expired or revoked",
             remedy="set HF_TOKEN to a token with write permission, or log in again with huggingface-cli login",
         )
     if status == 403:
         return HubError(
-            "the token of a push has write permission on the repository's namespace",
+            "the token of a push must have write permission on the repository's namespace",
             received=f"{received}: write permission is missing",
             remedy="make a token with the role write (or, fine-grained, with write access to this namespace), and set "
             "HF_TOKEN to it; or choose another --push.hub_model_id",
         )
     if status in (401, 404):
         return HubError(
-            "the repository of a push exists, or can be made, and is open to the token's account",
+            "the repository of a push must exist or be one that can be made, and be open to the token's account",
             received=f"{received}: there is none, or the token doesn't see it",
             remedy="correct --push.hub_model_id, or use a token of its owner",
         )
     if status == 400:
         told = [text for cause in causes_of(error) if (text := getattr(cause, "server_message", None))]
         message = " ".join(str(told[0] if told else "it gave no reason").split())
-        return HubError("the Hub takes the commit", received=f"{received}: {message}", remedy="mend what it names")
+        return HubError("the Hub must take the commit", received=f"{received}: {message}", remedy="mend what it names")
     return HubError(
-        f"the Hub takes an upload within {ATTEMPTS} tries",
+        f"the Hub must take an upload within {ATTEMPTS} tries",
         received=received,
         remedy="run the same command again: what was uploaded already is not sent again",
     )

@@ -32,7 +32,7 @@ def sealed_files(folder: Path) -> dict[str, str]:
     files = parse_seal((folder / SEAL).read_bytes()) if (folder / SEAL).is_file() else None
     if files is None:
         raise ArtifactError(
-            f"a folder that is pushed was made by this pipeline, and holds its {SEAL}",
+            f"a folder to push must be one that this pipeline made, with its {SEAL}",
             received=str(folder),
             remedy="push by running the pipeline, with --push.hub_model_id",
         )
@@ -40,7 +40,7 @@ def sealed_files(folder: Path) -> dict[str, str]:
     changed = [path for path in files if path not in found or digest_of_file(folder / path) != files[path]]
     if changed or found - files.keys():
         raise ArtifactError(
-            "a folder is pushed as it was made",
+            "a folder must be pushed as it was made",
             received=f"{folder}, in which {(changed or sorted(found - files.keys()))[0]} is not as it was",
             remedy="run the pipeline again with --force push",
         )

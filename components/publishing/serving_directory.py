@@ -10,7 +10,6 @@ A version becomes visible by one rename, when every byte of it is on the disk.
 """
 
 import dataclasses
-import errno
 import hashlib
 import os
 import shutil
@@ -133,7 +132,7 @@ def copy_version(saved_model: Path, target: Path, sha256: Mapping[str, str], rec
     """Copies a SavedModel and its record to the disk's surface, `saved_model.pb` last."""
     if SAVED_MODEL not in sha256:
         raise ArtifactError(
-            f"a model to push holds {SAVED_MODEL}",
+            f"a model to push must hold {SAVED_MODEL}",
             received=f"none in {saved_model}",
             remedy="run the pipeline again with --force export",
         )
@@ -160,7 +159,7 @@ def copy_file(source: Path, target: Path, sha256: str) -> None:
         os.fsync(writer.fileno())
     if seen.hexdigest() != sha256:
         raise ArtifactError(
-            "a model is pushed as it was exported",
+            "a model must be pushed as it was exported",
             received=f"{source}, which has changed since",
             remedy="run the pipeline again with --force export",
         )
@@ -182,7 +181,7 @@ def locked(base_path: Path) -> Iterator[None]:
             yield
     except Timeout as error:
         raise PipelineError(
-            "one process at a time pushes to a base path",
+            "only one process at a time may push to a base path",
             received=f"{base_path / LOCK_NAME}, held for over {LOCK_TIMEOUT_SECONDS:.0f} seconds",
             remedy="wait for the other push to end, or end it",
         ) from error
@@ -194,14 +193,11 @@ def explained(base_path: Path) -> Iterator[None]:
     try:
         yield
     except OSError as error:
-        full = error.errno in (errno.ENOSPC, errno.EDQUOT)
-        rule = (
-            "a model is pushed whole, which takes free disk space" if full else "the serving directory can be written"
-        )
+        if disk.is_full(error):
+            remedy = "then run the same command again: nothing of this push is visible there"
+            raise disk.full_disk(error, base_path, "a model is copied", remedy) from error
         raise PipelineError(
-            rule,
+            "the serving directory must be writable",
             received=f"{error.strerror or error} ({error.filename or base_path})",
-            remedy=f"free space on the disk of {base_path} and run again; nothing of this push is visible there"
-            if full
-            else "give the permission, move what is in the way, or choose another --push.serving_dir",
+            remedy="give the permission, move what is in the way, or choose another --push.serving_dir",
         ) from error
