@@ -11,7 +11,7 @@ from components.contract import manifest
 from components.contract.artifacts import Blocks, Corpus, Tokenizer
 from components.contract.component import Component
 from foundation.errors import ConfigError, DataError
-from foundation.saved_model_layout import stated_length
+from foundation.tokenizer_length import stated_length
 
 if TYPE_CHECKING:
     from tokenizers import Tokenizer as RustTokenizer

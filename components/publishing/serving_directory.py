@@ -23,8 +23,7 @@ from components.contract.manifest import now, write_json
 from components.contract.push_record import RECORD, read_record
 from foundation import disk
 from foundation.errors import ArtifactError, PipelineError
-from foundation.saved_model_layout import SAVED_MODEL
-from foundation.versions import versions
+from foundation.versions import SAVED_MODEL, versions
 
 PARTIAL_PREFIX = ".pushing-"
 LOCK_NAME = ".push.lock"
