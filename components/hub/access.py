@@ -1,4 +1,4 @@
-"""Where on the Hub a model goes, with whose token, and whether that token may write there."""
+"""The repository on the Hub that a model goes to, and the token that must be allowed to write there."""
 
 import dataclasses
 from collections.abc import Mapping
@@ -12,12 +12,12 @@ if TYPE_CHECKING:
 
 @dataclasses.dataclass(frozen=True)
 class HubTarget:
-    """Where on the Hub a model goes.
+    """The repository on the Hub that a model goes to.
 
     Attributes:
         repo_id: `name`, in the namespace of the token's user, or `namespace/name`.
         private: Whether to make the repository private; None for the namespace's default.
-        overwrite: Whether to push into a repository that holds what this pipeline didn't push.
+        overwrite: Whether to push into a repository that holds files that this pipeline didn't push.
     """
 
     repo_id: str
@@ -27,12 +27,12 @@ class HubTarget:
 
 @dataclasses.dataclass(frozen=True)
 class TrainingUploads:
-    """What uploading during training takes.
+    """The settings of the uploads during training.
 
     Attributes:
-        target: Where the model goes.
-        license: The Hub's identifier of a license.
-        languages: ISO 639 codes.
+        target: The repository that the model goes to.
+        license: The Hub's identifier of the model's license.
+        languages: The languages of the text, as ISO 639 codes.
     """
 
     target: HubTarget
@@ -60,15 +60,15 @@ def client_with_token(repo_id: str) -> "HfApi":
 
 
 def require_write_permission(account: Mapping[str, Any], namespace: str, repo_id: str) -> None:
-    """Refuses a token that may not write to a namespace, as far as the Hub tells.
+    """Refuses a token that may not write to a namespace, as far as the Hub says what it may do.
 
     Args:
-        account: The answer of `whoami`.
+        account: The Hub's answer to `whoami`.
         namespace: A user or an organization.
-        repo_id: For the message.
+        repo_id: The repository's id, for the message.
 
     Raises:
-        HubError: If it may not.
+        HubError: If the token may not write there.
     """
     user = str(account["name"])
     roles = {str(item["name"]): item.get("roleInOrg") for item in account.get("orgs", ())}

@@ -95,7 +95,7 @@ class LocalFiles:
         """SHA-256 of each file's bytes, by its name below the path."""
         digests = {}
         for path in self.files()[0]:
-            with readers.reading(path):
+            with readers.read_errors(path):
                 digests[self.name_of(path)] = manifest.digest_of_file(path)
         return digests
 

@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from components.sources.readers import reading
+from components.sources.readers import read_errors
 from foundation.errors import DataError
 
 if TYPE_CHECKING:
@@ -64,7 +64,7 @@ def open_parquet(path: Path) -> "pyarrow.parquet.ParquetFile":
     import pyarrow.parquet
 
     try:
-        with reading(path):
+        with read_errors(path):
             return pyarrow.parquet.ParquetFile(path)
     except (pyarrow.ArrowException, OSError) as error:
         raise damaged(path, error) from error
@@ -79,7 +79,7 @@ def batches_of(path: Path) -> Iterator["pyarrow.RecordBatch"]:
     import pyarrow
 
     try:
-        with reading(path), open_parquet(path) as file:
+        with read_errors(path), open_parquet(path) as file:
             yield from file.iter_batches(batch_size=BATCH_ROWS)
     except (pyarrow.ArrowException, OSError) as error:
         raise damaged(path, error) from error

@@ -49,7 +49,7 @@ def opened(path: Path) -> Iterator[BinaryIO]:
     Raises:
         DataError: If it can't be opened or read, or its compressed data is damaged.
     """
-    with reading(path), open(path, "rb") as file:
+    with read_errors(path), open(path, "rb") as file:
         yield cast(BinaryIO, gzip.GzipFile(fileobj=file)) if file.peek(2).startswith(GZIP) else file
 
 
@@ -59,12 +59,12 @@ def is_gzip(path: Path) -> bool:
     Raises:
         DataError: If it can't be read.
     """
-    with reading(path), open(path, "rb") as file:
+    with read_errors(path), open(path, "rb") as file:
         return file.read(2) == GZIP
 
 
 @contextlib.contextmanager
-def reading(path: Path) -> Iterator[None]:
+def read_errors(path: Path) -> Iterator[None]:
     """Turns the failures of reading a file into the error that names it.
 
     Raises:

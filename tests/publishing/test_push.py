@@ -190,7 +190,7 @@ def test_a_full_disk_leaves_nothing_visible(tmp_path: Path) -> None:
 
 def test_no_space_is_told_as_such(tmp_path: Path) -> None:
     expected = pytest.raises(PipelineError, match=r"must have room.*nothing of this push is visible")
-    with expected, serving_directory.explained(tmp_path):
+    with expected, serving_directory.write_errors(tmp_path):
         raise OSError(28, "No space left on device")
 
 
