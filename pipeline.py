@@ -30,8 +30,8 @@ from components.validate import Validate
 from foundation.errors import PipelineError
 from foundation.keras_choice import choose_keras
 from foundation.perplexity import perplexity_text
-from foundation.saved_model_layout import TOKENIZER
 from foundation.terminal import TERMINAL, TerminalHandler, is_utf8, take_any_text
+from foundation.versions import TOKENIZER
 from runners.local import LocalRunner
 from runners.run import Run
 from runners.termination import handle_termination, number_of

@@ -9,7 +9,8 @@ from components.contract.component import Component
 from components.contract.manifest import write_json
 from components.contract.mask_placeholder import MASK
 from foundation.errors import ConfigError, ModelError
-from foundation.saved_model_layout import TOKENIZER, stated_length
+from foundation.tokenizer_length import stated_length
+from foundation.versions import TOKENIZER
 
 if TYPE_CHECKING:
     from transformers import PretrainedConfig, PreTrainedTokenizerFast

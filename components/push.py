@@ -1,4 +1,4 @@
-"""Push: hands the model to its servers, as the next version of a base path, and to everyone, on the Hub."""
+"""Push: gives the model to its servers, as the next version of a base path, and to everyone, on the Hub."""
 
 import dataclasses
 import functools
@@ -31,36 +31,36 @@ if TYPE_CHECKING:
     from components.hub.repository import HubRepository
 
 PREFLIGHT_ATTEMPTS = 3
-"""Before training a Hub that is out of reach is told soon; the upload itself is more patient."""
+"""Few, so that a Hub that is out of reach is reported soon, before training; the upload itself is more patient."""
 MOST_VERDICTS = 5
-"""A push that was overtaken as often gives up."""
+"""A push that other pushes overtake so often gives up."""
 
 
 @dataclasses.dataclass(frozen=True)
 class Push(Component[Pushed]):
-    """Publishes a model, which is the one step with effects outside its artifact.
+    """Publishes a model. It is the one step with effects outside its artifact.
 
     Pushing is idempotent: a model that is the latest version already makes no second one, and files that the
-    Hub holds already make no second commit. What a finished push stands for is that *its model is the one
-    served*, and the one on the Hub. So the step holds only while that is true, and runs again when the version
-    was removed or damaged, and when another model was pushed over it (then this model becomes a new version on
-    top, and the one below stays for a rollback).
+    Hub holds already make no second commit. A finished push means that *its model is the one served*, and the one on
+    the Hub. So the step counts as finished only while that is true. It runs again when the version was removed or
+    damaged, and when another model was pushed over it; then this model becomes a new version on top, and the other
+    one stays for a rollback.
 
-    A model that had to beat the last blessed one is pushed over no other: where another was pushed since the
-    evaluation, or the last one removed, the two are compared again on the same masks, and whether that still holds
-    is looked at when nobody else can push any more: under the serving directory's lock, and, where the last blessed
-    model is the Hub's, by a commit on top of the one that was looked at.
+    A model that had to beat the last blessed one must beat the one that is the last when it is pushed. Where another
+    was pushed since the evaluation, or the last one removed, the two are compared again on the same masks. That the
+    comparison is still the right one is confirmed when nobody else can push any more: under the serving directory's
+    lock, and, where the last blessed model is the Hub's, by a commit on top of the one that was looked at.
 
     Attributes:
-        model: What to push.
-        blessing: Says that it was validated; no other model is pushed.
-        evaluation: How well it does.
+        model: The model to push.
+        blessing: The validation's result; only a model that it blesses is pushed.
+        evaluation: The model's metrics and the evaluation's blessing.
         checkpoint: The weights that go to the Hub.
-        tokenizer: Their tokenizer.
-        corpus: What the model was trained on, for its card, and to compare it again.
-        blocks: To compare it again.
-        params: Where to. Its serving directory, where it is relative, is below the root: what is below a root moves
-            with it, and stays pushed.
+        tokenizer: The tokenizer of these weights.
+        corpus: The records that the model was trained on, for its card and for comparing it again.
+        blocks: The blocks of these records, for comparing it again.
+        params: Where the model goes. A relative serving directory is below the root: what is below a root moves with
+            it, and stays pushed.
         root: The pipeline root.
     """
 
@@ -88,13 +88,13 @@ class Push(Component[Pushed]):
 
         Raises:
             ConfigError: If a file is in the way or permission is missing.
-            HubError: If the token is missing or may not write, or the repository is another's.
+            HubError: If the token is missing or may not write, or the repository holds what this pipeline didn't push.
         """
-        standing = next(path for path in (self.base_path, *self.base_path.parents) if os.path.lexists(path))
-        if not standing.is_dir() or not os.access(standing, os.W_OK | os.X_OK):
+        existing = next(path for path in (self.base_path, *self.base_path.parents) if os.path.lexists(path))
+        if not existing.is_dir() or not os.access(existing, os.W_OK | os.X_OK):
             raise ConfigError(
-                "push.serving_dir is a directory that can be written, or can be made",
-                received=f"{standing}, which is {'not writable' if standing.is_dir() else 'not a directory'}",
+                "push.serving_dir must be a directory that can be written, or can be made",
+                received=f"{existing}, which is {'not writable' if existing.is_dir() else 'not a directory'}",
                 remedy="choose another --push.serving_dir",
             )
         if self.params.hub_target is not None and not self.params.dry_run:
@@ -103,9 +103,9 @@ class Push(Component[Pushed]):
             HubRepository(self.params.hub_target, attempts=PREFLIGHT_ATTEMPTS).check()
 
     def holds(self, artifact: Pushed) -> bool:
-        """Whether the pushed version still stands whole and is the latest, and the Hub holds the same files.
+        """Whether the pushed version is still complete and the latest, and the Hub holds the same files.
 
-        Out of reach of the Hub, or without a token, what it holds is taken for granted, which is told.
+        Where the Hub can't be reached, or there is no token, its files count as unchanged, and a line says so.
         """
         pushed = artifact.pushed
         if pushed["dry_run"] or latest(self.base_path, pushed["digest"]) is None:
@@ -122,25 +122,25 @@ class Push(Component[Pushed]):
             return True
 
     def run(self, out: Path) -> None:
-        """Publishes the model and writes `pushed.json`, and `hub/`, the very folder that went to the Hub.
+        """Publishes the model and writes `pushed.json`, and `hub/`, the folder that went to the Hub.
 
         Raises:
             ArtifactError: If the model isn't the one that was validated, or an artifact was changed since it was made.
-            ModelError: If the model isn't blessed, or is no better than one that was pushed since it was.
+            ModelError: If the model isn't blessed, or is no better than one that was pushed since its evaluation.
             PipelineError: If the serving directory can't be written.
-            HubError: If the Hub refuses or stays out of reach; the same command goes on from there.
+            HubError: If the Hub refuses or stays out of reach. The same command then goes on from there.
         """
         if not self.evaluation.blessed and not self.params.allow_unblessed:
             uploaded = self.checkpoint.read_json("report.json").get("uploaded")
             raise ModelError(
-                "only a blessed model is pushed, and this one was kept"
+                "a model must be blessed to be pushed, and this one was kept"
                 + (f"; what was uploaded while it trained stays in {uploaded}" if uploaded else ""),
                 received=self.evaluation.verdict,
                 remedy="train a better one, or push it all the same with --push.allow_unblessed true",
             )
         if not self.blessing.blesses(self.model):
             raise ArtifactError(
-                "only a model that was validated is pushed",
+                "a model must be validated before it is pushed",
                 received=f"{self.model.directory}, which isn't the one that {self.blessing.directory} tells of",
                 remedy="validate it with --force validate",
             )
@@ -169,8 +169,8 @@ class Push(Component[Pushed]):
         if verdict.blessed or self.params.allow_unblessed:
             return
         raise ModelError(
-            "a model is pushed only if it is better than the last blessed one, which is another now than when this one "
-            "was evaluated; this one was kept",
+            "a model must be better than the last blessed one to be pushed, and that is another one now than when this "
+            "model was evaluated; this one was kept",
             received=f"not blessed: {verdict.sentence}",
             remedy="train a better one, or push it all the same with --push.allow_unblessed true",
         )
@@ -183,13 +183,13 @@ class Push(Component[Pushed]):
         judge: Judge,
         verdict: Verdict,
     ) -> tuple[Publication, dict[str, Any] | None]:
-        """Makes the model the latest version, and what the Hub holds.
+        """Makes the model the latest version in the serving directory, and the content of its Hub repository.
 
-        Where the last blessed model is looked for on the Hub, the commit there decides, so it comes before a server
-        sees the version; else the Hub gets what the serving directory has.
+        Where the last blessed model is looked for on the Hub, the commit there decides, so it is made before a server
+        can see the new version. Otherwise the version comes first, and the Hub follows.
 
         Raises:
-            Overtaken: If the verdict doesn't hold any more; nothing is then published.
+            Overtaken: If the verdict doesn't hold any more. Nothing is published then.
         """
         saved_model = self.model.saved_model_directory
         prefix = saved_model.relative_to(self.model.directory).as_posix() + "/"
@@ -247,16 +247,16 @@ class Push(Component[Pushed]):
         }
 
     def _repository(self) -> "HubRepository | None":
-        """Where on the Hub the model goes; None for nowhere, and for a dry run, which asks nobody."""
+        """The repository that the model goes to; None for no push to the Hub, and for a dry run, which asks no Hub."""
         target = self.params.hub_target
         if target is None or self.params.dry_run:
             return None
         from components.hub.repository import HubRepository
 
-        return HubRepository(target, told=tell, progress_bars=True)
+        return HubRepository(target, show=tell, progress_bars=True)
 
     def _write_hub_folder(self, folder: Path, repository: "HubRepository | None", verdict: Verdict) -> dict[str, str]:
-        """The folder for the Hub, if the model goes there; SHA-256 by path."""
+        """Writes the folder for the Hub, if the model goes there; returns its files' SHA-256 by path."""
         if self.params.hub_model_id is None:
             return {}
         from components.publishing.hub_folder import write_folder
@@ -281,7 +281,7 @@ class Push(Component[Pushed]):
         repository: "HubRepository | None",
         confirm: Callable[[], None],
     ) -> dict[str, Any] | None:
-        """Uploads the folder; what the Hub holds then, for `pushed.json`."""
+        """Uploads the folder; returns what the Hub holds then, for `pushed.json`."""
         if repository is None:
             return None
         commit = repository.upload(folder, self.params.commit_message, confirm)
@@ -313,7 +313,7 @@ class Push(Component[Pushed]):
 
 
 def tell(line: str) -> None:
-    """Says why the step waits."""
+    """Shows a line that says why the step waits."""
     TERMINAL.tell(f"  push: {line}")
 
 

@@ -14,7 +14,7 @@ from components.contract.manifest import write_json
 from components.contract.mask_placeholder import MASK
 from foundation.errors import ConfigError, ServingError
 from foundation.longest_wait import require_short_enough
-from foundation.saved_model_layout import TOKENIZER
+from foundation.versions import TOKENIZER
 
 if TYPE_CHECKING:
     from transformers import FillMaskPipeline, PreTrainedTokenizerFast

@@ -1,4 +1,4 @@
-"""Protobuf messages declared by their fields, for what no package at hand brings."""
+"""Protobuf messages declared by their fields, for those that no installed package brings."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -10,10 +10,10 @@ Field = tuple[str, int, str, bool]
 
 
 def declare(package: str, messages: Mapping[str, Sequence[Field]]) -> dict[str, Any]:
-    """The message classes by name, in a pool of their own, so that they meet no others of equal names.
+    """The message classes by name, in a pool of their own, so that they clash with no others of the same names.
 
     Args:
-        package: Any name.
+        package: Any name for the messages' package.
         messages: The fields by message. A type is one of the messages, one of protobuf's wrappers, such as
             `Int64Value`, or a scalar, such as `int64`.
     """

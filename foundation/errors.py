@@ -14,10 +14,10 @@ from pathlib import Path
 
 
 class PipelineError(Exception):
-    """An error told as the rule that was broken, what came instead, and the way out.
+    """An error in three parts: the rule that was broken, what was received instead, and the way out.
 
     Args:
-        rule: What must hold, as a sentence without its full stop.
+        rule: What must be, as a sentence without its full stop: "train.epochs must be at least 1".
         received: What was found instead.
         remedy: What the user can do about it.
     """
@@ -58,7 +58,7 @@ class DamagedArtifact(ArtifactError):
     """A finished artifact's files are no longer those that were written: the disk, a copy or a person changed them.
 
     Args:
-        directory: The artifact's.
+        directory: The artifact's directory.
         received: What is wrong with it.
     """
 

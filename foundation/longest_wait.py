@@ -1,4 +1,4 @@
-"""How long a program may be told to wait: one limit for clients, servers and steps."""
+"""The longest wait that a setting may ask for: one limit for clients, servers and steps."""
 
 from foundation.errors import ConfigError
 
@@ -10,8 +10,8 @@ def require_short_enough(name: str, seconds: float) -> None:
     """Refuses a wait that no timer can be set to.
 
     Args:
-        name: Of the setting, for the message.
-        seconds: Its value.
+        name: The setting's name, for the message.
+        seconds: The setting's value.
 
     Raises:
         ConfigError: If it is longer than `LONGEST_SECONDS`.

@@ -1,9 +1,9 @@
-"""How a perplexity is shown: the same everywhere, so that two of them can be compared by eye."""
+"""How a perplexity is written: the same everywhere, so that two of them can be compared by eye."""
 
 import math
 
 LARGEST_WRITTEN_OUT = 1e12
-"""From here on a perplexity is a power of ten: no vocabulary is nearly as large, so its digits tell nothing."""
+"""Larger ones are written as a power of ten: no vocabulary is nearly as large, so their digits mean nothing."""
 BEYOND = "above 1e300"
 
 
@@ -17,7 +17,7 @@ def perplexity_text(perplexity: float) -> str:
         return "no number"
     if math.isinf(perplexity):
         return BEYOND
-    # The exponent of what is left after rounding: 9.9996 is 10.00.
+    # The exponent after rounding: 9.9996 is written 10.00.
     exponent = int(f"{perplexity:.3e}".partition("e")[2])
     if perplexity >= LARGEST_WRITTEN_OUT:
         return f"{perplexity:.3e}".replace("e+", "e")

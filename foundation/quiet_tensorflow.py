@@ -1,7 +1,7 @@
 """Keeps the chatter of TensorFlow's libraries off the terminal while they load.
 
-They print some lines to file descriptor 2 before any log level counts: which instructions they use, that there is
-no GPU. A finder on `sys.meta_path` lets only other lines through, whoever is first to import TensorFlow.
+They print some lines to file descriptor 2 before any log level takes effect: which instructions they use, that there
+is no GPU. A finder on `sys.meta_path` filters these lines out while TensorFlow is imported for the first time.
 """
 
 import contextlib
@@ -19,17 +19,17 @@ CHATTER = re.compile(rb"WARNING: All log messages before absl::InitializeLog|I\d
 
 
 class QuietLoader(importlib.abc.Loader):
-    """Loads a module as its own loader does, with file descriptor 2 filtered meanwhile."""
+    """Loads a module as its own loader does, while file descriptor 2 is filtered."""
 
     def __init__(self, loader: importlib.abc.Loader) -> None:
         self.loader = loader
 
     def create_module(self, spec: importlib.machinery.ModuleSpec) -> ModuleType | None:
-        """As the module's own loader."""
+        """Creates the module as its own loader does."""
         return self.loader.create_module(spec)
 
     def exec_module(self, module: ModuleType) -> None:
-        """As the module's own loader, without the chatter; afterwards nothing tells that this one was here."""
+        """Runs the module as its own loader does, without the chatter, and leaves no trace of this loader."""
         uninstall()
         module.__loader__ = self.loader
         if module.__spec__ is not None:
@@ -39,7 +39,10 @@ class QuietLoader(importlib.abc.Loader):
 
 
 class QuietFinder(importlib.abc.MetaPathFinder):
-    """Finds TensorFlow as the finders after it do, until it is loaded; others only ask whether it is there."""
+    """Finds TensorFlow as Python does, but with a quiet loader.
+
+    It stays until TensorFlow is loaded, because some libraries look for it only to see whether it is installed.
+    """
 
     def find_spec(
         self, fullname: str, path: Sequence[str] | None, target: ModuleType | None = None
@@ -75,7 +78,7 @@ def filtered_stderr() -> Iterator[None]:
 
 
 def uninstall() -> None:
-    """Takes the finder away."""
+    """Removes the finder."""
     sys.meta_path[:] = [finder for finder in sys.meta_path if not isinstance(finder, QuietFinder)]
 
 

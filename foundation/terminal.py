@@ -1,7 +1,7 @@
 """What a run shows on standard output: lines that stay and, below them, a line that says what is being done.
 
 On a terminal that last line is rewritten, in as many columns as there are at the moment. Elsewhere (a file, a pipe,
-`TERM=dumb`, a job in the background) what takes long writes it as a plain line now and then, so that a log shows life.
+`TERM=dumb`, a job in the background) a long step writes a plain line now and then, so that a log shows life.
 """
 
 import codecs
@@ -17,21 +17,21 @@ from collections.abc import Callable, Iterator
 from typing import TextIO
 
 Status = Callable[[int | None], str]
-"""What is being done, in at most so many columns; None for a plain line of any length."""
+"""Gives the line that says what is being done, in at most so many columns; None asks for one of any length."""
 REDRAW_SECONDS = 0.5
 LINE_SECONDS = 30.0
 """The time from one plain line that says what is being done to the next."""
 DEFAULT_COLUMNS = 80
 ERASE_BELOW = "\x1b[J"
 STAND_INS = str.maketrans({"█": "#", "░": ".", "·": "-", "–": "-", "−": "-", "…": "...", "“": '"', "”": '"', "’": "'"})
-"""For a terminal that lacks them."""
+"""What to write in place of characters that a terminal's encoding lacks."""
 
 
 class Terminal:
-    """Standard output, whichever stream that is at the moment; safe from many threads.
+    """Standard output, whichever stream that is at the moment. Many threads may use it at once.
 
-    Between two drawings the cursor stands at the beginning of the line that is rewritten. There it stays when a
-    terminal that is made narrower breaks the line in two, so all of it can be erased.
+    Between two drawings the cursor stands at the beginning of the line that is rewritten. It stays there
+    when a terminal that is made narrower breaks the line in two, so that all of the line can be erased.
     """
 
     def __init__(self) -> None:
@@ -65,7 +65,7 @@ class Terminal:
         self.line(text)
 
     def tell(self, text: str) -> None:
-        """Writes a line to standard error that is nobody else's, also after the `^C` of who interrupts."""
+        """Writes a line of its own to standard error, also after the `^C` that a terminal shows at an interrupt."""
         with self._lock:
             self.clear()
             stream = sys.stderr
@@ -74,7 +74,7 @@ class Terminal:
                 print(f"{start}{text}", file=stream, flush=True)
 
     def clear(self) -> None:
-        """Takes the line away that is rewritten, until it is drawn again."""
+        """Erases the line that is rewritten, until it is drawn again."""
         with self._lock:
             self._write(self._erasing())
             self._drawn = False
@@ -100,7 +100,7 @@ class Terminal:
         except Exception:
             raise
         except BaseException:
-            self._leave()  # who interrupts sees how far it came
+            self._leave()  # whoever interrupts sees how far it came
             raise
         finally:
             over.set()
@@ -132,7 +132,7 @@ class Terminal:
             self._shown = time.monotonic()
 
     def _leave(self) -> None:
-        """Draws the line a last time and lets it stand."""
+        """Draws the line a last time and leaves it there."""
         with self._lock:
             if self._drawn:
                 self._draw()
@@ -140,7 +140,7 @@ class Terminal:
                 self._drawn = False
 
     def _erasing(self) -> str:
-        """What takes away what was drawn, unless the shell has that line by now."""
+        """The characters that erase what was drawn; none where the shell has that line by now."""
         return f"\r{ERASE_BELOW}" if self._drawn and is_rewritable(sys.stdout) else ""
 
     def _write(self, text: str) -> None:
@@ -160,11 +160,11 @@ class Terminal:
 
 
 TERMINAL = Terminal()
-"""The one there is: a process has one standard output."""
+"""The only instance, because a process has one standard output."""
 
 
 class TerminalHandler(logging.Handler):
-    """Writes a log's records as lines to standard error, beside what is rewritten."""
+    """Writes a log's records as lines to standard error, without disturbing the line that is rewritten."""
 
     def emit(self, record: logging.LogRecord) -> None:
         """Writes a record."""
@@ -172,7 +172,7 @@ class TerminalHandler(logging.Handler):
 
 
 def is_terminal(stream: TextIO | None) -> bool:
-    """Whether a person looks at a stream; none of a process that was started without it."""
+    """Whether a stream is a terminal. It is None in a process that was started without that stream."""
     return stream is not None and not stream.closed and stream.isatty()
 
 
@@ -201,7 +201,7 @@ def is_utf8(stream: TextIO | None) -> bool:
 
 
 def take_any_text() -> None:
-    """Lets standard output take characters that its encoding lacks: others stand for them."""
+    """Makes standard output accept characters that its encoding lacks: it writes others in their place."""
     codecs.register_error(_stand_in.__name__, _stand_in)
     if isinstance(sys.stdout, io.TextIOWrapper):
         sys.stdout.reconfigure(errors=_stand_in.__name__)

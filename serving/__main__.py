@@ -16,8 +16,8 @@ from typing import TYPE_CHECKING
 
 from foundation.errors import PipelineError
 from foundation.keras_choice import choose_keras
-from foundation.saved_model_layout import TOKENIZER
 from foundation.terminal import take_any_text
+from foundation.versions import TOKENIZER
 from serving.server.command_line import batching_parameters, check, grpc_port, make_parser, metrics_path, model_configs
 from serving.server.limits.settings import Limits
 from serving.server.listener import bind

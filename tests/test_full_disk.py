@@ -80,7 +80,7 @@ def test_the_pipeline_on_ever_larger_disks(tmp_path):
             reached.append(steps[-1] if steps else None)
             if kibibytes < 30_000:
                 assert done.returncode == 1, done.stdout
-                assert re.search("must have room|takes free disk space", done.stderr), done.stderr
+                assert "must have room" in done.stderr, done.stderr
                 assert done.stderr.count("\n") == 1
     assert done.returncode == 0, done.stderr
     assert reached[-1] == "push"

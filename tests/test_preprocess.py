@@ -233,7 +233,7 @@ def test_a_split_that_fills_no_block_is_refused_with_numbers(tokenizer: Tokenize
 
 def test_a_split_without_text_is_refused(tokenizer: Tokenizer, tmp_path: Path) -> None:
     corpus = corpus_of(tmp_path / "corpus", TEXTS, [None, []])
-    with pytest.raises(DataError, match=r"the test split has at least one record with text.*1 null and 1 empty"):
+    with pytest.raises(DataError, match=r"the test split must have at least one record with text.*1 null and 1 empty"):
         run(corpus, tokenizer, tmp_path / "out")
 
 

@@ -80,7 +80,7 @@ class TextReader:
             yield texts
         if self.records == sum(self.skipped.values()):
             raise DataError(
-                f"the {self._split} split has at least one record with text in {self.column!r}",
+                f"the {self._split} split must have at least one record with text in {self.column!r}",
                 received=f"{self.records:,} records, of which {self.skipped['null']:,} null and "
                 f"{self.skipped['empty']:,} empty",
                 remedy="choose another column with --preprocess.text_column, or another corpus",
@@ -179,7 +179,7 @@ def choose(corpus: Corpus, text_column: str) -> str:
         if columns:
             example = proposed(columns, letters)
             raise DataError(
-                "the text column is named where several columns hold text",
+                "the text column must be named where several columns hold text",
                 received=f"{', '.join(columns)} (and no {name})",
                 remedy=f"set --preprocess.text_column, for example to {example}",
             )
@@ -246,9 +246,9 @@ def refuse(schema: pa.Schema, text_column: str, letters: Mapping[str, float]) ->
     else:
         remedy = f"set --preprocess.text_column, for example to {example} (columns with text: {', '.join(columns)})"
     if (found := find(list(schema), text_column)) is None:
-        raise DataError("the text column is a column of the corpus", received=repr(text_column), remedy=remedy)
+        raise DataError("the text column must be a column of the corpus", received=repr(text_column), remedy=remedy)
     raise DataError(
-        "the text column holds strings or lists of strings",
+        "the text column must hold strings or lists of strings",
         received=f"{text_column!r} of type {found[1]}",
         remedy=remedy,
     )

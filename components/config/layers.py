@@ -86,7 +86,7 @@ def _refuse_two_sources(ingest: Mapping[str, Any]) -> None:
     path, dataset, split = (ingest.get(key) for key in ("path", "dataset", "split"))
     if path is not None and split is not None and dataset not in (None, EMBEDDED):
         raise ConfigError(
-            "ingest.split is given beside one source, ingest.path or ingest.dataset",
+            "ingest.split must be given with one source alone, ingest.path or ingest.dataset",
             received=f"split {split} with path {path} and dataset {dataset}, which the path replaces",
             remedy="leave out ingest.dataset if the split is of the files, ingest.split if it is of the dataset",
         )

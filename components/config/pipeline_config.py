@@ -68,7 +68,7 @@ def config_path(name_or_path: str) -> Path:
     if not path.is_file():
         names = sorted(file.stem for file in CONFIGS.glob("*.yaml"))
         raise ConfigError(
-            "--config names a configuration in configs/ or the path of a YAML file",
+            "--config must name a configuration in configs/ or the path of a YAML file",
             received=name_or_path,
             remedy=f"use one of {', '.join(names)}{_nearest(name_or_path, names)}, or a path",
         )
@@ -121,7 +121,7 @@ def config_of(parser: ArgumentParser, namespace: Namespace) -> Config:
 def _unusable(error: Exception) -> ConfigError:
     message = " ".join(str(error).split())
     return ConfigError(
-        "an option's value is of the type that --help names for it",
+        "an option's value must be of the type that --help names for it",
         received=message,
         remedy="see --help",
     )
@@ -129,7 +129,7 @@ def _unusable(error: Exception) -> ConfigError:
 
 def _read(path: Path) -> Mapping[str, Mapping[str, Any]]:
     """The values of a YAML file by section and key; refuses one that isn't sections of known keys."""
-    rule = f"a configuration is YAML with the sections {', '.join(SECTIONS)}"
+    rule = f"a configuration must be YAML with the sections {', '.join(SECTIONS)}"
     try:
         content = yaml.safe_load(path.read_text("utf-8"))
     except (yaml.YAMLError, UnicodeDecodeError) as error:
@@ -141,7 +141,7 @@ def _read(path: Path) -> Mapping[str, Mapping[str, Any]]:
         _check_name(str(section), SECTIONS, f"{path} has the section", "sections")
         if not isinstance(values, Mapping):
             raise ConfigError(
-                "a section holds keys with values",
+                "a section must hold keys with values",
                 received=f"{path} has {section}: {values!r}",
                 remedy=f"indent the keys below '{section}:', or leave the section out",
             )
@@ -174,7 +174,7 @@ def _check_name(name: str, valid: Iterable[str], where: str, kind: str) -> None:
     if name not in valid:
         nearest = _nearest(name, valid)
         every = f"the {kind} are {', '.join(valid)}" if len(valid) < 12 else f"--help lists the {kind}"
-        raise ConfigError(f"only known {kind} are accepted", received=f"{where} {name}", remedy=every + nearest)
+        raise ConfigError(f"the {kind} must be known", received=f"{where} {name}", remedy=every + nearest)
 
 
 def _nearest(name: str, valid: Iterable[str]) -> str:

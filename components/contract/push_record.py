@@ -1,4 +1,4 @@
-"""What a push notes about a model, beside each copy of it, for later runs to find; and where those look for it."""
+"""What a push records beside each copy of a model, and where later runs look for it."""
 
 import dataclasses
 import json
@@ -10,7 +10,7 @@ from components.contract.artifacts import Checkpoint, ServingModel
 from components.contract.manifest import digest_of
 
 RECORD = "assets.extra/pushed.json"
-"""In a version's directory of the serving directory; on the Hub it is `components.hub.seal.SEAL`."""
+"""The record's path in a version's directory. On the Hub the record is `components.hub.seal.SEAL`."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -42,9 +42,9 @@ def model_digest(checkpoint: Checkpoint) -> str:
 
 
 def identity_of(model: ServingModel, checkpoint: Checkpoint) -> str:
-    """What two models have in common that answer alike: equal weights, exported alike.
+    """A digest that is equal for models that answer alike: those with equal weights that were exported alike.
 
-    An export of the same weights differs in its bytes each time, as TensorFlow numbers and orders what it writes.
+    The exported files can't serve for that: TensorFlow numbers and orders them anew in each export.
     """
     export = model.manifest
     made_by = {name: export.get(name) for name in ("component", "version", "params", "library_versions")}
@@ -53,12 +53,12 @@ def identity_of(model: ServingModel, checkpoint: Checkpoint) -> str:
 
 
 def facts_of(checkpoint: Checkpoint, blessed: bool) -> dict[str, Any]:
-    """What a push notes about a model, for later runs to find."""
+    """What every push of a model records about it, to the serving directory and to the Hub."""
     return {"blessed": blessed, "model_digest": model_digest(checkpoint)}
 
 
 def read_record(version_directory: Path) -> dict[str, Any] | None:
-    """What `publish` noted about a version, or None unless every file that it lists still stands whole."""
+    """What a push recorded about a version; None unless every file that it lists still has its size."""
     try:
         record: dict[str, Any] = json.loads((version_directory / RECORD).read_text("utf-8"))
         sizes: dict[str, int] = record["files"]

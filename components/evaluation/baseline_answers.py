@@ -13,7 +13,8 @@ from components.evaluation.baseline import Baseline
 from components.evaluation.questions import Questions, Records, spread
 from components.modeling.scoring import Scores, score_masks, score_with
 from foundation.errors import ModelError
-from foundation.saved_model_layout import TOKENIZER, stated_length
+from foundation.tokenizer_length import stated_length
+from foundation.versions import TOKENIZER
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerFast

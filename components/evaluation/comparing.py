@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from components.contract.artifacts import Blocks, Checkpoint, Corpus, Evaluation, Tokenizer
 from components.contract.push_record import PushedTo, model_digest
 from components.evaluation.baseline import LAST_BLESSED, Baseline, find_baseline
-from components.hub.requests import patiently
+from components.hub.requests import retry
 from foundation.errors import PipelineError
 
 if TYPE_CHECKING:
@@ -70,7 +70,7 @@ class Judge:
         evaluation = self.evaluation
         if not evaluation.blessed or evaluation.must_beat != LAST_BLESSED:
             return Verdict(evaluation.blessed, evaluation.verdict)
-        baseline = patiently(self._last_blessed, told=told)
+        baseline = retry(self._last_blessed, show=told)
         if _identity(baseline) == evaluation.compared_with:
             return Verdict(True, evaluation.verdict, baseline, binding=True)
         if baseline is None:

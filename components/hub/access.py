@@ -1,4 +1,4 @@
-"""Where on the Hub a model goes, with whose token, and whether that token may write there."""
+"""The repository on the Hub that a model goes to, and the token that must be allowed to write there."""
 
 import dataclasses
 from collections.abc import Mapping
@@ -12,12 +12,12 @@ if TYPE_CHECKING:
 
 @dataclasses.dataclass(frozen=True)
 class HubTarget:
-    """Where on the Hub a model goes.
+    """The repository on the Hub that a model goes to.
 
     Attributes:
         repo_id: `name`, in the namespace of the token's user, or `namespace/name`.
         private: Whether to make the repository private; None for the namespace's default.
-        overwrite: Whether to push into a repository that holds what this pipeline didn't push.
+        overwrite: Whether to push into a repository that holds files that this pipeline didn't push.
     """
 
     repo_id: str
@@ -27,12 +27,12 @@ class HubTarget:
 
 @dataclasses.dataclass(frozen=True)
 class TrainingUploads:
-    """What uploading during training takes.
+    """The settings of the uploads during training.
 
     Attributes:
-        target: Where the model goes.
-        license: The Hub's identifier of a license.
-        languages: ISO 639 codes.
+        target: The repository that the model goes to.
+        license: The Hub's identifier of the model's license.
+        languages: The languages of the text, as ISO 639 codes.
     """
 
     target: HubTarget
@@ -51,7 +51,7 @@ def client_with_token(repo_id: str) -> "HfApi":
     token = get_token()
     if token is None:
         raise HubError(
-            "a push to the Hub needs a token with write permission",
+            "a push to the Hub must have a token with write permission",
             received=f"model {repo_id!r}, and no token",
             remedy="set the environment variable HF_TOKEN, log in with huggingface-cli login, or leave out "
             "--push.hub_model_id",
@@ -60,21 +60,21 @@ def client_with_token(repo_id: str) -> "HfApi":
 
 
 def require_write_permission(account: Mapping[str, Any], namespace: str, repo_id: str) -> None:
-    """Refuses a token that may not write to a namespace, as far as the Hub tells.
+    """Refuses a token that may not write to a namespace, as far as the Hub says what it may do.
 
     Args:
-        account: The answer of `whoami`.
+        account: The Hub's answer to `whoami`.
         namespace: A user or an organization.
-        repo_id: For the message.
+        repo_id: The repository's id, for the message.
 
     Raises:
-        HubError: If it may not.
+        HubError: If the token may not write there.
     """
     user = str(account["name"])
     roles = {str(item["name"]): item.get("roleInOrg") for item in account.get("orgs", ())}
     if namespace != user and namespace not in roles:
         raise HubError(
-            "a push goes to the token's user or an organization of theirs",
+            "a push must go to the token's user or an organization of theirs",
             received=f"{repo_id!r}, with a token of {user}, whose organizations are {', '.join(roles) or 'none'}",
             remedy="correct --push.hub_model_id, or set HF_TOKEN to a token of the owner",
         )
@@ -89,7 +89,7 @@ def require_write_permission(account: Mapping[str, Any], namespace: str, repo_id
         allowed = allowed and bool({namespace, f"{namespace}/{repo_id.rpartition('/')[2]}"} & written)
     if not allowed:
         raise HubError(
-            "the token of a push has write permission on the repository's namespace",
+            "the token of a push must have write permission on the repository's namespace",
             received=f"a token of {user} with the role {token.get('role')}, which may not write to {namespace}",
             remedy="make a token with the role write (or, fine-grained, with write access to this namespace), and set "
             "HF_TOKEN to it; or choose another --push.hub_model_id",

@@ -1,4 +1,4 @@
-"""What the pipeline reads from outside: repositories of the Hugging Face Hub, and local files, by digest."""
+"""Reads from outside the pipeline: repositories of the Hub at an exact commit, and digests of local files."""
 
 import contextlib
 import re
@@ -18,12 +18,12 @@ RepoType = Literal["model", "dataset"]
 def resolve_revision(repo_id: str, repo_type: RepoType = "model", revision: str | None = None) -> str:
     """The commit that a branch, tag or commit of a Hub repository stands for.
 
-    A full commit is returned as it is. Without network the commit that the local cache noted for the
-    revision counts.
+    A full commit is returned as it is. Without network, the commit that the local cache holds for the revision
+    is returned.
 
     Args:
         repo_id: `name` or `namespace/name`.
-        repo_type: What the repository holds.
+        repo_type: Whether the repository holds a model or a dataset.
         revision: A branch (`main`, `refs/convert/parquet`), tag or commit; None for `main`.
 
     Returns:
@@ -48,7 +48,7 @@ class HubUnreachable(HubError):
 
 
 def describe_repository(repo_id: str, repo_type: RepoType, revision: str | None) -> tuple[str, frozenset[str]]:
-    """The commit of a revision and the names of the files in it, as the Hub tells them.
+    """The commit of a revision and the names of the files in it, as the Hub has them now.
 
     Raises:
         HubError: If the Hub refuses or can't be reached.
@@ -61,13 +61,13 @@ def describe_repository(repo_id: str, repo_type: RepoType, revision: str | None)
 
 
 def cached_commit(repo_id: str, repo_type: RepoType, revision: str) -> str | None:
-    """The commit that the local Hub cache noted for a branch or tag when it last downloaded it."""
+    """The commit that a branch or tag had when it was last downloaded to the local Hub cache; None if it never was."""
     reference = repository_cache(repo_id, repo_type) / "refs" / revision
     return reference.read_text("utf-8").strip() if reference.is_file() else None
 
 
 def cached_snapshot(repo_id: str, repo_type: RepoType, commit: str) -> Path:
-    """Where the local Hub cache keeps the files of a commit (the folder need not exist)."""
+    """The folder of the local Hub cache for the files of a commit (it need not exist)."""
     return repository_cache(repo_id, repo_type) / "snapshots" / commit
 
 
@@ -79,7 +79,7 @@ def repository_cache(repo_id: str, repo_type: RepoType) -> Path:
 
 
 def download(repo_id: str, repo_type: RepoType, commit: str, names: list[str]) -> Path:
-    """Downloads files of a commit into the local Hub cache, those that it lacks.
+    """Downloads those files of a commit that the local Hub cache lacks.
 
     Returns:
         The folder that holds them under their names.
@@ -97,7 +97,7 @@ def download(repo_id: str, repo_type: RepoType, commit: str, names: list[str]) -
 
 @contextlib.contextmanager
 def hub_errors(repo_id: str, repo_type: RepoType, revision: str | None) -> Iterator[None]:
-    """Turns what the Hub's client raises into `HubError`."""
+    """Turns what the Hub's client raises while reading into a `HubError`."""
     import requests
     from huggingface_hub import errors
 
@@ -106,19 +106,19 @@ def hub_errors(repo_id: str, repo_type: RepoType, revision: str | None) -> Itera
         yield
     except errors.HFValidationError as error:
         raise HubError(
-            f"a {repo_type} is named by a folder that exists or by a Hub id (`name` or `namespace/name`)",
+            f"a {repo_type} must be named by a folder that exists or by a Hub id (`name` or `namespace/name`)",
             received=repr(repo_id),
             remedy="correct the path, or write the Hub id",
         ) from error
     except errors.GatedRepoError as error:
         raise HubError(
-            f"the Hub gives out a gated {repo_type} only to accounts that were granted access",
+            f"a gated {repo_type} must be read by an account that was granted access",
             received=received,
             remedy="ask for access on its page and set the environment variable HF_TOKEN",
         ) from error
     except errors.RevisionNotFoundError as error:
         raise HubError(
-            "a revision is a branch, tag or commit of the repository",
+            "a revision must be a branch, tag or commit of the repository",
             received=received,
             remedy="set `revision` to one that its page lists, or leave it out for `main`",
         ) from error
@@ -137,7 +137,7 @@ def hub_errors(repo_id: str, repo_type: RepoType, revision: str | None) -> Itera
                 remedy="try again later; set the environment variable HF_TOKEN if the repository needs one",
             ) from error
         raise HubUnreachable(
-            "a name that is no local folder or file is fetched from the Hugging Face Hub, which must be reachable",
+            "the Hugging Face Hub must be reachable for a name that is no local folder or file",
             received=f"no connection for {received}",
             remedy="connect, set HF_ENDPOINT to a mirror, or give the path of a local copy",
         ) from error

@@ -1,4 +1,4 @@
-"""A model repository on the Hub: may we write to it, what does it hold, one commit that makes it hold a folder."""
+"""A model repository on the Hub: checks that it may be written, and makes it hold a folder by one commit."""
 
 import dataclasses
 import functools
@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from components.contract.manifest import digest_of_file
 from components.hub.access import HubTarget, client_with_token, require_write_permission
-from components.hub.requests import ATTEMPTS, FIRST_PAUSE_SECONDS, explained, patiently, quiet_client
+from components.hub.requests import ATTEMPTS, FIRST_PAUSE_SECONDS, push_errors, quiet_client, retry
 from components.hub.seal import CARD, SEAL, git_blob, parse_seal, sealed_files
 from foundation.errors import HubError
 
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from huggingface_hub.hf_api import ModelInfo
 
 NOT_OURS_BUT_HARMLESS = frozenset({".gitattributes", ".gitignore", CARD, "LICENSE"})
-"""Files that the Hub or its web page makes in a new repository."""
+"""The files that the Hub or its web page puts into a new repository."""
 REQUEST_SECONDS = 30.0
 
 
@@ -42,26 +42,38 @@ class HubCommit:
 
 @dataclasses.dataclass(frozen=True)
 class RemoteFile:
-    """A file in a repository: `sha256` of a large one, `blob`, git's SHA-1, of any other."""
+    """A file in a repository.
+
+    Attributes:
+        sha256: The SHA-256 of a large file; None for any other.
+        blob: The id that git gives the file; for a large one, that of the pointer to it.
+    """
 
     sha256: str | None
     blob: str
 
     def is_same(self, path: Path, sha256: str) -> bool:
-        """Whether it has the content of a local file."""
+        """Whether the file has the content of a local file with the given SHA-256."""
         return self.sha256 == sha256 if self.sha256 is not None else self.blob == git_blob(path)
 
 
 class HubRepository:
-    """A repository, as the account of the token in use sees it.
+    """A model repository, as the account of the token in use sees it.
 
     The token is the environment's (`HF_TOKEN`) or that of `huggingface-cli login`, as `huggingface_hub` finds it.
 
+    Example:
+        >>> files = seal(folder, {"model_name": "fill_mask"})
+        >>> repository = HubRepository(HubTarget("me/my-model"), show=print)
+        >>> repository.check()
+        >>> repository.upload(folder, "End of training").url
+        'https://huggingface.co/me/my-model/tree/...'
+
     Args:
-        target: Where it is.
-        attempts: How often a request is tried.
-        first_pause_seconds: The pause after the first try that failed.
-        told: Called with a line about each try that failed.
+        target: The repository's name, and what a push may do there.
+        attempts: How often a request is tried, at most.
+        first_pause_seconds: The pause after the first try that failed, in seconds.
+        show: Called with a line about each try that failed.
         progress_bars: Whether an upload shows progress bars on a terminal.
     """
 
@@ -71,14 +83,12 @@ class HubRepository:
         *,
         attempts: int = ATTEMPTS,
         first_pause_seconds: float = FIRST_PAUSE_SECONDS,
-        told: Callable[[str], None] = lambda line: None,
+        show: Callable[[str], None] = lambda line: None,
         progress_bars: bool = False,
     ) -> None:
         self.target = target
         self.progress_bars = progress_bars
-        self._patiently = functools.partial(
-            patiently, attempts=attempts, first_pause_seconds=first_pause_seconds, told=told
-        )
+        self._retry = functools.partial(retry, attempts=attempts, first_pause_seconds=first_pause_seconds, show=show)
 
     @functools.cached_property
     def api(self) -> "HfApi":
@@ -91,72 +101,73 @@ class HubRepository:
 
     @functools.cached_property
     def repo_id(self) -> str:
-        """`namespace/name`, after a look at who the token belongs to and what it may do.
+        """`namespace/name`, after checking who the token belongs to and what it may do.
 
         Raises:
             HubError: If the token is unknown, or may not write to the namespace.
         """
-        with explained(self.target.repo_id):
-            account = self._patiently(self.api.whoami)
+        with push_errors(self.target.repo_id):
+            account = self._retry(self.api.whoami)
         namespace, _, name = self.target.repo_id.rpartition("/")
         namespace = namespace or str(account["name"])
         require_write_permission(account, namespace, self.target.repo_id)
         return f"{namespace}/{name}"
 
     def check(self) -> None:
-        """Refuses, before anything is sent, a target that a push is bound to fail at or must not touch.
+        """Refuses, before anything is sent, a target where a push is bound to fail or which it must not touch.
 
         Raises:
             HubError: If the token is missing, unknown or may not write; if the repository is public where a private
                 one is wanted; if it holds what this pipeline didn't push.
         """
         repo_id = self.repo_id
-        with explained(repo_id):
-            self._patiently(lambda: self._require_ours(self._info()))
+        with push_errors(repo_id):
+            self._retry(lambda: self._require_ours(self._info()))
 
     def upload(self, folder: Path, message: str, confirm: Callable[[], None] = lambda: None) -> HubCommit:
         """Makes the repository hold a sealed folder, by one commit, and compares the digests of all files.
 
-        The repository is made if there is none. Files of an earlier push that the folder lacks are removed; those
-        of others stay. What the Hub holds already is not sent.
+        The repository is made if there is none. Files of an earlier push that the folder lacks are removed; files
+        that others put there stay. Files that the Hub holds already are not sent.
 
         Args:
-            folder: What `seal` sealed.
-            message: The commit's.
-            confirm: Called before each try to commit, on top of what it saw; what it raises ends the upload.
+            folder: A folder that `seal` sealed.
+            message: The commit's message.
+            confirm: Called before each try to commit; what it raises ends the upload. The commit fails, and is tried
+                again, if there is another commit after the call.
 
         Raises:
             ArtifactError: If the folder isn't sealed, or was changed since.
             HubError: If the Hub refuses, stays out of reach, or holds something else afterwards.
         """
         files = sealed_files(folder)
-        additions: dict[str, Any] = {}  # kept between tries: they know what was uploaded
-        with explained(self.repo_id), quiet_client(self.progress_bars):
-            done: HubCommit = self._patiently(lambda: self._commit(folder, files, message, additions, confirm))
+        additions: dict[str, Any] = {}  # kept between tries, because they know what was uploaded
+        with push_errors(self.repo_id), quiet_client(self.progress_bars):
+            done: HubCommit = self._retry(lambda: self._commit(folder, files, message, additions, confirm))
         return self.verify(folder, done.commit, created=done.created, sent=done.sent)
 
     def create(self) -> None:
         """Makes the repository, if there is none.
 
         Raises:
-            HubError: If the Hub refuses, or the repository holds what isn't ours.
+            HubError: If the Hub refuses, or the repository holds what this pipeline didn't push.
         """
-        with explained(self.repo_id):
-            self._patiently(self._made)
+        with push_errors(self.repo_id):
+            self._retry(self._existing_or_new)
 
     def verify(self, folder: Path, commit: str, *, created: bool, sent: tuple[str, ...] = ()) -> HubCommit:
         """Compares what a commit holds with a sealed folder, file by file, by digest.
 
         Raises:
-            HubError: If a file is another or missing.
+            HubError: If a file is missing or differs.
         """
-        with explained(self.repo_id):
-            held = self._patiently(lambda: self._files(commit))
+        with push_errors(self.repo_id):
+            held = self._retry(lambda: self._files(commit))
         wrong = _wrong(held, folder, sealed_files(folder))
         if wrong:
             raise HubError(
-                "the Hub holds what was pushed, file by file",
-                received=f"{self._url(commit)}, whose {', '.join(wrong[:5])} is another or missing",
+                "the Hub must hold what was pushed, file by file",
+                received=f"{self._url(commit)}, whose {', '.join(wrong[:5])} is missing or differs",
                 remedy="run the same command again",
             )
         return HubCommit(self.repo_id, commit, self._url(commit), created, sent)
@@ -164,21 +175,21 @@ class HubRepository:
     def holds(self, folder: Path, files: Mapping[str, str]) -> bool:
         """Whether the newest commit holds a sealed folder, file by file, by digest.
 
-        But for the card: who has edited it on the Hub's page keeps what they wrote.
+        The card may differ: people edit it on the Hub's page, and what they wrote stays.
 
         Args:
-            folder: What was pushed.
-            files: Its SHA-256 by path, without the seal's, as `seal` returned them.
+            folder: The folder that was pushed.
+            files: The SHA-256 of its files by path, without the seal, as `seal` returned them.
         """
-        with explained(self.repo_id):
-            info = self._patiently(self._info)
+        with push_errors(self.repo_id):
+            info = self._retry(self._info)
             if info is None:
                 return False
-            held = self._patiently(lambda: self._files(str(info.sha)))
+            held = self._retry(lambda: self._files(str(info.sha)))
         return set(_wrong(held, folder, files)) <= {CARD}
 
     def _info(self) -> "ModelInfo | None":
-        """The repository's facts; None if there is none yet, or the token doesn't see it."""
+        """The repository's facts; None if there is no repository yet, or the token doesn't see it."""
         from huggingface_hub.errors import RepositoryNotFoundError
 
         try:
@@ -186,8 +197,8 @@ class HubRepository:
         except RepositoryNotFoundError:
             return None
 
-    def _made(self) -> "ModelInfo":
-        """The repository's facts; it is made if there is none, and refused if it holds what isn't ours."""
+    def _existing_or_new(self) -> "ModelInfo":
+        """The repository's facts. If there is none it is made; one that this pipeline didn't push to is refused."""
         info = self._info()
         if info is None:
             self.api.create_repo(self.repo_id, private=self.target.private, exist_ok=True)
@@ -200,7 +211,7 @@ class HubRepository:
             return
         if self.target.private and not info.private:
             raise HubError(
-                "a private push goes to a private repository",
+                "a private push must go to a private repository",
                 received=f"{self.repo_id}, which exists and is public",
                 remedy="make it private in its settings, choose another --push.hub_model_id, or set "
                 "--push.hub_private_repo null",
@@ -210,18 +221,18 @@ class HubRepository:
         others = sorted({sibling.rfilename for sibling in info.siblings or ()} - NOT_OURS_BUT_HARMLESS)
         if others:
             raise HubError(
-                "a push overwrites only what this pipeline pushed",
+                "a push must overwrite only what this pipeline pushed",
                 received=f"{self.repo_id}, which holds {', '.join(others[:3])} and no {SEAL}",
                 remedy="choose another --push.hub_model_id, or set --push.hub_overwrite true",
             )
 
     def _sealed(self, info: "ModelInfo") -> dict[str, str] | None:
-        """The digests of our push that a repository holds; None if it holds none."""
+        """The digests in the seal of a repository that holds a push of this pipeline; None for any other."""
         if SEAL not in {sibling.rfilename for sibling in info.siblings or ()}:
             return None
         from huggingface_hub.utils import build_hf_headers, get_session, hf_raise_for_status
 
-        # Not hf_hub_download, which keeps a copy, and tries on its own before it says that something is wrong.
+        # Not hf_hub_download, which keeps a copy, and retries on its own before it reports an error.
         answer = get_session().get(
             f"{self.api.endpoint}/{self.repo_id}/resolve/{info.sha}/{SEAL}",
             headers=build_hf_headers(token=self.api.token),
@@ -250,7 +261,7 @@ class HubRepository:
         """One try of `upload`: looks at what is there, and sends the difference."""
         from huggingface_hub import CommitOperationAdd, CommitOperationDelete
 
-        info = self._made()
+        info = self._existing_or_new()
         head = str(info.sha)
         held = self._files(head)
         changed = _wrong(held, folder, files)
@@ -265,7 +276,7 @@ class HubRepository:
             self.repo_id,
             [*(additions[path] for path in changed), *(CommitOperationDelete(path) for path in stale)],
             commit_message=message,
-            parent_commit=head,  # what another put there meanwhile is looked at first
+            parent_commit=head,  # if there is another commit meanwhile, this one fails, and the next try looks at it
         )
         return HubCommit(self.repo_id, commit.oid, self._url(commit.oid), created=True, sent=tuple(changed))
 
@@ -274,6 +285,6 @@ class HubRepository:
 
 
 def _wrong(held: Mapping[str, RemoteFile], folder: Path, files: Mapping[str, str]) -> list[str]:
-    """The paths of a sealed folder, its seal among them, that a repository lacks or holds otherwise."""
+    """The files of a sealed folder, its seal among them, that are missing in a repository or differ there."""
     every = {**files, SEAL: digest_of_file(folder / SEAL)}
     return [path for path, sha256 in every.items() if path not in held or not held[path].is_same(folder / path, sha256)]

@@ -1,4 +1,4 @@
-"""Requests to the Hub that change something: what is tried again, and what its refusals mean to a user."""
+"""Requests to the Hub that change something: which are tried again, and what a refusal means to the user."""
 
 import contextlib
 import sys
@@ -14,28 +14,31 @@ ATTEMPTS = 8
 FIRST_PAUSE_SECONDS = 1.0
 LONGEST_PAUSE_SECONDS = 60.0
 TRANSIENT_STATUS = frozenset({408, 409, 412, 425, 429, 500, 502, 503, 504})
-"""Statuses after which another try may succeed; 409 and 412 tell of another commit at the same time."""
+"""Statuses after which another try may succeed; 409 and 412 mean that there was another commit at the same time."""
 
 
-def patiently(
+def retry(
     request: Callable[[], Result],
     *,
     attempts: int = ATTEMPTS,
     first_pause_seconds: float = FIRST_PAUSE_SECONDS,
-    told: Callable[[str], None] = lambda line: None,
+    show: Callable[[str], None] = lambda line: None,
 ) -> Result:
-    """Does something on the Hub; tries again with growing pauses while it is out of reach, busy or failing.
+    """Does a request to the Hub, again and again while the Hub is out of reach, busy or failing, with growing pauses.
 
-    A pause is twice the one before, up to a minute, or what the Hub asks for in `Retry-After`.
+    A pause is twice as long as the one before, up to a minute, or as long as the Hub asks for in `Retry-After`.
 
     Args:
-        request: What to do. It is called anew each time, so it looks anew at what the Hub holds.
-        attempts: How often, at most.
-        first_pause_seconds: The first pause.
-        told: Called with a line about each try that failed.
+        request: Does the request. It is called anew for each try, so that it looks anew at what the Hub holds.
+        attempts: The number of tries, at most.
+        first_pause_seconds: The pause after the first try that failed, in seconds.
+        show: Called with a line about each try that failed.
+
+    Returns:
+        What `request` returns.
 
     Raises:
-        Exception: What the last try raised, or one that no other try would mend.
+        Exception: What the last try raised, or the first error that another try wouldn't mend.
     """
     for attempt in range(1, attempts + 1):
         try:
@@ -45,7 +48,7 @@ def patiently(
                 raise
             pause = min(LONGEST_PAUSE_SECONDS, first_pause_seconds * 2 ** (attempt - 1))
             pause = max(pause, _asked_pause(error))
-            told(f"{reason_of(error)}; trying again in {pause:.0f} s ({attempt} of {attempts})")
+            show(f"{reason_of(error)}; trying again in {pause:.0f} s ({attempt} of {attempts})")
             time.sleep(pause)
     raise AssertionError("the last attempt returns or raises")
 
@@ -65,7 +68,7 @@ def is_transient(error: BaseException) -> bool:
 
 
 def status_of(error: BaseException) -> int | None:
-    """The HTTP status that an error, or what caused it, tells of; None where there was no answer."""
+    """The HTTP status that an error, or what caused it, carries; None where the Hub didn't answer."""
     for cause in causes_of(error):
         status = getattr(getattr(cause, "response", None), "status_code", None)
         if status is not None:
@@ -74,21 +77,21 @@ def status_of(error: BaseException) -> int | None:
 
 
 def reason_of(error: BaseException) -> str:
-    """In a few words why a request failed. Never the library's own text, which may quote a request."""
+    """Why a request failed, in a few words. Never the library's own text, which may quote a request."""
     status = status_of(error)
     return "the Hub can't be reached" if status is None else f"the Hub answered {status}"
 
 
 def causes_of(error: BaseException) -> Iterator[BaseException]:
     """An error and everything that caused it, from the outside in."""
-    seen: BaseException | None = error
-    while seen is not None:
-        yield seen
-        seen = seen.__cause__ or seen.__context__
+    cause: BaseException | None = error
+    while cause is not None:
+        yield cause
+        cause = cause.__cause__ or cause.__context__
 
 
 def _asked_pause(error: BaseException) -> float:
-    """Seconds that the Hub asks to wait, at most a minute; 0 if it doesn't."""
+    """The seconds that the Hub asks to wait, at most a minute; 0 if it doesn't ask."""
     for cause in causes_of(error):
         headers = getattr(getattr(cause, "response", None), "headers", None) or {}
         with contextlib.suppress(ValueError):
@@ -98,7 +101,7 @@ def _asked_pause(error: BaseException) -> float:
 
 @contextlib.contextmanager
 def quiet_client(progress_bars: bool) -> Iterator[None]:
-    """Keeps the Hub's client from the terminal: its warnings quote URLs that are signed for one upload.
+    """Keeps the Hub's client from writing to the terminal: its warnings quote URLs that are signed for one upload.
 
     Args:
         progress_bars: Whether its progress bars may show, on a terminal.
@@ -119,7 +122,7 @@ def quiet_client(progress_bars: bool) -> Iterator[None]:
 
 
 @contextlib.contextmanager
-def explained(repo_id: str) -> Iterator[None]:
+def push_errors(repo_id: str) -> Iterator[None]:
     """Turns what the Hub's client raises into a `HubError` that names the token or permission that is missing.
 
     The library's errors are not kept as the cause: their texts may quote a request.
@@ -130,16 +133,16 @@ def explained(repo_id: str) -> Iterator[None]:
     try:
         yield
     except errors.OfflineModeIsEnabled:
-        told = HubError(
-            "a push needs the Hub, and HF_HUB_OFFLINE forbids it",
+        refusal = HubError(
+            "a push must reach the Hub, which HF_HUB_OFFLINE forbids",
             received=f"model {repo_id!r} with HF_HUB_OFFLINE set",
             remedy="unset HF_HUB_OFFLINE, or leave out --push.hub_model_id",
         )
     except (requests.RequestException, RuntimeError, ValueError, OSError) as error:
-        told = _refusal(repo_id, error)
+        refusal = _refusal(repo_id, error)
     else:
         return
-    raise told from None
+    raise refusal from None
 
 
 def _refusal(repo_id: str, error: Exception) -> HubError:
@@ -149,29 +152,29 @@ def _refusal(repo_id: str, error: Exception) -> HubError:
     received = f"{reason_of(error)} for model {repo_id!r}"
     if status == 401 and not any(isinstance(cause, errors.RepositoryNotFoundError) for cause in causes_of(error)):
         return HubError(
-            "the Hub knows the token of a push",
+            "the Hub must know the token of a push",
             received=f"{received}: the token is unknown, expired or revoked",
             remedy="set HF_TOKEN to a token with write permission, or log in again with huggingface-cli login",
         )
     if status == 403:
         return HubError(
-            "the token of a push has write permission on the repository's namespace",
+            "the token of a push must have write permission on the repository's namespace",
             received=f"{received}: write permission is missing",
             remedy="make a token with the role write (or, fine-grained, with write access to this namespace), and set "
             "HF_TOKEN to it; or choose another --push.hub_model_id",
         )
     if status in (401, 404):
         return HubError(
-            "the repository of a push exists, or can be made, and is open to the token's account",
+            "the repository of a push must exist or be one that can be made, and be open to the token's account",
             received=f"{received}: there is none, or the token doesn't see it",
             remedy="correct --push.hub_model_id, or use a token of its owner",
         )
     if status == 400:
-        told = [text for cause in causes_of(error) if (text := getattr(cause, "server_message", None))]
-        message = " ".join(str(told[0] if told else "it gave no reason").split())
-        return HubError("the Hub takes the commit", received=f"{received}: {message}", remedy="mend what it names")
+        reasons = [text for cause in causes_of(error) if (text := getattr(cause, "server_message", None))]
+        message = " ".join(str(reasons[0] if reasons else "it gave no reason").split())
+        return HubError("the Hub must take the commit", received=f"{received}: {message}", remedy="mend what it names")
     return HubError(
-        f"the Hub takes an upload within {ATTEMPTS} tries",
+        f"the Hub must take an upload within {ATTEMPTS} tries",
         received=received,
         remedy="run the same command again: what was uploaded already is not sent again",
     )

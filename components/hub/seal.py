@@ -1,4 +1,4 @@
-"""The seal of a pushed folder: `push.json`, which tells that the folder is ours and what is in it."""
+"""The seal of a pushed folder: `push.json`, which says that this pipeline made the folder, and what is in it."""
 
 import hashlib
 import json
@@ -12,7 +12,7 @@ from foundation.errors import ArtifactError
 
 CARD = "README.md"
 SEAL = "push.json"
-"""The file in a pushed folder that tells it is ours, and the SHA-256 of every other file."""
+"""The file in a pushed folder that holds the SHA-256 of every other file."""
 
 
 def seal(folder: Path, facts: Mapping[str, Any]) -> dict[str, str]:
@@ -27,12 +27,12 @@ def sealed_files(folder: Path) -> dict[str, str]:
     """The SHA-256 of every file of a sealed folder by path, compared with the files as they are now.
 
     Raises:
-        ArtifactError: If the folder isn't ours, or was changed since it was sealed.
+        ArtifactError: If this pipeline didn't make the folder, or it was changed since it was sealed.
     """
     files = parse_seal((folder / SEAL).read_bytes()) if (folder / SEAL).is_file() else None
     if files is None:
         raise ArtifactError(
-            f"a folder that is pushed was made by this pipeline, and holds its {SEAL}",
+            f"a folder to push must be one that this pipeline made, with its {SEAL}",
             received=str(folder),
             remedy="push by running the pipeline, with --push.hub_model_id",
         )
@@ -40,7 +40,7 @@ def sealed_files(folder: Path) -> dict[str, str]:
     changed = [path for path in files if path not in found or digest_of_file(folder / path) != files[path]]
     if changed or found - files.keys():
         raise ArtifactError(
-            "a folder is pushed as it was made",
+            "a folder must be pushed as it was made",
             received=f"{folder}, in which {(changed or sorted(found - files.keys()))[0]} is not as it was",
             remedy="run the pipeline again with --force push",
         )
@@ -48,7 +48,7 @@ def sealed_files(folder: Path) -> dict[str, str]:
 
 
 def parse_seal(text: bytes) -> dict[str, str] | None:
-    """The digests by path of a `push.json`; None if the file is none of ours."""
+    """The digests by path of a `push.json`; None if this pipeline didn't write it."""
     try:
         content = json.loads(text)
         return {str(name): str(sha256) for name, sha256 in content["files"].items()} if content["pushed_by"] else None

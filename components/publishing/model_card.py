@@ -1,19 +1,16 @@
 """The card of a pushed model: the metadata that the Hub reads, and the page that people read."""
 
-import re
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from components.contract.artifacts import ServingModel, Tokenizer
-from components.hub.licenses import LICENSES
+from components.hub.identifiers import LANGUAGE, LICENSES
 from components.publishing import model_card_sections as sections
 from components.publishing.model_card_sections import CardSettings, Made, dataset_name, hub_dataset, is_hub_id
 from foundation.errors import HubError
 
 if TYPE_CHECKING:
     from huggingface_hub import ModelCardData
-
-LANGUAGE = re.compile(r"[a-z]{2,3}(-[A-Za-z0-9]{2,8})*|code|multilingual")
 
 
 def model_card(made: Made, settings: CardSettings) -> str:

@@ -1,16 +1,15 @@
-"""A model's base path as TensorFlow Serving reads it: one child directory a version, named by an integer.
+"""Publishes a SavedModel as the next version of a base path, whose layout `foundation.versions` describes.
 
-    <serving_dir>/<model_name>/
-        1/                  saved_model.pb, variables/, assets/, assets.extra/pushed.json
-        2/
-        .push.lock          held by the one that publishes
-        .pushing-…          a version in the making, which no server takes for one
+    <serving_dir>/<model_name>/         the base path
+        1/                              a version
+            assets.extra/pushed.json    what this pipeline recorded about it (`components.contract.push_record`)
+        .push.lock                      held by the process that publishes
+        .pushing-…                      a version that is being written, which no server takes for one
 
 A version becomes visible by one rename, when every byte of it is on the disk.
 """
 
 import dataclasses
-import errno
 import hashlib
 import os
 import shutil
@@ -24,8 +23,7 @@ from components.contract.manifest import now, write_json
 from components.contract.push_record import RECORD, read_record
 from foundation import disk
 from foundation.errors import ArtifactError, PipelineError
-from foundation.saved_model_layout import SAVED_MODEL
-from foundation.versions import versions
+from foundation.versions import SAVED_MODEL, versions
 
 PARTIAL_PREFIX = ".pushing-"
 LOCK_NAME = ".push.lock"
@@ -34,13 +32,13 @@ LOCK_TIMEOUT_SECONDS = 600.0
 
 @dataclasses.dataclass(frozen=True)
 class Publication:
-    """A model that stands in a base path.
+    """A model that is a version of a base path.
 
     Attributes:
         path: The version's directory.
         version: Its number.
-        digest: Of the model that stands there.
-        created: False where the model already stood there as the latest version.
+        digest: The digest of the ServingModel artifact that it was copied from.
+        created: False where the model was the latest version already.
     """
 
     path: Path
@@ -50,9 +48,9 @@ class Publication:
 
 
 def latest(base_path: Path, digest: str, identity: str | None = None) -> Publication | None:
-    """The latest version of a base path, if it is the model with this digest or identity and stands whole.
+    """The latest version of a base path, if it is complete and is the model with this digest or identity.
 
-    An older version doesn't count: servers serve the latest.
+    An older version doesn't count, because servers serve the latest.
     """
     try:
         found = versions(base_path)
@@ -80,34 +78,43 @@ def publish(
 ) -> Publication:
     """Makes a SavedModel the latest version of a base path, unless it is that already.
 
-    The number is one above the highest child that reads as a version, whatever that child holds, and never
-    the clock. A model that stands there only as an older version becomes a new version: the one who pushes
-    it wants it served, and servers serve the highest number.
+    The new number is one above the highest child that reads as a version, whatever that child holds; it never comes
+    from the clock. A model that is an older version there becomes a new version too: whoever pushes it wants it
+    served, and servers serve the highest number.
+
+    Example:
+        >>> files = {path.relative_to(saved_model).as_posix() for path in saved_model.rglob("*") if path.is_file()}
+        >>> sha256 = {name: digest_of_file(saved_model / name) for name in files}
+        >>> publish(saved_model, Path("serving/fill_mask"), digest_of(sha256), sha256, {}).version
+        1
 
     Args:
-        saved_model: The directory to copy, with `saved_model.pb` in it.
-        base_path: Where versions stand; made if missing.
-        digest: What tells this model from others.
-        sha256: The digest of every file of `saved_model` by its relative path; the copy must have them.
-        facts: More to note in the version's `assets.extra/pushed.json`. Two models of one `identity` there answer
-            alike, though an export of equal weights differs in its bytes: the second is the model that stands.
-        confirm: Called when nobody else can publish any more; what it raises ends the push.
-        before_visible: Called when a new version is on the disk, but no server sees it yet; what it raises removes it.
+        saved_model: The directory to copy, which holds a `saved_model.pb`.
+        base_path: The directory of the versions; made if missing.
+        digest: A digest that only this model has.
+        sha256: The digest of every file of `saved_model` by its relative path. The copies must have the same.
+        facts: More to record in the version's `assets.extra/pushed.json`. Models with the same `identity` there count
+            as one, although exports of equal weights differ in their bytes: if the latest version has it, it stays.
+        confirm: Called when no other process can publish any more. What it raises ends the push.
+        before_visible: Called when a new version is on the disk, but no server sees it yet. What it raises removes it.
+
+    Returns:
+        The version, new or found.
 
     Raises:
         ArtifactError: If the SavedModel is not what its digests say.
         PipelineError: If the base path can't be written or the disk is full; nothing is then visible there.
     """
-    with explained(base_path):
+    with write_errors(base_path):
         base_path.mkdir(parents=True, exist_ok=True)
         with locked(base_path):
             remove_debris(base_path)
             confirm()
-            standing = latest(base_path, digest, facts.get("identity"))
-            if standing is not None:
+            published = latest(base_path, digest, facts.get("identity"))
+            if published is not None:
                 if facts.get("blessed"):
-                    note_blessing(standing.path)
-                return standing
+                    record_blessing(published.path)
+                return published
             version = max(versions(base_path), default=0) + 1
             partial = base_path / f"{PARTIAL_PREFIX}{version}-{uuid.uuid4().hex[:8]}"
             try:
@@ -122,18 +129,18 @@ def publish(
             return Publication(path=path, version=version, digest=digest, created=True)
 
 
-def note_blessing(version_directory: Path) -> None:
-    """Notes that a version, which was pushed unblessed, is blessed by now, so that later models must beat it."""
+def record_blessing(version_directory: Path) -> None:
+    """Records that a version that was pushed unblessed is blessed by now, so that later models must beat it."""
     record = read_record(version_directory)
     if record is not None and record.get("blessed") is False:
         write_json(version_directory / RECORD, {**record, "blessed": True})
 
 
 def copy_version(saved_model: Path, target: Path, sha256: Mapping[str, str], record: Mapping[str, Any]) -> None:
-    """Copies a SavedModel and its record to the disk's surface, `saved_model.pb` last."""
+    """Copies a SavedModel and writes its record, on the disk itself, `saved_model.pb` last."""
     if SAVED_MODEL not in sha256:
         raise ArtifactError(
-            f"a model to push holds {SAVED_MODEL}",
+            f"a model to push must hold {SAVED_MODEL}",
             received=f"none in {saved_model}",
             remedy="run the pipeline again with --force export",
         )
@@ -149,32 +156,32 @@ def copy_version(saved_model: Path, target: Path, sha256: Mapping[str, str], rec
 
 
 def copy_file(source: Path, target: Path, sha256: str) -> None:
-    """Copies one file, flushed to the disk, and compares what was copied with its digest."""
+    """Copies one file to the disk itself, and compares what was copied with its digest."""
     target.parent.mkdir(parents=True, exist_ok=True)
-    seen = hashlib.sha256()
+    digest = hashlib.sha256()
     with open(source, "rb") as reader, open(target, "wb") as writer:
         while data := reader.read(1 << 20):
-            seen.update(data)
+            digest.update(data)
             writer.write(data)
         writer.flush()
         os.fsync(writer.fileno())
-    if seen.hexdigest() != sha256:
+    if digest.hexdigest() != sha256:
         raise ArtifactError(
-            "a model is pushed as it was exported",
+            "a model must be pushed as it was exported",
             received=f"{source}, which has changed since",
             remedy="run the pipeline again with --force export",
         )
 
 
 def remove_debris(base_path: Path) -> None:
-    """Removes what a killed push left; the lock is held, so none of it is still in the making."""
+    """Removes what killed pushes left. The caller holds the lock, so none of it is still being written."""
     for path in base_path.glob(f"{PARTIAL_PREFIX}*"):
         shutil.rmtree(path, ignore_errors=True)
 
 
 @contextmanager
 def locked(base_path: Path) -> Iterator[None]:
-    """Holds the base path's lock, which falls with its process however that ends."""
+    """Holds the base path's lock, which the system releases when the process ends, however it ends."""
     from filelock import FileLock, Timeout
 
     try:
@@ -182,26 +189,23 @@ def locked(base_path: Path) -> Iterator[None]:
             yield
     except Timeout as error:
         raise PipelineError(
-            "one process at a time pushes to a base path",
+            "only one process at a time may push to a base path",
             received=f"{base_path / LOCK_NAME}, held for over {LOCK_TIMEOUT_SECONDS:.0f} seconds",
             remedy="wait for the other push to end, or end it",
         ) from error
 
 
 @contextmanager
-def explained(base_path: Path) -> Iterator[None]:
-    """Tells an `OSError` of writing below a base path as a rule and a way out."""
+def write_errors(base_path: Path) -> Iterator[None]:
+    """Turns an `OSError` of writing below a base path into a rule and a way out."""
     try:
         yield
     except OSError as error:
-        full = error.errno in (errno.ENOSPC, errno.EDQUOT)
-        rule = (
-            "a model is pushed whole, which takes free disk space" if full else "the serving directory can be written"
-        )
+        if disk.is_full(error):
+            remedy = "then run the same command again: nothing of this push is visible there"
+            raise disk.full_disk(error, base_path, "a model is copied", remedy) from error
         raise PipelineError(
-            rule,
+            "the serving directory must be writable",
             received=f"{error.strerror or error} ({error.filename or base_path})",
-            remedy=f"free space on the disk of {base_path} and run again; nothing of this push is visible there"
-            if full
-            else "give the permission, move what is in the way, or choose another --push.serving_dir",
+            remedy="give the permission, move what is in the way, or choose another --push.serving_dir",
         ) from error

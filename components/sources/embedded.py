@@ -86,7 +86,7 @@ class EmbeddedCorpus:
     def incomplete(self, received: str) -> DataError:
         """The error for a Python without its standard library's sources."""
         return DataError(
-            f"the corpus {NAME} is made from the standard library's sources",
+            f"the standard library's sources, which the corpus {NAME} is made from, must be installed",
             received=f"{received} in {self.directory}",
             remedy="install them (Debian and Ubuntu: apt-get install libpython3-stdlib), "
             "or give files of your own with --ingest.path",

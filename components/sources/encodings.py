@@ -70,7 +70,7 @@ def canonical_encoding(given: str) -> str:
     except (LookupError, ValueError):
         pass
     raise ConfigError(
-        "ingest.encoding is an encoding of text that Python knows",
+        "ingest.encoding must be an encoding of text that Python knows",
         received=repr(given),
         remedy="give e.g. --ingest.encoding windows-1252, shift_jis, gb18030, koi8-r or utf-16-le; leave it out for "
         "UTF-8, and for what has a byte order mark",
@@ -103,13 +103,13 @@ def encoding_of(path: Path, head: bytes, given: str | None) -> Encoding:
         if by_zeros and name == "utf-16":
             return Encoding(by_zeros, 0, told_by_zeros(path, by_zeros))
         raise DataError(
-            f"a file in {name.upper()} begins with a byte order mark, or ingest.encoding names its byte order",
+            f"a file in {name.upper()} must begin with a byte order mark, or ingest.encoding name its byte order",
             received=f"{path} without a mark",
             remedy=f"give --ingest.encoding {name}-le or {name}-be",
         )
     if by_zeros and name != by_zeros:
         raise DataError(
-            "ingest.encoding is the encoding of every file without a byte order mark",
+            "ingest.encoding must be the encoding of every file without a byte order mark",
             received=f"{path}, whose zeros in every second place are {by_zeros.upper()}'s, for {given}",
             remedy=f"give --ingest.encoding {by_zeros}, or leave it out",
         )
@@ -159,7 +159,7 @@ def refuse_other_formats(path: Path, head: bytes) -> None:
     for start, what in NO_TEXT:
         if head.startswith(start) and (b"\0" in head or not is_utf8(head)):
             raise DataError(
-                "a .jsonl, .json, .csv or .txt file holds text, as it is or compressed by gzip once",
+                "a .jsonl, .json, .csv or .txt file must hold text, as it is or compressed by gzip once",
                 received=f"{path}: {what}",
                 remedy="unpack it, or save it as text, and give that with --ingest.path",
             )

@@ -49,7 +49,7 @@ class HubDataset:
             return revision, commit, False
         if revision != "main":
             raise HubError(
-                "a Hub dataset's revision holds data files; `datasets` no longer runs loading scripts",
+                "a Hub dataset's revision must hold data files; `datasets` no longer runs loading scripts",
                 received=f"{self.dataset} at {revision}, which holds {self.script}",
                 remedy=f"give --ingest.revision {PARQUET_BRANCH} (the data that the script on main made), "
                 "or files of your own with --ingest.path",
@@ -62,7 +62,7 @@ class HubDataset:
             raise
         except HubError as error:
             raise HubError(
-                "a Hub dataset holds data files; `datasets` no longer runs loading scripts",
+                "a Hub dataset must hold data files; `datasets` no longer runs loading scripts",
                 received=f"{self.dataset}, which holds {self.script} and whose {PARQUET_BRANCH} gave: {error.received}",
                 remedy="name another dataset with --ingest.dataset, or give files of your own with --ingest.path",
             ) from error
@@ -133,7 +133,7 @@ class HubDataset:
         revision, commit, stands_in = self.resolved
         if Path(self.dataset).exists():
             raise ConfigError(
-                "ingest.dataset is a name on the Hub, which `datasets` mistakes for a local directory of that name",
+                "ingest.dataset must not be the name of a local directory too: `datasets` would read that one",
                 received=f"{self.dataset}, which is in {Path.cwd()} too",
                 remedy="run from another directory, or give the local one with --ingest.path",
             )
@@ -219,7 +219,7 @@ class HubDataset:
         config = self.config or ("default" if "default" in configs or len(configs) != 1 else next(iter(configs)))
         if config not in configs:
             raise ConfigError(
-                "ingest.config is one that the dataset has",
+                "ingest.config must be one that the dataset has",
                 received=f"{self.config!r} of {self.dataset}, which has {', '.join(configs) or 'none'}",
                 remedy="choose one of them with --ingest.config",
             )
@@ -236,7 +236,7 @@ class HubDataset:
     def not_there(self, key: str, error: Exception) -> ConfigError:
         """The error for a configuration or split that the dataset lacks."""
         return ConfigError(
-            f"ingest.{key} is one that the dataset has",
+            f"ingest.{key} must be one that the dataset has",
             received=f"{getattr(self, key)!r} of {self.dataset} ({first_line(error)})",
             remedy=f"choose another with --ingest.{key}",
         )
@@ -244,7 +244,7 @@ class HubDataset:
     def unreachable(self, error: Exception) -> HubError:
         """The error for a Hub that doesn't answer, or refuses."""
         return HubError(
-            "a Hub dataset can be reached",
+            "a Hub dataset must be reachable",
             received=f"{self.dataset}: {first_line(error)}",
             remedy="check the network and the name, log in (hf auth login) for a private or gated dataset, "
             "give local files with --ingest.path, or --ingest.dataset python-docs, which needs no network",
@@ -254,7 +254,7 @@ class HubDataset:
         """The error for a dataset that `datasets` can't make records of."""
         cause = error.__cause__ or error
         return HubError(
-            "a Hub dataset holds data files that `datasets` can load",
+            "a Hub dataset must hold data files that `datasets` can load",
             received=f"{self.dataset}: {first_line(cause)}",
             remedy=f"try --ingest.revision {PARQUET_BRANCH}, or give local files with --ingest.path",
         )

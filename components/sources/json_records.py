@@ -19,7 +19,7 @@ CHUNK_CHARACTERS = 1 << 20
 EXCERPT_CHARACTERS = 40
 
 
-def malformed(place: Place, what: str, *, rule: str = "a JSON file holds valid JSON") -> DataError:
+def malformed(place: Place, what: str, *, rule: str = "a JSON file must hold valid JSON") -> DataError:
     """The error for a file that isn't JSON, or not JSON objects."""
     return readers.malformed(place, what, rule=rule)
 
@@ -218,7 +218,7 @@ def as_record(place: Place, value: Any) -> dict[str, Any]:
     raise malformed(
         place,
         f"{names.get(type(value), 'a number')}: {shown(json.dumps(value))}",
-        rule="a record is a JSON object of named fields",
+        rule="a record must be a JSON object of named fields",
     )
 
 

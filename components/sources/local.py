@@ -47,7 +47,7 @@ class LocalFiles:
         if not usable:
             named = ", ".join(path.name for path in found[:3]) if found else "no files"
             raise ConfigError(
-                f"ingest.path names files that end in {ENDINGS}",
+                f"ingest.path must name files that end in {ENDINGS}",
                 received=f"{self.path}, where there are {named}" if found != [Path(self.path)] else self.path,
                 remedy="give the data's file, directory or glob with --ingest.path",
             )
@@ -55,7 +55,7 @@ class LocalFiles:
         if len(formats) > 1:
             counts = ", ".join(f"{count} {ending}" for ending, count in sorted(formats.items()))
             raise ConfigError(
-                "ingest.path names files of one format",
+                "ingest.path must name files of one format",
                 received=f"{self.path} with {counts}",
                 remedy=f"choose one with a glob, e.g. --ingest.path '{self.base() / ('*' + max(formats, key=str))}'",
             )
@@ -71,7 +71,7 @@ class LocalFiles:
         if path.exists() or not glob.has_magic(self.path):
             if not path.exists():
                 raise ConfigError(
-                    "ingest.path names an existing file or directory, or a glob that matches some",
+                    "ingest.path must name an existing file or directory, or a glob that matches some",
                     received=f"{self.path}, which isn't there (looked from {Path.cwd()})",
                     remedy="correct --ingest.path",
                 )
@@ -95,7 +95,7 @@ class LocalFiles:
         """SHA-256 of each file's bytes, by its name below the path."""
         digests = {}
         for path in self.files()[0]:
-            with readers.reading(path):
+            with readers.read_errors(path):
                 digests[self.name_of(path)] = manifest.digest_of_file(path)
         return digests
 
@@ -176,7 +176,7 @@ class LocalFiles:
         """
         if self.encoding is not None:
             raise ConfigError(
-                "ingest.encoding is of files of text",
+                "ingest.encoding must be given only with files of text",
                 received=f"{self.encoding!r} for Parquet files",
                 remedy="leave out --ingest.encoding",
             )
@@ -241,7 +241,9 @@ def format_of(path: Path) -> str:
 def no_records(received: str) -> DataError:
     """The error for files without a record."""
     return DataError(
-        "a source holds records", received=f"none in {received}", remedy="give files with records with --ingest.path"
+        "a source must hold records",
+        received=f"none in {received}",
+        remedy="give files with records with --ingest.path",
     )
 
 
@@ -257,7 +259,7 @@ def open_arrow(path: Path) -> "Dataset":
         return Dataset.from_file(str(path))
     except (ValueError, NotImplementedError, TypeError) as error:
         raise DataError(
-            "a column's type is one that `datasets` has a feature for",
+            "a column's type must be one that `datasets` has a feature for",
             received=str(error),
             remedy="leave that column out, or write it with another type",
         ) from error

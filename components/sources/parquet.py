@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from components.sources.readers import reading
+from components.sources.readers import read_errors
 from foundation.errors import DataError
 
 if TYPE_CHECKING:
@@ -36,7 +36,7 @@ def write_tables(paths: list[Path], target: Path) -> tuple[Counter[Path], list[s
         schema = pyarrow.unify_schemas(schemas, promote_options="permissive")
     except (pyarrow.ArrowInvalid, pyarrow.ArrowTypeError) as error:
         raise DataError(
-            "Parquet files of one source agree on their columns' types",
+            "Parquet files of one source must agree on their columns' types",
             received=f"{', '.join(path.name for path in paths[:3])}: {error}",
             remedy="write the files anew with one schema, or give one of them with --ingest.path",
         ) from error
@@ -47,7 +47,7 @@ def write_tables(paths: list[Path], target: Path) -> tuple[Counter[Path], list[s
                 writer.write_batch(fitted(path, batch, schema))
     if not rows.total():
         raise DataError(
-            "a source holds records",
+            "a source must hold records",
             received=f"no rows in {', '.join(str(path) for path in paths[:3])}",
             remedy="give files with rows with --ingest.path",
         )
@@ -64,7 +64,7 @@ def open_parquet(path: Path) -> "pyarrow.parquet.ParquetFile":
     import pyarrow.parquet
 
     try:
-        with reading(path):
+        with read_errors(path):
             return pyarrow.parquet.ParquetFile(path)
     except (pyarrow.ArrowException, OSError) as error:
         raise damaged(path, error) from error
@@ -79,7 +79,7 @@ def batches_of(path: Path) -> Iterator["pyarrow.RecordBatch"]:
     import pyarrow
 
     try:
-        with reading(path), open_parquet(path) as file:
+        with read_errors(path), open_parquet(path) as file:
             yield from file.iter_batches(batch_size=BATCH_ROWS)
     except (pyarrow.ArrowException, OSError) as error:
         raise damaged(path, error) from error
@@ -89,7 +89,7 @@ def damaged(path: Path, error: Exception) -> DataError:
     """The error for a file that isn't sound Parquet."""
     found = f"{path.stat().st_size} bytes: {str(error).splitlines()[0]}"
     return DataError(
-        "a .parquet file holds sound Parquet data", received=f"{path}, {found}", remedy="download or write it anew"
+        "a .parquet file must hold sound Parquet data", received=f"{path}, {found}", remedy="download or write it anew"
     )
 
 
@@ -118,7 +118,7 @@ def fitted(path: Path, batch: "pyarrow.RecordBatch", schema: "pyarrow.Schema") -
             columns.append(column if column.type == field.type else column.cast(field.type))
         except (pyarrow.ArrowInvalid, pyarrow.ArrowNotImplementedError, pyarrow.ArrowTypeError) as error:
             raise DataError(
-                "Parquet files of one source agree on their columns' types",
+                "Parquet files of one source must agree on their columns' types",
                 received=f"{path}: `{field.name}` is {column.type}, in other files {field.type} ({error})",
                 remedy="write the files anew with one schema, or give one of them with --ingest.path",
             ) from error

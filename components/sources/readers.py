@@ -49,7 +49,7 @@ def opened(path: Path) -> Iterator[BinaryIO]:
     Raises:
         DataError: If it can't be opened or read, or its compressed data is damaged.
     """
-    with reading(path), open(path, "rb") as file:
+    with read_errors(path), open(path, "rb") as file:
         yield cast(BinaryIO, gzip.GzipFile(fileobj=file)) if file.peek(2).startswith(GZIP) else file
 
 
@@ -59,12 +59,12 @@ def is_gzip(path: Path) -> bool:
     Raises:
         DataError: If it can't be read.
     """
-    with reading(path), open(path, "rb") as file:
+    with read_errors(path), open(path, "rb") as file:
         return file.read(2) == GZIP
 
 
 @contextlib.contextmanager
-def reading(path: Path) -> Iterator[None]:
+def read_errors(path: Path) -> Iterator[None]:
     """Turns the failures of reading a file into the error that names it.
 
     Raises:
@@ -74,13 +74,15 @@ def reading(path: Path) -> Iterator[None]:
         yield
     except (gzip.BadGzipFile, zlib.error, EOFError) as error:
         raise DataError(
-            "a gzip file holds complete gzip data", received=f"{path}: {error}", remedy="download or compress it anew"
+            "a gzip file must hold complete gzip data",
+            received=f"{path}: {error}",
+            remedy="download or compress it anew",
         ) from error
     except OSError as error:
         if error.errno is None:
             raise  # Arrow's, about what the file holds
         raise DataError(
-            "a source file can be read",
+            "a source file must be readable",
             received=f"{path}: {error.strerror or error}",
             remedy="give yourself permission to read it, or another file with --ingest.path",
         ) from error
@@ -105,7 +107,7 @@ def undecodable(place: Place, error: UnicodeDecodeError, given: str | None) -> D
     found = error.object[error.start : error.start + 4].hex(" ")
     other = "another" if given else "its"
     return DataError(
-        "a source file is text in one encoding: UTF-8, UTF-16 or UTF-32 with a byte order mark, or what "
+        "a source file must be text in one encoding: UTF-8, UTF-16 or UTF-32 with a byte order mark, or what "
         "ingest.encoding names",
         received=f"{place}: bytes {found}, which are not {error.encoding}",
         remedy=f"give {other} encoding with --ingest.encoding (windows-1252, shift_jis, gb18030, …: the bytes don't "
@@ -122,7 +124,7 @@ def refuse_zeros(place: Place, text: str, encoding: str) -> None:
     if "\0" in text:
         line = place.line + text.count("\n", 0, text.index("\0"))
         raise DataError(
-            "a source file is text, without zero bytes",
+            "a source file must be text, without zero bytes",
             received=f"{Place(place.path, line)}: a zero byte, read as {encoding}",
             remedy="if the file is in UTF-16 or UTF-32, name which with --ingest.encoding (utf-16-le, utf-16-be, "
             "utf-32-le, utf-32-be); else it is damaged or no text: write it anew",
@@ -172,7 +174,7 @@ def read_csv(path: Path, blank_lines: Counter[Path], encoding: str | None = None
     Raises:
         DataError: If a row has more cells than the first, two columns share a name, or quotes don't match.
     """
-    rule = 'a CSV file has comma-separated cells, quoted by ", and a first row that names each column once'
+    rule = 'a CSV file must have comma-separated cells, quoted by ", and a first row that names each column once'
     rows = csv.reader((line for _, line in lines_of(path, encoding)), strict=True)
     columns: list[str] = []
     limit = csv.field_size_limit(LARGEST_CSV_CELL)

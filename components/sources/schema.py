@@ -99,7 +99,7 @@ class Shape:
         if len(kinds) > 1:
             received = " and ".join(f"{words.get(kind, 'a number')} in {self.first[kind]}" for kind in kinds)
             raise DataError(
-                "a field holds the same kind of value in every record",
+                "a field must hold the same kind of value in every record",
                 received=f"`{name}` is {received}",
                 remedy="make the records agree, or remove the field",
             )

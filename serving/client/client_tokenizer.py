@@ -5,7 +5,8 @@ from pathlib import Path
 from typing import Any
 
 from foundation.errors import ConfigError, ServingError
-from foundation.saved_model_layout import TOKENIZER, stated_length
+from foundation.tokenizer_length import stated_length
+from foundation.versions import TOKENIZER
 from serving.client.answers import Answer, Transport, candidate, no_mask, shorten
 
 

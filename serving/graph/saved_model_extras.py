@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
-from foundation.saved_model_layout import WARM_UP_REQUESTS
+from foundation.versions import WARM_UP_REQUESTS
 from serving.graph import model_description
 
 BATCHING_PARAMETERS = "batching_params.pbtxt"

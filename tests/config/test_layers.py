@@ -113,7 +113,7 @@ def test_sources_meet(job, text, arguments, expected):
 )
 def test_a_split_beside_two_sources_is_refused(job, text, arguments):
     with pytest.raises(
-        ConfigError, match=r"beside one source.*path a and dataset some/data.*leave out ingest\.dataset"
+        ConfigError, match=r"with one source alone.*path a and dataset some/data.*leave out ingest\.dataset"
     ):
         parse(job(text + MODEL), *arguments)
 

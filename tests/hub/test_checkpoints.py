@@ -92,7 +92,7 @@ def test_the_configuration_alone_downloads_no_weights(repository):
 def test_refusals(repository):
     with pytest.raises(HubError, match="the Hub must have the model"):
         load_masked_lm(checkpoint_directory("ada/nothing"))
-    with pytest.raises(HubError, match="a revision is a branch, tag or commit"):
+    with pytest.raises(HubError, match="a revision must be a branch, tag or commit"):
         load_masked_lm(checkpoint_directory("ada/tiny", "no-such-branch"))
     repository.create("ada/empty")
     with pytest.raises(ModelError, match=r"a checkpoint must be a config\.json with weights"):

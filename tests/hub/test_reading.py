@@ -91,7 +91,7 @@ def test_the_hub_answers(hub, tmp_path):
     ]
     answers = ask("\n".join(map(tell, calls)), hub, tmp_path).stdout.splitlines()
     assert answers[0] == COMMIT
-    assert "a revision is a branch, tag or commit" in answers[1]
+    assert "a revision must be a branch, tag or commit" in answers[1]
     assert "the Hub must have the model" in answers[2]
     assert "gated" in answers[3]
     assert "HTTP status 500" in answers[4]
@@ -99,7 +99,7 @@ def test_the_hub_answers(hub, tmp_path):
 
 def test_no_network_and_nothing_cached(tmp_path):
     done = ask(tell("resolve_revision('tiny/model')"), "http://127.0.0.1:9", tmp_path)
-    assert done.stdout.startswith("REFUSED a name that is no local folder")
+    assert done.stdout.startswith("REFUSED the Hugging Face Hub must be reachable")
     assert "Way out: connect" in done.stdout
 
 

@@ -148,7 +148,7 @@ def test_what_the_hub_holds_is_compared_with_what_was_made(hub, folder, monkeypa
         return honest(self, message, {**files, "README.md": b"another"} if "README.md" in files else files, deleted)
 
     monkeypatch.setattr(Repository, "commit", dishonest)
-    with pytest.raises(HubError, match=r"holds what was pushed.*README.md"):
+    with pytest.raises(HubError, match=r"must hold what was pushed.*README.md"):
         upload(folder)
 
 
@@ -249,7 +249,7 @@ def test_a_folder_that_is_not_ours(hub, tmp_path, folder):
     stranger = tmp_path / "stranger"
     stranger.mkdir()
     (stranger / "secrets.txt").write_text("x")
-    with pytest.raises(ArtifactError, match="was made by this pipeline"):
+    with pytest.raises(ArtifactError, match="must be one that this pipeline made"):
         upload(stranger)
     added = shutil.copytree(folder, tmp_path / "added")
     (Path(added) / "secrets.txt").write_text("x")

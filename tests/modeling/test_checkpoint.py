@@ -299,7 +299,7 @@ def test_a_name_without_network(tmp_path):
     done = subprocess.run(
         [sys.executable, "-c", code], cwd=ROOT, env=environment, capture_output=True, text=True, check=True
     )
-    assert "REFUSED a name that is no local folder" in done.stdout
+    assert "REFUSED the Hugging Face Hub must be reachable" in done.stdout
 
 
 def test_a_name_from_the_cache(roberta, tmp_path, monkeypatch):

@@ -200,13 +200,13 @@ def test_a_named_encoding_gives_back_every_text(
 
 @pytest.mark.parametrize("wrong", ["", "utf-9", "rot13", "base64", "idna", "unicode_escape", "hex"])
 def test_what_is_no_encoding_of_text_is_refused(wrong: str) -> None:
-    with pytest.raises(ConfigError, match=r"ingest\.encoding is an encoding of text"):
+    with pytest.raises(ConfigError, match=r"ingest\.encoding must be an encoding of text"):
         IngestParams(path="a.txt", encoding=wrong)
     assert canonical_encoding("UTF_8_SIG") == "utf-8"
 
 
 def test_an_encoding_is_of_local_text_alone(tmp_path: Path) -> None:
-    with pytest.raises(ConfigError, match=r"ingest\.encoding is of local files"):
+    with pytest.raises(ConfigError, match=r"ingest\.encoding must be given only with local files"):
         IngestParams(dataset="some/data", encoding="latin-1")
     import pyarrow
     import pyarrow.parquet

@@ -164,10 +164,10 @@ def test_csv_keeps_quoted_lines_and_every_cell_as_text(tmp_path: Path) -> None:
         ("a.csv", b"a,a\n1,2\n", r"line 1: the column name 'a' twice"),
         ("a.csv", b"a,b\n1,2,3\n", r"line 2: 3 cells under 2 column names"),
         ("a.csv", b'a,b\n"1,2\n', r"line 2: unexpected end of data"),
-        ("a.csv", b"a,b\n", r"holds records\. Received: none in .*a\.csv \(4 bytes\)"),
-        ("a.jsonl", b"", r"holds records\. Received: none in .*a\.jsonl \(0 bytes\)"),
-        ("a.json", b" \n\n", r"holds records\. Received: none in"),
-        ("a.json", b"[]", r"holds records\. Received: none in"),
+        ("a.csv", b"a,b\n", r"must hold records\. Received: none in .*a\.csv \(4 bytes\)"),
+        ("a.jsonl", b"", r"must hold records\. Received: none in .*a\.jsonl \(0 bytes\)"),
+        ("a.json", b" \n\n", r"must hold records\. Received: none in"),
+        ("a.json", b"[]", r"must hold records\. Received: none in"),
         ("a.json.gz", b"\x1f\x8b{", r"complete gzip data\. Received: .*a\.json\.gz"),
         ("a.json.gz", gzip.compress(b'{"a": 1}\n' * 99, mtime=0)[:-12], r"complete gzip data.*ended before"),
         ("a.parquet", b"PAR1 nothing", r"sound Parquet data\. Received: .*a\.parquet, 12 bytes"),
@@ -257,9 +257,9 @@ def test_an_unreadable_file_is_refused(tmp_path: Path) -> None:
         path.unlink()
         path.symlink_to("/proc/self/mem")
 
-    with pytest.raises(PipelineError, match=r"can be read\. Received: .*a\.jsonl"):
+    with pytest.raises(PipelineError, match=r"must be readable\. Received: .*a\.jsonl"):
         LocalFiles(str(path)).digests()
-    with pytest.raises(PipelineError, match=r"can be read\. Received: .*a\.jsonl"):
+    with pytest.raises(PipelineError, match=r"must be readable\. Received: .*a\.jsonl"):
         load(path, tmp_path)
 
 

@@ -6,8 +6,8 @@ from pathlib import Path
 from typing import Any
 
 from foundation.errors import ConfigError
-from foundation.saved_model_layout import SAVED_MODEL, TOKENIZER, stated_length
-from foundation.versions import parse_version, versions
+from foundation.tokenizer_length import stated_length
+from foundation.versions import SAVED_MODEL, TOKENIZER, parse_version, versions
 
 
 @dataclasses.dataclass(frozen=True)

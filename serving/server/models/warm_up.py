@@ -7,7 +7,7 @@ import tensorflow as tf
 from google.protobuf.message import DecodeError
 from tensorflow_serving.apis import prediction_log_pb2
 
-from foundation.saved_model_layout import WARM_UP_REQUESTS
+from foundation.versions import WARM_UP_REQUESTS
 from serving.server.grpc.messages import EXAMPLE_METHODS, read_inputs, read_records
 from serving.server.models.saved_model import SavedModel, to_status
 from serving.server.rest import examples

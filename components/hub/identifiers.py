@@ -1,5 +1,10 @@
-"""The licenses that the Hub knows by an identifier."""
+"""What the Hub accepts as the name of a repository, as a language and as a license."""
 
+import re
+
+LANGUAGE = re.compile(r"[a-z]{2,3}(-[A-Za-z0-9]{2,8})*|code|multilingual")
+"""A language that a card may name: an ISO 639 code, with a region or a script after it, or one of two words."""
+_REPOSITORY = re.compile(r"([A-Za-z0-9][\w.-]*/)?[A-Za-z0-9_][\w.-]{0,95}", re.ASCII)
 LICENSES = frozenset(
     """
     apache-2.0 mit openrail bigscience-openrail-m creativeml-openrail-m bigscience-bloom-rail-1.0
@@ -13,4 +18,11 @@ LICENSES = frozenset(
     llama3.2 llama3.3 llama4 grok2-community gemma unknown other
     """.split()  # noqa: SIM905 (one word a license reads better than 90 lines)
 )
-"""The identifiers that a card's `license` may have."""
+"""The licenses that a card may name."""
+
+
+def is_repository_id(text: str) -> bool:
+    """Whether a text is `name` or `namespace/name`, as the Hub accepts it for a repository."""
+    name = text.rpartition("/")[2]
+    wrong_end = name[-1:] in ("-", ".") or name.endswith(".git")
+    return _REPOSITORY.fullmatch(text) is not None and "--" not in text and ".." not in text and not wrong_end
