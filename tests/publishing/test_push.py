@@ -15,14 +15,16 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from components.contract import manifest
+from components.contract import manifest, reports
 from components.contract.artifacts import Blocks, Checkpoint, Corpus, Evaluation, Pushed, ServingModel, Tokenizer
 from components.contract.push_record import PushedTo, model_digest
 from components.evaluation.baseline import find_baseline
 from components.publishing import serving_directory
 from components.publishing.params import PushParams
 from components.push import Push
+from foundation import versions
 from foundation.errors import ArtifactError, ConfigError, ModelError, PipelineError
+from tests import reports as complete
 from tests.blessing import bless
 
 
@@ -34,7 +36,7 @@ def make_model(directory: Path, content: str) -> ServingModel:
         path.write_text(f"{name}: {content}")
     (directory / "saved_model/assets.extra/tokenizer").mkdir(parents=True)
     (directory / "saved_model/assets.extra/tokenizer/tokenizer.json").write_text("{}")
-    (directory / "report.json").write_text('{"summary": "a model"}')
+    reports.write(directory / "report.json", complete.serving_model())
     manifest.write(directory, {"type": "ServingModel"})
     return ServingModel(directory)
 
@@ -50,8 +52,8 @@ def make_push(
         if not directory.exists():
             (directory / "model").mkdir(parents=True)
             (directory / "model/weights").write_text(content)
-            (directory / "report.json").write_text(json.dumps({"uploaded": uploaded}))
-            (directory / "blessing.json").write_text(json.dumps({"blessed": blessed, "sentence": "not blessed: worse"}))
+            reports.write(directory / "report.json", complete.training(uploaded=uploaded))
+            reports.write(directory / "blessing.json", complete.blessing(blessed))
             manifest.write(directory, {"type": kind})
     others = Evaluation(evaluation), Checkpoint(checkpoint), Tokenizer(none), Corpus(none), Blocks(none)
     blessing = bless(tmp_path / f"blessing-{content}", model)
@@ -79,8 +81,8 @@ def test_first_push_copies_every_file_as_version_1(tmp_path: Path) -> None:
             copy = version / path.relative_to(push.model.saved_model_directory)
             assert copy.read_bytes() == path.read_bytes()
     assert json.loads((version / "assets.extra/pushed.json").read_text())["digest"] == push.model.digest
-    assert pushed.pushed["created"] is True
-    assert pushed.pushed["path"] == str(version)
+    assert pushed.report.created is True
+    assert pushed.report.path == str(version)
     assert pushed.summary == f"fill_mask version 1 in {version.parent}"
     assert push.holds(pushed)
 
@@ -97,7 +99,7 @@ def test_the_same_model_twice_is_one_version(tmp_path: Path) -> None:
     run(push, tmp_path / "out")
     pushed = run(push, tmp_path / "again")
     assert visible(tmp_path) == ["1"]
-    assert pushed.pushed["created"] is False
+    assert pushed.report.created is False
     assert pushed.summary.startswith("already version 1")
 
 
@@ -124,7 +126,7 @@ def test_numbers_go_on_from_the_highest_as_a_server_reads_them(tmp_path: Path) -
     base = tmp_path / "serving/fill_mask"
     for name in ("00000123", "9_bak", "200.tmp", "model"):
         (base / name).mkdir(parents=True)
-    assert run(make_push(tmp_path), tmp_path / "out").pushed["version"] == 124
+    assert run(make_push(tmp_path), tmp_path / "out").report.version == 124
 
 
 def test_of_names_that_read_alike_the_last_is_the_version(tmp_path: Path) -> None:
@@ -135,9 +137,9 @@ def test_of_names_that_read_alike_the_last_is_the_version(tmp_path: Path) -> Non
 
 @given(st.integers(0, 2**63 - 1), st.integers(0, 30))
 def test_versions_read_as_64_bit_integers(number: int, zeros: int) -> None:
-    assert serving_directory.parse_version("0" * zeros + str(number)) == number
-    assert serving_directory.parse_version(f"{number}_") is None
-    assert serving_directory.parse_version(str(number + 2**63)) is None
+    assert versions.parse_version("0" * zeros + str(number)) == number
+    assert versions.parse_version(f"{number}_") is None
+    assert versions.parse_version(str(number + 2**63)) is None
 
 
 def push_in_process(tmp_path: Path, content: str) -> None:
@@ -188,7 +190,7 @@ def test_a_full_disk_leaves_nothing_visible(tmp_path: Path) -> None:
     push = make_push(tmp_path)
     script = (
         "import errno, resource, signal, sys; from pathlib import Path;"
-        "from components import serving_directory as s;"
+        "from components.publishing import serving_directory as s;"
         "signal.signal(signal.SIGXFSZ, signal.SIG_IGN);"
         "resource.setrlimit(resource.RLIMIT_FSIZE, (40, 40));"
         "s.publish(Path(sys.argv[1]), Path(sys.argv[2]), 'd', {'saved_model.pb': 'x'}, {})"
@@ -261,7 +263,7 @@ def test_the_refusal_names_what_was_uploaded_during_training(tmp_path: Path) -> 
 
 def test_an_unblessed_model_can_be_pushed_on_purpose_and_is_marked(tmp_path: Path) -> None:
     pushed = run(make_push(tmp_path, blessed=False, allow_unblessed=True), tmp_path / "out")
-    assert pushed.pushed["blessed"] is False
+    assert pushed.report.blessed is False
     record = serving_directory.read_record(tmp_path / "serving/fill_mask/1")
     assert record is not None
     assert record["blessed"] is False
@@ -270,7 +272,7 @@ def test_an_unblessed_model_can_be_pushed_on_purpose_and_is_marked(tmp_path: Pat
 def test_an_unblessed_version_that_is_blessed_later_is_marked_as_that(tmp_path: Path) -> None:
     run(make_push(tmp_path, blessed=False, allow_unblessed=True), tmp_path / "out")
     later = make_push(tmp_path)
-    assert run(later, tmp_path / "later").pushed["created"] is False
+    assert run(later, tmp_path / "later").report.created is False
     assert visible(tmp_path) == ["1"]
     found = find_baseline("last_blessed", later.params.pushed_to, "another")
     assert found is not None
