@@ -10,14 +10,14 @@ import logging
 import os
 import shlex
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 from jsonargparse import ArgumentParser, Namespace
 
 from components.config.pipeline_config import SECTIONS, Config, add_sections, config_of, config_path, parse
 from components.contract.artifacts import Evaluation, Pushed, ServingModel
+from components.contract.reports import PushReport
 from components.evaluate import Evaluate
 from components.export import Export
 from components.ingest import Ingest
@@ -191,24 +191,24 @@ def _compare(root: Path, first: str, second: str) -> int:
 
 def _print_next(pushed: Pushed, model: ServingModel, root: Path) -> None:
     """Where the model is, and the two commands to type next."""
-    facts = pushed.pushed
-    if facts["dry_run"]:
-        TERMINAL.line(f"\n{facts['report']}")
+    report = pushed.report
+    if report.dry_run:
+        TERMINAL.line(f"\n{report.page}")
         return
-    version = root / facts["path"]
+    version = root / str(report.path)
     python = shlex.quote(_short(Path(sys.executable)))
     TERMINAL.line(f"Model       {_short(version)}")
-    if facts["hub"]:
-        TERMINAL.line(f"On the Hub  {facts['hub']['url']}")
+    if report.hub:
+        TERMINAL.line(f"On the Hub  {report.hub.url}")
     TERMINAL.line(f"Serve it    {python} -m serving --model-dir {shlex.quote(_short(version.parent))}")
-    TERMINAL.line(f"Ask it      {python} -m serving.client {shlex.join(_client_arguments(facts, model, version))}")
+    TERMINAL.line(f"Ask it      {python} -m serving.client {shlex.join(_client_arguments(report, model, version))}")
 
 
-def _client_arguments(facts: Mapping[str, Any], model: ServingModel, version: Path) -> list[str]:
+def _client_arguments(report: PushReport, model: ServingModel, version: Path) -> list[str]:
     """What to ask a model that was pushed: its example, with what the client must know of it."""
     options = ["--top-k", str(min(3, model.most_candidates))]
-    if facts["model_name"] != PushParams.model_name:
-        options += ["--model", facts["model_name"]]
+    if report.model_name != PushParams.model_name:
+        options += ["--model", report.model_name]
     if not model.takes_text:
         options += ["--tokenizer", _short(version / TOKENIZER)]
     # A text that looks like an option stands after the options' end.

@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from components.contract import manifest
+from components.contract import reports
 from components.contract.artifacts import Blocks, Checkpoint, Corpus, Evaluation, Tokenizer
 from components.contract.component import Component
 from components.contract.push_record import PushedTo, model_digest
@@ -46,7 +46,7 @@ class Evaluate(Component[Evaluation]):
     params: EvaluateParams
 
     name: ClassVar[str] = "evaluate"
-    version: ClassVar[str] = "4"
+    version: ClassVar[str] = "5"
     output: ClassVar[type[Evaluation]] = Evaluation
 
     @functools.cached_property
@@ -144,50 +144,56 @@ class Evaluate(Component[Evaluation]):
         outcome.save_scores(out / "scores.npz", questions, {name: answer[0] for name, answer in answers.items()})
         stored = dataclasses.replace(questions.masks, block=questions.indices[questions.masks.block].astype(np.int32))
         stored.save(out / "masks.npz")
-        manifest.write_json(out / "samples.json", samples)
-        manifest.write_json(
+        reports.write(out / "samples.json", samples)
+        compared_by = "perplexity" if same_tokenizer else "bits per character"
+        reports.write(
             out / "blessing.json",
-            {
-                "blessed": blessed,
-                "sentence": gate.sentence_of(checks),
-                "checks": gate.as_plain(checks),
-                "beside_counting": beside_counting,
-                "must_beat": None if params.min_improvement_over_baseline is None else params.baseline,
-                "baseline": None
+            reports.Blessing(
+                blessed=blessed,
+                sentence=gate.sentence_of(checks),
+                checks=tuple(checks),
+                beside_counting=beside_counting,
+                must_beat=None if params.min_improvement_over_baseline is None else params.baseline,
+                min_improvement_over_baseline=params.min_improvement_over_baseline,
+                baseline=None
                 if self.baseline is None
-                else {
-                    "told": told,
-                    "identity": self.baseline.identity,
-                    "compared_by": "perplexity" if same_tokenizer else "bits per character",
-                },
-            },
+                else reports.ComparedModel(self.baseline.told, self.baseline.identity, compared_by),
+            ),
         )
         perplexities = ", ".join(f"{perplexity_text(metrics[f'perplexity_{moment}'])} {moment}" for moment in MOMENTS)
-        manifest.write_json(
+        reports.write(
             out / "metrics.json",
-            {
-                "summary": f"perplexity {perplexities}; {beside_counting + '; ' if beside_counting else ''}"
+            reports.EvaluationReport(
+                summary=f"perplexity {perplexities}; {beside_counting + '; ' if beside_counting else ''}"
                 f"{'blessed' if blessed else 'not blessed'}",
-                "metrics": metrics,
-                "intervals": intervals,
-                "slices": outcome.describe_slices(resampled, slices, list(answers)),
-                "how": {
-                    **dataclasses.asdict(params),
-                    "split": "test",
-                    "block_size": int(questions.input_ids.shape[1]),
-                    "packing": self.blocks.packing,
-                    "masks_digest": stored.digest,
-                    "tokenizer_digest": self.tokenizer.digest,
-                    "weighting": "every masked token the same",
-                    "intervals": f"{params.confidence:.4g}, percentile bootstrap over records",
-                    "unigram": "add-one smoothed counts of the train blocks over the vocabulary without special tokens",
-                },
-            },
+                metrics=metrics,
+                intervals=intervals,
+                slices=outcome.describe_slices(resampled, slices, list(answers)),
+                how=reports.Measurement(
+                    eval_mlm_probability=params.eval_mlm_probability,
+                    seed=params.seed,
+                    batch_size=params.batch_size,
+                    max_blocks=params.max_blocks,
+                    confidence=params.confidence,
+                    bootstrap_resamples=params.bootstrap_resamples,
+                    slice_column=params.slice_column,
+                    contamination_ngram=params.contamination_ngram,
+                    pseudo_log_likelihood_blocks=params.pseudo_log_likelihood_blocks,
+                    split="test",
+                    block_size=int(questions.input_ids.shape[1]),
+                    packing=self.blocks.packing,
+                    masks_digest=stored.digest,
+                    tokenizer_digest=self.tokenizer.digest,
+                    weighting="every masked token the same",
+                    intervals=f"{params.confidence:.4g}, percentile bootstrap over records",
+                    unigram="add-one smoothed counts of the train blocks over the vocabulary without special tokens",
+                ),
+            ),
         )
 
     def ask_models(
         self, tokenizer: "PreTrainedTokenizerFast", questions: "Questions", special_ids: Sequence[int]
-    ) -> tuple[dict[str, tuple["np.ndarray", "np.ndarray"]], list[dict[str, Any]], dict[str, float]]:
+    ) -> tuple[dict[str, tuple["np.ndarray", "np.ndarray"]], list[reports.Sample], dict[str, float]]:
         """Asks the model before and after training.
 
         Returns:
@@ -202,7 +208,7 @@ class Evaluate(Component[Evaluation]):
         params = self.params
         answers: dict[str, tuple[np.ndarray, np.ndarray]] = {}
         metrics: dict[str, float] = {}
-        samples: list[dict[str, Any]] = [{"text": text} for text in params.sample_texts]
+        samples: dict[str, list[tuple[reports.Answer, ...]]] = {}
         for moment, directory in (
             ("before", self.checkpoint.initial_directory),
             ("after", self.checkpoint.model_directory),
@@ -218,9 +224,7 @@ class Evaluate(Component[Evaluation]):
             )
             answers[moment] = (scores.log_probabilities, scores.top_ids)
             longest = self.blocks.block_size
-            predicted = sample_predictions(model, tokenizer, params.sample_texts, k=5, longest=longest)
-            for sample, answer in zip(samples, predicted, strict=True):
-                sample[moment] = answer["answers"]
+            samples[moment] = sample_predictions(model, tokenizer, params.sample_texts, k=5, longest=longest)
             if params.pseudo_log_likelihood_blocks:
                 metrics |= measure_pseudo_log_likelihood(
                     model,
@@ -234,7 +238,8 @@ class Evaluate(Component[Evaluation]):
                 )
             del model
             gc.collect()  # a Keras model is a cycle: without this, two of them stand in memory
-        return answers, samples, metrics
+        before_and_after = zip(params.sample_texts, samples["before"], samples["after"], strict=True)
+        return answers, [reports.Sample(*sample) for sample in before_and_after], metrics
 
     def ask_baseline(self, baseline: Baseline, tokenizer: "PreTrainedTokenizerFast", questions: "Questions") -> Any:
         """Asks the baseline; see `components.evaluation.baseline_answers`."""

@@ -4,9 +4,9 @@ import dataclasses
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from components.contract.artifacts import Checkpoint, ServingModel, Tokenizer
+from components.contract import reports
+from components.contract.artifacts import REPORT, Checkpoint, ServingModel, Tokenizer
 from components.contract.component import Component
-from components.contract.manifest import write_json
 from components.contract.mask_placeholder import MASK
 from foundation.errors import ConfigError, ModelError
 from foundation.tokenizer_length import stated_length
@@ -96,22 +96,23 @@ class Export(Component[ServingModel]):
         signatures = {name: function.get_concrete_function() for name, function in module.signatures().items()}
         tf.saved_model.save(module, str(directory), signatures=signatures)
 
-        facts: dict[str, Any] = {
-            "signatures": {name: describe(function) for name, function in signatures.items()},
-            "max_sequence_length": max_sequence_length,
-            "top_k": module.top_k,
+        takes = "text and token ids" if reason is None else f"token ids only, because of its tokenizer: {reason}"
+        report = reports.ServingModelReport(
+            summary=f"answers {takes}",
+            signatures={name: describe(function) for name, function in signatures.items()},
+            max_sequence_length=max_sequence_length,
+            top_k=module.top_k,
             # None where the module takes no text; less than the setting where the vocabulary is smaller.
-            "max_top_k": getattr(module, "max_top_k", None),
-            "mask_token": tokenizer.mask_token,
-            "text_signatures": reason is None,
-            "why_no_text_signatures": reason,
-            "example": {"text": example, "answer": answer},
-        }
+            max_top_k=getattr(module, "max_top_k", None),
+            mask_token=tokenizer.mask_token,
+            text_signatures=reason is None,
+            why_no_text_signatures=reason,
+            example=reports.Example(example, answer),
+        )
         tokenizer.save_pretrained(directory / TOKENIZER)
         token_ids = tokenizer(example)["input_ids"]
-        saved_model_extras.write(directory, facts, token_ids)
-        takes = "text and token ids" if reason is None else f"token ids only, because of its tokenizer: {reason}"
-        write_json(out / "report.json", {"summary": f"answers {takes}", **facts})
+        saved_model_extras.write(directory, reports.as_plain(report), token_ids)
+        reports.write(out / REPORT, report)
 
     def build(self, tokenizer: "PreTrainedTokenizerFast") -> "tuple[TokenSignatures, int, str | None]":
         """The module to save, the most tokens of a text, and why it takes no text (None where it does)."""
@@ -150,25 +151,26 @@ def max_sequence_length(config: "PretrainedConfig", tokenizer: "PreTrainedTokeni
     return min((limit for limit in limits if limit is not None), default=LENGTH_WITHOUT_LIMIT)
 
 
-def answer_to(module: "TokenSignatures", tokenizer: "PreTrainedTokenizerFast", text: str) -> list[dict[str, Any]]:
-    """The candidates for the first mask of a text: score, token and token_str, best first."""
+def answer_to(
+    module: "TokenSignatures", tokenizer: "PreTrainedTokenizerFast", text: str
+) -> tuple[reports.Candidate, ...]:
+    """The candidates for the first mask of a text, best first."""
     import tensorflow as tf
 
     ids = tokenizer(text)["input_ids"]
     outputs = module.tokens(tf.constant([ids]), tf.ones([1, len(ids)], tf.int32))
     scores, tokens = outputs["score"][0, 0].numpy().tolist(), outputs["token"][0, 0].numpy().tolist()
-    return [
-        {"score": score, "token": token, "token_str": tokenizer.decode([token])}
-        for score, token in zip(scores, tokens, strict=True)
-    ]
+    return tuple(
+        reports.Candidate(score, token, tokenizer.decode([token])) for score, token in zip(scores, tokens, strict=True)
+    )
 
 
-def describe(function: Any) -> dict[str, dict[str, dict[str, Any]]]:
+def describe(function: Any) -> reports.SignatureReport:
     """A signature's inputs and outputs by name: dtype, and shape with None where it's free."""
 
-    def tensor(spec: Any) -> dict[str, Any]:
-        return {"dtype": spec.dtype.name, "shape": spec.shape.as_list()}
+    def tensor(spec: Any) -> reports.TensorReport:
+        return reports.TensorReport(spec.dtype.name, tuple(spec.shape.as_list()))
 
     inputs = {spec.name: tensor(spec) for spec in function.structured_input_signature[0]}
     outputs = {name: tensor(spec) for name, spec in function.structured_outputs.items()}
-    return {"inputs": inputs, "outputs": outputs}
+    return reports.SignatureReport(inputs, outputs)

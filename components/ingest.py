@@ -10,10 +10,10 @@ import re
 import shutil
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, ClassVar
 
-from components.contract import manifest
-from components.contract.artifacts import Corpus
+from components.contract import manifest, reports
+from components.contract.artifacts import REPORT, Corpus
 from components.contract.component import Component
 from components.sources import Loaded, corpus_report
 from components.sources.embedded import NAME as PYTHON_DOCS
@@ -171,8 +171,7 @@ class Ingest(Component[Corpus]):
         del splits
         for state in out.glob("dataset/*/state.json"):
             fingerprint_by_content(state)
-        report = self.report(Corpus(out), loaded)
-        manifest.write_json(out / "report.json", report)
+        reports.write(out / REPORT, self.report(Corpus(out), loaded))
         del loaded
         shutil.rmtree(cache)
 
@@ -214,16 +213,22 @@ class Ingest(Component[Corpus]):
             test_indices_cache_file_name=str(cache / "test-order.arrow"),
         )
 
-    def report(self, corpus: Corpus, loaded: Loaded) -> dict[str, Any]:
+    def report(self, corpus: Corpus, loaded: Loaded) -> reports.CorpusReport:
         """Statistics of the corpus, what it was made from, what was skipped, and anomalies."""
         report = corpus_report.describe(
             {name: corpus.split(name) for name in ("train", "test")}, corpus_report.Choice.of(loaded)
         )
-        report["anomalies"] = [*loaded.guesses, *loaded.anomalies, *report["anomalies"]]
+        summary = report.summary
         if loaded.guesses:
             more = f" (and {len(loaded.guesses) - 1:,} more)" if len(loaded.guesses) > 1 else ""
-            report["summary"] += f"; {loaded.guesses[0]}{more}"
-        return {**report, "source": loaded.facts, "skipped": loaded.skipped}
+            summary += f"; {loaded.guesses[0]}{more}"
+        return dataclasses.replace(
+            report,
+            summary=summary,
+            anomalies=(*loaded.guesses, *loaded.anomalies, *report.anomalies),
+            source=loaded.facts,
+            skipped=tuple(reports.Skipped(**skipped) for skipped in loaded.skipped),
+        )
 
 
 def rows_of(parts: Mapping[str, int]) -> dict[str, range]:

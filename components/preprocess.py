@@ -4,12 +4,13 @@ import dataclasses
 import itertools
 import json
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, ClassVar, Literal
+from typing import TYPE_CHECKING, ClassVar, Literal
 
 from components.blocks.encoding import CHARACTERS_A_BATCH, encode, untruncated
-from components.contract import manifest
-from components.contract.artifacts import Blocks, Corpus, Tokenizer
+from components.contract import reports
+from components.contract.artifacts import REPORT, Blocks, Corpus, Tokenizer
 from components.contract.component import Component
+from components.contract.reports import BlockCounts, BySplit, RecordsWithoutText
 from foundation.errors import ConfigError, DataError
 from foundation.tokenizer_length import stated_length
 
@@ -102,24 +103,25 @@ class Preprocess(Component[Blocks]):
             )
         backend = untruncated(tokenizer)
         column = choose(self.corpus, self.params.text_column)
-        splits = {name: self._run_split(name, column, backend, pad_token_id, out) for name in SPLITS}
+        splits = BySplit(*(self._run_split(name, column, backend, pad_token_id, out) for name in SPLITS))
         chosen = "" if column in (self.params.text_column, self.params.text_column.removesuffix("?")) else column
-        (out / "dataset" / "dataset_dict.json").write_text(json.dumps({"splits": list(splits)}), encoding="utf-8")
-        manifest.write_json(
-            out / "report.json",
-            {
-                "block_size": self.params.block_size,
-                **({} if packing == "concatenate" else {"packing": packing}),
-                "text_column": column,
-                "special_tokens_per_record": tokenizer.num_special_tokens_to_add(),
-                "splits": splits,
-                "summary": summary_of(self.params.block_size, splits) + (f"; from column {chosen}" if chosen else ""),
-            },
+        (out / "dataset" / "dataset_dict.json").write_text(json.dumps({"splits": list(SPLITS)}), encoding="utf-8")
+        summary = summary_of(self.params.block_size, splits) + (f"; from column {chosen}" if chosen else "")
+        reports.write(
+            out / REPORT,
+            reports.BlocksReport(
+                block_size=self.params.block_size,
+                packing=packing,
+                text_column=column,
+                special_tokens_per_record=tokenizer.num_special_tokens_to_add(),
+                splits=splits,
+                summary=summary,
+            ),
         )
 
     def _run_split(
         self, name: str, column: str, backend: "RustTokenizer", pad_token_id: int | None, out: Path
-    ) -> dict[str, Any]:
+    ) -> BlockCounts:
         """Writes one split's blocks and records and returns its part of the report."""
         import numpy as np
 
@@ -152,17 +154,15 @@ class Preprocess(Component[Blocks]):
                 received=f"{tokens:,} tokens for a block_size of {block_size:,}",
                 remedy="give more text, or a smaller --preprocess.block_size",
             )
-        told = {
-            "records": reader.records,
-            "skipped": reader.skipped,
-            "tokens": tokens,
-            "blocks": writer.blocks,
-            "tokens_kept": tokens - layout.dropped,
-            "tokens_dropped": layout.dropped,
-        }
-        if packing != "concatenate":
-            told["padding"] = writer.blocks * block_size - tokens
-        return told
+        return BlockCounts(
+            records=reader.records,
+            skipped=RecordsWithoutText(**reader.skipped),
+            tokens=tokens,
+            blocks=writer.blocks,
+            tokens_kept=tokens - layout.dropped,
+            tokens_dropped=layout.dropped,
+            padding=None if packing == "concatenate" else writer.blocks * block_size - tokens,
+        )
 
 
 def refuse_long_blocks(block_size: int, model_max_length: float) -> None:
@@ -180,14 +180,14 @@ def refuse_long_blocks(block_size: int, model_max_length: float) -> None:
         )
 
 
-def summary_of(block_size: int, splits: dict[str, dict[str, Any]]) -> str:
+def summary_of(block_size: int, splits: BySplit[BlockCounts]) -> str:
     """One line for the person who watches the run."""
-    blocks = " + ".join(f"{splits[name]['blocks']:,}" for name in SPLITS)
-    kept = sum(split["tokens_kept"] for split in splits.values())
-    dropped = sum(split["tokens_dropped"] for split in splits.values())
-    skipped = sum(sum(split["skipped"].values()) for split in splits.values())
+    blocks = " + ".join(f"{split.blocks:,}" for split in splits)
+    kept = sum(split.tokens_kept for split in splits)
+    dropped = sum(split.tokens_dropped for split in splits)
+    skipped = sum(split.skipped.total for split in splits)
     line = f"{blocks} blocks of {block_size} tokens ({' + '.join(SPLITS)}): {kept:,} tokens kept, {dropped:,} dropped"
-    if any("padding" in split for split in splits.values()):
-        shares = (split["padding"] / (split["blocks"] * block_size) for split in splits.values())
+    shares = [split.padding / (split.blocks * block_size) for split in splits if split.padding is not None]
+    if shares:
         line += f"; {' + '.join(f'{share:.1%}' for share in shares)} padding"
     return f"{line}; {skipped:,} records without text skipped" if skipped else line

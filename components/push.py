@@ -6,8 +6,9 @@ import os
 import shutil
 from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, ClassVar
 
+from components.contract import reports
 from components.contract.artifacts import (
     Blocks,
     Checkpoint,
@@ -19,7 +20,6 @@ from components.contract.artifacts import (
     Tokenizer,
 )
 from components.contract.component import Component
-from components.contract.manifest import write_json
 from components.contract.push_record import facts_of, identity_of
 from components.evaluation.comparing import Judge, Overtaken, Verdict
 from components.publishing.params import PushParams
@@ -107,16 +107,18 @@ class Push(Component[Pushed]):
 
         Where the Hub can't be reached, or there is no token, its files count as unchanged, and a line says so.
         """
-        pushed = artifact.pushed
-        if pushed["dry_run"] or latest(self.base_path, pushed["digest"]) is None:
+        pushed = artifact.report
+        if pushed.dry_run or latest(self.base_path, pushed.digest) is None:
             return False
         if self.params.hub_target is None:
             return True
+        if pushed.hub is None:
+            return False
         from components.hub.repository import HubRepository
 
         try:
             repository = HubRepository(self.params.hub_target, attempts=1)
-            return repository.holds(artifact.directory / "hub", pushed["hub"]["files"])
+            return repository.holds(artifact.directory / "hub", dict(pushed.hub.files))
         except HubError as error:
             tell_once(f"what the Hub holds is not checked, but taken for granted ({error.received.rstrip('.')})")
             return True
@@ -131,7 +133,7 @@ class Push(Component[Pushed]):
             HubError: If the Hub refuses or stays out of reach. The same command then goes on from there.
         """
         if not self.evaluation.blessed and not self.params.allow_unblessed:
-            uploaded = self.checkpoint.read_json("report.json").get("uploaded")
+            uploaded = self.checkpoint.report.uploaded
             raise ModelError(
                 "a model must be blessed to be pushed, and this one was kept"
                 + (f"; what was uploaded while it trained stays in {uploaded}" if uploaded else ""),
@@ -153,7 +155,7 @@ class Push(Component[Pushed]):
             shutil.rmtree(out / "hub", ignore_errors=True)
             hub_files = self._write_hub_folder(out / "hub", repository, verdict)
             if self.params.dry_run:
-                write_json(out / "pushed.json", self._not_pushed(out, hub_files))
+                reports.write(out / "pushed.json", self._not_pushed(out, hub_files))
                 return
             try:
                 publication, hub = self._publish(out / "hub", hub_files, repository, judge, verdict)
@@ -161,7 +163,7 @@ class Push(Component[Pushed]):
                 if verdicts == MOST_VERDICTS:
                     raise
             else:
-                write_json(out / "pushed.json", self._pushed(publication, hub, verdict))
+                reports.write(out / "pushed.json", self._pushed(publication, hub, verdict))
                 return
 
     def _require_blessed(self, verdict: Verdict) -> None:
@@ -182,8 +184,8 @@ class Push(Component[Pushed]):
         repository: "HubRepository | None",
         judge: Judge,
         verdict: Verdict,
-    ) -> tuple[Publication, dict[str, Any] | None]:
-        """Makes the model the latest version in the serving directory, and the content of its Hub repository.
+    ) -> tuple[Publication, reports.HubPush | None]:
+        """Makes the model the latest version, and what the Hub holds.
 
         Where the last blessed model is looked for on the Hub, the commit there decides, so it is made before a server
         can see the new version. Otherwise the version comes first, and the Hub follows.
@@ -205,7 +207,7 @@ class Push(Component[Pushed]):
         }
 
         @functools.cache
-        def upload() -> dict[str, Any] | None:
+        def upload() -> reports.HubPush | None:
             return self._push_to_hub(folder, hub_files, repository, lambda: judge.confirm(verdict))
 
         def before_visible() -> None:
@@ -224,27 +226,27 @@ class Push(Component[Pushed]):
         )
         return publication, upload()
 
-    def _pushed(self, publication: Publication, hub: dict[str, Any] | None, verdict: Verdict) -> dict[str, Any]:
+    def _pushed(self, publication: Publication, hub: reports.HubPush | None, verdict: Verdict) -> reports.PushReport:
         """The content of `pushed.json`, whose paths are relative to the root where `params.serving_dir` is."""
         base_path = self.params.pushed_to.base_path
         where = f"version {publication.version} in {base_path}"
         summary = f"{self.params.model_name} {where}" if publication.created else f"already {where}"
         if verdict.again:
             summary += f"; compared again: {verdict.sentence}"
-        return {
-            "model_name": self.params.model_name,
-            "serving_dir": self.params.serving_dir,
-            "base_path": base_path,
-            "version": publication.version,
-            "path": os.path.join(base_path, publication.path.name),
-            "digest": publication.digest,
-            "created": publication.created,
-            "blessed": verdict.blessed,
-            "compared_again": verdict.sentence if verdict.again else None,
-            "dry_run": False,
-            "hub": hub,
-            "summary": summary if hub is None else f"{summary}; {hub['url']}",
-        }
+        return reports.PushReport(
+            model_name=self.params.model_name,
+            serving_dir=self.params.serving_dir,
+            base_path=base_path,
+            version=publication.version,
+            path=os.path.join(base_path, publication.path.name),
+            digest=publication.digest,
+            created=publication.created,
+            blessed=verdict.blessed,
+            compared_again=verdict.sentence if verdict.again else None,
+            dry_run=False,
+            hub=hub,
+            summary=summary if hub is None else f"{summary}; {hub.url}",
+        )
 
     def _repository(self) -> "HubRepository | None":
         """The repository that the model goes to; None for no push to the Hub, and for a dry run, which asks no Hub."""
@@ -280,36 +282,43 @@ class Push(Component[Pushed]):
         files: dict[str, str],
         repository: "HubRepository | None",
         confirm: Callable[[], None],
-    ) -> dict[str, Any] | None:
-        """Uploads the folder; returns what the Hub holds then, for `pushed.json`."""
+    ) -> reports.HubPush | None:
+        """Uploads the folder; what the Hub holds then, for `pushed.json`."""
         if repository is None:
             return None
         commit = repository.upload(folder, self.params.commit_message, confirm)
-        return {
-            "repo_id": commit.repo_id,
-            "commit": commit.commit,
-            "url": commit.url,
-            "created": commit.created,
-            "files": files,
-        }
+        return reports.HubPush(
+            repo_id=commit.repo_id, commit=commit.commit, url=commit.url, created=commit.created, files=files
+        )
 
-    def _not_pushed(self, out: Path, hub_files: dict[str, str]) -> dict[str, Any]:
-        """What a dry run tells: `report` is for people."""
+    def _not_pushed(self, out: Path, hub_files: dict[str, str]) -> reports.PushReport:
+        """The content of a dry run's `pushed.json`, with a page for people."""
         lines = [f"Nothing was pushed. The model would become the next version in {self.params.pushed_to.base_path}"]
         if hub_files:
             sizes = {name: (out / "hub" / name).stat().st_size for name in hub_files}
             lines.append(f"and {sum(sizes.values()):,} bytes would go to {self.params.hub_model_id} on the Hub:\n")
             lines += [f"{size:>14,}  {name}" for name, size in sizes.items()]
             lines.append("\n" + (out / "hub/README.md").read_text("utf-8"))
-        return {
-            "model_name": self.params.model_name,
-            "base_path": self.params.pushed_to.base_path,
-            "digest": self.model.digest,
-            "dry_run": True,
-            "hub": {"repo_id": self.params.hub_model_id, "files": hub_files} if hub_files else None,
-            "summary": "dry run: nothing was sent or published",
-            "report": "\n".join(lines),
-        }
+        hub = None
+        if hub_files:
+            hub = reports.HubPush(
+                repo_id=str(self.params.hub_model_id), commit=None, url=None, created=None, files=hub_files
+            )
+        return reports.PushReport(
+            model_name=self.params.model_name,
+            serving_dir=None,
+            base_path=self.params.pushed_to.base_path,
+            version=None,
+            path=None,
+            digest=self.model.digest,
+            created=None,
+            blessed=None,
+            compared_again=None,
+            dry_run=True,
+            hub=hub,
+            summary="dry run: nothing was sent or published",
+            page="\n".join(lines),
+        )
 
 
 def tell(line: str) -> None:

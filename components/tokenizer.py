@@ -5,15 +5,17 @@ import functools
 import textwrap
 from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, ClassVar
 
-from components.contract import manifest
-from components.contract.artifacts import Corpus, Tokenizer
+from components.contract import reports
+from components.contract.artifacts import REPORT, Corpus, Tokenizer
 from components.contract.component import Component
 from foundation.errors import ConfigError, HubError, ModelError
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerFast
+
+    from components.blocks.text_column import TextReader
 
 SPECIAL_TOKENS = {
     "bos_token": "<s>",
@@ -102,10 +104,12 @@ class PrepareTokenizer(Component[Tokenizer]):
 
     def run(self, out: Path) -> None:
         """Writes the tokenizer and its report."""
-        training: dict[str, Any] = {}
+        reader = None
+        column = None
         if self.params.pretrained is None:
-            tokenizer, training = train(self.corpus, self.text_column, self.params)
-            column = training.get("text_column")
+            tokenizer, reader = train(self.corpus, self.text_column, self.params)
+            if reader.column not in (self.text_column, self.text_column.removesuffix("?")):
+                column = reader.column
             kind, origin = "byte-level BPE", "trained on the train split" + (f"'s {column}" if column else "")
         elif self._is_local:
             tokenizer = load_local(Path(self.params.pretrained))
@@ -116,17 +120,19 @@ class PrepareTokenizer(Component[Tokenizer]):
         refuse_unmaskable(tokenizer, origin)
         tokenizer.save_pretrained(out / "tokenizer")
         special_tokens = dict(zip(tokenizer.all_special_tokens, tokenizer.all_special_ids, strict=True))
-        manifest.write_json(
-            out / "report.json",
-            {
-                "kind": kind,
-                "origin": origin,
-                "vocab_size": len(tokenizer),
-                "special_tokens": special_tokens,
-                "model_max_length": tokenizer.model_max_length,
-                **training,
-                "summary": f"{kind}, {len(tokenizer):,} tokens, {origin}",
-            },
+        reports.write(
+            out / REPORT,
+            reports.TokenizerReport(
+                kind=kind,
+                origin=origin,
+                vocab_size=len(tokenizer),
+                special_tokens=special_tokens,
+                model_max_length=tokenizer.model_max_length,
+                training_records=None if reader is None else reader.records,
+                training_records_skipped=None if reader is None else reports.RecordsWithoutText(**reader.skipped),
+                text_column=column,
+                summary=f"{kind}, {len(tokenizer):,} tokens, {origin}",
+            ),
         )
 
     @property
@@ -141,13 +147,11 @@ class PrepareTokenizer(Component[Tokenizer]):
         return resolve_revision(str(self.params.pretrained), "model", self.params.revision)
 
 
-def train(
-    corpus: Corpus, text_column: str, params: TokenizerParams
-) -> tuple["PreTrainedTokenizerFast", dict[str, Any]]:
+def train(corpus: Corpus, text_column: str, params: TokenizerParams) -> tuple["PreTrainedTokenizerFast", "TextReader"]:
     """A byte-level BPE trained on the train split: equal text and params give equal files.
 
     Returns:
-        The tokenizer, and what the report tells of its training, with the column where another than the named was read.
+        The tokenizer, and what has read the text, which knows the column and counts the records.
 
     Raises:
         DataError: If the split has no text.
@@ -188,10 +192,7 @@ def train(
         cls_token="<s>",
         sep_token="</s>",
     )
-    told: dict[str, Any] = {"training_records": reader.records, "training_records_skipped": reader.skipped}
-    if reader.column not in (text_column, text_column.removesuffix("?")):
-        told["text_column"] = reader.column
-    return tokenizer, told
+    return tokenizer, reader
 
 
 def load_local(directory: Path) -> "PreTrainedTokenizerFast":

@@ -8,9 +8,9 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar
 
-from components.contract.artifacts import Blocks, Checkpoint, Tokenizer
+from components.contract import reports
+from components.contract.artifacts import REPORT, Blocks, Checkpoint, Tokenizer
 from components.contract.component import Component
-from components.contract.manifest import write_json
 from components.hub.access import TrainingUploads
 from components.training.params import TrainParams
 from components.training.report import training_report, write_rows
@@ -130,7 +130,7 @@ class Train(Component[Checkpoint]):
     def run(self, out: Path) -> None:
         """Builds or loads the model, trains it or goes on training it, and saves it as it was before and after."""
         started = time.perf_counter()
-        if (out / self.output.report).exists():
+        if (out / REPORT).exists():
             return  # It is written last, and all else is on the disk before it.
         for path in out.iterdir():
             if path.name != CHECKPOINTS:
@@ -181,18 +181,18 @@ class Train(Component[Checkpoint]):
             "flops_a_step": telemetry.flops_a_step,
             "peak_tflops": telemetry.peak_flops / 1e12,
             "peak_tflops_from": "measured" if self.params.peak_tflops is None else "train.peak_tflops",
-            "execution": execution.as_plain(),
+            "execution": reports.ExecutionReport(**execution.as_plain()),
             "deterministic": deterministic,
             "uploaded": uploaded,
             "seconds": round(time.perf_counter() - started, 3),
         }
         report = training_report(model, telemetry.rows, steps, facts)
         flush_tree(out)
-        write_json(out / self.output.report, report)
+        reports.write(out / REPORT, report)
 
     def resumes(self, partial: Path) -> str | None:
         """How far a training came that was cut off, by its newest checkpoint."""
-        if (partial / self.output.report).exists():
+        if (partial / REPORT).exists():
             return "its end"
         checkpoint = StepCheckpoints(partial / CHECKPOINTS).newest()
         if checkpoint is None:

@@ -8,9 +8,9 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from components.contract.artifacts import Checkpoint, InfraBlessing, ServingModel, Tokenizer
+from components.contract import reports
+from components.contract.artifacts import REPORT, Checkpoint, InfraBlessing, ServingModel, Tokenizer
 from components.contract.component import Component
-from components.contract.manifest import write_json
 from components.contract.mask_placeholder import MASK
 from foundation.errors import ConfigError, ServingError
 from foundation.longest_wait import require_short_enough
@@ -132,36 +132,36 @@ class Validate(Component[InfraBlessing]):
         from components.validation.answer_difference import compare
 
         tokenizer = self.tokenizer.load()
-        facts = self.model.read_json("report.json")
+        exported = self.model.report
         texts = [text.replace(MASK, tokenizer.mask_token) for text in self.params.texts]
         texts = list(dict.fromkeys([*texts, self.model.example]))
-        statuses = [self.status_of(text, tokenizer, facts["max_sequence_length"]) for text in texts]
+        statuses = [self.status_of(text, tokenizer, exported.max_sequence_length) for text in texts]
         if OK not in statuses:
             raise ServingError(
                 "at least one of validate.texts must have a mask and no more tokens than the model takes",
-                received=f"{len(texts)} texts of which none has, with at most {facts['max_sequence_length']} tokens",
+                received=f"{len(texts)} texts of which none has, with at most {exported.max_sequence_length} tokens",
                 remedy=f"give --validate.texts shorter ones, such as '[\"{MASK}\"]'",
             )
-        if not facts["text_signatures"]:
+        if not exported.text_signatures:
             # The tokenizer then runs at the client, which refuses all other texts.
             texts = [text for text, status in zip(texts, statuses, strict=True) if status == OK]
             statuses = [OK] * len(texts)
 
         answerable = next(text for text, status in zip(texts, statuses, strict=True) if status == OK)
         mask_alone = tokenizer(tokenizer.mask_token)["input_ids"]
-        with self.serve(out / "server.log", facts["text_signatures"]) as (server, client):
+        with self.serve(out / "server.log", exported.text_signatures) as (server, client):
             alone, milliseconds = client.ask_one_by_one(texts)
             together = client.ask(texts)
-            others = self.ask_other_signatures(client, answerable, tokenizer, facts)
+            others = self.ask_other_signatures(client, answerable, tokenizer, exported)
             logits = client.ask_logits(mask_alone)
         # On the CPU, as a server that is started here: a GPU's arithmetic differs by more than the tolerance.
         with tf.device("/CPU:0"):
-            pipeline = self.pipeline(tokenizer, facts["top_k"])
+            pipeline = self.pipeline(tokenizer, exported.top_k)
             expected = [pipeline(text) if status == OK else [] for text, status in zip(texts, statuses, strict=True)]
             expected_of_others = [pipeline(answerable, **options) for _, options, _ in others]
             expected_logits = pipeline.model(tf.constant([mask_alone])).logits[0].numpy()
 
-        rows: list[dict[str, Any]] = []
+        rows: list[reports.ValidatedText] = []
         for index, text in enumerate(texts):
             largest = 0.0
             for (status, answer), how in ((alone[index], "by itself"), (together[index], "with the others")):
@@ -171,29 +171,29 @@ class Validate(Component[InfraBlessing]):
                 if comparison.difference is not None:
                     raise self.differs(text, how, comparison.difference)
                 largest = max(largest, comparison.largest)
-            rows.append({"text": text, "status": statuses[index], "largest_score_difference": largest})
+            rows.append(reports.ValidatedText(text, statuses[index], largest))
         for (how, _, answer), one in zip(others, expected_of_others, strict=True):
             difference = compare(one, answer, self.params.allowed).difference
             if difference is not None:
                 raise self.differs(answerable, how, difference)
         if (difference := self.difference_of_logits(expected_logits, logits)) is not None:
             raise self.differs(tokenizer.mask_token, "through the signature logits", difference)
-        largest = max(row["largest_score_difference"] for row in rows)
+        largest = max(row.largest_score_difference for row in rows)
         median = statistics.median(milliseconds)
         was_up = "" if server.start_seconds is None else f" was up in {server.start_seconds:.1f} s"
-        write_json(
-            out / "report.json",
-            {
-                "summary": f"{len(texts)} texts answered as by the checkpoint, scores within {largest:.0e}; "
+        reports.write(
+            out / REPORT,
+            reports.ValidationReport(
+                summary=f"{len(texts)} texts answered as by the checkpoint, scores within {largest:.0e}; "
                 f"{server.kind}{was_up}, {median:.0f} ms a text",
-                "model": self.model.digest,
-                "server": server.kind,
-                "start_seconds": server.start_seconds,
-                "first_request_milliseconds": milliseconds[0],
-                "median_request_milliseconds": median,
-                "largest_score_difference": largest,
-                "texts": rows,
-            },
+                model=self.model.digest,
+                server=server.kind,
+                start_seconds=server.start_seconds,
+                first_request_milliseconds=milliseconds[0],
+                median_request_milliseconds=median,
+                largest_score_difference=largest,
+                texts=tuple(rows),
+            ),
         )
 
     def status_of(self, text: str, tokenizer: "PreTrainedTokenizerFast", longest: int) -> str:
@@ -241,7 +241,11 @@ class Validate(Component[InfraBlessing]):
         )
 
     def ask_other_signatures(
-        self, client: "SignatureClient", text: str, tokenizer: "PreTrainedTokenizerFast", facts: dict[str, Any]
+        self,
+        client: "SignatureClient",
+        text: str,
+        tokenizer: "PreTrainedTokenizerFast",
+        exported: reports.ServingModelReport,
     ) -> "list[tuple[str, dict[str, Any], Answer]]":
         """A text's answers from the signatures besides `serving_default`.
 
@@ -252,13 +256,13 @@ class Validate(Component[InfraBlessing]):
 
         [answer] = client.ask_tokens([text])
         answers: list[tuple[str, dict[str, Any], Answer]] = [("through the signature tokens", {}, answer)]
-        if facts["text_signatures"]:
+        if exported.text_signatures:
             # Targets are tokens by their names, so that each of them is exactly one token.
             candidates = by_mask(answer)[0]
             names = tokenizer.convert_ids_to_tokens([candidates[0]["token"], candidates[-1]["token"]])
             for options in (
-                {"top_k": min(facts["top_k"] + 1, facts["max_top_k"])},
-                {"top_k": facts["top_k"], "targets": names},
+                {"top_k": min(exported.top_k + 1, self.model.most_candidates)},
+                {"top_k": exported.top_k, "targets": names},
             ):
                 how = f"through the signature fill_mask with {options}"
                 answers.append((how, options, client.ask_fill_mask(text, **options)))

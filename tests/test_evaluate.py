@@ -13,7 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from components.blocks.writer import RecordWriter
-from components.contract import manifest
+from components.contract import manifest, reports
 from components.contract.artifacts import Blocks, Checkpoint, Corpus, Evaluation, Tokenizer
 from components.contract.push_record import PushedTo
 from components.evaluate import Evaluate
@@ -23,6 +23,7 @@ from components.masking.frozen_masks import FrozenMasks, freeze_masks
 from components.modeling.library.adapter import LibraryMaskedLM
 from foundation.errors import ConfigError, DataError, ModelError
 from foundation.perplexity import perplexity_text
+from tests import reports as complete
 
 ROOT = Path(__file__).resolve().parents[1]
 VOCABULARY, BLOCK_SIZE, MASK, SPECIAL = 300, 32, 4, [0, 1, 2, 3, 4]
@@ -72,8 +73,7 @@ def write_blocks(directory, train, test):
             row = np.arange(len(ids))
             tokens = np.full(len(ids), ids.shape[1] if len(ids) else 0)
             records.write(row, tokens, tokens * 4, tokens * 5)
-    report = {"block_size": BLOCK_SIZE, "text_column": "text", "special_tokens_per_record": 2}
-    (directory / "report.json").write_text(json.dumps(report))
+    reports.write(directory / "report.json", complete.blocks(BLOCK_SIZE, text_column="text"))
     return finish(directory, Blocks)
 
 
@@ -206,7 +206,7 @@ def test_the_unigram_baseline_by_hand(evaluation, ids):
 
 def test_measuring_needs_no_home_directory():
     code = (
-        "import numpy; from components.evaluation.measuring import measure; "
+        "import numpy as np; from components.evaluation.measuring import measure; "
         "labels = np.arange(3); tops = np.tile(np.arange(5), (3, 1)); "
         "print(measure(np.log([0.5, 0.5, 0.5]), tops, labels, 'after'))"
     )
@@ -343,7 +343,7 @@ def test_masks_follow_the_80_10_10_rule_at_the_probability_asked():
 
 def test_masks_are_the_same_in_another_process(ids):
     code = (
-        "import numpy, sys; from components.masking.frozen_masks import freeze_masks; "
+        "import numpy as np; from components.masking.frozen_masks import freeze_masks; "
         f"ids = np.array({ids.tolist()}, np.int32); "
         f"print(freeze_masks(ids, special_ids={SPECIAL}, mask_token_id={MASK}, vocabulary_size={VOCABULARY}, "
         "probability=0.15, seed=7).digest)"
@@ -375,7 +375,7 @@ def test_anyone_can_recompute_an_interval_from_the_artifacts(tmp_path, blocks, t
     drawn = random.integers(0, 50, (10_000, 50))
     perplexities = np.exp(loss[drawn].sum(axis=1) / masked[drawn].sum(axis=1))
     expected = np.quantile(perplexities, [0.025, 0.975])
-    interval = evaluation.read_json("metrics.json")["intervals"]["perplexity_after"]
+    interval = evaluation.report.intervals["perplexity_after"]
     assert interval == pytest.approx(expected, rel=0.02)
     assert interval[0] < evaluation.metrics["perplexity_after"] < interval[1]
 
@@ -388,8 +388,7 @@ def test_bits_per_character_follow_from_the_cross_entropy(evaluation):
 
 
 def slice_of(evaluation, group, name):
-    entries = evaluation.read_json("metrics.json")["slices"]
-    return next(entry for entry in entries if (entry["group"], entry["name"]) == (group, name))
+    return next(entry for entry in evaluation.report.slices if (entry.group, entry.name) == (group, name))
 
 
 def test_slices_by_a_column_are_those_records(tmp_path, blocks, tokenizer, checkpoint):
@@ -397,15 +396,15 @@ def test_slices_by_a_column_are_those_records(tmp_path, blocks, tokenizer, check
     loss, masked = recomputed(evaluation)
     for name, part in (("odd", slice(0, None, 2)), ("even", slice(1, None, 2))):
         entry = slice_of(evaluation, "category", name)
-        assert entry["masked_tokens"] == masked[part].sum()
-        assert entry["perplexity_after"] == pytest.approx(math.exp(loss[part].sum() / masked[part].sum()), rel=1e-9)
-        assert entry["interval_after"][0] < entry["perplexity_after"] < entry["interval_after"][1]
+        assert entry.masked_tokens == masked[part].sum()
+        assert entry.perplexity_after == pytest.approx(math.exp(loss[part].sum() / masked[part].sum()), rel=1e-9)
+        assert entry.interval_after[0] < entry.perplexity_after < entry.interval_after[1]
 
 
 def test_an_empty_slice_says_so(evaluation):
     entry = slice_of(evaluation, "record length", "over 512 tokens")
-    assert (entry["masked_tokens"], entry["perplexity_after"], entry["interval_after"]) == (0, None, None)
-    assert entry["note"].startswith("empty: no masked token")
+    assert (entry.masked_tokens, entry.perplexity_after, entry.interval_after) == (0, None, None)
+    assert entry.note.startswith("empty: no masked token")
 
 
 @pytest.mark.parametrize(("column", "message"), [("kategory", "is a column"), ("lists", "one value a record")])
@@ -450,13 +449,13 @@ def test_a_model_worse_than_counting_words_is_not_blessed_though_it_beats_its_st
     assert evaluation.verdict.startswith("not blessed: worse than guessing by word frequency: perplexity ")
     assert "before training" not in evaluation.verdict
     (after, masked), (unigram, _) = recomputed(evaluation), recomputed(evaluation, "unigram")
-    checks = {check["name"]: check for check in evaluation.read_json("blessing.json")["checks"]}
+    checks = {check.name: check for check in evaluation.blessing.checks}
     check = checks["improvement_over_unigram"]
-    assert check["value"] == pytest.approx(math.exp((after - unigram).sum() / masked.sum()), rel=1e-9)
+    assert check.value == pytest.approx(math.exp((after - unigram).sum() / masked.sum()), rel=1e-9)
     drawn = np.random.default_rng(5).integers(0, 50, (10_000, 50))
     ratios = np.exp((after - unigram)[drawn].sum(axis=1) / masked[drawn].sum(axis=1))
     expected = np.quantile(ratios, [0.025, 0.975])
-    assert [check["interval"]["low"], check["interval"]["high"]] == pytest.approx(expected, rel=0.05)
+    assert [check.interval.low, check.interval.high] == pytest.approx(expected, rel=0.05)
 
 
 def test_the_check_against_counting_words_can_be_turned_off_but_is_told(tmp_path, blocks, tokenizer, checkpoint):
@@ -471,7 +470,7 @@ def test_too_few_test_records_are_never_a_pass(tmp_path, tokenizer, checkpoint, 
     evaluation = evaluate(tmp_path / "out", write_blocks(tmp_path / "blocks", ids, ids[:19]), tokenizer, checkpoint)
     assert not evaluation.blessed
     assert "needs at least 20 test records with masked tokens, and there are 19" in evaluation.verdict
-    assert evaluation.read_json("metrics.json")["intervals"] == {}
+    assert evaluation.report.intervals == {}
     assert evaluation.summary.endswith("; worse than guessing by word frequency; not blessed")
 
 
@@ -484,7 +483,7 @@ def test_the_same_weights_as_the_baseline_are_no_improvement(tmp_path, blocks, t
     metrics = evaluation.metrics
     assert metrics["perplexity_baseline"] == pytest.approx(metrics["perplexity_after"], rel=1e-6)
     assert not evaluation.blessed
-    assert evaluation.read_json("blessing.json")["baseline"]["compared_by"] == "perplexity"
+    assert evaluation.blessing.baseline.compared_by == "perplexity"
     assert evaluation.must_beat == str(tmp_path / "baseline")
     allowed = evaluate(
         tmp_path / "allowed", blocks, tokenizer, checkpoint,
@@ -506,7 +505,7 @@ def test_a_baseline_with_another_tokenizer_is_compared_by_bits_per_character(
     evaluation = evaluate(
         tmp_path / "out", blocks, tokenizer, checkpoint, baseline=str(tmp_path / "baseline"), max_blocks=30
     )
-    assert evaluation.read_json("blessing.json")["baseline"]["compared_by"] == "bits per character"
+    assert evaluation.blessing.baseline.compared_by == "bits per character"
     assert "which has another tokenizer" in evaluation.verdict
     metrics = evaluation.metrics
     assert "perplexity_baseline" not in metrics
@@ -553,7 +552,7 @@ def test_a_served_model_answers_as_its_checkpoint(tmp_path, blocks, tokenizer, c
 
 
 def test_samples_are_answered_before_and_after(evaluation):
-    (sample,) = evaluation.read_json("samples.json")
-    assert sample["text"] == "word1 <mask> word2"
-    assert len(sample["before"]) == len(sample["after"]) == 5
-    assert sample["after"][0]["score"] > sample["after"][-1]["score"] > 0
+    (sample,) = evaluation.samples
+    assert sample.text == "word1 <mask> word2"
+    assert len(sample.before) == len(sample.after) == 5
+    assert sample.after[0].score > sample.after[-1].score > 0

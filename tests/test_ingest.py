@@ -11,6 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from components.contract.artifacts import Corpus
+from components.contract.reports import BySplit, as_plain
 from components.ingest import Ingest, IngestParams
 from components.sources import corpus_report
 from foundation.errors import ConfigError, DataError
@@ -99,10 +100,10 @@ def test_the_report_counts_what_is_missing_and_what_repeats(tmp_path: Path) -> N
 
     report = corpus_report.describe({"train": train, "test": test})
 
-    assert report["records"] == {"train": 8, "test": 2}
-    assert report["duplicate_records"] == {"train": 1, "test": 0}
-    assert report["test_records_in_train"] == 1
-    assert report["columns"]["answers.text"] == {
+    assert report.records == BySplit(8, 2)
+    assert report.duplicate_records == BySplit(1, 0)
+    assert report.test_records_in_train == 1
+    assert as_plain(report.columns["answers.text"]) == {
         "train": {
             "rows": 8,
             "null": 1,
@@ -114,20 +115,20 @@ def test_the_report_counts_what_is_missing_and_what_repeats(tmp_path: Path) -> N
         "test": {"rows": 2, "null": 1, "empty": 0, "duplicates": 0, "characters": 5, "words": 3},
         "test_in_train": 1,
     }
-    assert list(report["columns"]) == ["q", "answers.text"]
-    assert report["summary"] == "10 records (8 train, 2 test), 15 words in answers.text"
-    assert "1 test record repeats a train record whole" in report["anomalies"]
-    assert "3 train records have no text in answers.text" in report["anomalies"]
-    assert "1 test record has no text in answers.text" in report["anomalies"]
+    assert list(report.columns) == ["q", "answers.text"]
+    assert report.summary == "10 records (8 train, 2 test), 15 words in answers.text"
+    assert "1 test record repeats a train record whole" in report.anomalies
+    assert "3 train records have no text in answers.text" in report.anomalies
+    assert "1 test record has no text in answers.text" in report.anomalies
 
 
 def test_lists_of_objects_and_nested_lists_count_as_they_are_read() -> None:
     rows = [{"a": [{"text": "a b"}, {"text": None}], "n": [["c"], ["d e"]]}, {"a": None, "n": None}]
     splits = {"train": Dataset.from_list(rows), "test": Dataset.from_list(rows)}
 
-    columns = corpus_report.describe(splits)["columns"]
+    columns = corpus_report.describe(splits).columns
 
-    assert {name: (column["train"]["words"], column["train"]["null"]) for name, column in columns.items()} == {
+    assert {name: (column.train.words, column.train.null) for name, column in columns.items()} == {
         "a.text": (2, 1),
         "n": (3, 1),
     }
@@ -154,9 +155,9 @@ def test_texts_with_zeros_are_counted() -> None:
     report = corpus_report.describe(
         {"train": Dataset.from_dict(rows), "test": Dataset.from_dict({"t": ["x"], "list": [["y"]]})}
     )
-    assert "1 train record holds NUL characters in t, which no text should have" in report["anomalies"]
-    assert "1 train record holds NUL characters in list, which no text should have" in report["anomalies"]
-    assert not [sentence for sentence in report["anomalies"] if "test record holds" in sentence]
+    assert "1 train record holds NUL characters in t, which no text should have" in report.anomalies
+    assert "1 train record holds NUL characters in list, which no text should have" in report.anomalies
+    assert not [sentence for sentence in report.anomalies if "test record holds" in sentence]
 
 
 @given(
@@ -169,7 +170,7 @@ def test_the_counts_are_those_of_plain_python(values: list[Any]) -> None:
     dataset = Dataset.from_dict({"t": values}, features=Features({"t": List(Value("string"))}))
     splits = dataset.train_test_split(0.5, seed=1)
 
-    column = corpus_report.describe(splits)["columns"]["t"]
+    column = corpus_report.describe(splits).columns["t"]
 
     joined = {
         name: [None if value is None else " ".join(item for item in value if item) for value in split["t"]]
@@ -177,7 +178,7 @@ def test_the_counts_are_those_of_plain_python(values: list[Any]) -> None:
     }
     filled = {name: [text for text in texts if text and text.strip()] for name, texts in joined.items()}
     for name in ("train", "test"):
-        assert column[name] == {
+        assert as_plain(getattr(column, name)) == {
             "rows": len(joined[name]),
             "null": joined[name].count(None),
             "empty": sum(text is not None and not text.strip() for text in joined[name]),
@@ -185,7 +186,7 @@ def test_the_counts_are_those_of_plain_python(values: list[Any]) -> None:
             "characters": sum(map(len, filled[name])),
             "words": sum(len(text.split()) for text in filled[name]),
         }
-    assert column["test_in_train"] == sum(text in set(filled["train"]) for text in filled["test"])
+    assert column.test_in_train == sum(text in set(filled["train"]) for text in filled["test"])
 
 
 def test_the_key_follows_the_bytes_of_the_files(tmp_path: Path) -> None:

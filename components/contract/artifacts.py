@@ -5,15 +5,20 @@ import functools
 import hashlib
 import json
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
-from components.contract import manifest
+from components.contract import manifest, reports
 from foundation.errors import DamagedArtifact
 
 if TYPE_CHECKING:
     import numpy as np
     from datasets import Dataset
     from transformers import PreTrainedTokenizerFast
+
+REPORT = "report.json"
+"""The file of most kinds that says what came out."""
+
+Content = TypeVar("Content")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -25,8 +30,6 @@ class Artifact:
     """
 
     path: Path | None
-    report: ClassVar[str] = "report.json"
-    """The file that tells what came out, a line of it under `summary`."""
 
     @property
     def directory(self) -> Path:
@@ -46,9 +49,30 @@ class Artifact:
         return str(self.manifest["digest"])
 
     @property
+    def report(self) -> reports.Report:
+        """What came out."""
+        raise NotImplementedError
+
+    @property
     def summary(self) -> str:
         """What came out, in one line for the person who watches the run."""
-        return str(self.read_json(self.report)["summary"])
+        return self.report.summary
+
+    def read(self, name: str, kind: type[Content]) -> Content:
+        """A JSON file of the artifact as a dataclass.
+
+        Raises:
+            DamagedArtifact: If it is no longer what was written, or another version of the step wrote it.
+        """
+        return reports.from_plain(kind, self.read_json(name), self.directory / name)
+
+    def read_rows(self, name: str, kind: type[Content]) -> tuple[Content, ...]:
+        """A JSON file that holds a list, each item as a dataclass.
+
+        Raises:
+            DamagedArtifact: As `read` does.
+        """
+        return tuple(reports.from_plain(kind, row, self.directory / name) for row in self.read_json(name))
 
     def read_json(self, name: str) -> Any:
         """The content of a JSON file of the artifact.
@@ -70,6 +94,11 @@ class Corpus(Artifact):
         report.json: statistics and anomalies, by split and by text column.
     """
 
+    @functools.cached_property
+    def report(self) -> reports.CorpusReport:
+        """Statistics, anomalies, and what was read."""
+        return self.read(REPORT, reports.CorpusReport)
+
     def split(self, name: str) -> "Dataset":
         """The records of split `train` or `test`, memory-mapped."""
         return load_split(self.directory / "dataset", name)
@@ -82,6 +111,11 @@ class Tokenizer(Artifact):
         tokenizer/: what `save_pretrained` writes (`tokenizer.json`, `tokenizer_config.json`, …).
         report.json: its kind, vocabulary size and special tokens.
     """
+
+    @functools.cached_property
+    def report(self) -> reports.TokenizerReport:
+        """What the tokenizer is, and where it comes from."""
+        return self.read(REPORT, reports.TokenizerReport)
 
     def load(self) -> "PreTrainedTokenizerFast":
         """The tokenizer."""
@@ -107,6 +141,11 @@ class Blocks(Artifact):
             that are `padding`.
     """
 
+    @functools.cached_property
+    def report(self) -> reports.BlocksReport:
+        """How the records became blocks, and how many there are."""
+        return self.read(REPORT, reports.BlocksReport)
+
     def split(self, name: str) -> "Dataset":
         """The blocks of split `train` or `test`, memory-mapped."""
         return load_split(self.directory / "dataset", name)
@@ -122,18 +161,18 @@ class Blocks(Artifact):
     @property
     def block_size(self) -> int:
         """Positions a block."""
-        return int(self.read_json("report.json")["block_size"])
+        return self.report.block_size
 
     @property
     def packing(self) -> str:
         """How records fill blocks: concatenate, documents or packed."""
-        return str(self.read_json("report.json").get("packing", "concatenate"))
+        return self.report.packing
 
     @property
     def tokens_a_block(self) -> float:
         """Tokens that a train block has on average; padding is none."""
-        train = self.read_json("report.json").get("splits", {}).get("train", {})
-        return self.block_size - train.get("padding", 0) / max(1, train.get("blocks", 1))
+        train = self.report.splits.train
+        return self.block_size - (train.padding or 0) / max(1, train.blocks)
 
 
 class Checkpoint(Artifact):
@@ -153,6 +192,21 @@ class Checkpoint(Artifact):
             or measured, which a utilisation of 1 would be; `uploaded`, the URL of the newest commit that the uploads
             during training made on the Hub, or null.
     """
+
+    @functools.cached_property
+    def report(self) -> reports.TrainingReport:
+        """What was trained, on what, for how long."""
+        return self.read(REPORT, reports.TrainingReport)
+
+    @functools.cached_property
+    def history(self) -> tuple[reports.EpochRow, ...]:
+        """A row an epoch."""
+        return self.read_rows("history.json", reports.EpochRow)
+
+    @functools.cached_property
+    def step_history(self) -> tuple[reports.StepRow, ...]:
+        """A row every `train.logging_steps` optimizer steps."""
+        return self.read_rows("history_steps.json", reports.StepRow)
 
     @property
     def model_directory(self) -> Path:
@@ -190,40 +244,51 @@ class Evaluation(Artifact):
             exp(-mean(ln p(label))) with `input_ids[block, position] = input_id`.
     """
 
-    report: ClassVar[str] = "metrics.json"
+    @functools.cached_property
+    def report(self) -> reports.EvaluationReport:
+        """The metrics, and how they were measured."""
+        return self.read("metrics.json", reports.EvaluationReport)
+
+    @functools.cached_property
+    def blessing(self) -> reports.Blessing:
+        """Whether the model may be pushed, and why."""
+        return self.read("blessing.json", reports.Blessing)
+
+    @functools.cached_property
+    def samples(self) -> tuple[reports.Sample, ...]:
+        """The sample sentences with their answers."""
+        return self.read_rows("samples.json", reports.Sample)
 
     @property
     def metrics(self) -> dict[str, float]:
         """The metrics by name."""
-        return dict(self.read_json("metrics.json")["metrics"])
+        return dict(self.report.metrics)
 
     @property
     def blessed(self) -> bool:
         """Whether the model may be pushed."""
-        return self.read_json("blessing.json")["blessed"] is True
+        return self.blessing.blessed
 
     @property
     def verdict(self) -> str:
         """Why it is blessed or not, in a sentence without its full stop."""
-        return str(self.read_json("blessing.json")["sentence"])
+        return self.blessing.sentence
 
     @property
     def beside_counting(self) -> str | None:
         """In a few words, that the model is no better than guessing by word frequency; None where it is better."""
-        told = self.read_json("blessing.json").get("beside_counting")
-        return None if told is None else str(told)
+        return self.blessing.beside_counting
 
     @property
     def must_beat(self) -> str | None:
         """Which baseline the model had to beat to be blessed, as the setting names it; None for none."""
-        wanted = self.read_json("blessing.json").get("must_beat")
-        return None if wanted is None else str(wanted)
+        return self.blessing.must_beat
 
     @property
     def compared_with(self) -> str | None:
         """The identity of the baseline that the model was held against; None where there was none."""
-        baseline = self.read_json("blessing.json").get("baseline")
-        return None if baseline is None else str(baseline["identity"])
+        baseline = self.blessing.baseline
+        return None if baseline is None else baseline.identity
 
 
 class ServingModel(Artifact):
@@ -235,6 +300,11 @@ class ServingModel(Artifact):
         report.json: signatures, the largest sequence and an example.
     """
 
+    @functools.cached_property
+    def report(self) -> reports.ServingModelReport:
+        """What the model takes and gives."""
+        return self.read(REPORT, reports.ServingModelReport)
+
     @property
     def saved_model_directory(self) -> Path:
         """The directory to copy into `<base path>/<version>/`."""
@@ -243,18 +313,17 @@ class ServingModel(Artifact):
     @property
     def example(self) -> str:
         """A text to try the model on, with the tokenizer's own mask token."""
-        return str(self.read_json("report.json")["example"]["text"])
+        return self.report.example.text
 
     @property
     def takes_text(self) -> bool:
         """Whether its tokenizer is in the graph. Otherwise it's asked with token ids."""
-        return bool(self.read_json("report.json")["text_signatures"])
+        return self.report.text_signatures
 
     @property
     def most_candidates(self) -> int:
         """How many candidates a mask a request may ask for."""
-        report = self.read_json("report.json")
-        return int(report["max_top_k"] if self.takes_text else report["top_k"])
+        return self.report.max_top_k or self.report.top_k
 
 
 class InfraBlessing(Artifact):
@@ -266,9 +335,14 @@ class InfraBlessing(Artifact):
         server.log: what the server printed.
     """
 
+    @functools.cached_property
+    def report(self) -> reports.ValidationReport:
+        """What was asked, and how the answers compare."""
+        return self.read(REPORT, reports.ValidationReport)
+
     def blesses(self, model: ServingModel) -> bool:
         """Whether this is the model that was validated."""
-        return bool(self.read_json("report.json")["model"] == model.digest)
+        return self.report.model == model.digest
 
 
 class Pushed(Artifact):
@@ -280,12 +354,10 @@ class Pushed(Artifact):
             another model than the evaluation did, else null.
     """
 
-    report: ClassVar[str] = "pushed.json"
-
-    @property
-    def pushed(self) -> dict[str, Any]:
-        """The content of `pushed.json`."""
-        return dict(self.read_json("pushed.json"))
+    @functools.cached_property
+    def report(self) -> reports.PushReport:
+        """Where the model is."""
+        return self.read("pushed.json", reports.PushReport)
 
 
 def load_split(directory: Path, name: str) -> "Dataset":

@@ -125,7 +125,7 @@ def own_questions(
     from components.blocks.packing import layout_of
     from components.blocks.text_column import TextReader
 
-    reader = TextReader(corpus, "test", str(blocks.read_json("report.json")["text_column"]))
+    reader = TextReader(corpus, "test", blocks.report.text_column)
     concatenated = blocks.packing == "concatenate"
     # Without a padding token another that is never masked does: nothing attends to it.
     pad_token_id = tokenizer.mask_token_id if tokenizer.pad_token_id is None else tokenizer.pad_token_id

@@ -5,28 +5,16 @@ Efron and Tibshirani 1993, "An Introduction to the Bootstrap", chapter 13 (the p
 Tokens of one record aren't independent of each other, records are: so records are drawn.
 """
 
-import dataclasses
 import math
 
 import numpy as np
+
+from components.contract.reports import Interval
 
 CELLS_AT_ONCE = 1 << 18
 """Draws held at once: they fit a core's cache."""
 FEWEST_RECORDS = 20
 """With fewer, a percentile interval is markedly too narrow, whatever its confidence."""
-
-
-@dataclasses.dataclass(frozen=True)
-class Interval:
-    """The range that a value lies in, at some confidence.
-
-    Attributes:
-        low: Its lower end.
-        high: Its upper end.
-    """
-
-    low: float
-    high: float
 
 
 def records_needed(confidence: float) -> int:

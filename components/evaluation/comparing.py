@@ -108,10 +108,11 @@ class Judge:
         from components.evaluation.questions import questions_of_test_split
         from components.evaluation.statistics import Resampled
 
-        how = self.evaluation.read_json("metrics.json")["how"]
+        how = self.evaluation.report.how
         tokenizer = self.tokenizer.load()
-        asked = {"probability": how["eval_mlm_probability"], "seed": how["seed"]}
-        questions = questions_of_test_split(self.blocks, tokenizer, how["max_blocks"], **asked)
+        questions = questions_of_test_split(
+            self.blocks, tokenizer, how.max_blocks, probability=how.eval_mlm_probability, seed=how.seed
+        )
         with np.load(self.evaluation.directory / "scores.npz", allow_pickle=False) as scores:
             own = scores["log_probability_after"]
         theirs = ask_baseline(
@@ -120,10 +121,11 @@ class Judge:
             tokenizer,
             self.corpus,
             self.blocks,
-            max_blocks=how["max_blocks"],
-            batch_size=how["batch_size"],
+            max_blocks=how.max_blocks,
+            batch_size=how.batch_size,
             k=5,
-            **asked,
+            probability=how.eval_mlm_probability,
+            seed=how.seed,
         )
         no_guesses = np.full((len(own), 5), -1)  # their accuracy decides nothing
         sums = {
@@ -135,11 +137,11 @@ class Judge:
         resampled = Resampled(
             sums,
             outcome.length_of(questions),
-            confidence=how["confidence"],
-            resamples=how["bootstrap_resamples"],
-            seed=how["seed"],
+            confidence=how.confidence,
+            resamples=how.bootstrap_resamples,
+            seed=how.seed,
         )
-        limits = gate.Thresholds(None, None, None, how["min_improvement_over_baseline"])
+        limits = gate.Thresholds(None, None, None, self.evaluation.blessing.min_improvement_over_baseline)
         [check] = gate.check_all(resampled, limits, baseline=baseline.told, same_tokenizer=theirs.same_tokenizer)
         return check
 

@@ -1,9 +1,9 @@
 """The gate: whether a model may reach anyone, decided so that noise doesn't open it."""
 
 import dataclasses
-from typing import Any
 
-from components.evaluation.bootstrap import Interval, records_needed
+from components.contract.reports import Check, Interval
+from components.evaluation.bootstrap import records_needed
 from components.evaluation.params import SEED_MARGIN
 from components.evaluation.statistics import Resampled
 from foundation.perplexity import perplexity_text
@@ -27,27 +27,6 @@ class Thresholds:
     min_improvement_over_start: float | None
     min_improvement_over_unigram: float | None
     min_improvement_over_baseline: float | None
-
-
-@dataclasses.dataclass(frozen=True)
-class Check:
-    """One condition of the blessing.
-
-    Attributes:
-        name: What is looked at.
-        passed: Whether the interval's whole range is on the right side of the limit.
-        sentence: What was found, as a sentence without its full stop.
-        value: What was measured, if anything.
-        interval: Its interval, if there are records enough.
-        limit: What it had to stay below.
-    """
-
-    name: str
-    passed: bool
-    sentence: str
-    value: float | None = None
-    interval: Interval | None = None
-    limit: float | None = None
 
 
 def check_all(
@@ -138,11 +117,6 @@ def sentence_of(checks: list[Check]) -> str:
     if failed:
         return "not blessed: " + "; ".join(failed)
     return "blessed: " + ("; ".join(check.sentence for check in checks) or "no threshold is set")
-
-
-def as_plain(checks: list[Check]) -> list[dict[str, Any]]:
-    """The checks as JSON has them."""
-    return [dataclasses.asdict(check) for check in checks]
 
 
 def _below(

@@ -7,7 +7,8 @@ from typing import Any
 
 import numpy as np
 
-from components.evaluation.bootstrap import Interval, records_needed
+from components.contract.reports import Ends, Interval, SliceReport
+from components.evaluation.bootstrap import records_needed
 from components.evaluation.gate import BASELINE
 from components.evaluation.questions import Questions
 from components.evaluation.slices import Slice
@@ -42,7 +43,7 @@ def length_of(questions: Questions) -> Length:
 
 def metrics_and_intervals(
     resampled: Resampled, models: Sequence[str], same_tokenizer: bool
-) -> tuple[dict[str, float], dict[str, list[float]]]:
+) -> tuple[dict[str, float], dict[str, Ends]]:
     """What every model reached, beyond the metric modules, and the intervals of all of it.
 
     Args:
@@ -51,14 +52,14 @@ def metrics_and_intervals(
         same_tokenizer: Whether the baseline's perplexity means the same as the others'.
     """
     metrics: dict[str, float] = {}
-    intervals: dict[str, list[float]] = {}
+    intervals: dict[str, Ends] = {}
 
     def note(name: str, estimate: tuple[float, Interval | None], value_too: bool) -> None:
         value, interval = estimate
         if value_too:
             metrics[name] = value
         if interval is not None:
-            intervals[name] = [interval.low, interval.high]
+            intervals[name] = (interval.low, interval.high)
 
     for model in models:
         if model != BASELINE or same_tokenizer:
@@ -72,23 +73,27 @@ def metrics_and_intervals(
     return metrics, intervals
 
 
-def describe_slices(resampled: Resampled, slices: Sequence[Slice], models: Sequence[str]) -> list[dict[str, Any]]:
+def describe_slices(resampled: Resampled, slices: Sequence[Slice], models: Sequence[str]) -> tuple[SliceReport, ...]:
     """Every slice with its size and the models' perplexity on it."""
     described = []
     for part in slices:
         tokens, records = resampled.slice_counts(part)
-        entry: dict[str, Any] = {"group": part.group, "name": part.name, "masked_tokens": tokens, "records": records}
+        perplexities: dict[str, Any] = {}
         for model in models:
             value, interval = resampled.slice(part, model)
-            entry[f"perplexity_{model}"] = value
-            entry[f"interval_{model}"] = None if interval is None else [interval.low, interval.high]
-        needed = records_needed(resampled.confidence)
+            perplexities[f"perplexity_{model}"] = value
+            perplexities[f"interval_{model}"] = None if interval is None else (interval.low, interval.high)
+        needed, note = records_needed(resampled.confidence), None
         if not tokens:
-            entry["note"] = "empty: no masked token of the test split belongs here, so nothing was measured"
+            note = "empty: no masked token of the test split belongs here, so nothing was measured"
         elif records < needed:
-            entry["note"] = f"too few records for an interval: {records:,} of the {needed:,} it needs"
-        described.append(entry)
-    return described
+            note = f"too few records for an interval: {records:,} of the {needed:,} it needs"
+        described.append(
+            SliceReport(
+                group=part.group, name=part.name, masked_tokens=tokens, records=records, note=note, **perplexities
+            )
+        )
+    return tuple(described)
 
 
 def save_scores(path: Path, questions: Questions, log_probabilities: Mapping[str, np.ndarray]) -> None:

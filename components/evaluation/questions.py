@@ -152,7 +152,7 @@ def questions_of_test_split(
         )
     indices = spread(len(split), max_blocks)
     batches = list(read_blocks(split if len(indices) == len(split) else split.select(indices)))
-    special_tokens = int(blocks.read_json("report.json")["special_tokens_per_record"])
+    special_tokens = blocks.report.special_tokens_per_record
     questions = Questions.ask(
         indices,
         np.concatenate([input_ids for input_ids, _ in batches]),

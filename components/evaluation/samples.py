@@ -1,11 +1,12 @@
 """What a model answers to a few fixed sentences, for people to read."""
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 import tensorflow as tf
 
+from components.contract.reports import Answer
 from components.modeling.library.adapter import LibraryMaskedLM
 
 if TYPE_CHECKING:
@@ -16,7 +17,7 @@ PLACEHOLDER = "<mask>"
 
 def sample_predictions(
     model: "TFPreTrainedModel", tokenizer: "PreTrainedTokenizerFast", texts: Sequence[str], *, k: int, longest: int
-) -> list[dict[str, Any]]:
+) -> list[tuple[Answer, ...]]:
     """The most probable tokens at the first mask of each text.
 
     Args:
@@ -27,19 +28,17 @@ def sample_predictions(
         longest: Tokens after which a text is cut.
 
     Returns:
-        `text` and `answers`, a list of `token_str` and `score` (a probability), best first; no answers where the
-        mask was cut off.
+        By text, the answers, best first; none where the mask was cut off.
     """
-    samples = []
+    answers = []
     for text in texts:
         own = text.replace(PLACEHOLDER, tokenizer.mask_token)
         ids = tokenizer(own, truncation=True, max_length=longest)["input_ids"]
-        answers = []
+        best: list[int] = []
         if tokenizer.mask_token_id in ids:
             inputs = {"input_ids": tf.constant([ids]), "attention_mask": tf.ones([1, len(ids)], tf.int32)}
             position = tf.constant([[ids.index(tokenizer.mask_token_id)]])
             scores = tf.nn.softmax(LibraryMaskedLM(model).logits_at(inputs, position))[0, 0].numpy()  # (vocabulary,)
             best = np.argsort(-scores, kind="stable")[:k].tolist()
-            answers = [{"token_str": tokenizer.decode([token]), "score": float(scores[token])} for token in best]
-        samples.append({"text": text, "answers": answers})
-    return samples
+        answers.append(tuple(Answer(tokenizer.decode([token]), float(scores[token])) for token in best))
+    return answers

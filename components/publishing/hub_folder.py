@@ -1,6 +1,5 @@
 """The folder that is pushed to the Hub: weights for everyone, tokenizer, curves, SavedModel, card."""
 
-import csv
 import shutil
 from collections.abc import Callable
 from pathlib import Path
@@ -49,11 +48,7 @@ def write_folder(folder: Path, made: Made, settings: CardSettings) -> dict[str, 
         copy_part(made.model, prefix, folder / "saved_model" / SAVED_MODEL_VERSION)
     # Over the Keras model's config.json: this one belongs to the weights beside it, and to both.
     save_pytorch_weights(load_masked_lm(checkpoint.model_directory), folder)
-    history = checkpoint.read_json("history.json")
-    with open(folder / "history.csv", "w", encoding="utf-8", newline="") as file:
-        writer = csv.DictWriter(file, history[0].keys())
-        writer.writeheader()
-        writer.writerows(history)
+    copy_part(checkpoint, "history.csv", folder / "history.csv")
     (folder / CARD).write_text(card, encoding="utf-8")
     blessed = why_not_blessed(made, settings) is None
     facts = {"stage": "trained", "checkpoint": checkpoint.digest, **facts_of(checkpoint, blessed)}

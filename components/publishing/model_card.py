@@ -84,7 +84,7 @@ def card_data(made: Made, settings: CardSettings, mask: str, example: str) -> "M
     """The metadata of the card."""
     from huggingface_hub import EvalResult, ModelCardData
 
-    metrics, how = made.evaluation.metrics, made.evaluation.read_json("metrics.json")["how"]
+    metrics, how = made.evaluation.metrics, made.evaluation.report.how
     dataset = hub_dataset(made)
     results = [
         EvalResult(
@@ -92,9 +92,9 @@ def card_data(made: Made, settings: CardSettings, mask: str, example: str) -> "M
             task_name="Masked language modeling",
             dataset_type=dataset or "custom",
             dataset_name=dataset_name(made),
-            dataset_split=str(how.get("split", "test")),
+            dataset_split=how.split,
             metric_type=kind,
-            metric_name=f"{name} ({how['eval_mlm_probability']:.0%} masked)",
+            metric_name=f"{name} ({how.eval_mlm_probability:.0%} masked)",
             metric_value=metrics[key],
         )
         for kind, name, key in (
@@ -110,7 +110,7 @@ def card_data(made: Made, settings: CardSettings, mask: str, example: str) -> "M
         language=list(settings.languages) or None,
         library_name="transformers",
         pipeline_tag="fill-mask",
-        tags=["fill-mask", "masked-lm", made.checkpoint.read_json("report.json")["model_type"], "tensorboard"]
+        tags=["fill-mask", "masked-lm", made.checkpoint.report.model_type, "tensorboard"]
         + ([] if sections.why_not_blessed(made, settings) is None else ["unblessed"])
         + (["tf-keras"] if settings.include_tf_weights or settings.include_saved_model else []),
         base_model=started_from if is_hub_id(started_from) else None,
@@ -130,10 +130,8 @@ def mask_token(tokenizer: Tokenizer) -> str:
 
 def example_sentence(model: ServingModel, mask: str) -> str:
     """A sentence with one mask: the one that the model was exported with, if it has one."""
-    example = model.read_json("report.json").get("example")
-    text = example.get("text") if isinstance(example, Mapping) else example
-    fits = isinstance(text, str) and text.count(mask) == 1 and not set(text) & set("\"\n\\'")
-    return str(text) if fits else f"This is a {mask}."
+    fits = model.example.count(mask) == 1 and not set(model.example) & set("\"\n\\'")
+    return model.example if fits else f"This is a {mask}."
 
 
 def _invalid(received: str) -> HubError:

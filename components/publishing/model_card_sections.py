@@ -12,8 +12,6 @@ from foundation.perplexity import perplexity_text
 
 MOST_ROWS = 40
 """Of a table: a longer one is cut, or thinned out."""
-REPORTED = ("steps", "warmup_steps", "block_size", "packing", "share_of_padding")
-"""What the table of hyperparameters has from training's report."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -62,7 +60,7 @@ def why_not_blessed(made: Made, settings: CardSettings) -> str | None:
 
 def introduction(made: Made, settings: CardSettings) -> str:
     """The title and what this is."""
-    report = made.checkpoint.read_json("report.json")
+    report = made.checkpoint.report
     metrics = made.evaluation.metrics
     reached, unigram = (perplexity_text(metrics[f"perplexity_{name}"]) for name in ("after", "unigram"))
     started_from = made.params("checkpoint").get("pretrained")
@@ -75,8 +73,8 @@ def introduction(made: Made, settings: CardSettings) -> str:
     warning = "" if standing is None else f" **That is {standing}.**"
     return (
         f"# {settings.repo_id.rpartition('/')[2]}\n\n"
-        f"A masked language model ({report['model_type']}, {report['parameters']:,} parameters, "
-        f"{report['vocabulary_size']:,} tokens) {origin} on {dataset_name(made)}. It fills in the masked words of a "
+        f"A masked language model ({report.model_type}, {report.parameters:,} parameters, "
+        f"{report.vocabulary_size:,} tokens) {origin} on {dataset_name(made)}. It fills in the masked words of a "
         f"text: its perplexity on text that it didn't see is {reached}, where guessing by the words' frequencies has "
         f"{unigram}.{warning}"
     )
@@ -112,7 +110,7 @@ def usage(made: Made, settings: CardSettings, example: str) -> str:
 
 def request_to_server(made: Made, example: str) -> str:
     """The JSON that asks a server for the example: plain text, or token ids where the model takes nothing else."""
-    if made.model.read_json("report.json").get("text_signatures", True):
+    if made.model.takes_text:
         return json.dumps({"instances": [example]}, ensure_ascii=False)
     input_ids = made.tokenizer.load()(example)["input_ids"]
     return json.dumps({"instances": [{"input_ids": input_ids, "attention_mask": [1] * len(input_ids)}]})
@@ -120,43 +118,43 @@ def request_to_server(made: Made, example: str) -> str:
 
 def training_data(made: Made) -> str:
     """What it was trained on, and what the corpus report says of it."""
-    report, params = made.corpus.read_json("report.json"), made.params("corpus")
-    if parts := report.get("parts"):
-        how = f"Train and test are the data's own parts (test: the files named {parts['test']})."
+    report, params = made.corpus.report, made.params("corpus")
+    if report.parts:
+        how = f"Train and test are the data's own parts (test: the files named {report.parts.test})."
     else:
         how = (
             f"Records were split into train and test (test_size {params.get('test_size')}, seed {params.get('seed')}) "
             "before anything else."
         )
-    lines = [f"## Training data\n\n{dataset_name(made)}: {report['summary']}. {how}"]
-    records = report.get("records", {})
-    rows: list[Sequence[object]] = [("records", *(f"{records.get(split, 0):,}" for split in ("train", "test")))]
-    duplicates = report.get("duplicate_records", {})
-    rows.append(("exact duplicates", *(f"{duplicates.get(split, 0):,}" for split in ("train", "test"))))
-    for column, by_split in report.get("columns", {}).items():
-        words = [by_split[split].get("words", 0) if split in by_split else 0 for split in ("train", "test")]
-        rows.append((f"words in `{column}`", *(f"{count:,}" for count in words)))
+    lines = [f"## Training data\n\n{dataset_name(made)}: {report.summary}. {how}"]
+    rows: list[Sequence[object]] = [("records", *(f"{count:,}" for count in report.records))]
+    rows.append(("exact duplicates", *(f"{count:,}" for count in report.duplicate_records)))
+    for name, column in report.columns.items():
+        rows.append((f"words in `{name}`", *(f"{split.words:,}" for split in column)))
     lines.append(table(("", "train", "test"), rows[:MOST_ROWS]))
-    notes = [str(item) for item in report.get("anomalies", ())]
-    if notes:
-        lines.append("What the report found:\n\n" + "\n".join(f"- {without_paths(note)}" for note in notes[:MOST_ROWS]))
+    if report.anomalies:
+        notes = (f"- {without_paths(note)}" for note in report.anomalies[:MOST_ROWS])
+        lines.append("What the report found:\n\n" + "\n".join(notes))
     return "\n\n".join(lines)
 
 
 def training(made: Made) -> str:
     """Hyperparameters, the curve, hardware and duration."""
-    report, params = made.checkpoint.read_json("report.json"), made.params("checkpoint")
+    report, params = made.checkpoint.report, made.params("checkpoint")
     shown = {
         name: value for name, value in params.items() if value is not None and name not in ("pretrained", "revision")
     }
-    shown |= {name: report[name] for name in REPORTED if name in report}
-    history = made.checkpoint.read_json("history.json")
-    hardware = report.get("hardware", {})
-    gpus = hardware.get("gpus") or []
-    machine = ", ".join(map(str, gpus)) if gpus else f"{hardware.get('cpu_cores', '?')} CPU cores"
+    shown |= {
+        "steps": report.steps,
+        "warmup_steps": report.warmup_steps,
+        "block_size": report.block_size,
+        "packing": report.packing,
+        "share_of_padding": report.share_of_padding,
+    }
+    machine = ", ".join(report.hardware.gpus) or f"{report.hardware.cpu_cores or '?'} CPU cores"
     rows = [
-        (row["epoch"], number(row["loss"]), number(row.get("val_loss")), f"{row.get('tokens_per_second') or 0:,.0f}")
-        for row in history
+        (row.epoch, number(row.loss), number(row.val_loss), f"{row.tokens_per_second or 0:,.0f}")
+        for row in made.checkpoint.history
     ]
     shortened = rows if len(rows) <= MOST_ROWS else rows[:: -(-len(rows) // MOST_ROWS)] + rows[-1:]
     return "\n\n".join(
@@ -164,7 +162,7 @@ def training(made: Made) -> str:
             "## Training",
             table(("hyperparameter", "value"), [(name, f"`{value}`") for name, value in sorted(shown.items())]),
             table(("epoch", "loss", "validation loss", "tokens/s"), shortened),
-            f"It took {report.get('seconds', 0):,.0f} s on {machine}. The curves are in the tab *Training metrics* "
+            f"It took {report.seconds:,.0f} s on {machine}. The curves are in the tab *Training metrics* "
             "(TensorBoard), and in `history.csv`.",
         ]
     )
@@ -172,7 +170,7 @@ def training(made: Made) -> str:
 
 def evaluation(made: Made, settings: CardSettings) -> str:
     """Metrics before and after against the baseline, and how they were measured."""
-    metrics, how = made.evaluation.metrics, made.evaluation.read_json("metrics.json")["how"]
+    metrics, how = made.evaluation.metrics, made.evaluation.report.how
     names = {"perplexity": "perplexity", "cross_entropy": "cross-entropy (nats)"}
     names |= {"top1_accuracy": "top-1 accuracy", "top5_accuracy": "top-5 accuracy"}
     rows = [
@@ -184,16 +182,16 @@ def evaluation(made: Made, settings: CardSettings) -> str:
         )
         for name, shown in names.items()
     ]
-    by_document = "" if how.get("packing", "concatenate") == "concatenate" else ", each of one document"
+    by_document = "" if how.packing == "concatenate" else ", each of one document"
     why = why_not_blessed(made, settings)
     warning = "" if why is None else f"> **Not blessed.** This model was {why}.\n\n"
     return (
         f"## Evaluation\n\n{warning}"
         + table(("metric", "before training", "after training", "unigram baseline"), rows)
-        + f"\n\nMeasured on the {how.get('split', 'test')} split with {how['eval_mlm_probability']:.0%} of the tokens "
+        + f"\n\nMeasured on the {how.split} split with {how.eval_mlm_probability:.0%} of the tokens "
         f"masked, whatever the rate in training was: {metrics.get('masked_tokens', 0):,.0f} masked tokens in "
-        f"{metrics.get('blocks', 0):,.0f} blocks of {how.get('block_size')} tokens{by_document}, the same masks (seed "
-        f"{how.get('seed')}) for every model, every masked token weighing the same. The unigram baseline answers by "
+        f"{metrics.get('blocks', 0):,.0f} blocks of {how.block_size} tokens{by_document}, the same masks (seed "
+        f"{how.seed}) for every model, every masked token weighing the same. The unigram baseline answers by "
         "the tokens' frequencies in the train split.\n\nThe model repeats what stands in its training data, with its "
         "errors and prejudices; it was measured on text of the same kind only."
     )

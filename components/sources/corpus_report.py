@@ -10,6 +10,7 @@ import math
 from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
+from components.contract.reports import BySplit, ColumnCounts, ColumnReport, CorpusReport, Parts
 from components.sources.parts import held_out
 
 if TYPE_CHECKING:
@@ -76,20 +77,17 @@ class ColumnStatistics:
         self.words += words
         self.digests.add(text)
 
-    def as_dict(self) -> dict[str, int]:
-        """The counts by name; neither null nor empty values count as duplicates.
-
-        Values with a NUL character, which no text should have, are counted only where there are some.
-        """
-        zeros = {"with_zeros": self.zeros} if self.zeros else {}
-        return zeros | {
-            "rows": self.rows,
-            "null": self.null,
-            "empty": self.empty,
-            "duplicates": self.digests.repeated(),
-            "characters": self.characters,
-            "words": self.words,
-        }
+    def counts(self) -> ColumnCounts:
+        """The counts so far."""
+        return ColumnCounts(
+            with_zeros=self.zeros,
+            rows=self.rows,
+            null=self.null,
+            empty=self.empty,
+            duplicates=self.digests.repeated(),
+            characters=self.characters,
+            words=self.words,
+        )
 
 
 @dataclasses.dataclass(frozen=True)
@@ -113,37 +111,34 @@ class Choice:
         """That of what a source gave."""
         return cls(loaded.available, loaded.parts, loaded.unnamed, loaded.mixed)
 
-    def as_plain(self, records: int) -> dict[str, Any]:
-        """What the report says of it: nothing where all of a source's records were split at random.
+    def reported_parts(self) -> Parts | None:
+        """Which of the source's own parts the splits are; None where the records were split at random."""
+        if not self.parts:
+            return None
+        test = held_out(self.parts)
+        left_out = {name: count for name, count in self.parts.items() if name not in ("train", test) and count}
+        return Parts("train", test, left_out)
+
+    def reported_available(self, records: int) -> int | None:
+        """The number of records that the source has; None where the corpus holds all of them.
 
         Args:
             records: Those of the corpus.
         """
-        plain: dict[str, Any] = {}
-        if self.parts:
-            test = held_out(self.parts)
-            left_out = {name: count for name, count in self.parts.items() if name not in ("train", test) and count}
-            plain["parts"] = {"train": "train", "test": test, "left_out": left_out}
-            if left_out:
-                plain["available"] = sum(self.parts.values())
-        elif self.available is not None and self.available > records:
-            plain["available"] = self.available
-        files = {"unnamed": list(self.unnamed), "mixed": list(self.mixed)}
-        return plain | {name: names for name, names in files.items() if names}
+        if parts := self.reported_parts():
+            return sum(self.parts.values()) if parts.left_out else None
+        return self.available if self.available is not None and self.available > records else None
 
 
-def describe(splits: Mapping[str, "Dataset"], choice: Choice | None = None) -> dict[str, Any]:
-    """Statistics of a corpus.
+def describe(splits: Mapping[str, "Dataset"], choice: Choice | None = None) -> CorpusReport:
+    """Statistics of a corpus, and the anomalies that they show.
 
     Args:
         splits: The records of `train` and `test`.
         choice: Which records they are; None for all of a source's.
 
     Returns:
-        `summary`, one line; `records` and `duplicate_records` by split; `columns`, by dotted name and split; and
-        `anomalies`, a sentence each. Where they are only some of the source's records, how many it has, `available`;
-        where its own parts were kept, `parts`: which is `train`, which is `test`, and the records of those `left_out`;
-        the files that were `mixed` with others, though named as another part.
+        The report without what only the source knows: `source` and `skipped` are empty.
     """
     from components.blocks.text_column import find, text_columns
 
@@ -160,21 +155,25 @@ def describe(splits: Mapping[str, "Dataset"], choice: Choice | None = None) -> d
                 for column, path in paths.items():
                     columns[column][name].add(texts_at(record, path))
     across = {column: columns[column]["test"].digests.also_in(columns[column]["train"].digests) for column in paths}
-    chosen = (choice or Choice()).as_plain(sum(len(dataset) for dataset in splits.values()))
-    report = {
-        **chosen,
-        "records": {name: len(dataset) for name, dataset in splits.items()},
-        "duplicate_records": {name: digests.repeated() for name, digests in records.items()},
-        "test_records_in_train": records["test"].also_in(records["train"]),
-        "columns": {
-            column: {
-                **{name: statistics.as_dict() for name, statistics in by_split.items()},
-                "test_in_train": across[column],
-            }
+    choice = choice or Choice()
+    report = CorpusReport(
+        summary="",
+        parts=choice.reported_parts(),
+        available=choice.reported_available(sum(len(dataset) for dataset in splits.values())),
+        unnamed=tuple(choice.unnamed),
+        mixed=tuple(choice.mixed),
+        records=BySplit(len(splits["train"]), len(splits["test"])),
+        duplicate_records=BySplit(records["train"].repeated(), records["test"].repeated()),
+        test_records_in_train=records["test"].also_in(records["train"]),
+        columns={
+            column: ColumnReport(by_split["train"].counts(), by_split["test"].counts(), across[column])
             for column, by_split in columns.items()
         },
-    }
-    return {"summary": summary(report), **report, "anomalies": list(anomalies(report))}
+        anomalies=(),
+        source={},
+        skipped=(),
+    )
+    return dataclasses.replace(report, summary=summary(report), anomalies=tuple(anomalies(report)))
 
 
 def texts_at(value: Any, path: tuple[str, ...]) -> Any:
@@ -187,65 +186,65 @@ def texts_at(value: Any, path: tuple[str, ...]) -> Any:
     return texts_at(value[path[0]], path[1:])
 
 
-def words_of(column: Mapping[str, Any]) -> int:
+def words_of(column: ColumnReport) -> int:
     """The words of a column in both splits."""
-    return int(column["train"]["words"] + column["test"]["words"])
+    return column.train.words + column.test.words
 
 
-def summary(report: Mapping[str, Any]) -> str:
+def summary(report: CorpusReport) -> str:
     """What came in, in one line: the records, and the words of the column that has the most."""
-    train, test = report["records"]["train"], report["records"]["test"]
-    parts, available = report.get("parts"), report.get("available")
+    train, test = report.records
+    parts, available = report.parts, report.available
     line = f"{train + test:,} records" if available is None else f"{train + test:,} of {available:,} records"
     if available is not None and not parts:
         line += " by ingest.split"
     how = f"{train:,} train, {test:,} test"
     if parts:
-        how += ", as the files are named" if parts["test"] == "test" else " from the files named validation"
-        how += "".join(f"; {count:,} of {name} left out" for name, count in parts["left_out"].items())
-    if report.get("unnamed"):
-        how += f"; {listed(report['unnamed'])} left out"
-    if report.get("mixed"):
-        how += f"; {listed(report['mixed'])} mixed with the others"
+        how += ", as the files are named" if parts.test == "test" else " from the files named validation"
+        how += "".join(f"; {count:,} of {name} left out" for name, count in parts.left_out.items())
+    if report.unnamed:
+        how += f"; {listed(report.unnamed)} left out"
+    if report.mixed:
+        how += f"; {listed(report.mixed)} mixed with the others"
     line += f" ({how})"
-    columns = report["columns"]
+    columns = report.columns
     if not columns:
         return f"{line}, no text column"
     longest = max(columns, key=lambda name: words_of(columns[name]))
     return f"{line}, {words_of(columns[longest]):,} words in {longest}"
 
 
-def anomalies(report: Mapping[str, Any]) -> Iterator[str]:
+def anomalies(report: CorpusReport) -> Iterator[str]:
     """What a person should know before training on the corpus, a sentence each.
 
     Some columns repeat by nature (a category, a subreddit): values that stand in train too are told only of a column
     in which most test records have their own.
     """
-    if names := report.get("mixed"):
+    if report.mixed:
         yield (
-            f"{listed(names)}: named as another part of the data, but mixed with the other files, since none is named "
-            "train; name the others so to keep the parts"
+            f"{listed(report.mixed)}: named as another part of the data, but mixed with the other files, since none is "
+            "named train; name the others so to keep the parts"
         )
-    for name, count in report.get("parts", {}).get("left_out", {}).items():
+    for name, count in report.parts.left_out.items() if report.parts else ():
         yield f"{counted(count, name, 'was', 'were')} left out: the pipeline trains on train and measures on test"
-    if report.get("parts", {}).get("test") == "validation":
+    if report.parts and report.parts.test == "validation":
         yield "the test split is the files named validation: none is named test"
-    if not report["columns"]:
+    if not report.columns:
         yield "no column holds text or a list of texts"
-    for split, count in report["duplicate_records"].items():
+    for split, count in zip(("train", "test"), report.duplicate_records, strict=True):
         if count:
             yield f"{counted(count, split, 'repeats', 'repeat')} an earlier one whole"
-    if count := report["test_records_in_train"]:
+    if count := report.test_records_in_train:
         yield f"{counted(count, 'test', 'repeats', 'repeat')} a train record whole"
-    for name, column in report["columns"].items():
-        for split in ("train", "test"):
-            if count := column[split]["null"] + column[split]["empty"]:
+    for name, column in report.columns.items():
+        for split, counts in zip(("train", "test"), column, strict=True):
+            if count := counts.null + counts.empty:
                 yield f"{counted(count, split, 'has', 'have')} no text in {name}"
-            if count := column[split].get("with_zeros", 0):
+            if count := counts.with_zeros:
                 yield f"{counted(count, split, 'holds', 'hold')} NUL characters in {name}, which no text should have"
-        filled = column["test"]["rows"] - column["test"]["null"] - column["test"]["empty"]
-        if 0 < column["test_in_train"] < math.ceil(filled / 2):
-            yield f"{counted(column['test_in_train'], 'test', 'repeats', 'repeat')} a train record in {name}"
+        filled = column.test.rows - column.test.null - column.test.empty
+        if 0 < column.test_in_train < math.ceil(filled / 2):
+            yield f"{counted(column.test_in_train, 'test', 'repeats', 'repeat')} a train record in {name}"
 
 
 def listed(names: Sequence[str], most: int = 3) -> str:

@@ -4,6 +4,7 @@ Reading a number from a GPU waits for all that it was given to do. So the number
 until `logging_steps` of them are read at once.
 """
 
+import dataclasses
 import math
 import shutil
 import time
@@ -13,6 +14,7 @@ from typing import Any
 
 import tensorflow as tf
 
+from components.contract.reports import EpochRow, StepRow
 from components.training.loss_watch import LossWatch
 from components.training.progress import Progress
 
@@ -39,28 +41,8 @@ class Telemetry(tf.keras.callbacks.Callback):
         step_rows: A row every `logging_steps` steps, by `STEP_COLUMNS`.
     """
 
-    STEP_COLUMNS = (
-        "step",
-        "loss",
-        "perplexity",
-        "learning_rate",
-        "gradient_norm",
-        "tokens_per_second",
-        "model_flops_utilization",
-    )
-    EPOCH_COLUMNS = (
-        "epoch",
-        "step",
-        "loss",
-        "perplexity",
-        "val_loss",
-        "val_perplexity",
-        "learning_rate",
-        "gradient_norm",
-        "seconds",
-        "tokens_per_second",
-        "model_flops_utilization",
-    )
+    STEP_COLUMNS = tuple(field.name for field in dataclasses.fields(StepRow))
+    EPOCH_COLUMNS = tuple(field.name for field in dataclasses.fields(EpochRow))
 
     def __init__(
         self,

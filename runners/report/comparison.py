@@ -6,19 +6,19 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from components.contract.artifacts import Blocks
+from components.contract.reports import Measurement
 from components.evaluation.params import SEED_MARGIN
 from foundation.errors import ConfigError
 from runners.report.charts import Line, line_chart
 from runners.report.facts import RunFacts
 from runners.report.html import Markup, duration, join, link, perplexity, section, table, tag, with_interval
 from runners.report.page import write_page
-from runners.report.sections import METRICS, MODELS, answers, exponential, shown_as
+from runners.report.sections import METRICS, MODELS, Curve, answers, exponential, sentence, shown_as
 
 if TYPE_CHECKING:
     import numpy as np
 
-    from components.evaluation.bootstrap import Interval
+    from components.contract.reports import Interval
 
 
 @dataclasses.dataclass(frozen=True)
@@ -49,31 +49,29 @@ class Comparison:
     def metrics(self) -> list[tuple[str, Any, Any, Any, Any, Callable[[object], str]]]:
         """Name, both values, both intervals and how to write them, of every metric that either run has."""
         rows = []
-        one, other = self.first.evaluation, self.second.evaluation
+        runs = (self.first, self.second)
         for metric, label in METRICS.items():
             for model, moment in MODELS.items():
                 key = f"{metric}_{model}"
                 if model == "after" and metric in ("top1_accuracy", "top5_accuracy"):
                     key = metric
-                values = [each.get("metrics", {}).get(key) for each in (one, other)]
-                if values != [None, None]:
-                    intervals = [each.get("intervals", {}).get(key) for each in (one, other)]
-                    rows.append((f"{label}, {moment}", values[0], values[1], *intervals, shown_as(metric)))
+                one, other = (each.metrics.get(key) for each in runs)
+                if one is not None or other is not None:
+                    its, others = (each.intervals.get(key) for each in runs)
+                    rows.append((f"{label}, {moment}", one, other, its, others, shown_as(metric)))
         return rows
 
     def verdict(self) -> str:
         """Whether the second run's model differs from the first's by more than chance, in a sentence."""
         one, other = self.first.evaluation, self.second.evaluation
-        if not one or not other:
+        if one is None or other is None:
             return "One of the runs has no evaluation, so their models can't be compared."
-        if self.first.read("ingest", "manifest.json").get("digest") != self.second.read("ingest", "manifest.json").get(
-            "digest"
-        ):
+        if (self.first.corpus and self.first.corpus.digest) != (self.second.corpus and self.second.corpus.digest):
             return "The runs have different corpora, so their numbers aren't about the same text."
-        same = one["how"]["masks_digest"] == other["how"]["masks_digest"]
+        same = one.report.how.masks_digest == other.report.how.masks_digest
         unit = "perplexity" if same else "bits per character"
         why = "" if same else " (their masks or tokenizers differ, so perplexities can't be compared)"
-        estimate = paired_ratio(self.first, self.second, same)
+        estimate = paired_ratio(self.first, self.second, other.report.how, same)
         if estimate is None:
             return f"There are too few records in common for an interval of the difference in {unit}{why}."
         from components.evaluation.gate import ratio_told
@@ -118,26 +116,28 @@ def flat(config: dict[str, Any], above: str = "") -> Iterator[tuple[str, Any]]:
             yield f"{above}{key}", value
 
 
-def paired_ratio(first: RunFacts, second: RunFacts, same_masks: bool) -> "tuple[float, Interval] | None":
+def paired_ratio(
+    first: RunFacts, second: RunFacts, how: Measurement, same_masks: bool
+) -> "tuple[float, Interval] | None":
     """The second model's perplexity, or bits a character, over the first's, and the interval over their records.
 
     Args:
         first: A run with an evaluation.
         second: Another, on the same corpus.
+        how: Says how to draw the records.
         same_masks: Whether both were asked the same questions.
     """
     import numpy as np
 
     from components.evaluation.bootstrap import percentile_interval, records_needed, resampled_sums
 
-    how = second.evaluation["how"]
     columns = [sums_of(facts) for facts in (first, second)]
     records = max(len(part) for part in columns)
     matrix = np.zeros((records, 8))
     for place, part in enumerate(columns):
         matrix[: len(part), place * 4 : place * 4 + 4] = part
     matrix = matrix[(matrix[:, 0] > 0) & (matrix[:, 4] > 0)]
-    if len(matrix) < records_needed(how["confidence"]):
+    if len(matrix) < records_needed(how.confidence):
         return None
 
     def ratio(sums: "np.ndarray") -> "np.ndarray":
@@ -148,8 +148,8 @@ def paired_ratio(first: RunFacts, second: RunFacts, same_masks: bool) -> "tuple[
         bits = other * sums[..., 6] / sums[..., 7] / (one * sums[..., 2] / sums[..., 3])
         return np.asarray(bits)
 
-    drawn = resampled_sums(matrix, resamples=how["bootstrap_resamples"], seed=how["seed"])
-    interval = percentile_interval(ratio(drawn), how["confidence"])
+    drawn = resampled_sums(matrix, resamples=how.bootstrap_resamples, seed=how.seed)
+    interval = percentile_interval(ratio(drawn), how.confidence)
     return float(ratio(matrix.sum(axis=0))), interval
 
 
@@ -157,14 +157,12 @@ def sums_of(facts: RunFacts) -> Any:
     """By row of the corpus' test split: masked tokens, their loss in nats, tokens, characters; (rows, 4) float64."""
     import numpy as np
 
-    evaluation, blocks = facts.artifact("evaluate"), facts.artifact("preprocess")
-    if evaluation is None or blocks is None or not (evaluation / "scores.npz").is_file():
+    if facts.evaluation is None or facts.blocks is None:
         return np.zeros((0, 4))
-    with np.load(evaluation / "scores.npz", allow_pickle=False) as scores:
+    with np.load(facts.evaluation.directory / "scores.npz", allow_pickle=False) as scores:
         record, loss = scores["record"], -scores["log_probability_after"].astype(np.float64)
-    artifact = Blocks(blocks)
-    records = artifact.records("test")
-    special = int(artifact.read_json("report.json")["special_tokens_per_record"])
+    records = facts.blocks.records("test")
+    special = facts.blocks.report.special_tokens_per_record
     sums = np.zeros((int(records["row"].max()) + 1, 4))
     sums[:, 0] = np.bincount(record, minlength=len(sums))
     sums[:, 1] = np.bincount(record, loss, minlength=len(sums))
@@ -195,7 +193,7 @@ def write_comparison(comparison: Comparison, path: Path) -> None:
         [name, with_interval(first, low, shown), with_interval(second, high, shown), change(first, second)]
         for name, first, second, low, high, shown in comparison.metrics()
     ]
-    history = [[(row["epoch"], row.get("val_loss")) for row in facts.history] for facts in runs]
+    history: list[Curve] = [[(row.epoch, row.val_loss) for row in facts.history] for facts in runs]
     charts = [
         line_chart(
             "Validation loss (nats)", [Line(name, line) for name, line in zip((one, other), history, strict=True)]
@@ -207,12 +205,10 @@ def write_comparison(comparison: Comparison, path: Path) -> None:
             shown=perplexity,
         ),
     ]
-    samples = [
-        {each["text"]: each.get("after", []) for each in facts.read("evaluate", "samples.json") or ()} for facts in runs
-    ]
+    samples = [{each.text: each.after for each in facts.samples} for facts in runs]
     sentences = [
-        [join(text.split("<mask>"), tag("mark", "____")), answers(samples[0][text]), answers(samples[1].get(text, []))]
-        for text in samples[0]
+        [sentence(text), answers(candidates), answers(samples[1].get(text, ()))]
+        for text, candidates in samples[0].items()
     ]
     settings = comparison.settings()
     times = [

@@ -1,10 +1,16 @@
-"""What a run left behind, as a report reads it: whatever is missing, because the run ended early, is just empty."""
+"""What a run left behind, as a report reads it: what is missing, because the run ended early, is None or empty."""
 
 import dataclasses
 import functools
 import json
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
+
+from components.contract.artifacts import Artifact, Blocks, Checkpoint, Corpus, Evaluation, Pushed
+from components.contract.reports import Ends, EpochRow, Sample, StepRow
+
+Kind = TypeVar("Kind", bound=Artifact)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -39,29 +45,57 @@ class RunFacts:
         paths = [self.root.joinpath(*name.parts[-3:]) for name in names]
         return paths[0] if paths and paths[0].is_dir() else None
 
-    def read(self, step: str, name: str) -> Any:
-        """A JSON file of the artifact of a step; an empty dictionary where there is none."""
-        directory = self.artifact(step)
-        if directory is None or not (directory / name).is_file():
-            return {}
-        return json.loads((directory / name).read_text("utf-8"))
+    @functools.cached_property
+    def corpus(self) -> Corpus | None:
+        """What ingest made."""
+        return self._made(Corpus, "ingest")
+
+    @functools.cached_property
+    def blocks(self) -> Blocks | None:
+        """What preprocess made."""
+        return self._made(Blocks, "preprocess")
+
+    @functools.cached_property
+    def checkpoint(self) -> Checkpoint | None:
+        """What train made."""
+        return self._made(Checkpoint, "train")
+
+    @functools.cached_property
+    def evaluation(self) -> Evaluation | None:
+        """What evaluate made."""
+        return self._made(Evaluation, "evaluate")
+
+    @functools.cached_property
+    def pushed(self) -> Pushed | None:
+        """What push made."""
+        return self._made(Pushed, "push")
 
     @property
-    def evaluation(self) -> dict[str, Any]:
-        """`metrics.json` of the evaluation."""
-        return dict(self.read("evaluate", "metrics.json"))
+    def metrics(self) -> Mapping[str, float]:
+        """The evaluation's metrics by name."""
+        return self.evaluation.metrics if self.evaluation else {}
 
     @property
-    def blessing(self) -> dict[str, Any]:
-        """`blessing.json` of the evaluation."""
-        return dict(self.read("evaluate", "blessing.json"))
+    def intervals(self) -> Mapping[str, Ends]:
+        """Both ends of the metrics' intervals by name."""
+        return self.evaluation.report.intervals if self.evaluation else {}
 
     @property
-    def history(self) -> list[dict[str, Any]]:
-        """The rows of the training's history."""
-        return list(self.read("train", "history.json"))
+    def samples(self) -> tuple[Sample, ...]:
+        """The sample sentences with the model's answers."""
+        return self.evaluation.samples if self.evaluation else ()
 
     @property
-    def step_history(self) -> list[dict[str, Any]]:
+    def history(self) -> tuple[EpochRow, ...]:
+        """The rows of the training's history by epoch."""
+        return self.checkpoint.history if self.checkpoint else ()
+
+    @property
+    def step_history(self) -> tuple[StepRow, ...]:
         """The rows of the training's history by step."""
-        return list(self.read("train", "history_steps.json"))
+        return self.checkpoint.step_history if self.checkpoint else ()
+
+    def _made(self, kind: type[Kind], step: str) -> Kind | None:
+        """The artifact of a step; None where there is none."""
+        directory = self.artifact(step)
+        return None if directory is None else kind(directory)

@@ -35,12 +35,11 @@ def steps(facts: RunFacts) -> Markup:
 def lineage(facts: RunFacts) -> Markup:
     """From what was pushed back to the source, each by digest."""
     rows: list[list[Any]] = []
-    pushed = facts.read("push", "pushed.json")
-    if pushed and not pushed.get("dry_run"):
-        hub = pushed.get("hub")
-        if hub:
-            rows.append(["on the Hub", f"{hub['repo_id']} at commit {hub['commit']}", "push"])
-        rows.append(["in the serving directory", f"version {pushed['version']} of {pushed['model_name']}", "push"])
+    pushed = facts.pushed.report if facts.pushed else None
+    if pushed and not pushed.dry_run:
+        if pushed.hub:
+            rows.append(["on the Hub", f"{pushed.hub.repo_id} at commit {pushed.hub.commit}", "push"])
+        rows.append(["in the serving directory", f"version {pushed.version} of {pushed.model_name}", "push"])
     digests: dict[str, str] = {}
     known = [(step["name"], facts.artifact(step["name"])) for step in facts.steps]
     manifests = {name: manifest.read(directory) for name, directory in known if directory is not None}
@@ -52,9 +51,9 @@ def lineage(facts: RunFacts) -> Markup:
         rows.append([name, what, ", ".join(inputs) or "the source"])
         for source, digest in content.get("sources", {}).items():
             rows.append([f"source of {name}: {source}", tag("code", str(digest)[:64]), ""])
-    source = facts.read("ingest", "report.json").get("source")
-    if source:
-        plain = [f"{key} {value}" for key, value in source.items() if not isinstance(value, (dict, list))]
+    if facts.corpus:
+        source = facts.corpus.report.source
+        plain = (f"{key} {value}" for key, value in source.items() if not isinstance(value, (dict, list)))
         rows.append(["the source", ", ".join(plain), ""])
     note = "Top to bottom, from what was pushed to what it was made of. Equal digests mean equal files."
     return (

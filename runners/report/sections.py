@@ -2,9 +2,11 @@
 
 import itertools
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
+from components.contract.mask_placeholder import MASK
+from components.contract.reports import Answer, StepRow
 from runners.report.charts import Level, Line, line_chart
 from runners.report.facts import RunFacts
 from runners.report.html import (
@@ -39,16 +41,18 @@ METRICS = {
 }
 MOST_POINTS = 300
 """The most points of a curve by step that are drawn; the others are left out evenly."""
+Curve = list[tuple[float, float | None]]
+"""Points of a line: where they are from left to right, and their values, if any."""
 PASSED, FAILED = "passed", "failed"
 
 
 def heading(facts: RunFacts) -> Markup:
     """The run, how it ended, and the verdict."""
-    run, blessing = facts.run, facts.blessing
+    run, blessing = facts.run, facts.evaluation.blessing if facts.evaluation else None
     badge = tag("span", run["status"], class_=f"badge {'good' if run['status'] == 'succeeded' else 'bad'}")
-    model = facts.read("train", "report.json")
-    what = f"{model['model_type']} of {model['parameters']:,} parameters, " if model else ""
-    corpus = facts.read("ingest", "report.json").get("summary", "")
+    model = facts.checkpoint.report if facts.checkpoint else None
+    what = f"{model.model_type} of {model.parameters:,} parameters, " if model else ""
+    corpus = facts.corpus.summary if facts.corpus else ""
     parts = [
         tag("h1", join(["Run ", run["id"], " ", badge])),
         tag("p", f"{what}{corpus}. {moments(run['started'], run['finished'])}.", class_="soft"),
@@ -58,18 +62,18 @@ def heading(facts: RunFacts) -> Markup:
         beginning = tag("b", "Failed. ") if run["status"] == "failed" else ""
         parts.append(tag("div", tag("p", join([beginning, error])), class_="verdict bad"))
     elif blessing:
-        sentence = blessing["sentence"]
-        verdict = tag("p", f"{sentence[:1].upper()}{sentence[1:]}.")
-        parts.append(tag("div", verdict, class_=f"verdict {'good' if blessing['blessed'] else 'bad'}"))
-    standing = blessing.get("beside_counting")
-    if standing and standing not in f"{run['error']} {blessing['sentence']}":  # the check may be turned off
-        parts.append(tag("div", tag("p", f"The model is {standing}."), class_="verdict bad"))
+        verdict = tag("p", f"{blessing.sentence[:1].upper()}{blessing.sentence[1:]}.")
+        parts.append(tag("div", verdict, class_=f"verdict {'good' if blessing.blessed else 'bad'}"))
+    standing = blessing.beside_counting if blessing else None
+    if blessing and standing and standing not in f"{run['error']} {blessing.sentence}":  # the check may be turned off
+        warning = tag("p", f"The model is {standing}.")
+        parts.append(tag("div", warning, class_="verdict bad"))
     return join(parts)
 
 
 def tiles(facts: RunFacts) -> Markup:
     """The few numbers that matter most."""
-    metrics = facts.evaluation.get("metrics", {})
+    metrics = facts.metrics
     shown = [
         ("perplexity_before", "perplexity before training"),
         ("perplexity_after", "perplexity after training"),
@@ -95,14 +99,7 @@ def shown_as(metric: str) -> Callable[[object], str]:
 
 def curves(facts: RunFacts) -> Markup:
     """Loss, perplexity, learning rate and throughput by epoch, beside what they are to be compared with."""
-    history, metrics = facts.history, facts.evaluation.get("metrics", {})
-    epochs = [row["epoch"] for row in history]
-
-    def column(name: str) -> list[float | None]:
-        return [row.get(name) for row in history]
-
-    def over(values: list[float | None]) -> list[tuple[float, float | None]]:
-        return list(zip(epochs, values, strict=True))
+    history, metrics = facts.history, facts.metrics
 
     def levels(metric: str) -> list[Level]:
         return [
@@ -111,23 +108,29 @@ def curves(facts: RunFacts) -> Markup:
             if f"{metric}_{name}" in metrics
         ]
 
-    validation = over(column("val_loss"))
+    train: Curve = [(row.epoch, row.loss) for row in history]
+    validation: Curve = [(row.epoch, row.val_loss) for row in history]
     charts = [
         line_chart(
             "Loss (nats a masked token)",
-            [Line("train", over(column("loss"))), Line("validation", validation)],
+            [Line("train", train), Line("validation", validation)],
             levels("cross_entropy"),
         ),
         line_chart(
             "Perplexity (logarithmic)",
-            [Line("train", exponential(over(column("loss")))), Line("validation", exponential(validation))],
+            [Line("train", exponential(train)), Line("validation", exponential(validation))],
             levels("perplexity"),
             logarithmic=True,
             shown=perplexity,
         ),
-        line_chart("Learning rate at the epoch's end", [Line("learning rate", over(column("learning_rate")))]),
         line_chart(
-            "Throughput (tokens a second)", [Line("tokens/s", over(column("tokens_per_second")))], from_zero=True
+            "Learning rate at the epoch's end",
+            [Line("learning rate", [(row.epoch, row.learning_rate) for row in history])],
+        ),
+        line_chart(
+            "Throughput (tokens a second)",
+            [Line("tokens/s", [(row.epoch, row.tokens_per_second) for row in history])],
+            from_zero=True,
         ),
     ]
     charts = [chart for chart in (*charts, *step_charts(facts.step_history)) if chart]
@@ -152,7 +155,7 @@ def masking_rates(config: dict[str, Any]) -> str:
     )
 
 
-def step_charts(history: list[dict[str, Any]]) -> list[Markup]:
+def step_charts(history: Sequence[StepRow]) -> list[Markup]:
     """Loss, gradient norm, learning rate and utilisation by optimizer step."""
     rows = history[:: -(-len(history) // MOST_POINTS) or 1]
     titles = {
@@ -162,12 +165,14 @@ def step_charts(history: list[dict[str, Any]]) -> list[Markup]:
         "model_flops_utilization": "Model FLOPs utilisation by step (1 is the device's peak)",
     }
     return [
-        line_chart(title, [Line(name.replace("_", " "), [(row["step"], row[name]) for row in rows])], x_label="step")
+        line_chart(
+            title, [Line(name.replace("_", " "), [(row.step, getattr(row, name)) for row in rows])], x_label="step"
+        )
         for name, title in titles.items()
     ]
 
 
-def exponential(points: list[tuple[float, float | None]]) -> list[tuple[float, float | None]]:
+def exponential(points: Curve) -> Curve:
     """Perplexities of losses."""
     return [(x, None if y is None or y > 700 else math.exp(y)) for x, y in points]
 
@@ -175,9 +180,9 @@ def exponential(points: list[tuple[float, float | None]]) -> list[tuple[float, f
 def metrics(facts: RunFacts) -> Markup:
     """Every metric of every model, with intervals."""
     evaluation = facts.evaluation
-    if not evaluation:
+    if evaluation is None:
         return Markup("")
-    values, intervals, how = evaluation["metrics"], evaluation.get("intervals", {}), evaluation["how"]
+    values, intervals, how = facts.metrics, facts.intervals, evaluation.report.how
     models = [name for name in MODELS if any(f"{metric}_{name}" in values for metric in METRICS)]
     rows: list[list[Any]] = []
     for metric, label in METRICS.items():
@@ -188,15 +193,15 @@ def metrics(facts: RunFacts) -> Markup:
             rows.append([label, *(with_interval(values.get(name), intervals.get(name), shown) for name in names)])
     measured = (
         f"{values['masked_tokens']:,} masked tokens in {values['blocks']:,} test blocks, from "
-        f"{values.get('records', 0):,} records; {how['eval_mlm_probability']:.0%} masked, the same masks for every "
-        f"model, whatever the rate in training was. Below each number is its {how.get('confidence', 0):.4g} "
-        f"confidence interval, by {how.get('bootstrap_resamples', 0):,} bootstrap resamples of the records."
+        f"{values['records']:,} records; {how.eval_mlm_probability:.0%} masked, the same masks for every "
+        f"model, whatever the rate in training was. Below each number is its {how.confidence:.4g} "
+        f"confidence interval, by {how.bootstrap_resamples:,} bootstrap resamples of the records."
     )
-    baseline = facts.blessing.get("baseline")
+    baseline = evaluation.blessing.baseline
     notes = [tag("p", measured, class_="soft")]
     if baseline:
-        compared = f"“Baseline” is {baseline['told']}, compared by {baseline['compared_by']}."
-        if baseline["compared_by"] != "perplexity":
+        compared = f"“Baseline” is {baseline.name}, compared by {baseline.compared_by}."
+        if baseline.compared_by != "perplexity":
             compared += " It has another tokenizer, so its perplexity would mean something else and isn't shown."
         notes.append(tag("p", compared, class_="soft"))
     return section("Metrics", *notes, table(["metric", *(MODELS[name] for name in models)], rows))
@@ -204,20 +209,20 @@ def metrics(facts: RunFacts) -> Markup:
 
 def gate(facts: RunFacts) -> Markup:
     """The checks that decided whether the model is blessed."""
-    blessing = facts.blessing
-    if not blessing:
+    if facts.evaluation is None:
         return Markup("")
+    blessing = facts.evaluation.blessing
     rows = []
-    for check in blessing["checks"]:
-        result = tag("span", PASSED if check["passed"] else FAILED, class_="good" if check["passed"] else "bad")
-        rows.append([check["name"].replace("_", " "), result, check["sentence"]])
+    for check in blessing.checks:
+        result = tag("span", PASSED if check.passed else FAILED, class_="good" if check.passed else "bad")
+        rows.append([check.name.replace("_", " "), result, check.sentence])
     none = "" if rows else tag("p", "No threshold is set: every model is blessed.")
     rule = (
         "A check passes only if the whole interval is on the right side of its limit, so that a difference which "
         "chance can explain doesn't bless."
     )
-    first = "" if blessing["baseline"] else tag("p", "There was no other model to be compared with.")
-    again = facts.read("push", "pushed.json").get("compared_again")
+    first = "" if blessing.baseline else tag("p", "There was no other model to be compared with.")
+    again = facts.pushed.report.compared_again if facts.pushed else None
     note = f"Push compared it again, as other models had been pushed or removed since the evaluation: {again}."
     checks = table(["check", "", "found"], rows) if rows else ""
     return section("Gate", tag("p", rule, class_="soft"), first, none, checks, tag("p", note) if again else "")
@@ -225,22 +230,21 @@ def gate(facts: RunFacts) -> Markup:
 
 def slices(facts: RunFacts) -> Markup:
     """Perplexity on parts of the test split."""
-    entries = facts.evaluation.get("slices", [])
+    entries = facts.evaluation.report.slices if facts.evaluation else ()
     parts: list[Markup] = []
-    for group, members in itertools.groupby(entries, key=lambda entry: entry["group"]):
+    for group, members in itertools.groupby(entries, key=lambda entry: entry.group):
         rows = []
         for entry in members:
+            note = "" if entry.note is None else tag("small", entry.note, class_="interval")
             rows.append(
                 [
-                    entry["name"],
-                    number(entry["masked_tokens"]),
-                    number(entry["records"]),
-                    perplexity(entry.get("perplexity_before")),
-                    with_interval(entry.get("perplexity_after"), entry.get("interval_after"), perplexity),
+                    join([entry.name, note]),
+                    number(entry.masked_tokens),
+                    number(entry.records),
+                    perplexity(entry.perplexity_before),
+                    with_interval(entry.perplexity_after, entry.interval_after, perplexity),
                 ]
             )
-            if "note" in entry:
-                rows[-1][0] = join([entry["name"], tag("small", entry["note"], class_="interval")])
         header = [group, "masked tokens", "records", "perplexity before", "perplexity after"]
         parts.append(table(header, rows))
     return section("Slices", *parts)
@@ -249,58 +253,47 @@ def slices(facts: RunFacts) -> Markup:
 def samples(facts: RunFacts) -> Markup:
     """What the model answers to fixed sentences."""
     rows = []
-    for sample in facts.read("evaluate", "samples.json") or ():
-        sentence = join(sample["text"].split("<mask>"), tag("mark", "____"))
-        rows.append([sentence, answers(sample.get("before", [])), answers(sample.get("after", []))])
+    for sample in facts.samples:
+        rows.append([sentence(sample.text), answers(sample.before), answers(sample.after)])
     return section("Samples", table(["sentence", "before training", "after training"], rows)) if rows else Markup("")
 
 
-def answers(candidates: list[dict[str, Any]]) -> Markup:
+def sentence(text: str) -> Markup:
+    """A sample sentence with a line where its mask is."""
+    return join(text.split(MASK), tag("mark", "____"))
+
+
+def answers(candidates: Sequence[Answer]) -> Markup:
     """A model's first guesses."""
-    items = [
-        tag("li", f"{each['token_str'].strip() or repr(each['token_str'])} ({each['score']:.1%})")
-        for each in candidates
-    ]
+    items = [tag("li", f"{each.token_str.strip() or repr(each.token_str)} ({each.score:.1%})") for each in candidates]
     return tag("ol", join(items), class_="answers") if items else text("–")
 
 
 def data(facts: RunFacts) -> Markup:
     """What the model was trained and measured on."""
-    corpus, blocks = facts.read("ingest", "report.json"), facts.read("preprocess", "report.json")
-    if not corpus:
+    if facts.corpus is None:
         return Markup("")
-    splits = ("train", "test")
-    rows: list[list[Any]] = [["records", *(number(corpus["records"][split]) for split in splits)]]
-    rows.append(
-        ["exact duplicates of an earlier record", *(number(corpus["duplicate_records"][split]) for split in splits)]
-    )
-    for name, column in corpus.get("columns", {}).items():
-        rows.append([f"words in {name}", *(number(column[split]["words"]) for split in splits)])
+    corpus, blocks = facts.corpus.report, facts.blocks.report if facts.blocks else None
+    rows: list[list[Any]] = [["records", *map(number, corpus.records)]]
+    rows.append(["exact duplicates of an earlier record", *map(number, corpus.duplicate_records)])
+    for name, column in corpus.columns.items():
+        rows.append([f"words in {name}", *(number(split.words) for split in column)])
     if blocks:
-        for key, label in (
-            ("tokens", "tokens"),
-            ("blocks", f"blocks of {blocks['block_size']} tokens"),
-            ("tokens_dropped", "tokens dropped at the end"),
-            ("padding", f"positions of padding (packing: {blocks.get('packing')})"),
-        ):
-            if key in blocks["splits"]["train"]:
-                rows.append([label, *(number(blocks["splits"][split][key]) for split in splits)])
-        rows.append(
-            ["records without text", *(number(sum(blocks["splits"][split]["skipped"].values())) for split in splits)]
-        )
-    evaluation, notes = facts.evaluation, list(corpus.get("anomalies", ()))
-    measured = evaluation.get("metrics", {})
-    if "contaminated_blocks" in measured:
-        count, total = measured["contaminated_blocks"], measured["blocks"]
+        rows.append(["tokens", *(number(split.tokens) for split in blocks.splits)])
+        rows.append([f"blocks of {blocks.block_size} tokens", *(number(split.blocks) for split in blocks.splits)])
+        rows.append(["tokens dropped at the end", *(number(split.tokens_dropped) for split in blocks.splits)])
+        if blocks.packing != "concatenate":
+            padding = (number(split.padding) for split in blocks.splits)
+            rows.append([f"positions of padding (packing: {blocks.packing})", *padding])
+        rows.append(["records without text", *(number(split.skipped.total) for split in blocks.splits)])
+    notes = list(corpus.anomalies)
+    if facts.evaluation:
+        count, total = facts.metrics["contaminated_blocks"], facts.metrics["blocks"]
         notes.append(
             f"{count:,} of {total:,} test blocks ({count / total:.1%}) share a run of "
-            f"{evaluation['how']['contamination_ngram']} tokens with the train split"
+            f"{facts.evaluation.report.how.contamination_ngram} tokens with the train split"
         )
-    notes += [
-        f"{each['count']:,} {each['what']} skipped: {each['reason']}"
-        for each in corpus.get("skipped", ())
-        if isinstance(each, dict)
-    ]
+    notes += [f"{each.count:,} {each.what} skipped: {each.reason}" for each in corpus.skipped]
     return section(
-        "Data", table(["", *splits], rows), tag("ul", join(tag("li", note) for note in notes)) if notes else ""
+        "Data", table(["", "train", "test"], rows), tag("ul", join(tag("li", note) for note in notes)) if notes else ""
     )

@@ -1,12 +1,13 @@
 """Small finished artifacts, as the steps leave them, with a real model in the checkpoint."""
 
-import json
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from components.contract import manifest
+from components.contract import manifest, reports
 from components.contract.artifacts import Checkpoint, Corpus, Evaluation, ServingModel, Tokenizer
 from components.publishing.model_card_sections import Made
+from components.training.report import write_rows
+from tests import reports as complete
 
 if TYPE_CHECKING:
     from transformers import RobertaTokenizerFast
@@ -34,16 +35,11 @@ def _finish(directory: Path, kind: str, component: str, params: dict[str, Any]) 
 
 def _corpus(directory: Path) -> Path:
     directory.mkdir(parents=True)
-    columns = {"answers.text": {"train": {"words": 80}, "test": {"words": 20}, "test_in_train": 0}}
-    report = {
-        "summary": "5 records (4 train, 1 test), 100 words in answers.text",
-        "records": {"train": 4, "test": 1},
-        "duplicate_records": {"train": 0, "test": 0},
-        "columns": columns,
-        "anomalies": ["1 record of /home/ada/private/answers.jsonl is empty"],
-        "source": {"kind": "local files", "path": "/home/ada/private/answers.jsonl"},
-    }
-    (directory / "report.json").write_text(json.dumps(report))
+    report = complete.corpus(
+        anomalies=("1 record of /home/ada/private/answers.jsonl is empty",),
+        source={"kind": "local files", "path": "/home/ada/private/answers.jsonl"},
+    )
+    reports.write(directory / "report.json", report)
     params = {"dataset": "python-docs", "path": "/home/ada/private/answers.jsonl", "test_size": 0.2, "seed": 42}
     return _finish(directory, "Corpus", "ingest", params)
 
@@ -63,7 +59,7 @@ def bpe() -> "RobertaTokenizerFast":
 def _tokenizer(directory: Path) -> Path:
     directory.mkdir(parents=True)
     bpe().save_pretrained(directory / "tokenizer")
-    (directory / "report.json").write_text(json.dumps({"summary": "byte-level BPE"}))
+    reports.write(directory / "report.json", complete.tokenizer())
     return _finish(directory, "Tokenizer", "tokenizer", {"vocab_size": 300})
 
 
@@ -85,21 +81,9 @@ def _checkpoint(directory: Path, tokenizer_files: Path) -> Path:
         save_masked_lm(model, tokenizer, directory / name)
     (directory / "logs/train").mkdir(parents=True)
     (directory / "logs/train/events.out.tfevents.1.host.1.0.v2").write_bytes(b"\x18\0\0\0\0\0\0\0")
-    row = {"epoch": 1, "loss": 5.5, "val_loss": 5.25, "learning_rate": 1e-5, "seconds": 1.5, "tokens_per_second": 900.0}
-    (directory / "history.json").write_text(json.dumps([row, {**row, "epoch": 2, "loss": 5.0, "val_loss": None}]))
-    (directory / "history.csv").write_text("epoch\n")
-    report = {
-        "summary": "roberta",
-        "model_type": "roberta",
-        "parameters": 12_345,
-        "vocabulary_size": 300,
-        "block_size": 32,
-        "steps": 20,
-        "warmup_steps": 0,
-        "hardware": {"cpu_cores": 2, "gpus": []},
-        "seconds": 61.5,
-    }
-    (directory / "report.json").write_text(json.dumps(report))
+    rows = [reports.as_plain(complete.epoch_row(*row)) for row in ((1, 5.5), (2, 5.0))]
+    write_rows(directory / "history", list(rows[0]), [{**rows[0], "val_loss": 5.25}, rows[1]])
+    reports.write(directory / "report.json", complete.training())
     params = {"pretrained": None, "model_type": "roberta", "learning_rate": 2e-5, "mlm_probability": 0.3, "epochs": 2}
     return _finish(directory, "Checkpoint", "train", params)
 
@@ -109,9 +93,8 @@ def _evaluation(directory: Path) -> Path:
     metrics: dict[str, float] = {"top1_accuracy": 0.25, "top5_accuracy": 0.5, "masked_tokens": 200, "blocks": 40}
     for moment, perplexity in (("before", 1310.52), ("after", 45.25), ("unigram", 120.0)):
         metrics |= {f"perplexity_{moment}": perplexity, f"cross_entropy_{moment}": 3.8}
-    how = {"eval_mlm_probability": 0.15, "seed": 42, "split": "test", "block_size": 32}
-    (directory / "blessing.json").write_text(json.dumps({"blessed": True, "sentence": "blessed: better", "checks": []}))
-    (directory / "metrics.json").write_text(json.dumps({"summary": "45", "metrics": metrics, "how": how}))
+    reports.write(directory / "blessing.json", complete.blessing())
+    reports.write(directory / "metrics.json", complete.evaluation(metrics))
     return _finish(directory, "Evaluation", "evaluate", {"eval_mlm_probability": 0.15})
 
 
@@ -119,6 +102,5 @@ def _serving_model(directory: Path) -> Path:
     for name in ("saved_model/saved_model.pb", "saved_model/variables/variables.index"):
         (directory / name).parent.mkdir(parents=True, exist_ok=True)
         (directory / name).write_bytes(b"\0" + name.encode())
-    report = {"summary": "exported", "example": "the <mask> sat on the mat ."}
-    (directory / "report.json").write_text(json.dumps(report))
+    reports.write(directory / "report.json", complete.serving_model())
     return _finish(directory, "ServingModel", "export", {"top_k": 5})

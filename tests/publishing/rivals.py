@@ -1,6 +1,6 @@
 """Models of known quality that are pushed to one place: real ones, which answer by the word frequencies alone."""
 
-import json
+import dataclasses
 import shutil
 from pathlib import Path
 from typing import Any
@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from components.blocks.writer import RecordWriter
-from components.contract import manifest
+from components.contract import manifest, reports
 from components.contract.artifacts import Blocks, Checkpoint, Corpus, Evaluation, InfraBlessing, ServingModel, Tokenizer
 from components.contract.push_record import PushedTo
 from components.evaluate import Evaluate
@@ -16,6 +16,7 @@ from components.evaluation.params import EvaluateParams
 from components.modeling.library.adapter import LibraryMaskedLM
 from components.publishing.params import PushParams
 from components.push import Push
+from tests import reports as complete
 from tests.blessing import bless
 from tests.loopback_hub import made as small
 
@@ -59,9 +60,9 @@ class Rivals:
     def held_against(self, evaluation: Evaluation, out: Path, identity: str | None, **more: Any) -> Evaluation:
         """The evaluation as it would be, had its model been held against another, and beaten it."""
         shutil.copytree(evaluation.directory, out)
-        blessing = evaluation.read_json("blessing.json")
-        blessing["baseline"] = None if identity is None else {"told": "another", "identity": identity}
-        (out / "blessing.json").write_text(json.dumps(blessing | more))
+        baseline = None if identity is None else reports.ComparedModel("another", identity, "perplexity")
+        blessing = dataclasses.replace(evaluation.blessing, baseline=baseline, **more)
+        reports.write(out / "blessing.json", blessing)
         manifest.write(out, {"type": "Evaluation", "component": "evaluate", "key": "0", "params": {}})
         return Evaluation(out)
 
@@ -86,7 +87,7 @@ class Rivals:
         signatures = {"logits": module.signatures()["logits"].get_concrete_function()}
         tf.saved_model.save(module, str(directory / "saved_model"), signatures=signatures)
         tokenizer.save_pretrained(directory / "saved_model/assets.extra/tokenizer")
-        (directory / "report.json").write_text(json.dumps({"summary": "exported", "example": "the <mask> sat ."}))
+        reports.write(directory / "report.json", complete.serving_model())
         manifest.write(directory, {"type": "ServingModel", "component": "export", "key": "0", "params": {}})
         return ServingModel(directory)
 
@@ -109,8 +110,7 @@ class Rivals:
             with RecordWriter(directory / "records" / f"{name}.arrow") as records:
                 size = np.full(RECORDS, BLOCK_SIZE)
                 records.write(np.arange(RECORDS), size, size * 4, size * 5)
-        report = {"block_size": BLOCK_SIZE, "text_column": "answers.text", "special_tokens_per_record": 2}
-        (directory / "report.json").write_text(json.dumps(report))
+        reports.write(directory / "report.json", complete.blocks(BLOCK_SIZE))
         manifest.write(directory, {"type": "Blocks"})
         return Blocks(directory), np.log(np.bincount(ids.reshape(-1), minlength=vocabulary) + 1)
 

@@ -9,14 +9,17 @@ import pytest
 import yaml
 from huggingface_hub import ModelCard
 
-from components.contract import manifest
-from components.contract.artifacts import Evaluation
+from components.contract import manifest, reports
+from components.contract.artifacts import Corpus, Evaluation
+from components.contract.reports import Parts
 from components.hub.seal import sealed_files
 from components.publishing import model_card as cards
 from components.publishing.hub_folder import write_folder
 from components.publishing.model_card import model_card, progress_card, validate
 from components.publishing.model_card_sections import CardSettings, request_to_server, training_data
 from foundation.errors import HubError
+from tests import reports as complete
+from tests.finished import finish
 from tests.loopback_hub.made import make
 
 SETTINGS = CardSettings("ada/answers", "apache-2.0", ("en",), include_saved_model=True, include_tf_weights=True)
@@ -75,22 +78,21 @@ def test_page_tells_what_a_stranger_asks(card, made):
         assert told in page, told
 
 
-def test_the_page_says_how_train_and_test_came_about(card, made, monkeypatch):
+def test_the_page_says_how_train_and_test_came_about(card, made, tmp_path):
     assert "Records were split into train and test (test_size" in card
-    report = {**made.corpus.read_json("report.json"), "parts": {"train": "train", "test": "validation", "left_out": {}}}
-    monkeypatch.setattr(type(made.corpus), "read_json", lambda self, name: report)
-    told = training_data(made)
-    assert "Train and test are the data's own parts (test: the files named validation)." in told
-    assert "were split" not in told
+    reports.write(tmp_path / "report.json", complete.corpus(parts=Parts("train", "validation", {})))
+    page = training_data(dataclasses.replace(made, corpus=finish(tmp_path, Corpus)))
+    assert "Train and test are the data's own parts (test: the files named validation)." in page
+    assert "were split" not in page
 
 
 @pytest.mark.parametrize("blessed", [True, False])
 def test_a_model_no_better_than_counting_words_is_told_as_that(made, tmp_path, blessed):
     evaluation = Evaluation(shutil.copytree(made.evaluation.directory, tmp_path / "evaluation"))
     standing = "worse than guessing by word frequency"
-    blessing = {"blessed": blessed, "sentence": f"not blessed: {standing}", "beside_counting": standing}
+    blessing = complete.blessing(blessed, sentence=f"not blessed: {standing}", beside_counting=standing)
     facts = dict(evaluation.manifest)
-    (evaluation.directory / "blessing.json").write_text(json.dumps(blessing))
+    reports.write(evaluation.directory / "blessing.json", blessing)
     manifest.write(evaluation.directory, facts)
     evaluation = Evaluation(evaluation.directory)
     card = model_card(dataclasses.replace(made, evaluation=evaluation), SETTINGS)
@@ -139,7 +141,7 @@ def test_cards_that_the_hub_would_not_take(wrong, received):
 
 
 def test_a_model_without_text_signatures_is_asked_with_token_ids(made, tmp_path):
-    (tmp_path / "report.json").write_text('{"text_signatures": false}')
+    reports.write(tmp_path / "report.json", complete.serving_model(text_signatures=False))
     manifest.write(tmp_path, {"type": "ServingModel"})
     asked = json.loads(request_to_server(dataclasses.replace(made, model=type(made.model)(tmp_path)), "the <mask> ."))
     ids = asked["instances"][0]["input_ids"]
@@ -157,7 +159,7 @@ def test_the_card_in_training_is_valid():
 
 
 def test_an_example_that_would_break_the_page_is_not_used(made, tmp_path):
-    (tmp_path / "report.json").write_text('{"example": "it\'s a <mask>"}')
+    reports.write(tmp_path / "report.json", complete.serving_model("it's a <mask>"))
     manifest.write(tmp_path, {"type": "ServingModel"})
     assert cards.example_sentence(type(made.model)(tmp_path), "<mask>") == "This is a <mask>."
 
@@ -165,6 +167,9 @@ def test_an_example_that_would_break_the_page_is_not_used(made, tmp_path):
 def test_the_folder_has_everything_and_is_the_same_twice(made, tmp_path):
     files = write_folder(tmp_path / "first", made, SETTINGS)
     assert sealed_files(tmp_path / "first") == files
+    table = (tmp_path / "first/history.csv").read_text().splitlines()
+    assert table[0].startswith("epoch,step,loss,perplexity,val_loss,")
+    assert table[1].startswith("1,10,5.5,,5.25,")
     assert set(files) >= {
         "README.md",
         "config.json",

@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 
-from components.contract import manifest
+from components.contract import manifest, reports
 from components.contract.artifacts import Blocks, Checkpoint, Corpus, Evaluation, Pushed, ServingModel, Tokenizer
 from components.contract.push_record import PushedTo, model_digest
 from components.evaluation.baseline import find_baseline
@@ -21,6 +21,7 @@ from components.publishing import serving_directory
 from components.publishing.params import PushParams
 from components.push import Push
 from foundation.errors import ArtifactError, ConfigError, ModelError, PipelineError
+from tests import reports as complete
 from tests.blessing import bless
 
 
@@ -32,7 +33,7 @@ def make_model(directory: Path, content: str) -> ServingModel:
         path.write_text(f"{name}: {content}")
     (directory / "saved_model/assets.extra/tokenizer").mkdir(parents=True)
     (directory / "saved_model/assets.extra/tokenizer/tokenizer.json").write_text("{}")
-    (directory / "report.json").write_text('{"summary": "a model"}')
+    reports.write(directory / "report.json", complete.serving_model())
     manifest.write(directory, {"type": "ServingModel"})
     return ServingModel(directory)
 
@@ -48,8 +49,8 @@ def make_push(
         if not directory.exists():
             (directory / "model").mkdir(parents=True)
             (directory / "model/weights").write_text(content)
-            (directory / "report.json").write_text(json.dumps({"uploaded": uploaded}))
-            (directory / "blessing.json").write_text(json.dumps({"blessed": blessed, "sentence": "not blessed: worse"}))
+            reports.write(directory / "report.json", complete.training(uploaded=uploaded))
+            reports.write(directory / "blessing.json", complete.blessing(blessed))
             manifest.write(directory, {"type": kind})
     others = Evaluation(evaluation), Checkpoint(checkpoint), Tokenizer(none), Corpus(none), Blocks(none)
     blessing = bless(tmp_path / f"blessing-{content}", model)
@@ -77,8 +78,8 @@ def test_first_push_copies_every_file_as_version_1(tmp_path: Path) -> None:
             copy = version / path.relative_to(push.model.saved_model_directory)
             assert copy.read_bytes() == path.read_bytes()
     assert json.loads((version / "assets.extra/pushed.json").read_text())["digest"] == push.model.digest
-    assert pushed.pushed["created"] is True
-    assert pushed.pushed["path"] == str(version)
+    assert pushed.report.created is True
+    assert pushed.report.path == str(version)
     assert pushed.summary == f"fill_mask version 1 in {version.parent}"
     assert push.holds(pushed)
 
@@ -95,7 +96,7 @@ def test_the_same_model_twice_is_one_version(tmp_path: Path) -> None:
     run(push, tmp_path / "out")
     pushed = run(push, tmp_path / "again")
     assert visible(tmp_path) == ["1"]
-    assert pushed.pushed["created"] is False
+    assert pushed.report.created is False
     assert pushed.summary.startswith("already version 1")
 
 
@@ -122,7 +123,7 @@ def test_numbers_go_on_from_the_highest_as_a_server_reads_them(tmp_path: Path) -
     base = tmp_path / "serving/fill_mask"
     for name in ("00000123", "9_bak", "200.tmp", "model"):
         (base / name).mkdir(parents=True)
-    assert run(make_push(tmp_path), tmp_path / "out").pushed["version"] == 124
+    assert run(make_push(tmp_path), tmp_path / "out").report.version == 124
 
 
 def push_in_process(tmp_path: Path, content: str) -> None:
@@ -246,7 +247,7 @@ def test_the_refusal_names_what_was_uploaded_during_training(tmp_path: Path) -> 
 
 def test_an_unblessed_model_can_be_pushed_on_purpose_and_is_marked(tmp_path: Path) -> None:
     pushed = run(make_push(tmp_path, blessed=False, allow_unblessed=True), tmp_path / "out")
-    assert pushed.pushed["blessed"] is False
+    assert pushed.report.blessed is False
     record = serving_directory.read_record(tmp_path / "serving/fill_mask/1")
     assert record is not None
     assert record["blessed"] is False
@@ -255,7 +256,7 @@ def test_an_unblessed_model_can_be_pushed_on_purpose_and_is_marked(tmp_path: Pat
 def test_an_unblessed_version_that_is_blessed_later_is_marked_as_that(tmp_path: Path) -> None:
     run(make_push(tmp_path, blessed=False, allow_unblessed=True), tmp_path / "out")
     later = make_push(tmp_path)
-    assert run(later, tmp_path / "later").pushed["created"] is False
+    assert run(later, tmp_path / "later").report.created is False
     assert visible(tmp_path) == ["1"]
     found = find_baseline("last_blessed", later.params.pushed_to, "another")
     assert found is not None

@@ -58,19 +58,19 @@ def files_with(secret, *directories):
 
 def test_serving_directory_and_hub(hub, made, tmp_path):
     pushed, record = execute(make_push(made, tmp_path, include_saved_model=True), tmp_path)
-    facts = pushed.pushed
+    report = pushed.report
     log = hub.repositories["ada/answers"].log()
-    assert facts["hub"]["repo_id"] == "ada/answers"
-    assert facts["hub"]["commit"] == log[0][0]
-    assert facts["hub"]["url"] == f"{hub.endpoint}/ada/answers/tree/{log[0][0]}"
-    assert facts["hub"]["url"] in record.content["steps"][-1]["summary"]
+    assert report.hub.repo_id == "ada/answers"
+    assert report.hub.commit == log[0][0]
+    assert report.hub.url == f"{hub.endpoint}/ada/answers/tree/{log[0][0]}"
+    assert report.hub.url in record.content["steps"][-1]["summary"]
     assert [subject for _, subject in log] == ["End of training", "initial commit"]
     held = hub.repositories["ada/answers"].digests()
-    assert {name: held[name] for name in facts["hub"]["files"]} == facts["hub"]["files"]
+    assert {name: held[name] for name in report.hub.files} == report.hub.files
     assert "saved_model/1/saved_model.pb" in held
     card = hub.repositories["ada/answers"].read("README.md").decode()
     assert 'model="ada/answers"' in card
-    assert (Path(facts["path"]) / "saved_model.pb").is_file()
+    assert (Path(report.path) / "saved_model.pb").is_file()
     assert files_with(TOKEN, tmp_path / "root", tmp_path / "serving") == []
 
 
@@ -92,7 +92,7 @@ def test_weights_that_another_replaced_are_pushed_again(hub, made, tmp_path):
     repository.commit("by hand", {"model.safetensors": b"somebody else's"}, [])
     assert not push.holds(pushed)
     repository.commit("by hand", {}, ["model.safetensors"])
-    before = pushed.pushed["hub"]["files"]
+    before = pushed.report.hub.files
     pushed, record = execute(push, tmp_path)
     assert record.content["steps"][-1]["status"] == "ran"
     assert repository.digests()["model.safetensors"] == before["model.safetensors"]
@@ -109,7 +109,7 @@ def test_a_cached_push_needs_neither_hub_nor_token(hub, made, tmp_path, monkeypa
 def test_without_a_repository_no_hub_and_no_token(hub, made, tmp_path, monkeypatch):
     monkeypatch.delenv("HF_TOKEN")
     pushed, _ = execute(make_push(made, tmp_path, hub_model_id=None, license=None), tmp_path)
-    assert pushed.pushed["hub"] is None
+    assert pushed.report.hub is None
     assert not (pushed.directory / "hub").exists()
     assert hub.journal == []
 
@@ -124,9 +124,9 @@ def test_a_push_that_failed_goes_on(hub, made, tmp_path):
     assert "write permission" in record["error"]
     hub.journal.clear()
     pushed, _ = execute(push, tmp_path)
-    assert pushed.pushed["hub"]["created"]
-    assert pushed.pushed["version"] == 1
-    assert not pushed.pushed["created"]  # it stood in the serving directory already
+    assert pushed.report.hub.created
+    assert pushed.report.version == 1
+    assert not pushed.report.created  # it stood in the serving directory already
     assert hub.sent("^/lfs/") == []
     assert files_with(TOKEN, tmp_path / "root") == []
 
@@ -135,10 +135,10 @@ def test_dry_run_shows_files_sizes_and_card_and_sends_nothing(hub, made, tmp_pat
     monkeypatch.delenv("HF_TOKEN")
     push = make_push(made, tmp_path, dry_run=True)
     pushed, _ = execute(push, tmp_path)
-    report = pushed.pushed["report"]
+    page = pushed.report.page
     size = (pushed.directory / "hub/model.safetensors").stat().st_size
-    assert f"{size:,}  model.safetensors" in report
-    assert "pipeline_tag: fill-mask" in report
+    assert f"{size:,}  model.safetensors" in page
+    assert "pipeline_tag: fill-mask" in page
     assert hub.journal == []
     assert not (tmp_path / "serving").exists()
     assert not push.holds(pushed)
@@ -266,10 +266,10 @@ def test_a_whole_run_reaches_the_hub_by_its_environment_alone(hub, command, tmp_
     assert subjects[-1] == "initial commit"
     assert subjects[:2] == ["End of training", "Trained, not evaluated yet"]
     record = json.loads((tmp_path / "root/runs/latest/run.json").read_text())
-    pushed = Pushed(tmp_path / "root" / record["steps"][-1]["artifact"]).pushed
+    pushed = Pushed(tmp_path / "root" / record["steps"][-1]["artifact"]).report
     held = repository.digests()
-    assert {name: held[name] for name in pushed["hub"]["files"]} == pushed["hub"]["files"]
-    assert pushed["hub"]["url"] in done.stdout
+    assert {name: held[name] for name in pushed.hub.files} == pushed.hub.files
+    assert pushed.hub.url in done.stdout
     assert TOKEN not in done.stdout + done.stderr
     assert files_with(TOKEN, tmp_path / "root", tmp_path / "home") == []
     again = subprocess.run(arguments, env=variables, cwd=tmp_path, capture_output=True, text=True)

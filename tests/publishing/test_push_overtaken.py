@@ -14,6 +14,7 @@ import pytest
 from components.contract import manifest
 from components.contract.artifacts import Evaluation, Pushed
 from components.contract.push_record import PushedTo, model_digest
+from components.contract.reports import PushReport
 from components.publishing import serving_directory
 from components.publishing.params import PushParams
 from components.push import Push
@@ -40,11 +41,11 @@ def params(tmp_path: Path, **more: Any) -> PushParams:
     return PushParams(**{"serving_dir": str(tmp_path / "serving"), **more})
 
 
-def run(push: Push, out: Path) -> dict[str, Any]:
+def run(push: Push, out: Path) -> PushReport:
     out.mkdir(parents=True)
     push.run(out)
     manifest.write(out, {"type": "Pushed"})
-    return Pushed(out).pushed
+    return Pushed(out).report
 
 
 def served(tmp_path: Path) -> dict[str, bool]:
@@ -70,12 +71,12 @@ def test_a_model_overtaken_by_a_worse_one_is_pushed_and_the_finding_is_the_evalu
     run(rivals.push("good", first["good"], params(tmp_path)), tmp_path / "good")
     pushed = run(rivals.push("best", first["best"], params(tmp_path)), tmp_path / "best")
     assert served(tmp_path) == {"1": True, "2": True}
-    assert pushed["blessed"]
-    assert pushed["compared_again"] in pushed["summary"]
+    assert pushed.blessed
+    assert pushed.compared_again in pushed.summary
     (tmp_path / "serving/fill_mask/2").rename(tmp_path / "second")
     anew = rivals.evaluated("best", params(tmp_path).pushed_to, tmp_path / "evaluation")
-    [check] = [check for check in anew.read_json("blessing.json")["checks"] if "baseline" in check["name"]]
-    assert pushed["compared_again"] == check["sentence"]
+    [check] = [check for check in anew.blessing.checks if "baseline" in check.name]
+    assert pushed.compared_again == check.sentence
 
 
 def test_a_model_that_nothing_overtook_is_not_compared_again(rivals, first, tmp_path, capsys):
@@ -84,8 +85,8 @@ def test_a_model_that_nothing_overtook_is_not_compared_again(rivals, first, tmp_
     push = rivals.push("best", evaluation, params(tmp_path))
     for out, name in ((tmp_path / "best", "fill_mask version 2"), (tmp_path / "again", "already version 2")):
         pushed = run(push, out)
-        assert pushed["summary"].startswith(name)
-        assert pushed["compared_again"] is None
+        assert pushed.summary.startswith(name)
+        assert pushed.compared_again is None
     assert served(tmp_path) == {"1": True, "2": True}
     assert capsys.readouterr().err == ""
 
@@ -94,22 +95,22 @@ def test_a_model_that_lost_its_blessing_can_be_pushed_on_purpose_and_is_marked(r
     run(rivals.push("best", first["best"], params(tmp_path)), tmp_path / "best")
     pushed = run(rivals.push("good", first["good"], params(tmp_path, allow_unblessed=True)), tmp_path / "good")
     assert served(tmp_path) == {"1": True, "2": False}
-    assert pushed["blessed"] is False
-    assert "% above that of the last blessed model (version 1 in fill_mask)" in pushed["summary"]
+    assert pushed.blessed is False
+    assert "% above that of the last blessed model (version 1 in fill_mask)" in pushed.summary
 
 
 @pytest.mark.parametrize("must_beat", [None, "me/another"])
 def test_a_model_that_did_not_have_to_beat_the_last_blessed_one_is_not_compared(rivals, first, tmp_path, must_beat):
     run(rivals.push("best", first["best"], params(tmp_path)), tmp_path / "best")
     evaluation = rivals.held_against(first["good"], tmp_path / "evaluation", "c0ffee", must_beat=must_beat)
-    assert run(rivals.push("good", evaluation, params(tmp_path)), tmp_path / "good")["compared_again"] is None
+    assert run(rivals.push("good", evaluation, params(tmp_path)), tmp_path / "good").compared_again is None
     assert served(tmp_path) == {"1": True, "2": True}
 
 
 def test_an_unblessed_model_that_came_in_between_overtakes_nothing(rivals, first, tmp_path):
     unblessed = rivals.held_against(first["best"], tmp_path / "evaluation", None, blessed=False)
     run(rivals.push("best", unblessed, params(tmp_path, allow_unblessed=True)), tmp_path / "best")
-    assert run(rivals.push("good", first["good"], params(tmp_path)), tmp_path / "good")["compared_again"] is None
+    assert run(rivals.push("good", first["good"], params(tmp_path)), tmp_path / "good").compared_again is None
     assert served(tmp_path) == {"1": False, "2": True}
 
 
@@ -117,7 +118,7 @@ def test_after_a_rollback_what_is_left_is_what_counts(rivals, first, tmp_path):
     """The model was held against version 2, which somebody removed before the push."""
     removed = rivals.held_against(first["best"], tmp_path / "evaluation", "the digest of the version that was removed")
     pushed = run(rivals.push("best", removed, params(tmp_path)), tmp_path / "best")
-    assert "is gone" in pushed["compared_again"]
+    assert "is gone" in pushed.compared_again
     worse = rivals.held_against(first["good"], tmp_path / "another", "the digest of the version that was removed")
     with pytest.raises(ModelError, match="version 1 in fill_mask"):
         run(rivals.push("good", worse, params(tmp_path)), tmp_path / "good")
@@ -214,12 +215,12 @@ def test_weights_equal_to_those_served_are_no_new_version(rivals, first, tmp_pat
     push = rivals.push("good", first["good"], params(tmp_path), anew)
     out = tmp_path / "again"
     pushed = run(push, out)
-    assert pushed["summary"].startswith("already version 1")
+    assert pushed.summary.startswith("already version 1")
     assert push.holds(Pushed(out))
     assert list(served(tmp_path)) == ["1"]
     manifest.write(anew.directory, {"type": "ServingModel", "component": "export", "params": {"top_k": 9}})
     changed = type(anew)(anew.directory)
-    assert run(rivals.push("good", first["good"], params(tmp_path), changed), tmp_path / "changed")["version"] == 2
+    assert run(rivals.push("good", first["good"], params(tmp_path), changed), tmp_path / "changed").version == 2
 
 
 def hub_params(tmp_path: Path) -> PushParams:
@@ -265,7 +266,7 @@ def test_two_roots_that_push_to_one_repository(hub, rivals, first, tmp_path, mon
         newest = other
     else:
         pushed = run(push, tmp_path / "mine")
-        assert "of ada/answers" in pushed["compared_again"]
+        assert "of ada/answers" in pushed.compared_again
         assert list(served(tmp_path)) == ["1"]
         newest = push
     seal = json.loads(hub.repositories["ada/answers"].read("push.json"))

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from components.contract import manifest
-from components.contract.artifacts import Corpus
+from components.contract.artifacts import Artifact
 from foundation.errors import DamagedArtifact, PipelineError
 from runners.local import LocalRunner
 from tests.runners.small_steps import (
@@ -71,6 +71,12 @@ def flip_a_bit(path):
     os.utime(path, ns=(before.st_atime_ns, before.st_mtime_ns))
 
 
+class Line(Artifact):
+    @property
+    def summary(self) -> str:
+        return str(self.read_json("report.json")["summary"])
+
+
 @dataclasses.dataclass(frozen=True)
 class Reporting(Write):
     """Its report is JSON, which a cached run reads."""
@@ -79,7 +85,7 @@ class Reporting(Write):
         super().run(out)
         manifest.write_json(out / "report.json", {"summary": self.params.word})
 
-    output = Corpus
+    output = Line
 
 
 def test_a_damaged_input_is_noticed_before_its_use_and_made_anew(tmp_path):

@@ -7,10 +7,11 @@ from typing import Any
 import numpy as np
 
 from components.blocks.writer import BlockWriter
-from components.contract import manifest
+from components.contract import reports
 from components.contract.artifacts import Blocks, Checkpoint, Tokenizer
 from components.train import Train
 from components.training.params import TrainParams
+from tests import reports as complete
 from tests.finished import finish
 
 VOCABULARY, BLOCK_SIZE = 40, 16
@@ -47,7 +48,7 @@ def write_blocks(directory: Path, train: int, test: int) -> Blocks:
         tokens = np.random.default_rng(seed).integers(5, VOCABULARY, (count, 1)).astype(np.int32)
         with BlockWriter(directory / "dataset" / name, BLOCK_SIZE) as writer:
             writer.write(np.repeat(tokens, BLOCK_SIZE, axis=1))
-    manifest.write_json(directory / "report.json", {"block_size": BLOCK_SIZE})
+    reports.write(directory / "report.json", complete.blocks(BLOCK_SIZE))
     return finish(directory, Blocks)
 
 

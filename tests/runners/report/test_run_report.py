@@ -9,10 +9,12 @@ import numpy as np
 import pytest
 
 from components.blocks.writer import RecordWriter
-from components.contract import manifest
+from components.contract import manifest, reports
+from components.contract.reports import Answer, BySplit, Check, Sample
 from foundation.errors import ConfigError
 from runners.report.comparison import Comparison, as_text, open_run, write_comparison
 from runners.report.run_report import write_report
+from tests import reports as complete
 
 EVIL = "<script>alert(1)</script> & <b>"
 
@@ -28,49 +30,40 @@ def write_run(root, name, *, loss=4.0, seed=0, masks="same", learning_rate=1e-3,
     for step in ("ingest", "preprocess", "train", "evaluate", "push"):
         (artifacts / step).mkdir(parents=True)
 
-    def dump(step, file, value):
-        (artifacts / step / file).write_text(json.dumps(value))
+    def write(step, file, value):
+        reports.write(artifacts / step / file, value)
 
-    column = {"train": {"words": 900}, "test": {"words": 100}}
-    corpus = {"summary": "70 records", "records": {"train": 10, "test": 60}, "columns": {EVIL: column}}
-    corpus |= {"duplicate_records": {"train": 0, "test": 0}, "anomalies": [EVIL], "source": {"kind": "embedded"}}
-    dump("ingest", "report.json", corpus)
+    corpus = complete.corpus((900, 100), EVIL, records=BySplit(10, 60), anomalies=(EVIL,))
+    write("ingest", "report.json", corpus)
     digest = finish(artifacts / "ingest", "Corpus", "ingest", sources={"file.jsonl": "ab" * 32})
-    split = {"tokens": 640, "blocks": 10, "tokens_dropped": 0, "skipped": {"null": 0, "empty": 0}}
-    report = {"block_size": 64, "special_tokens_per_record": 2, "splits": {"train": split, "test": split}}
-    dump("preprocess", "report.json", report)
+    write("preprocess", "report.json", complete.blocks())
     with RecordWriter(artifacts / "preprocess/records/test.arrow") as writer:
         row = np.arange(records)
         writer.write(row, row % 5 + 12, row * 0 + 50, row * 0 + 52)
     finish(artifacts / "preprocess", "Blocks", "preprocess", inputs={"corpus": digest})
-    row = {"epoch": 1, "loss": 6.0, "val_loss": 5.5, "learning_rate": learning_rate, "tokens_per_second": 900.0}
-    dump("train", "history.json", [row, {**row, "epoch": 2, "loss": 5.0, "val_loss": None}])
-    rows = [
-        {"step": 20 * number, "loss": 6.5, "gradient_norm": 1.25, "learning_rate": 1e-3} for number in range(1, 1000)
-    ]
-    dump("train", "history_steps.json", [{**row, "model_flops_utilization": 0.375} for row in rows])
-    dump("train", "report.json", {"model_type": "roberta", "parameters": 1000})
+    first = complete.epoch_row(1, 6.0, val_loss=5.5, learning_rate=learning_rate)
+    write("train", "history.json", [first, complete.epoch_row(2, 5.0)])
+    write("train", "history_steps.json", [complete.step_row(20 * number, 6.5) for number in range(1, 1000)])
+    write("train", "report.json", complete.training(parameters=1000))
     finish(artifacts / "train", "Checkpoint", "train")
     metrics = {"masked_tokens": 600, "blocks": 10, "records": records, "contaminated_blocks": 1}
     metrics |= {"perplexity_after": float(np.exp(loss)), "perplexity_before": 900.5, "perplexity_unigram": 200.25}
     metrics |= {"cross_entropy_after": loss, "top1_accuracy": 0.25, "top5_accuracy": 0.5}
-    how = {"eval_mlm_probability": 0.15, "masks_digest": masks, "confidence": 0.95, "bootstrap_resamples": 500}
-    how |= {"seed": 1, "contamination_ngram": 24}
-    part = {"group": "length", "name": "long", "masked_tokens": 0, "records": 0, "note": "empty: nothing there"}
-    content = {"metrics": metrics, "intervals": {"perplexity_after": [50.25, 60.75]}, "slices": [part], "how": how}
-    dump("evaluate", "metrics.json", content)
-    check = {"name": "improvement_over_start", "passed": True, "sentence": "perplexity is 0.06 times"}
-    dump("evaluate", "blessing.json", {"blessed": True, "sentence": "blessed: x", "checks": [check], "baseline": None})
-    answers = [{"token_str": " spiral", "score": 0.5}]
-    sample = {"text": f"A <mask> galaxy. {EVIL}", "before": [], "after": answers}
-    dump("evaluate", "samples.json", [sample])
+    report = complete.evaluation(
+        metrics,
+        intervals={"perplexity_after": (50.25, 60.75)},
+        slices=(complete.empty_slice(),),
+        how=complete.measurement(masks_digest=masks, seed=1),
+    )
+    write("evaluate", "metrics.json", report)
+    check = Check("improvement_over_start", True, "perplexity is 0.06 times", None, None, None)
+    write("evaluate", "blessing.json", complete.blessing(sentence="blessed: x", checks=(check,)))
+    write("evaluate", "samples.json", [Sample(f"A <mask> galaxy. {EVIL}", (), (Answer(" spiral", 0.5),))])
     record = np.repeat(np.arange(records), 10)
     noise = np.random.default_rng(seed).normal(0, 0.3, len(record))
     np.savez(artifacts / "evaluate/scores.npz", record=record, log_probability_after=-(loss + noise))
     finish(artifacts / "evaluate", "Evaluation", "evaluate")
-    dump(
-        "push", "pushed.json", {"version": 3, "model_name": "fill_mask", "hub": {"repo_id": "me/m", "commit": "c0ffee"}}
-    )
+    write("push", "pushed.json", complete.push())
     finish(artifacts / "push", "Pushed", "push")
 
     directory = root / "runs" / name
