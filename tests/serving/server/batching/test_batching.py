@@ -167,7 +167,7 @@ def test_a_file_is_read_as_tensorflow_serving_reads_it(tmp_path: Path) -> None:
         thread_pool_name="mine",
         pad_variable_length_inputs=True,
     )
-    own = read(Path(__file__).parents[3] / "serving/graph/batching_params.pbtxt")
+    own = read(Path(__file__).parents[4] / "serving/graph/batching_params.pbtxt")
     assert own.max_batch_size == LENIENT.max_batch_size
     assert own.max_enqueued_batches == LENIENT.max_enqueued_batches
 
