@@ -8,7 +8,7 @@ import tensorflow as tf
 
 
 class Model(Protocol):
-    """What is asked of a masked language model. Any of transformers' TensorFlow ones has it."""
+    """What a masked language model must offer. All of transformers' TensorFlow ones do."""
 
     config: Any
 
@@ -29,8 +29,8 @@ class Model(Protocol):
 class LanguageModel:
     """A masked language model with its head apart, so that the head runs at the masks only.
 
-    It's no `tf.Module`, so that a SavedModel doesn't also hold Keras' own copy of every layer: who saves a function
-    that calls it keeps `weights`.
+    It's no `tf.Module`, so that a SavedModel doesn't also hold Keras' own copy of every layer: a module whose functions
+    call it must keep its `weights`.
 
     Args:
         model: The whole model.

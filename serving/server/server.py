@@ -29,11 +29,19 @@ class EmbeddedServer:
     """Models behind REST and, if asked for, gRPC, in the running event loop.
 
     Args:
-        models: What to serve.
+        models: The models to serve.
         limits: What is refused.
-        meter: What the metrics page shows.
-        metrics_path: Where the metrics page is; None for nowhere.
+        meter: The numbers of the metrics page.
+        metrics_path: The URL path of the metrics page; None for no page.
         allow_reload_config: Whether a client may have other models served.
+
+    Example:
+        async def serve(stop: asyncio.Event) -> None:
+            server = EmbeddedServer(ServedModels([load(Path("pipeline_root/serving/fill_mask"))]))
+            with bind("127.0.0.1", 8501) as listener:
+                await server.start(listener, grpc_port=8500)
+                await stop.wait()
+                await server.stop()
     """
 
     def __init__(
@@ -97,7 +105,7 @@ class EmbeddedServer:
 
 @dataclasses.dataclass(frozen=True)
 class Addresses:
-    """Where an embedded server answers.
+    """The addresses at which an embedded server answers.
 
     Attributes:
         rest: A URL, such as `http://127.0.0.1:43210`.
@@ -116,7 +124,12 @@ def running(
     meter: metrics.Metrics | None = None,
     allow_reload_config: bool = False,
 ) -> Iterator[Addresses]:
-    """Serves models from a thread of this process, on free ports, while the context lasts."""
+    """Serves models from a thread of this process, on free ports, while the context lasts.
+
+    Example:
+        with running([load(Path("pipeline_root/serving/fill_mask"))]) as addresses:
+            print(httpx.get(f"{addresses.rest}/v1/models/fill_mask").json())
+    """
     listener = bind(host, 0)
     loop = asyncio.new_event_loop()
     thread = threading.Thread(target=loop.run_forever, name="embedded server", daemon=True)

@@ -50,7 +50,7 @@ HTTP_STATUS = {
 
 
 class StatusError(Exception):
-    """A request's failure, as the protocol tells it to the client.
+    """A request's failure, as the protocol reports it to the client.
 
     Args:
         code: What kind of failure.

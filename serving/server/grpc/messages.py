@@ -15,7 +15,7 @@ from serving.server.status import StatusError, invalid
 
 LONGEST_MESSAGE_BYTES = 1024
 VALUES_AT_ONCE = 1 << 16
-"""Python's numbers take eight times what they take in a message."""
+"""How many values are converted at a time: Python's numbers take eight times the memory of those in a message."""
 EXAMPLE_METHODS = {CLASSIFY_METHOD: ("classification", "Classify"), REGRESS_METHOD: ("regression", "Regress")}
 VALUE_FIELDS = {
     "object": "string_val",
@@ -30,7 +30,7 @@ VALUE_FIELDS = {
 NUMBERED_FIELDS = {
     np.dtype(name): (tf.as_dtype(np.dtype(name)).as_datatype_enum, field) for name, field in VALUE_FIELDS.items()
 }
-"""The number of each type, and its field."""
+"""The number of each type in a message, and the field for its values."""
 
 
 def read_inputs(inputs: Mapping[str, Any], signature: Signature) -> dict[str, np.ndarray]:
@@ -61,7 +61,7 @@ def read_inputs(inputs: Mapping[str, Any], signature: Signature) -> dict[str, np
 
 
 def tensor_bytes(inputs: Mapping[str, Any]) -> int:
-    """What the tensors of a request take once they are spelled out, each at most what it may take."""
+    """The memory of a request's tensors once they are read, each capped at the largest that is allowed."""
     return sum(
         tensor_size.bounded_bytes([dim.size for dim in inputs[alias].tensor_shape.dim], inputs[alias].string_val)
         for alias in inputs
@@ -69,7 +69,7 @@ def tensor_bytes(inputs: Mapping[str, Any]) -> int:
 
 
 def type_name(number: int) -> str:
-    """TensorFlow Serving's name of a type: `float`, `string`; a number that no type has stands for itself."""
+    """TensorFlow Serving's name of a type: `float`, `string`; an unknown number is shown as it is."""
     known = types_pb2.DataType.DESCRIPTOR.values_by_number.get(number)
     return f"type number {number}" if known is None else str(known.name).removeprefix("DT_").lower()
 
@@ -85,7 +85,7 @@ def read_tensor(alias: str, tensor: Any) -> np.ndarray:
         raise invalid(f"tensor parsing error: {alias}: its shape is not known")
     is_string = tensor.dtype == types_pb2.DT_STRING
     try:
-        # Before anything of that shape is allocated: a message of a few bytes can tell any shape.
+        # Before anything of that shape is allocated: a message of a few bytes can claim any shape.
         if is_string:
             tensor_size.check_strings(sizes, tensor.string_val)
             return read_strings(sizes, tensor.string_val)

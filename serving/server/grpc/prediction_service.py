@@ -43,8 +43,8 @@ class PredictionService:
     """The service's methods, from request message to response message.
 
     Args:
-        models: What answers, by the model's name.
-        meter: What notes how requests fare.
+        models: The models that answer, by name.
+        meter: Counts and times the requests.
         response_bytes: The largest response message.
     """
 
@@ -161,7 +161,7 @@ class PredictionService:
             sent: The `Input` message with the examples.
             response: Has a `model_spec` to be filled.
             method: The method that the signature must have.
-            has_room: Whether there is room for the answer already.
+            has_room: Whether room for the answer was taken already.
 
         Returns:
             Its outputs, and how many examples there are.
@@ -214,7 +214,7 @@ class PredictionService:
     async def get_model_metadata(
         self, request: get_model_metadata_pb2.GetModelMetadataRequest
     ) -> get_model_metadata_pb2.GetModelMetadataResponse:
-        """Tells a model's signatures.
+        """Reports a model's signatures.
 
         Raises:
             StatusError: INVALID_ARGUMENT unless `signature_def` is asked for, and for unknown models as in predict.
@@ -233,7 +233,7 @@ class PredictionService:
             return response
 
     def metered(self, request: Any, api: str) -> Any:
-        """Notes how a request fares that is answered in the context."""
+        """Counts and times the request that is answered in the context."""
         name = request.model_spec.name
         return self.meter.request(name if name in self.models else "", api, "GRPC")
 

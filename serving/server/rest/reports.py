@@ -43,7 +43,7 @@ def metadata_body(model: str, version: int, signature_definitions: Mapping[str, 
 
     Args:
         model: The model's name.
-        version: The version that it tells of.
+        version: The version whose signatures these are.
         signature_definitions: A `SignatureDefMap` message as JSON.
     """
     return to_body(

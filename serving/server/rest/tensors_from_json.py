@@ -32,7 +32,7 @@ def from_instances(instances: list[Any], inputs: Mapping[str, TensorSpec]) -> di
 
     Args:
         instances: Values or lists where there is one input, or objects with exactly the inputs' names. The
-            first tells which.
+            first element decides which.
         inputs: What the signature takes; not empty.
 
     Raises:
@@ -156,7 +156,7 @@ def to_tensor(value: Any, dtype: str) -> np.ndarray:
 
 
 def shape_of(value: Any) -> tuple[int, ...]:
-    """The shape that the first elements tell."""
+    """The shape by the first element of every list."""
     shape = []
     while type(value) is list:
         shape.append(len(value))
