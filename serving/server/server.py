@@ -9,13 +9,13 @@ from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING
 
 from serving.server import metrics
+from serving.server.http_server import HttpServer
 from serving.server.limits.settings import DEFAULT_LIMITS, Limits
 from serving.server.limits.workers import Workers
 from serving.server.listener import bind
 from serving.server.models.model_versions import ModelVersions
 from serving.server.models.served_models import ServedModels
 from serving.server.playground import Playground
-from serving.server.rest.server import RestServer
 from serving.server.rest.service import RestService
 
 if TYPE_CHECKING:
@@ -63,7 +63,7 @@ class EmbeddedServer:
             ANSWERS_AT_ONCE * limits.response_bytes,
         )
         service = RestService(self._models, self._meter, limits.response_bytes)
-        self._http = RestServer(service, self._workers, limits, Playground(models), metrics_path)
+        self._http = HttpServer(service, self._workers, limits, Playground(models), metrics_path)
         self._grpc: GrpcServer | None = None
 
     async def start(self, listener: socket.socket, grpc_port: int | None = None) -> int | None:

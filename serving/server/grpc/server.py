@@ -9,10 +9,10 @@ from typing import Any, Protocol
 import grpc
 from google.protobuf.message import DecodeError, Message
 
-from serving.server.grpc.messages import cut
 from serving.server.limits.calls import Call
 from serving.server.limits.workers import Workers
 from serving.server.listener import port_taken
+from serving.server.messages import cut
 from serving.server.status import StatusError
 
 logger = logging.getLogger(__name__)

@@ -9,13 +9,12 @@ from pathlib import Path
 
 from foundation.errors import ConfigError
 from serving.server import metrics
-from serving.server.batching.batched_model import BatchedModel
 from serving.server.batching.scheduler import BatchScheduler
+from serving.server.models.batched_model import BatchedModel
 from serving.server.models.model_config import ModelConfig
 from serving.server.models.saved_model import SavedModel
 from serving.server.models.warm_up import warm_up
-from serving.server.rest.reports import VersionStatus
-from serving.server.status import Code, StatusError, invalid, unknown_label
+from serving.server.status import Code, StatusError, VersionStatus, invalid, unknown_label
 
 logger = logging.getLogger(__name__)
 POLL_SECONDS = 1.0

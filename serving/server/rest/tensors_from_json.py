@@ -10,7 +10,7 @@ import numpy as np
 
 from serving.server.limits import tensor_size
 from serving.server.rest.json_text import quote, type_name
-from serving.server.signature import TensorSpec
+from serving.server.signature import TensorSpec, written
 from serving.server.status import Code, StatusError, invalid
 
 FLOATS = {"float": np.float32, "double": np.float64}
@@ -230,8 +230,3 @@ def is_base64(value: Any) -> bool:
 def is_object(value: Any) -> bool:
     """Whether a value is an object of named inputs."""
     return type(value) is dict and not is_base64(value)
-
-
-def written(shape: tuple[int, ...]) -> str:
-    """A shape as errors write it."""
-    return f"[{','.join(map(str, shape))}]"

@@ -356,7 +356,7 @@ def test_a_split_request_comes_back_whole(example_version: Path) -> None:
 
 
 def test_a_request_that_waits_too_long_gets_429(example_version: Path) -> None:
-    from serving.server.batching.batched_model import BatchedModel
+    from serving.server.models.batched_model import BatchedModel
     from serving.server.models.saved_model import SavedModel
 
     loaded, row = SavedModel(example_version), {"x": np.ones(1, np.float32)}
@@ -378,7 +378,7 @@ def test_a_full_queue_gets_503(example_version: Path) -> None:
 
 
 def test_a_row_that_fails_does_not_fail_its_neighbours(tmp_path: Path) -> None:
-    from serving.server.batching.batched_model import BatchedModel
+    from serving.server.models.batched_model import BatchedModel
     from serving.server.models.saved_model import SavedModel
     from tests.serving.server.example_model import save_classifier
 

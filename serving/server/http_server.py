@@ -21,8 +21,8 @@ from serving.server.status import Code, StatusError, error_body
 logger = logging.getLogger(__name__)
 
 
-class RestServer:
-    """The port on which TensorFlow Serving's REST protocol answers.
+class HttpServer:
+    """The port on which the REST protocol, the playground and the metrics page are answered.
 
     TensorFlow runs in threads, and so does the reading and writing of large messages. So the event loop stays free to
     take requests, to refuse those that are too many, and to answer questions about its health at once.

@@ -1,4 +1,4 @@
-"""The messages of TensorFlow Serving's gRPC services, read and written."""
+"""TensorFlow Serving's protobuf messages, read and written: those of gRPC calls and of warm-up requests."""
 
 import math
 from collections.abc import Mapping
@@ -8,15 +8,14 @@ import numpy as np
 import tensorflow as tf
 from tensorflow.core.framework import types_pb2
 
+from serving.server.example_signatures import read_classes, read_values
 from serving.server.limits import calls, tensor_size
-from serving.server.rest import examples
-from serving.server.signature import CLASSIFY_METHOD, REGRESS_METHOD, Signature
+from serving.server.signature import Signature
 from serving.server.status import StatusError, invalid
 
 LONGEST_MESSAGE_BYTES = 1024
 VALUES_AT_ONCE = 1 << 16
 """How many values are converted at a time: Python's numbers take eight times the memory of those in a message."""
-EXAMPLE_METHODS = {CLASSIFY_METHOD: ("classification", "Classify"), REGRESS_METHOD: ("regression", "Regress")}
 VALUE_FIELDS = {
     "object": "string_val",
     "float32": "float_val",
@@ -177,7 +176,7 @@ def read_records(message: Any) -> np.ndarray:
 
 def write_classes(result: Any, outputs: dict[str, np.ndarray], count: int) -> None:
     """Fills a `ClassificationResult`."""
-    for labels, scores in zip(*examples.read_classes(outputs, count), strict=True):
+    for labels, scores in zip(*read_classes(outputs, count), strict=True):
         one = result.classifications.add()
         for label, score in zip(labels, scores.tolist(), strict=True):
             one.classes.add(label=label.decode("utf-8", "replace"), score=score)
@@ -185,7 +184,7 @@ def write_classes(result: Any, outputs: dict[str, np.ndarray], count: int) -> No
 
 def write_values(result: Any, outputs: dict[str, np.ndarray], count: int) -> None:
     """Fills a `RegressionResult`."""
-    for value in examples.read_values(outputs, count).tolist():
+    for value in read_values(outputs, count).tolist():
         result.regressions.add(value=value)
 
 
