@@ -195,7 +195,7 @@ async def serve_empty() -> None:
     import numpy as np
     from tensorflow_serving.apis import predict_pb2
 
-    from serving.server.grpc.messages import write_outputs
+    from serving.server.messages import write_outputs
 
     numbers, words = np.ones((1, 1, 5), np.float32), np.full((1, 1, 5), b" word", object)
     answer = predict_pb2.PredictResponse()

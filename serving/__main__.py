@@ -33,7 +33,7 @@ TENSORFLOW_SERVING_IMAGE = "tensorflow/serving:2.20.0"
 
 
 def main(arguments: list[str] | None = None) -> int:
-    """Serves until it is told to stop.
+    """Serves until SIGINT or SIGTERM.
 
     Returns:
         The exit code: 0 after SIGINT or SIGTERM, 2 for bad usage, 1 if the model can't be served.
@@ -61,14 +61,14 @@ def serve(options: argparse.Namespace) -> int:
     meter = Metrics()
     with bind(options.host, options.port) as listener, contextlib.ExitStack() as ending:
         began = time.monotonic()
-        # Whatever is heavy comes after the options were found good.
+        # Heavy libraries are imported only after the options were checked.
         import tensorflow as tf
 
         from serving.server.batching.scheduler import BatchScheduler
         from serving.server.models.served_models import ServedModels, load, load_configured
         from serving.server.server import EmbeddedServer
 
-        # On a GPU, scores to float32's digits.
+        # A GPU then computes scores with all of float32's digits.
         tf.config.experimental.enable_tensor_float_32_execution(False)
         scheduler = None
         if parameters is not None:
@@ -122,9 +122,9 @@ async def serve_until_stopped(
 
     Args:
         options: The port for gRPC.
-        server: What answers.
-        listener: Where REST is answered.
-        lines: What to print once requests are taken.
+        server: The server, which isn't started yet.
+        listener: The socket for REST.
+        lines: Printed once the server takes requests.
     """
     stop_requested = asyncio.Event()
     for number in (signal.SIGINT, signal.SIGTERM):
@@ -138,7 +138,7 @@ async def serve_until_stopped(
 
 
 def announcement(model: "ModelVersions", page: str, seconds: float) -> str:
-    """Where a model answers, and how to ask it."""
+    """The lines that say where a model answers, and a command that asks it."""
     url = f"{page}v1/models/{model.name}"
     numbers = model.serving_versions
     shown = f"version{'s' * (len(numbers) > 1)} {', '.join(map(str, numbers))}"
@@ -154,15 +154,15 @@ def is_loopback(host: str) -> bool:
 
 
 def open_to_others(host: str, port: int) -> str:
-    """The warning of an address that other machines reach."""
+    """The warning about an address that other machines can reach."""
     return (
-        f"warning: {host}:{port} is open to other machines, and this server asks nobody who they are: whoever reaches "
-        "it may use every model; give --host 127.0.0.1, or let only those in who may"
+        f"warning: {host}:{port} is open to other machines, and this server has no access control: whoever reaches "
+        "it may use every model; give --host 127.0.0.1, or let only permitted machines reach it"
     )
 
 
 def production(directory: ModelDirectory | None, name: str, config_file: Path | None) -> str:
-    """That this is for development, and the command that serves the same in production."""
+    """The line that says that this server is for development, with the command for production."""
     run = "docker run --rm -p 8500:8500 -p 8501:8501"
     if directory is not None:
         mount = shlex.quote(f"{directory.base_path}:/models/{name}:ro")
@@ -176,9 +176,9 @@ def production(directory: ModelDirectory | None, name: str, config_file: Path | 
 
 
 def example_request(model: "ModelVersions", url: str) -> str:
-    """A command line: a curl with a text for a model that takes texts, the client for one that takes token ids.
+    """A command line that asks the model: curl where it takes text, this project's client where it takes token ids.
 
-    For a model that is asked for something else it's a curl of the model's metadata.
+    For any other model it's a curl of the model's metadata.
     """
     from serving.server.signature import DEFAULT_SIGNATURE
 

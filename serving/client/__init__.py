@@ -5,7 +5,7 @@
     with FillMaskClient("http://127.0.0.1:8501", model="fill_mask") as client:
         client.fill_mask("The Milky Way is a <mask> galaxy.", top_k=3)
 
-It needs no TensorFlow.
+It needs no TensorFlow, neither over REST nor over gRPC.
 """
 
 from serving.client.answers import Answer, Candidate

@@ -30,7 +30,7 @@ class FillMaskClient:
         ConfigError: If the URL or an option is impossible.
 
     Example:
-        with FillMaskClient("http://127.0.0.1:8501", "fill_mask", timeout_seconds=5.0) as client:
+        with FillMaskClient("http://127.0.0.1:8501", "fill_mask", timeout_seconds=60.0) as client:
             best, *others = client.fill_mask("The Milky Way is a <mask> galaxy.", top_k=3)
             answers = client.fill_mask(["Blue is a <mask>.", "<mask> of <mask>"], targets=[" color", " kind"])
         print(best["token_str"], best["score"], best["sequence"])

@@ -7,7 +7,7 @@ import tensorflow as tf
 
 
 class Model(Protocol):
-    """What is asked of a masked language model.
+    """What a masked language model must offer.
 
     What gathers rows of a variable that is also read whole makes a server copy the variable for every request.
     """
@@ -34,8 +34,8 @@ class Model(Protocol):
 class LanguageModel:
     """A masked language model with its head apart, so that the head runs at the masks only.
 
-    It's no `tf.Module`, so that a SavedModel doesn't also hold Keras' own copy of every layer: who saves a function
-    that calls it keeps `weights`.
+    It's no `tf.Module`, so that a SavedModel doesn't also hold Keras' own copy of every layer: a module whose functions
+    call it must keep its `weights`.
 
     Args:
         model: The whole model.

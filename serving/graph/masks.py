@@ -1,4 +1,4 @@
-"""The masks of a batch: finding them, working on a few at a time, and arranging the results by text."""
+"""The masks of a batch: finds them, runs a function on a few at a time, and arranges the results by text."""
 
 from collections.abc import Callable
 from typing import Any
@@ -40,7 +40,7 @@ def in_turns(
     turns = tf.maximum((masks + MASKS_A_TURN - 1) // MASKS_A_TURN, 1)
 
     def array(dtype: tf.DType) -> tf.TensorArray:
-        # A list of strings is made where strings can be: a GPU holds none.
+        # Strings are on the CPU: a GPU can't hold them.
         with tf.device("/CPU:0" if dtype == tf.string else None):
             return tf.TensorArray(dtype, size=tf.cast(turns, tf.int32), infer_shape=False, element_shape=[None, None])
 

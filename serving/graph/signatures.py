@@ -26,7 +26,7 @@ NO_MASK = "no_mask"
 TOO_MANY_TOKENS = "too_many_tokens"
 INVALID_TOP_K = "invalid_top_k"
 NO_TARGET = "no_target"
-"""What `status` says of a text: answered, or why not."""
+"""The values of `status`: `ok` for a text that is answered, else why it is not."""
 
 NO_TOKEN = -1
 """The `token` and `position` of a place that stands for nothing; its score is 0 and its strings are empty."""
@@ -45,6 +45,12 @@ class TokenSignatures(tf.Module):
         mask_token_id: The mask's id.
         top_k: Candidates a mask.
         max_sequence_length: The most tokens of a text, special tokens included.
+
+    Example:
+        module = TokenSignatures(model, tokenizer.mask_token_id, top_k=5, max_sequence_length=512)
+        encoded = tokenizer(["Paris is in <mask>."], return_tensors="tf")
+        best = module.tokens(encoded["input_ids"], encoded["attention_mask"])["token"][0, 0]
+        tf.saved_model.save(module, "fill_mask/1", signatures=module.signatures())
     """
 
     def __init__(self, model: Model, mask_token_id: int, *, top_k: int, max_sequence_length: int) -> None:
@@ -64,9 +70,12 @@ class TokenSignatures(tf.Module):
             attention_mask: (batch, sequence) int32, 1 at tokens and 0 at padding.
 
         Returns:
-            `position` (batch, masks) int32; `token` (batch, masks, top_k) int32, best first; `score` likewise,
-            float32, its probability. `masks` is the largest number in a row, at least 1. What a row lacks is
-            filled with position and token -1 and score 0.
+            position: (batch, masks) int32.
+            token: (batch, masks, top_k) int32, best first.
+            score: (batch, masks, top_k) float32, the tokens' probabilities.
+
+            `masks` is the largest number in a row, at least 1. What a row lacks is filled with position and token -1
+            and score 0.
         """
         input_ids = self._limited(input_ids)
         places = mask_positions(input_ids, attention_mask, self.mask_token_id)
@@ -99,7 +108,7 @@ class TokenSignatures(tf.Module):
         return {"logits": self.language_model.logits(self._limited(input_ids), attention_mask)}
 
     def _limited(self, input_ids: tf.Tensor) -> tf.Tensor:
-        """The ids, if the model takes so many: beyond its table of positions a GPU reads zeros in silence."""
+        """The ids, or an error if they are too many: beyond the table of positions a GPU would silently read zeros."""
         fits = tf.debugging.assert_less_equal(
             tf.shape(input_ids)[1],
             self.max_sequence_length,
@@ -129,6 +138,12 @@ class TextSignatures(TokenSignatures):
         top_k: Candidates a mask.
         max_top_k: The largest `top_k` that a request may ask.
         max_sequence_length: The most tokens of a text, special tokens included.
+
+    Example:
+        in_graph = build_in_graph_tokenizer(tokenizer, model.config.vocab_size, 512)
+        module = TextSignatures(model, in_graph, top_k=5, max_top_k=100, max_sequence_length=512)
+        module.serving_default(tf.constant(["Paris is in <mask>."]))["token_str"][0, 0]
+        tf.saved_model.save(module, "fill_mask/1", signatures=module.signatures())
     """
 
     def __init__(

@@ -1,4 +1,4 @@
-"""The server's command line: its options, and what they can't be. Without TensorFlow."""
+"""The server's command line: its options, and which values are refused. Imports no TensorFlow."""
 
 import argparse
 import dataclasses
@@ -120,7 +120,7 @@ def make_parser() -> argparse.ArgumentParser:
 
 
 def check(options: argparse.Namespace) -> None:
-    """Refuses values that can't be meant.
+    """Refuses impossible values.
 
     Raises:
         ConfigError: Naming the option.
@@ -164,10 +164,10 @@ def check(options: argparse.Namespace) -> None:
 
 
 def batching_parameters(options: argparse.Namespace) -> BatchingParameters | None:
-    """How requests are batched; None for not at all.
+    """How requests are batched; None where they are not.
 
     Raises:
-        ConfigError: If options contradict each other, or the file can't be meant.
+        ConfigError: If options contradict each other, or the file is invalid.
     """
     if options.enable_batching and options.disable_batching:
         raise ConfigError(
@@ -199,10 +199,10 @@ def batching_parameters(options: argparse.Namespace) -> BatchingParameters | Non
 
 
 def model_configs(options: argparse.Namespace) -> list[ModelConfig]:
-    """What the model configuration file says; nothing without one.
+    """The models of the model configuration file; none without a file.
 
     Raises:
-        ConfigError: If the file can't be meant, or has labels without the option that TensorFlow Serving demands.
+        ConfigError: If the file is invalid, or has labels without the option that TensorFlow Serving demands.
     """
     path = options.model_config_file
     if path is None:
@@ -230,16 +230,16 @@ def grpc_port(options: argparse.Namespace) -> int | None:
     if options.disable_grpc:
         return None
     if options.grpc_port is None:
-        # Who lets the system choose one port would be surprised by a fixed other one.
+        # A user who lets the system choose one port would be surprised by a fixed second one.
         return 8500 if options.port else 0
     return int(options.grpc_port)
 
 
 def metrics_path(options: argparse.Namespace) -> str | None:
-    """Where the metrics page is; None for nowhere.
+    """The URL path of the metrics page; None for no page.
 
     Raises:
-        ConfigError: If the monitoring configuration can't be meant.
+        ConfigError: If the monitoring configuration is invalid.
     """
     if options.monitoring_config_file is None:
         return metrics.PATH

@@ -1,4 +1,4 @@
-"""The socket that the server listens on, bound before the model loads so that a taken port is told at once."""
+"""The socket that the server listens on, bound before the model loads so that a taken port is an error at once."""
 
 import errno
 import socket

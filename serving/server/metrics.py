@@ -21,7 +21,7 @@ class Metric:
     Attributes:
         name: TensorFlow Serving's.
         help: What it is.
-        labels: The names of what its series differ in.
+        labels: The names of the labels by which its series differ.
         bounds: The buckets' upper bounds, rising; none for a counter.
     """
 

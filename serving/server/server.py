@@ -9,13 +9,13 @@ from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING
 
 from serving.server import metrics
+from serving.server.http_server import HttpServer
 from serving.server.limits.settings import DEFAULT_LIMITS, Limits
 from serving.server.limits.workers import Workers
 from serving.server.listener import bind
 from serving.server.models.model_versions import ModelVersions
 from serving.server.models.served_models import ServedModels
 from serving.server.playground import Playground
-from serving.server.rest.server import RestServer
 from serving.server.rest.service import RestService
 
 if TYPE_CHECKING:
@@ -29,11 +29,19 @@ class EmbeddedServer:
     """Models behind REST and, if asked for, gRPC, in the running event loop.
 
     Args:
-        models: What to serve.
+        models: The models to serve.
         limits: What is refused.
-        meter: What the metrics page shows.
-        metrics_path: Where the metrics page is; None for nowhere.
+        meter: The numbers of the metrics page.
+        metrics_path: The URL path of the metrics page; None for no page.
         allow_reload_config: Whether a client may have other models served.
+
+    Example:
+        async def serve(stop: asyncio.Event) -> None:
+            server = EmbeddedServer(ServedModels([load(Path("pipeline_root/serving/fill_mask"))]))
+            with bind("127.0.0.1", 8501) as listener:
+                await server.start(listener, grpc_port=8500)
+                await stop.wait()
+                await server.stop()
     """
 
     def __init__(
@@ -55,7 +63,7 @@ class EmbeddedServer:
             ANSWERS_AT_ONCE * limits.response_bytes,
         )
         service = RestService(self._models, self._meter, limits.response_bytes)
-        self._http = RestServer(service, self._workers, limits, Playground(models), metrics_path)
+        self._http = HttpServer(service, self._workers, limits, Playground(models), metrics_path)
         self._grpc: GrpcServer | None = None
 
     async def start(self, listener: socket.socket, grpc_port: int | None = None) -> int | None:
@@ -97,7 +105,7 @@ class EmbeddedServer:
 
 @dataclasses.dataclass(frozen=True)
 class Addresses:
-    """Where an embedded server answers.
+    """The addresses at which an embedded server answers.
 
     Attributes:
         rest: A URL, such as `http://127.0.0.1:43210`.
@@ -116,7 +124,12 @@ def running(
     meter: metrics.Metrics | None = None,
     allow_reload_config: bool = False,
 ) -> Iterator[Addresses]:
-    """Serves models from a thread of this process, on free ports, while the context lasts."""
+    """Serves models from a thread of this process, on free ports, while the context lasts.
+
+    Example:
+        with running([load(Path("pipeline_root/serving/fill_mask"))]) as addresses:
+            print(httpx.get(f"{addresses.rest}/v1/models/fill_mask").json())
+    """
     listener = bind(host, 0)
     loop = asyncio.new_event_loop()
     thread = threading.Thread(target=loop.run_forever, name="embedded server", daemon=True)

@@ -38,3 +38,8 @@ class Signature:
     inputs: Mapping[str, TensorSpec]
     outputs: Mapping[str, TensorSpec]
     method: str = PREDICT_METHOD
+
+
+def written(shape: tuple[int, ...]) -> str:
+    """A shape as TensorFlow Serving's errors write it."""
+    return f"[{','.join(map(str, shape))}]"

@@ -1,5 +1,6 @@
-"""Canonical codes, how HTTP says them, and the body of an error."""
+"""Canonical codes, how HTTP says them, a request's error, and the status of a version."""
 
+import dataclasses
 import enum
 import json
 
@@ -50,7 +51,7 @@ HTTP_STATUS = {
 
 
 class StatusError(Exception):
-    """A request's failure, as the protocol tells it to the client.
+    """A request's failure, as the protocol reports it to the client.
 
     Args:
         code: What kind of failure.
@@ -65,6 +66,23 @@ class StatusError(Exception):
     def __str__(self) -> str:
         """The code and the message, as TensorFlow Serving quotes an error inside another."""
         return f"{self.code.name}: {self.message}"
+
+
+@dataclasses.dataclass(frozen=True)
+class VersionStatus:
+    """What a server says of one version.
+
+    Attributes:
+        version: Its number.
+        state: START, LOADING, AVAILABLE, UNLOADING or END.
+        code: OK, or why it failed.
+        message: Empty, or why it failed.
+    """
+
+    version: int
+    state: str
+    code: Code = Code.OK
+    message: str = ""
 
 
 def invalid(message: str) -> StatusError:

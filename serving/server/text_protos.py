@@ -1,4 +1,4 @@
-"""Configuration files in TensorFlow Serving's own text formats, told apart from what they should not say.
+"""Reads configuration files in TensorFlow Serving's own text formats, and refuses files that say anything else.
 
 tensorflow-serving-api has the model configuration's messages but not those of batching and monitoring, so these
 are declared here; names, numbers and types are those of session_bundle_config.proto and monitoring_config.proto.
@@ -36,7 +36,7 @@ def read(option: str, path: Path, message: Any) -> Any:
     Args:
         option: The command line's, for errors.
         path: A text proto.
-        message: An empty one, which says what may stand there.
+        message: An empty one; its fields are what may stand in the file.
 
     Returns:
         The message.

@@ -26,7 +26,7 @@ _PYTHON_PRE_TOKENIZERS = ("RoFormerTokenizerFast",)
 def build_in_graph_tokenizer(
     tokenizer: "PreTrainedTokenizerFast", vocabulary_size: int | None = None, most_tokens: int | None = None
 ) -> InGraphTokenizer:
-    """The tokenizer, made of TensorFlow ops, and compared with the original on a set of hard texts.
+    """Makes the tokenizer of TensorFlow ops, and compares it with the original on a set of hard texts.
 
     Args:
         tokenizer: A fast tokenizer with a mask token.
@@ -36,6 +36,12 @@ def build_in_graph_tokenizer(
 
     Raises:
         ModelError: If the graph can't give every text the tokenizer's own ids.
+
+    Example:
+        tokenizer = AutoTokenizer.from_pretrained("distilbert/distilroberta-base")
+        in_graph = build_in_graph_tokenizer(tokenizer)
+        texts = ["Paris is in <mask>.", "naïve 🙂"]
+        assert in_graph.encode(tf.constant(texts)).to_list() == tokenizer(texts)["input_ids"]
     """
     if not getattr(tokenizer, "is_fast", False):
         raise refusal(f"{type(tokenizer).__name__}, which isn't a fast tokenizer")

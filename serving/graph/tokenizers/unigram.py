@@ -36,9 +36,9 @@ class Unigram(tf.Module):
         whole_words: Token id by word, for the words of the vocabulary that the tokenizer leaves in one token.
         added: Token id by added token.
         words: The pre-tokenizer.
-        most_tokens: The most tokens of a text that matter; None for any number. A word of so many characters that even
-            the longest pieces would make more tokens isn't cut. It counts as that many unknown tokens, also where it
-            has so many unknown characters, which make one token together.
+        most_tokens: The most tokens that a text may have; None for any number. A word so long that even the longest
+            pieces would make more tokens isn't cut: it becomes that many unknown tokens, so that its text is refused
+            as too long. (Where its characters are unknown, which make one token together, that is an estimate.)
 
     Raises:
         ModelError: If the model has an option that the graph lacks.

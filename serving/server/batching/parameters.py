@@ -1,4 +1,4 @@
-"""How requests are batched: the settings of TensorFlow Serving's batching parameters file. Without TensorFlow."""
+"""How requests are batched: the settings of TensorFlow Serving's batching parameters file. Imports no TensorFlow."""
 
 import dataclasses
 import os
@@ -14,7 +14,7 @@ class BatchingParameters:
     """Settings, with the defaults of TensorFlow Serving's `--enable_batching`.
 
     Attributes:
-        max_batch_size: Rows that one request may have, and, unless told otherwise, that a batch may have.
+        max_batch_size: The most rows of one request, and of a batch unless `max_execution_batch_size` is given.
         batch_timeout_micros: How long a batch waits for more requests while a thread is free, in µs.
         max_enqueued_batches: Batches that may wait, for each signature; further requests get 503.
         num_batch_threads: Batches that run at once.
@@ -40,7 +40,7 @@ class BatchingParameters:
     is_strict: bool = True
 
     def __post_init__(self) -> None:
-        """Refuses what can't be meant.
+        """Refuses impossible settings.
 
         Raises:
             ConfigError: Naming the key.
@@ -81,7 +81,7 @@ class BatchingParameters:
         return self.max_batch_size if self.max_execution_batch_size is None else self.max_execution_batch_size
 
     def padded_size(self, rows: int) -> int:
-        """The smallest allowed size that has room for so many rows."""
+        """The smallest allowed size that has room for the rows."""
         return next((size for size in self.allowed_batch_sizes if size >= rows), rows)
 
 
@@ -93,14 +93,14 @@ ANSWER_ALONE_WHAT_CANNOT_BE_BATCHED = BatchingParameters(
     thread_pool_name="batch_threads",
     is_strict=False,
 )
-"""The embedded server's own: faster under load, and no request is refused or fails for another's sake."""
+"""The embedded server's own settings: faster under load, and no request is refused or fails because of another."""
 
 
 def read(path: Path, option: str = "--batching-parameters-file") -> BatchingParameters:
     """The settings of a batching parameters file.
 
     Raises:
-        ConfigError: If it can't be read, or a value can't be meant.
+        ConfigError: If it can't be read, or a setting is impossible.
     """
     message = text_protos.read(option, path, text_protos.CLASSES["BatchingParameters"]())
     settings: dict[str, Any] = {"thread_pool_name": "batch_threads"}

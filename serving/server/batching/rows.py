@@ -27,7 +27,7 @@ def count_rows(tensors: Tensors, most: int) -> tuple[int | None, StatusError | N
 
 
 def magnitude(size: int, small: int) -> int:
-    """The same for small sizes, and for those between two powers of two."""
+    """A number that is equal for sizes up to `small`, and for sizes between the same two powers of two."""
     return max(size, small).bit_length()
 
 

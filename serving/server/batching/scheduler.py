@@ -12,7 +12,7 @@ from serving.server.metrics import Metrics
 from serving.server.status import Code, StatusError, invalid
 
 VERSION_FILE = "batching_params.pbtxt"
-"""Where TensorFlow Serving looks for a version's own parameters, if it is told to."""
+"""Where TensorFlow Serving looks for a version's own parameters, with --enable_per_model_batching_parameters."""
 
 
 class Task(Protocol):
@@ -43,7 +43,7 @@ class BatchScheduler:
 
     Args:
         parameters: Threads, and the sizes and times of tasks that come without their own.
-        meter: What notes sizes and times.
+        meter: Records sizes and times.
         reads_versions: Whether a model's version has sizes and times of its own, in a file beside it, and isn't
             batched without.
     """
@@ -68,7 +68,7 @@ class BatchScheduler:
         """The sizes and times of a model's version; None where it isn't to be batched.
 
         Raises:
-            ConfigError: If its file can't be meant.
+            ConfigError: If its file is invalid.
         """
         if not self._reads_versions:
             return self.parameters
@@ -139,7 +139,7 @@ class BatchScheduler:
                 for task in batch.tasks:
                     if not task.result.done():
                         task.result.set_exception(error)
-            # Or this frame would hold the last requests' tensors until the next come.
+            # Else this frame would keep the last requests' tensors until the next batch comes.
             del batch
 
     def _next(self) -> "_Batch | None":

@@ -35,7 +35,7 @@ class ModelService:
     async def get_model_status(
         self, request: get_model_status_pb2.GetModelStatusRequest
     ) -> get_model_status_pb2.GetModelStatusResponse:
-        """Tells the states of a model's versions.
+        """Reports the states of a model's versions.
 
         Raises:
             StatusError: NOT_FOUND for an unknown model or version.
@@ -62,11 +62,11 @@ class ModelService:
     async def reload_config(
         self, request: model_management_pb2.ReloadConfigRequest
     ) -> model_management_pb2.ReloadConfigResponse:
-        """Serves the models of another configuration, and no others; answers when those that are new serve.
+        """Serves the models of another configuration and no others; answers when the new ones serve.
 
         Raises:
-            StatusError: PERMISSION_DENIED unless that was allowed: whoever reaches the port could have any directory
-                read; INVALID_ARGUMENT for what can't be meant, or as `ServedModels.change` says.
+            StatusError: PERMISSION_DENIED unless `allow_reload_config`, because whoever reaches the port could have any
+                directory read; INVALID_ARGUMENT for an invalid configuration; or as `ServedModels.change` says.
         """
         if not self.allow_reload_config:
             raise StatusError(
@@ -84,5 +84,5 @@ class ModelService:
             raise invalid(str(error)) from error
         await asyncio.to_thread(self.models.change, configs)
         response = model_management_pb2.ReloadConfigResponse()
-        response.status.SetInParent()  # all is well
+        response.status.SetInParent()  # present and empty: OK
         return response

@@ -15,8 +15,13 @@ from tensorflow_serving.apis import (
 )
 
 from serving.server import metrics
-from serving.server.grpc.messages import (
-    EXAMPLE_METHODS,
+from serving.server.example_signatures import EXAMPLE_METHODS, INPUT, LARGE_RECORDS, require
+from serving.server.grpc.server import Methods
+from serving.server.limits import calls
+from serving.server.limits.answer_size import Part, actual, message_bytes, refuse_over, too_large
+from serving.server.limits.settings import Limits
+from serving.server.limits.workers import LARGE_BYTES, LARGE_VALUES, convert
+from serving.server.messages import (
     count_records,
     fill_model_spec,
     read_filter,
@@ -27,14 +32,7 @@ from serving.server.grpc.messages import (
     write_outputs,
     write_values,
 )
-from serving.server.grpc.server import Methods
-from serving.server.limits import calls
-from serving.server.limits.answer_size import Part, actual, message_bytes, refuse_over, too_large
-from serving.server.limits.settings import Limits
-from serving.server.limits.workers import LARGE_BYTES, LARGE_VALUES, convert
 from serving.server.models.served_models import ServedModels
-from serving.server.rest import examples
-from serving.server.rest.examples import LARGE_RECORDS
 from serving.server.signature import CLASSIFY_METHOD, DEFAULT_SIGNATURE, REGRESS_METHOD, Signature
 from serving.server.status import Code, StatusError, invalid, unknown_label
 
@@ -43,8 +41,8 @@ class PredictionService:
     """The service's methods, from request message to response message.
 
     Args:
-        models: What answers, by the model's name.
-        meter: What notes how requests fare.
+        models: The models that answer, by name.
+        meter: Counts and times the requests.
         response_bytes: The largest response message.
     """
 
@@ -161,7 +159,7 @@ class PredictionService:
             sent: The `Input` message with the examples.
             response: Has a `model_spec` to be filled.
             method: The method that the signature must have.
-            has_room: Whether there is room for the answer already.
+            has_room: Whether room for the answer was taken already.
 
         Returns:
             Its outputs, and how many examples there are.
@@ -172,12 +170,12 @@ class PredictionService:
             if signature is None:
                 raise StatusError(Code.FAILED_PRECONDITION, f'Serving signature key "{name}" not found.')
             kind, api = EXAMPLE_METHODS[method]
-            examples.require(signature, method, kind)
+            require(signature, method, kind)
             if not has_room:
                 await self.make_room_for_examples(model, sent, [request])
             records = await convert(sent.ByteSize() > LARGE_BYTES, read_records, sent)
             with self.meter.timed(metrics.RUNTIME_LATENCY, request.model_spec.name, api, "TF1"):
-                outputs = await model.call(name, {examples.INPUT: records})
+                outputs = await model.call(name, {INPUT: records})
             refuse_over(self.response_bytes, message_bytes, actual(outputs))
             fill_model_spec(response.model_spec, request.model_spec.name, version, name)
             return outputs, len(records)
@@ -190,7 +188,7 @@ class PredictionService:
         """
         count, size = count_records(sent)
         await calls.hold("request", size)
-        records = {examples.INPUT: np.empty(count, object)}
+        records = {INPUT: np.empty(count, object)}
         names = [task.model_spec.signature_name or DEFAULT_SIGNATURE for task in tasks]
         await self.make_room([part for name in names for part in model.sizes.expected(name, records)])
 
@@ -214,7 +212,7 @@ class PredictionService:
     async def get_model_metadata(
         self, request: get_model_metadata_pb2.GetModelMetadataRequest
     ) -> get_model_metadata_pb2.GetModelMetadataResponse:
-        """Tells a model's signatures.
+        """Reports a model's signatures.
 
         Raises:
             StatusError: INVALID_ARGUMENT unless `signature_def` is asked for, and for unknown models as in predict.
@@ -233,7 +231,7 @@ class PredictionService:
             return response
 
     def metered(self, request: Any, api: str) -> Any:
-        """Notes how a request fares that is answered in the context."""
+        """Counts and times the request that is answered in the context."""
         name = request.model_spec.name
         return self.meter.request(name if name in self.models else "", api, "GRPC")
 
@@ -279,7 +277,7 @@ def read_tasks(tasks: Any, signatures: Mapping[str, Signature]) -> None:
             raise invalid(f"Requested signature not found in model graph: {name}")
         if task.method_name not in EXAMPLE_METHODS:
             raise StatusError(Code.UNIMPLEMENTED, f"Unsupported signature method_name: {task.method_name}")
-        examples.require(signature, task.method_name, EXAMPLE_METHODS[task.method_name][0])
+        require(signature, task.method_name, EXAMPLE_METHODS[task.method_name][0])
         first = signatures[tasks[0].model_spec.signature_name or DEFAULT_SIGNATURE]
-        if signature.inputs[examples.INPUT].tensor != first.inputs[examples.INPUT].tensor:
+        if signature.inputs[INPUT].tensor != first.inputs[INPUT].tensor:
             raise invalid("Input tensor must be the same for all Signatures.")

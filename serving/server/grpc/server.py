@@ -9,10 +9,10 @@ from typing import Any, Protocol
 import grpc
 from google.protobuf.message import DecodeError, Message
 
-from serving.server.grpc.messages import cut
 from serving.server.limits.calls import Call
 from serving.server.limits.workers import Workers
 from serving.server.listener import port_taken
+from serving.server.messages import cut
 from serving.server.status import StatusError
 
 logger = logging.getLogger(__name__)
@@ -39,13 +39,13 @@ class GrpcService(Protocol):
 
 
 class GrpcServer:
-    """TensorFlow Serving's gRPC port.
+    """The port on which TensorFlow Serving's gRPC services answer.
 
     Args:
         services: Those that answer.
-        workers: Bounds how many requests there are.
+        workers: Limits how many requests are answered at once.
         body_bytes: The largest request message.
-        call_seconds: How long a call may take once its message has come, but for one that loads models.
+        call_seconds: How long a call may take once its message has come; calls that load models may take longer.
     """
 
     def __init__(
@@ -100,21 +100,21 @@ class GrpcServer:
             name: The method's name.
             kind: The class of its request.
             method: What answers.
-            data: The request as it came: gRPC's own decoding would tell of a damaged one in the log.
+            data: The serialized request. It isn't decoded by gRPC, which would log damaged ones.
             context: gRPC's.
         """
         call = self._workers.begin(None if name in UNTIMED else self._call_seconds)
         try:
             answer = await self._answer(name, kind, method, data, call)
         finally:
-            # What is being sent takes room until its client has it.
+            # An answer keeps its room until its client has received it.
             if call.holds_room:
                 context.add_done_callback(lambda _: call.end())
             else:
                 call.end()
         if isinstance(answer, bytes):
             return answer
-        # gRPC keeps this frame with the error until Python's collector comes by: nothing large may be in it.
+        # gRPC keeps this frame with the error until Python's garbage collection: nothing large may be in it.
         del data
         await context.abort(*answer)
         raise AssertionError("abort raises")

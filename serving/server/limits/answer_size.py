@@ -1,7 +1,7 @@
-"""How large an answer will be, told from the request's shapes before the graph runs, and checked after it has run.
+"""Estimates from a request's shapes how large its answer will be, before the graph runs, and checks it afterwards.
 
-Sizes are those of the longest form of each number, so no body or message is larger than what is told of its tensors,
-but for strings that JSON writes as escapes.
+Every number counts as its longest form, so no body or message is larger than the estimate, except where JSON writes
+characters of strings as escapes.
 """
 
 import math
@@ -49,10 +49,10 @@ class Part(NamedTuple):
     """One tensor of an answer.
 
     Attributes:
-        name: The output's.
+        name: The output's name.
         dtype: Its NumPy type; `object` for strings.
         shape: Its sizes.
-        text_bytes: Of all its strings together.
+        text_bytes: The bytes of all its strings together.
     """
 
     name: str
@@ -62,25 +62,25 @@ class Part(NamedTuple):
 
     @property
     def memory_bytes(self) -> int:
-        """What the tensor takes."""
+        """The memory of the tensor."""
         return math.prod(self.shape) * (STRING_BYTES if self.dtype == OBJECT else self.dtype.itemsize) + self.text_bytes
 
 
 Measure = Callable[[Collection[Part]], int]
-"""How large an answer is in a protocol."""
+"""The bytes of an answer in one protocol."""
 
 
 class AnswerSizes:
-    """Tells the shapes of a version's answers from its signatures and a request.
+    """Estimates the shapes of a version's answers from its signatures and a request.
 
-    The project's signatures are known by their inputs and outputs. Of others the declared shapes are taken: a free
-    first dimension is the rows of the request, another free one is that of the inputs where they have it, and what
-    stays unknown counts as 1.
+    This project's signatures are recognised by their inputs and outputs. For others the declared shapes are taken: a
+    free first dimension is the rows of the request, another free one is that of the inputs where they have it, and
+    what stays unknown counts as 1.
 
     Args:
         signatures: The version's, by name.
         mask_token: That of its tokenizer; without it the usual ones are counted.
-        longest: The most tokens of a text, which has no answer if it has more; None where that isn't known.
+        longest: The most tokens of a text, because a longer one gets no candidates; None where that isn't known.
     """
 
     def __init__(
@@ -94,7 +94,7 @@ class AnswerSizes:
         self._mask_tokens = [folded(token) for token in (USUAL_MASK_TOKENS if mask_token is None else [mask_token])]
         self._longest = longest
         self._most_candidates: dict[str, int] = {}
-        # No text has more candidates than there are words, for which this signature has scores.
+        # No text has more candidates than the vocabulary has tokens, and this signature's output shows how many.
         scores = signatures["logits"].outputs.get("logits") if "logits" in signatures else None
         self._vocabulary_size = scores.shape[-1] if scores is not None and scores.shape else -1
 
@@ -103,13 +103,13 @@ class AnswerSizes:
         return self._ranks.get(name) == 1
 
     def rank(self, name: str) -> int | None:
-        """The dimensions of all inputs of a language model's signature, whose rows are independent; None for others."""
+        """How many dimensions every input of a language model's signature has; None for other signatures."""
         return self._ranks.get(name)
 
     def expected(
         self, name: str, tensors: Mapping[str, np.ndarray], wanted: Collection[str] | None = None
     ) -> list[Part]:
-        """The tensors of an answer that is yet to be computed.
+        """The estimated tensors of an answer that is yet to be computed.
 
         Args:
             name: The signature's.
@@ -131,7 +131,7 @@ class AnswerSizes:
         ]
 
     def note(self, name: str, outputs: Mapping[str, np.ndarray]) -> None:
-        """Learns from an answer how many candidates a signature gives where the request doesn't say it."""
+        """Remembers from an answer how many candidates a signature gives where the request doesn't say."""
         score = outputs.get("score")
         if score is not None and score.ndim == 3:
             self._most_candidates[name] = max(self._candidates(name), score.shape[2])
@@ -167,7 +167,7 @@ class AnswerSizes:
         }
 
     def _has_answer(self, masks: int, candidates: int) -> bool:
-        """Whether a text is answered, and not only told to have no mask, or too many, or to ask for too much."""
+        """Whether a text gets candidates, and not only a status such as `no_mask`."""
         is_too_long = self._longest is not None and masks > self._longest
         return masks > 0 and not is_too_long and candidates >= 1 and not 0 <= self._vocabulary_size < candidates
 
@@ -187,7 +187,7 @@ def rank_of_inputs(signature: Signature) -> int | None:
 
 
 def folded(text: str) -> str:
-    """A text as a normalizer may see it."""
+    """A text without the differences that a normalizer may remove: case and compatibility forms."""
     return unicodedata.normalize("NFKC", text).casefold()
 
 
@@ -209,14 +209,14 @@ def declared(spec: TensorSpec, signature: Signature, tensors: Mapping[str, np.nd
                 for key, tensor in tensors.items()
                 if tensor.ndim > axis and ((signature.inputs[key].shape or ())[axis : axis + 1] in ((-1,), ()))
             }
-            # Inputs of several sizes tell nothing of an output's.
+            # From inputs of different sizes the output's size can't be known.
             size = same.pop() if len(same) == 1 else 1
         sizes.append(size)
     return tuple(sizes)
 
 
 def actual(outputs: Mapping[str, np.ndarray]) -> list[Part]:
-    """The tensors of an answer."""
+    """The tensors of an answer that was computed."""
     return [
         Part(name, tensor.dtype, tensor.shape, sum(map(len, tensor.ravel().tolist())) if tensor.dtype == OBJECT else 0)
         for name, tensor in outputs.items()
@@ -224,12 +224,12 @@ def actual(outputs: Mapping[str, np.ndarray]) -> list[Part]:
 
 
 def memory_bytes(parts: Collection[Part]) -> int:
-    """What the tensors take."""
+    """The memory of all tensors."""
     return sum(part.memory_bytes for part in parts)
 
 
 def message_bytes(parts: Collection[Part]) -> int:
-    """A gRPC message with the tensors."""
+    """The largest gRPC message with the tensors."""
     total = 64
     for part in parts:
         cells = math.prod(part.shape) * MESSAGE_BYTES.get(part.dtype, WIDEST_MESSAGE)
@@ -238,7 +238,7 @@ def message_bytes(parts: Collection[Part]) -> int:
 
 
 def row_bytes(parts: Collection[Part]) -> int:
-    """The body of a REST answer in rows: a value each if there is one output, else an object with all names."""
+    """The largest REST body in rows: each is a value if there is one output, else an object with all names."""
     total = 64 + sum(cells_bytes(part, between=2, around=4) for part in parts)
     if len(parts) > 1:
         total += sum((part.shape or (1,))[0] * (len(part.name) + 32) for part in parts)
@@ -246,7 +246,7 @@ def row_bytes(parts: Collection[Part]) -> int:
 
 
 def column_bytes(parts: Collection[Part]) -> int:
-    """The body of a REST answer in columns, where each value has a line."""
+    """The largest REST body in columns, where each value has a line of its own."""
     total = 64
     for part in parts:
         line = 2 + INDENT * (len(part.shape) + 2)
@@ -255,7 +255,7 @@ def column_bytes(parts: Collection[Part]) -> int:
 
 
 def cells_bytes(part: Part, between: int, around: int) -> int:
-    """Values and brackets in JSON."""
+    """The largest text of a tensor's values and brackets in JSON."""
     cells, lists = 1, 0
     for size in part.shape:
         cells, lists = cells * size, lists + cells

@@ -1,6 +1,7 @@
-"""A call under way: until when it is to be answered, and the memory that it and its answer take.
+"""A call under way: its deadline, and the memory that its request and its answer take.
 
-The transport begins a call, and whatever answers it finds it by `current()`, in threads too, without handing it on.
+The transport begins a call. The code that answers it gets it by `current()`, also in threads, so that the call isn't a
+parameter of every function.
 """
 
 import asyncio
@@ -14,14 +15,14 @@ from typing import Any
 from serving.server.status import Code, StatusError
 
 SMALL_BYTES = 1 << 20
-"""What takes less needs no room: the number of requests bounds it well enough."""
+"""A request or answer up to this size needs no room: the limit on pending requests bounds them well enough."""
 
 
 class Room:
-    """Memory that calls share: who finds none left waits, first come first served. Belongs to one event loop.
+    """Memory that calls share; a call that finds too little left waits its turn. Belongs to one event loop.
 
     Args:
-        size: Bytes. Who wants more than that gets all.
+        size: How many bytes there are. A call that wants more waits for all of them.
     """
 
     def __init__(self, size: int) -> None:
@@ -65,9 +66,9 @@ class Call:
     """One call, from the moment its head has come until its answer has left.
 
     Args:
-        seconds: How long it may take; None for as long as it takes.
-        requests: Room for what large requests hold.
-        answers: Room for what large answers hold.
+        seconds: How long it may take; None for any time.
+        requests: Room for all large requests.
+        answers: Room for all large answers.
     """
 
     def __init__(self, seconds: float | None, requests: Room, answers: Room) -> None:
@@ -79,13 +80,13 @@ class Call:
 
     @property
     def holds_room(self) -> bool:
-        """Whether it took any."""
+        """Whether the call holds any room."""
         return bool(self._taken)
 
     async def hold(self, what: str, size: int) -> None:
         """Waits until there is room for the `request` or the `answer`, and keeps it until the call's end.
 
-        All take room for the request first, so that no two calls wait for each other.
+        Every call takes room for its request first, so that no two calls wait for each other.
 
         Raises:
             StatusError: DEADLINE_EXCEEDED if there was none in time.
@@ -96,7 +97,7 @@ class Call:
             self.check()
 
     def end(self) -> None:
-        """Gives back all room, once nothing is worked on any more: a late answer is made to its end."""
+        """Gives back all room once the work on the call ends: an answer that is too late is computed to its end."""
         if self.task is not None and not self.task.done():
             self.task.add_done_callback(lambda _: self._give_back())
         else:
@@ -109,7 +110,7 @@ class Call:
             room.give(size)
 
     def check(self) -> None:
-        """Raises where the answer would come too late.
+        """Raises an error if the deadline has passed.
 
         Raises:
             StatusError: DEADLINE_EXCEEDED.
@@ -130,12 +131,12 @@ _current: contextvars.ContextVar[Call | None] = contextvars.ContextVar("call", d
 
 
 def current() -> Call | None:
-    """The call that is being answered here; None where nothing of the kind was begun."""
+    """The call that is being answered here; None outside of any call."""
     return _current.get()
 
 
 def check() -> None:
-    """Raises where the current call is late already, so that nothing is done in vain.
+    """Raises an error if the current call is late already, so that no work is done in vain.
 
     Raises:
         StatusError: DEADLINE_EXCEEDED.

@@ -1,8 +1,8 @@
-"""What a request's tensors may be, checked before anything of their shape is allocated.
+"""How large a request's tensors may be, checked before anything of their shape is allocated.
 
-A message of a few bytes can tell any shape: values that are left out repeat the last one, and a dimension of size 0
-makes the others free. So it's the shape that counts here, with every dimension as if it were at least 1: operations
-make tensors of some of the dimensions without the others.
+A message of a few bytes can claim any shape: values that are left out repeat the last one, and a dimension of size 0
+makes the others free. So the shape is checked, and every dimension counts as at least 1, because operations make
+tensors of some of the dimensions without the others.
 """
 
 import math
@@ -24,7 +24,7 @@ def check(sizes: Sequence[int], item_bytes: int, is_string: bool = False) -> Non
 
     Args:
         sizes: The shape, without negative sizes.
-        item_bytes: What an element takes.
+        item_bytes: The memory of an element.
         is_string: Whether its elements are strings.
 
     Raises:
@@ -42,7 +42,7 @@ def check(sizes: Sequence[int], item_bytes: int, is_string: bool = False) -> Non
 
 
 def bounded_bytes(sizes: Sequence[int], strings: Sequence[bytes]) -> int:
-    """About what a tensor takes that a message tells of, and no more than it may take.
+    """An estimate of the memory of a message's tensor, capped at the largest that is allowed.
 
     Args:
         sizes: The shape.
@@ -63,7 +63,7 @@ def check_strings(sizes: Sequence[int], values: Sequence[bytes]) -> None:
 
 
 def check_repeated(context_bytes: int, examples: int) -> None:
-    """Refuses a context that would take too much when it is written into each of so many examples.
+    """Refuses a context that would take too much memory when it is written into every example.
 
     Raises:
         StatusError: INVALID_ARGUMENT.

@@ -1,4 +1,4 @@
-"""Answers requests of every protocol, and bounds how many there may be at once.
+"""Answers requests of both protocols, and limits how many are answered at once.
 
 A request is a coroutine: a thread for each would cost more than a small model does. Only graphs, and messages that
 take long to read or write, are worked on in threads: those of the event loop's default executor.
@@ -18,13 +18,13 @@ LARGE_VALUES = 1 << 11
 
 
 class Workers:
-    """Room for so many requests and no more. Belongs to one event loop.
+    """Answers requests up to a number, and refuses those beyond it. Belongs to one event loop.
 
     Args:
         threads: How many graphs and large messages are worked on at once.
         pending_requests: How many requests may be worked on or wait at once.
-        request_bytes: What large requests may take together.
-        answer_bytes: What large answers may take together.
+        request_bytes: The memory for all large requests together.
+        answer_bytes: The memory for all large answers together.
     """
 
     def __init__(
@@ -40,7 +40,7 @@ class Workers:
         asyncio.get_running_loop().set_default_executor(self._pool)
 
     def refuse_if_full(self) -> None:
-        """Refuses a request that there is no room for, before its body is read.
+        """Refuses a request that is one too many, before its body is read.
 
         Raises:
             StatusError: UNAVAILABLE if as many as may be are pending.
@@ -52,15 +52,15 @@ class Workers:
             )
 
     def begin(self, seconds: float | None) -> Call:
-        """A call that has just come, and may take so long; None for as long as it takes."""
+        """A call that has just come and may take this many seconds; None for any time."""
         return Call(seconds, *self._rooms)
 
     async def do(self, answer: Callable[[], Coroutine[Any, Any, Result]], call: Call | None = None) -> Result:
-        """Answers one request, to the end even if its client leaves: its model must stay in use as long.
+        """Answers one request, to the end even if its client leaves: until then its model must not be closed.
 
         Args:
-            answer: Answers.
-            call: What `serving.server.limits.calls.current` is to be meanwhile; one without limits if None.
+            answer: Makes the coroutine that answers.
+            call: What `serving.server.limits.calls.current` returns meanwhile; a call without a deadline if None.
 
         Raises:
             StatusError: UNAVAILABLE if as many as may be are pending.
@@ -75,7 +75,7 @@ class Workers:
             await asyncio.wait((task,))
             return task.result()
         finally:
-            # Its error would hold this frame, which holds it: all that the request took would stay for long.
+            # Else its error and this frame would refer to each other, and keep the request's memory for long.
             del task
 
     def _finish(self, task: "asyncio.Task[Any]") -> None:
@@ -92,5 +92,5 @@ class Workers:
 
 
 async def convert(is_large: bool, work: Callable[..., Result], *arguments: Any) -> Result:
-    """Reads or writes a message: at once, or in a thread if it is large."""
+    """Reads or writes a message: here if it is small, in a thread if it is large."""
     return await asyncio.to_thread(work, *arguments) if is_large else work(*arguments)

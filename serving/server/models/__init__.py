@@ -1,1 +1,1 @@
-"""Models on the disk and in memory: which versions there are, and which are served."""
+"""Models on the disk and in memory: which versions are there, which are served, and how they are run."""

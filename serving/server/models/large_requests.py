@@ -1,4 +1,4 @@
-"""Large requests of a language model in pieces: a graph takes memory for each row that its answer doesn't show.
+"""Cuts large requests to a language model into pieces of some rows, and joins their outputs, to save memory.
 
 A row of token ids takes its hidden states, and a text with targets the vocabulary; a request of a few bytes may have
 millions of rows, since a single value stands for all. So rows go through the graph some at a time.
@@ -12,9 +12,9 @@ import numpy as np
 from serving.server.status import StatusError, invalid
 
 ROWS_AT_ONCE = 64
-"""As many as TensorFlow Serving takes together with the batching parameters of an export."""
+"""As many rows as TensorFlow Serving batches with the batching parameters of an export."""
 TEXT_BYTES_AT_ONCE = 1 << 22
-"""Tokenizing takes 75 times as much memory."""
+"""The most bytes of text in a piece: tokenizing takes 75 times as much memory."""
 
 Tensors = Mapping[str, np.ndarray]
 

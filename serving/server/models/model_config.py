@@ -1,4 +1,4 @@
-"""What to serve: models, their versions and labels, as TensorFlow Serving's model configuration file says it."""
+"""What to serve: the models, versions and labels of TensorFlow Serving's model configuration file."""
 
 import dataclasses
 from collections.abc import Mapping
@@ -13,11 +13,11 @@ OPTION = "--model-config-file"
 
 @dataclasses.dataclass(frozen=True)
 class VersionPolicy:
-    """Which of the versions on the disk are served; the latest unless told otherwise.
+    """Which of the versions on the disk are served; by default the latest one.
 
     Attributes:
-        latest: So many of the highest; None for all, or those of `specific`.
-        specific: These and no others; none if empty.
+        latest: How many of the highest versions; None for all versions, or for those in `specific`.
+        specific: The only versions to serve; empty where `latest` decides.
     """
 
     latest: int | None = 1
@@ -39,7 +39,7 @@ class ModelConfig:
     """One model.
 
     Attributes:
-        name: In URLs.
+        name: The model's name in URLs.
         base_path: Holds the version directories.
         policy: Which versions are served.
         labels: Versions by label.
@@ -55,7 +55,7 @@ def read(path: Path) -> list[ModelConfig]:
     """The models of a model configuration file: a `ModelServerConfig` in protobuf's text format.
 
     Raises:
-        ConfigError: If it can't be read, or can't be meant.
+        ConfigError: If it can't be read, or is invalid.
     """
     from tensorflow_serving.config import model_server_config_pb2
 
@@ -78,7 +78,7 @@ def to_configs(message: Any, where: str) -> list[ModelConfig]:
         where: What it is part of, for errors.
 
     Raises:
-        ConfigError: Naming the model and field that can't be meant.
+        ConfigError: Naming the model and its invalid field.
     """
     models = [to_config(one, where) for one in message.model_config_list.config]
     names = [model.name for model in models]
@@ -91,7 +91,7 @@ def to_config(message: Any, where: str) -> ModelConfig:
     """One model out of its message.
 
     Raises:
-        ConfigError: Naming the field that can't be meant.
+        ConfigError: Naming the invalid field.
     """
     name, base_path = str(message.name), Path(message.base_path)
     shown = f"{where}, model {name!r}"
@@ -131,10 +131,10 @@ def to_policy(shown: str, message: Any) -> VersionPolicy:
             raise refused(shown, "specific must list one or more versions, none of them negative", repr(list(versions)))
         return VersionPolicy(latest=None, specific=versions)
     number = message.latest.num_versions if choice == "latest" else 1
-    # 0 is what a proto says of a number that is left away.
+    # In a proto message 0 means that the number was left out.
     return VersionPolicy(latest=number or 1)
 
 
 def refused(shown: str, rule: str, received: str) -> ConfigError:
-    """The error of a field that can't be meant."""
+    """The error of an invalid field."""
     return ConfigError(f"in {shown}, {rule}", received=received, remedy="correct the file")

@@ -1,4 +1,4 @@
-"""What the server is pointed at: a base path with versions, or one SavedModel. Reads without TensorFlow."""
+"""The directory that the server is given: a base path with versions, or one SavedModel. Imports no TensorFlow."""
 
 import dataclasses
 import json
@@ -54,7 +54,7 @@ class ModelDirectory:
 
     @property
     def name(self) -> str:
-        """The model's name unless told otherwise: the base path's own."""
+        """The model's name by default: the base path's own."""
         numbered = self.is_single and parse_version(self.path.name) is not None
         return self.path.parent.name if numbered else self.path.name
 
@@ -85,7 +85,7 @@ def read_longest(saved_model: Path) -> int | None:
 
 
 def read_tokenizer(saved_model: Path) -> dict[str, Any]:
-    """Its configuration; nothing where it can't be read."""
+    """The configuration of the same tokenizer; empty where it can't be read."""
     try:
         read = json.loads((saved_model / TOKENIZER / "tokenizer_config.json").read_text("utf-8"))
     except (OSError, ValueError, RecursionError):

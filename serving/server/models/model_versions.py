@@ -9,13 +9,12 @@ from pathlib import Path
 
 from foundation.errors import ConfigError
 from serving.server import metrics
-from serving.server.batching.batched_model import BatchedModel
 from serving.server.batching.scheduler import BatchScheduler
+from serving.server.models.batched_model import BatchedModel
 from serving.server.models.model_config import ModelConfig
 from serving.server.models.saved_model import SavedModel
 from serving.server.models.warm_up import warm_up
-from serving.server.rest.reports import VersionStatus
-from serving.server.status import Code, StatusError, invalid, unknown_label
+from serving.server.status import Code, StatusError, VersionStatus, invalid, unknown_label
 
 logger = logging.getLogger(__name__)
 POLL_SECONDS = 1.0
@@ -24,7 +23,7 @@ RETRY_SECONDS = 60.0
 
 
 class ModelVersions:
-    """Serves versions of a base path, the highest unless told otherwise, and follows it as they come and go.
+    """Serves versions of a base path, by default the highest, and follows the directory as versions come and go.
 
     A new version is loaded and warmed up while the old one serves, and takes over at once; the old one is
     dropped when its last request is done. One that doesn't load leaves the old one serving; it is tried again
@@ -32,10 +31,10 @@ class ModelVersions:
 
     Args:
         config: The model's name, which versions are served, and their labels.
-        find: Gives the directories of the versions that stand on the disk, by number.
+        find: Returns the directories of the versions that are on the disk, by number.
         timeout_seconds: How long a call may take.
         scheduler: Joins the calls of several requests; None to run each for itself.
-        meter: What notes how loading fares.
+        meter: Counts and times what is loaded.
     """
 
     def __init__(
@@ -66,7 +65,7 @@ class ModelVersions:
 
     @property
     def statuses(self) -> list[VersionStatus]:
-        """What to say of every version that was ever seen."""
+        """The status of every version that was ever seen."""
         with self._lock:
             return list(self._statuses.values())
 
@@ -126,7 +125,7 @@ class ModelVersions:
             self._refresh()
 
     def configure(self, config: ModelConfig) -> None:
-        """Follows another policy, and other labels, from now on. What doesn't load is told in the log."""
+        """Follows another policy, and other labels, from now on. The log says what doesn't load."""
         self.config = config
         self._refresh_and_tell()
 
@@ -216,7 +215,7 @@ class ModelVersions:
         self._watcher.start()
 
     def _refresh_and_tell(self) -> None:
-        """Looks at the disk, and tells in the log what came of it."""
+        """Looks at the disk once, and writes changes and problems into the log."""
         before = self.serving_versions
         try:
             self.refresh()

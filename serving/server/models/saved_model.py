@@ -100,7 +100,7 @@ class SavedModel:
         """Calls a signature with all rows."""
         signature = self.signatures[signature_name]
         wanted = tuple(signature.outputs) if output_names is None else output_names
-        # What is as it was declared has outputs as they were declared: the check has its price.
+        # Inputs of the declared ranks give outputs of the declared ranks, whose check can be saved.
         is_declared = all(
             spec.shape is not None and tensors[name].ndim == len(spec.shape) for name, spec in signature.inputs.items()
         )
@@ -118,7 +118,7 @@ class SavedModel:
         except tf.errors.OpError as error:
             failure = to_status(error)
         if failure is not None:
-            # Not from TensorFlow's error, whose frames hold the request's tensors for as long as it is told of.
+            # Raised outside of the `except`: TensorFlow's error would keep the request's tensors alive in its frames.
             raise failure
         outputs = dict(zip(wanted, map(np.asarray, values), strict=True))
         self.sizes.note(signature_name, outputs)
@@ -152,7 +152,7 @@ class SavedModel:
         return message
 
     def signature_definitions(self) -> dict[str, Any]:
-        """The same as protobuf's JSON."""
+        """The signatures as protobuf writes that message in JSON."""
         return json_format.MessageToDict(
             self.signature_definition_map(), preserving_proto_field_name=True, always_print_fields_with_no_presence=True
         )
@@ -164,7 +164,10 @@ class SavedModel:
 
 
 def bounded(graph: tf.Graph, spec: TensorSpec) -> str:
-    """The tensor to fetch for an output: for strings one that fails where NumPy's copy would end the process."""
+    """The name of the tensor to fetch for an output.
+
+    For strings it's one that fails on too many dimensions, with which NumPy's copy would end the process.
+    """
     if spec.dtype != "string":
         return spec.tensor
     tensor = graph.get_tensor_by_name(spec.tensor)
@@ -177,7 +180,7 @@ def bounded(graph: tf.Graph, spec: TensorSpec) -> str:
 
 
 def session_config() -> config_pb2.ConfigProto:
-    """Idle threads of the session sleep: by default they spin for work, on cores that the server's others need."""
+    """A session whose idle threads sleep: by default they spin, on cores that the server's other threads need."""
     config = config_pb2.ConfigProto()
     config.experimental.disable_thread_spinning = True
     return config
@@ -193,7 +196,7 @@ def to_specs(infos: Mapping[str, Any]) -> dict[str, TensorSpec]:
 
 
 def to_status(error: tf.errors.OpError) -> StatusError:
-    """A TensorFlow error as the protocol tells it, without Python's account of the graph's construction."""
+    """A TensorFlow error as the protocol reports it, without Python's stack of the graph's construction."""
     message = error.message.split("\n\nOriginal stack trace")[0].split("\n\nErrors may have originated")[0]
     code = Code(error.error_code) if error.error_code in Code._value2member_map_ else Code.UNKNOWN
     return StatusError(code, message)

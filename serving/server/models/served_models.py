@@ -1,4 +1,4 @@
-"""The models that a server serves: loading them, and changing to another configuration without an end."""
+"""The models that a server serves: loading them, and changing to another configuration while they serve."""
 
 import functools
 import logging
@@ -34,7 +34,7 @@ def load(
         name: The model's name in URLs; the base path's own if None.
         timeout_seconds: How long a call may take.
         scheduler: Joins the calls of several requests; None to run each for itself.
-        meter: What notes how loading fares.
+        meter: Counts and times what is loaded.
 
     Raises:
         ConfigError: If the directory holds neither.
@@ -120,7 +120,7 @@ class ServedModels(Mapping[str, ModelVersions]):
         return self._models[name]
 
     def __iter__(self) -> Iterator[str]:
-        """The names, as they were at one moment."""
+        """The names at this moment."""
         return iter(tuple(self._models))
 
     def __len__(self) -> int:
@@ -184,7 +184,7 @@ class ServedModels(Mapping[str, ModelVersions]):
     def follow(self, path: Path, seconds: float) -> None:
         """Reads a configuration file again and again from now on, in a thread of its own, and changes to it.
 
-        A file that can't be read or meant, or served, is told in the log and changes nothing.
+        A file that can't be read, is invalid or can't be served changes nothing; the log says why.
         """
         text: str | None = None
 

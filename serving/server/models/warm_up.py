@@ -8,9 +8,9 @@ from google.protobuf.message import DecodeError
 from tensorflow_serving.apis import prediction_log_pb2
 
 from foundation.versions import WARM_UP_REQUESTS
-from serving.server.grpc.messages import EXAMPLE_METHODS, read_inputs, read_records
+from serving.server.example_signatures import EXAMPLE_METHODS, INPUT, require
+from serving.server.messages import read_inputs, read_records
 from serving.server.models.saved_model import SavedModel, to_status
-from serving.server.rest import examples
 from serving.server.signature import CLASSIFY_METHOD, DEFAULT_SIGNATURE, REGRESS_METHOD, Signature
 from serving.server.status import Code, StatusError, invalid
 
@@ -74,8 +74,8 @@ def run_examples(model: SavedModel, request: Any, sent: Any, method: str) -> Non
     name, signature = find_signature(model, request)
     if method not in EXAMPLE_METHODS:
         raise StatusError(Code.UNIMPLEMENTED, f"Unsupported signature method_name: {method}")
-    examples.require(signature, method, EXAMPLE_METHODS[method][0])
-    model.run(name, {examples.INPUT: read_records(sent)})
+    require(signature, method, EXAMPLE_METHODS[method][0])
+    model.run(name, {INPUT: read_records(sent)})
 
 
 def find_signature(model: SavedModel, request: Any) -> tuple[str, Signature]:

@@ -2,12 +2,11 @@
 
 Only `examples` needs TensorFlow, for its message types, and imports it when it is first used.
 
-server               HTTP connections, and the pages beside the protocol
 urls                 a request's method and target -> the model, version and verb
 json_text            a body -> a JSON value
 tensors_from_json    a JSON value and a signature -> tensors
 tensors_to_json      tensors -> a body
 reports              status and metadata bodies
 examples             classify and regress requests
-service              all of these but the server, in the order in which TensorFlow Serving checks
+service              all of these, in the order in which TensorFlow Serving checks
 """

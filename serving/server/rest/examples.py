@@ -1,4 +1,4 @@
-"""The classify and regress requests: examples of named features in, labels with scores or numbers out."""
+"""The classify and regress requests in JSON: examples of named features in, labels with scores or numbers out."""
 
 import json
 from collections.abc import Awaitable, Callable
@@ -6,15 +6,13 @@ from typing import Any
 
 import numpy as np
 
+from serving.server.example_signatures import INPUT, LARGE_RECORDS, read_classes, read_values, require
 from serving.server.limits import tensor_size
 from serving.server.limits.workers import convert
 from serving.server.rest import json_text, tensors_from_json
 from serving.server.rest.tensors_to_json import encode, to_decimals
 from serving.server.signature import CLASSIFY_METHOD, REGRESS_METHOD, Signature
 from serving.server.status import invalid
-
-INPUT = "inputs"
-LARGE_RECORDS = 1 << 8
 
 Run = Callable[[str, dict[str, np.ndarray]], Awaitable[dict[str, np.ndarray]]]
 """Calls a signature by name."""
@@ -115,39 +113,3 @@ def write_values(outputs: dict[str, np.ndarray], count: int) -> bytes:
     """The body of a regression's answer."""
     values = read_values(outputs, count)
     return encode(f'{{\n    "results": [{", ".join(to_decimals(values))}]\n}}')
-
-
-def read_classes(outputs: dict[str, np.ndarray], count: int) -> tuple[list[list[bytes]], np.ndarray]:
-    """The labels, empty where a signature has none, and the scores (examples, classes) float32, 0 where it has none.
-
-    Raises:
-        StatusError: INVALID_ARGUMENT if they have another shape.
-    """
-    classes, scores = outputs.get("classes"), outputs.get("scores")
-    shape = outputs["scores" if classes is None else "classes"].shape
-    if len(shape) != 2 or shape[0] != count:
-        raise invalid(f"Expected output of shape [{count},classes] but got: {tensors_from_json.written(shape)}")
-    labels = [[b""] * shape[1]] * shape[0] if classes is None else classes.tolist()
-    return labels, np.zeros(shape, np.float32) if scores is None else scores.astype(np.float32)
-
-
-def read_values(outputs: dict[str, np.ndarray], count: int) -> np.ndarray:
-    """The numbers (examples,) float32.
-
-    Raises:
-        StatusError: INVALID_ARGUMENT if there aren't as many.
-    """
-    values = outputs["outputs"]
-    if values.size != count:
-        raise invalid(f"Expected output of shape [{count}] but got: {tensors_from_json.written(values.shape)}")
-    return values.ravel().astype(np.float32)
-
-
-def require(signature: Signature, method: str, kind: str) -> None:
-    """Refuses a signature of another method, or without the one input that holds examples."""
-    outputs = {"classification": {"classes", "scores"}, "regression": {"outputs"}}[kind]
-    if signature.method != method or set(signature.inputs) != {INPUT} or not outputs & set(signature.outputs):
-        raise invalid(
-            f"No {kind} inputs found in SignatureDef: method_name {signature.method!r}, "
-            f"inputs {sorted(signature.inputs)}, outputs {sorted(signature.outputs)}"
-        )

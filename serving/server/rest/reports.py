@@ -1,28 +1,10 @@
 """Bodies of the status and metadata requests."""
 
-import dataclasses
 import json
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from serving.server.status import Code
-
-
-@dataclasses.dataclass(frozen=True)
-class VersionStatus:
-    """What a server says of one version.
-
-    Attributes:
-        version: Its number.
-        state: START, LOADING, AVAILABLE, UNLOADING or END.
-        code: OK, or why it failed.
-        message: Empty, or why it failed.
-    """
-
-    version: int
-    state: str
-    code: Code = Code.OK
-    message: str = ""
+from serving.server.status import VersionStatus
 
 
 def status_body(statuses: Iterable[VersionStatus]) -> bytes:
@@ -43,7 +25,7 @@ def metadata_body(model: str, version: int, signature_definitions: Mapping[str, 
 
     Args:
         model: The model's name.
-        version: The version that it tells of.
+        version: The version whose signatures these are.
         signature_definitions: A `SignatureDefMap` message as JSON.
     """
     return to_body(

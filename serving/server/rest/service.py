@@ -22,7 +22,7 @@ from serving.server.status import Code, StatusError, error_body, invalid, unknow
 LARGEST_UNPACKED_BYTES = 100 * 1024 * 1024
 PIECE_BYTES = 1 << 18
 READ_FACTOR = 4
-"""What the values of a body take, as a multiple of it."""
+"""The memory of a body's values, as a multiple of the body's size."""
 JSON = "application/json"
 
 
@@ -64,8 +64,8 @@ class RestService:
     """The protocol without its transport.
 
     Args:
-        models: What answers, by the model's name: a `serving.server.models.model_versions.ModelVersions` each.
-        meter: What notes how requests fare.
+        models: The models that answer, by name, each a `serving.server.models.model_versions.ModelVersions`.
+        meter: Counts and times the requests.
         response_bytes: The largest body of an answer.
     """
 
@@ -175,7 +175,7 @@ class RestService:
         return outputs
 
     def bounded(self, body: bytes) -> bytes:
-        """The body of an answer, unless it is over the limit after all: JSON may need six bytes for one."""
+        """The body of an answer, unless it is over the limit after all: as an escape a byte becomes six."""
         if len(body) > self.response_bytes:
             raise too_large(self.response_bytes, len(body))
         return body

@@ -10,7 +10,7 @@ import numpy as np
 
 from serving.server.limits import tensor_size
 from serving.server.rest.json_text import quote, type_name
-from serving.server.signature import TensorSpec
+from serving.server.signature import TensorSpec, written
 from serving.server.status import Code, StatusError, invalid
 
 FLOATS = {"float": np.float32, "double": np.float64}
@@ -32,7 +32,7 @@ def from_instances(instances: list[Any], inputs: Mapping[str, TensorSpec]) -> di
 
     Args:
         instances: Values or lists where there is one input, or objects with exactly the inputs' names. The
-            first tells which.
+            first element decides which.
         inputs: What the signature takes; not empty.
 
     Raises:
@@ -156,7 +156,7 @@ def to_tensor(value: Any, dtype: str) -> np.ndarray:
 
 
 def shape_of(value: Any) -> tuple[int, ...]:
-    """The shape that the first elements tell."""
+    """The shape by the first element of every list."""
     shape = []
     while type(value) is list:
         shape.append(len(value))
@@ -230,8 +230,3 @@ def is_base64(value: Any) -> bool:
 def is_object(value: Any) -> bool:
     """Whether a value is an object of named inputs."""
     return type(value) is dict and not is_base64(value)
-
-
-def written(shape: tuple[int, ...]) -> str:
-    """A shape as errors write it."""
-    return f"[{','.join(map(str, shape))}]"

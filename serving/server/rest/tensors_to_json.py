@@ -94,7 +94,7 @@ def fold(tensor: np.ndarray, name: str, level: int, keep: int = 0, one_line: boo
 
 
 def fold_in_turns(tensor: np.ndarray, name: str, level: int, keep: int, one_line: bool) -> list[str]:
-    """What `fold` returns, some rows at a time: a value takes ten times its text while it is written."""
+    """What `fold` returns, made some rows at a time: while it is written, a value takes ten times its text's memory."""
     inner = level if keep else level + 1
     step = max(1, VALUES_AT_ONCE * len(tensor) // tensor.size)
     texts = []
@@ -161,5 +161,5 @@ WORDS = {"nan": "NaN", "inf": "Infinity", "-inf": "-Infinity", "-nan": "NaN"}
 
 
 def encode(text: str) -> bytes:
-    """A body's bytes; strings that were not UTF-8 leave as they were."""
+    """A body's bytes; bytes of strings that were not UTF-8 leave unchanged."""
     return text.encode("utf-8", "surrogateescape")

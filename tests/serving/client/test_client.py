@@ -318,6 +318,15 @@ def test_a_timeout_longer_than_timers_run(seconds: float) -> None:
         FillMaskClient(timeout_seconds=seconds)
 
 
+def test_grpc_needs_no_tensorflow_either() -> None:
+    code = (
+        "import sys\nfrom serving.client import FillMaskClient\nFillMaskClient('grpc://127.0.0.1:1').close()\n"
+        "print('grpc' in sys.modules, sorted({'tensorflow', 'tensorflow_serving', 'transformers'} & set(sys.modules)))"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=240, check=True)
+    assert done.stdout == "True []\n"
+
+
 def test_a_directory_without_a_tokenizer(tmp_path: Path) -> None:
     for path in (tmp_path, tmp_path / "none"):
         with pytest.raises(ConfigError, match="--tokenizer"):

@@ -13,11 +13,11 @@ from components.modeling.library.adapter import LibraryMaskedLM
 from serving.graph import masks
 from serving.graph.signatures import TextSignatures
 from serving.graph.tokenizers.build import build_in_graph_tokenizer
-from serving.server.batching.batched_model import BatchedModel
 from serving.server.batching.parameters import BatchingParameters
 from serving.server.batching.scheduler import BatchScheduler
 from serving.server.limits.answer_size import USUAL_TOP_K, actual, column_bytes, memory_bytes, message_bytes, row_bytes
 from serving.server.models import large_requests
+from serving.server.models.batched_model import BatchedModel
 from serving.server.models.saved_model import SavedModel
 from serving.server.status import StatusError
 

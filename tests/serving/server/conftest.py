@@ -14,7 +14,7 @@ import pytest
 @pytest.fixture(scope="session")
 def example_version(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The example model as version 7 of a base path named `m`."""
-    import example_model
+    from tests.serving.server import example_model
 
     return example_model.save(tmp_path_factory.mktemp("models") / "m" / "7")
 

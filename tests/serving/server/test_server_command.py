@@ -137,7 +137,7 @@ def test_it_warns_of_others_in_one_line_and_lets_them_change_models_where_told_s
         _, errors = process.communicate(timeout=60)
     [warning] = [line for line in errors.splitlines() if "warning" in line]
     assert warning.startswith("warning: 127.0.0.1:")
-    assert "asks nobody who they are" in warning
+    assert "no access control" in warning
 
 
 @pytest.mark.parametrize(

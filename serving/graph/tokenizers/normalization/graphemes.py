@@ -1,9 +1,9 @@
 """Which characters stand in one extended grapheme cluster, as the fast tokenizers see it.
 
 The rules are those of Unicode's Standard Annex 29, "Unicode Text Segmentation". The edition of Unicode is the
-tokenizers library's: each property is asked of its normalizer `Precompiled`, the only part that looks at clusters.
-That normalizer puts a replacement in the place of a whole cluster of under six bytes, so a mark that ends a probe
-shows by its absence where the cluster began.
+tokenizers library's: each property is found out by probing its normalizer `Precompiled`, the only part that looks at
+clusters. That normalizer replaces a whole cluster of under six bytes that begins with a key. So where the mark at the
+end of a probe is gone, a cluster began at the key before it, and where the mark is still there, it began earlier.
 """
 
 import functools

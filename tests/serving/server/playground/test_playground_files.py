@@ -48,15 +48,15 @@ def test_the_page_knows_the_models_whatever_they_are_called() -> None:
 
 def test_it_answers_while_the_server_is_full() -> None:
     """As an overloaded server's status page it must not wait in the queue of predictions."""
+    from serving.server.http_server import HttpServer
     from serving.server.limits.settings import Limits
     from serving.server.limits.workers import Workers
     from serving.server.listener import bind
-    from serving.server.rest.server import RestServer
     from serving.server.rest.service import RestService
 
     async def ask(listener: socket.socket) -> list[int]:
         workers = Workers(1, 1)
-        server = RestServer(RestService({}), workers, Limits(), Playground([]))
+        server = HttpServer(RestService({}), workers, Limits(), Playground([]))
         await server.start(listener)
         workers.refuse_if_full = refuse  # type: ignore[method-assign]
         async with httpx.AsyncClient(base_url=f"http://127.0.0.1:{listener.getsockname()[1]}", trust_env=False) as http:

@@ -13,8 +13,8 @@ import pytest
 from tensorflow.core.framework import tensor_pb2, types_pb2
 from tensorflow_serving.apis import input_pb2, predict_pb2, prediction_service_pb2_grpc
 
-from serving.server.grpc.messages import read_records, read_tensor
 from serving.server.limits import tensor_size
+from serving.server.messages import read_records, read_tensor
 from serving.server.rest import json_text
 from serving.server.rest.examples import read_examples
 from serving.server.rest.json_text import LARGEST_NUMBER_OF_VALUES, parse

@@ -222,9 +222,9 @@ def test_what_is_small_needs_no_room() -> None:
 
 def test_a_refused_request_leaves_nothing_behind(example_version: Path) -> None:
     """Without Python's collector, which comes by seldom."""
-    from serving.server.batching.batched_model import BatchedModel
     from serving.server.batching.parameters import ANSWER_ALONE_WHAT_CANNOT_BE_BATCHED
     from serving.server.batching.scheduler import BatchScheduler
+    from serving.server.models.batched_model import BatchedModel
     from serving.server.models.saved_model import SavedModel
 
     scheduler = BatchScheduler(ANSWER_ALONE_WHAT_CANNOT_BE_BATCHED)

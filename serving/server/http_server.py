@@ -21,18 +21,18 @@ from serving.server.status import Code, StatusError, error_body
 logger = logging.getLogger(__name__)
 
 
-class RestServer:
-    """Carries requests to a service and its answers back.
+class HttpServer:
+    """The port on which the REST protocol, the playground and the metrics page are answered.
 
-    TensorFlow, and what takes long to read or write, run in threads, so that the event loop stays free to take
-    requests, refuse what is too much and answer at once that it is alive.
+    TensorFlow runs in threads, and so does the reading and writing of large messages. So the event loop stays free to
+    take requests, to refuse those that are too many, and to answer questions about its health at once.
 
     Args:
         service: What answers.
-        workers: Bounds how many requests there are.
+        workers: Limits how many requests are answered at once.
         limits: What is refused.
         playground: The page at `/`.
-        metrics_path: Where the metrics page is; None for nowhere.
+        metrics_path: The URL path of the metrics page; None for no page.
     """
 
     def __init__(
@@ -90,7 +90,7 @@ class RestServer:
             call.end()
 
     async def answer(self, request: web.Request, call: Call) -> Answer:
-        """What to answer, in time."""
+        """The answer to a request, or the error that it took too long."""
         try:
             async with asyncio.timeout_at(call.deadline):
                 self._workers.refuse_if_full()
@@ -111,7 +111,7 @@ class RestServer:
             return Answer(Code.INTERNAL.http, error_body(f"{type(error).__name__}: {error}"))
 
     async def send(self, request: web.Request, response: web.Response) -> None:
-        """Sends a large answer while its call still holds the room; who doesn't take it in time is cut off."""
+        """Sends a large answer while its call still holds the room; a client that is too slow is cut off."""
         try:
             async with asyncio.timeout(self.limits.call_seconds):
                 await response.prepare(request)
@@ -123,12 +123,12 @@ class RestServer:
             pass
 
     async def show_metrics(self, request: web.Request) -> web.Response:
-        """Answers the metrics page at once, above all while there is too much to do."""
+        """Answers the metrics page at once, also while other requests are refused."""
         return to_response(Answer(200, self.service.meter.page().encode(), metrics.CONTENT_TYPE))
 
 
 def to_response(answer: Answer, headers: Mapping[str, str] = MappingProxyType({})) -> web.Response:
-    """An answer for the transport."""
+    """An answer as aiohttp sends it."""
     return web.Response(
         status=answer.status, body=answer.body, headers={**headers, "Content-Type": answer.content_type}
     )

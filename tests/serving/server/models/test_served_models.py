@@ -23,7 +23,7 @@ from serving.server.status import StatusError
 @pytest.fixture(scope="module")
 def saved(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Versions 1 and 2, which add as much."""
-    import example_model
+    from tests.serving.server import example_model
 
     base = tmp_path_factory.mktemp("saved") / "m"
     for version in (1, 2):

@@ -6,7 +6,6 @@ import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
-import example_model
 import httpx
 import pytest
 from tensorflow.core.framework import types_pb2
@@ -18,6 +17,7 @@ from serving.server.models.model_versions import ModelVersions
 from serving.server.models.served_models import load
 from serving.server.server import running
 from serving.server.status import StatusError
+from tests.serving.server import example_model
 
 
 @pytest.fixture(scope="module")

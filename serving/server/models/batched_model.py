@@ -23,7 +23,7 @@ from serving.server.status import Code, StatusError
 
 LARGEST_ROW_BYTES = 1 << 16
 LARGEST_BATCH_BYTES = 1 << 26
-"""What answers may take to share a batch; larger ones go alone, and are not padded to an allowed size."""
+"""The most that answers may take to share a batch; requests for larger ones run alone and without padding."""
 SMALL_ANSWER = 8
 SMALL_INPUT = 64
 """Sizes up to which padding costs little."""
@@ -74,7 +74,7 @@ class BatchedModel:
             signature_name: One of `signatures`.
             tensors: A value for every input, of its type; strings as object arrays of bytes.
             output_names: The outputs to compute; all if None.
-            expected: What `sizes` tells of the answer, where that was asked already.
+            expected: What `sizes.expected` returned for this call, if it was called already.
 
         Returns:
             Tensors by output name.
@@ -102,7 +102,7 @@ class BatchedModel:
             parts = expected or self.sizes.expected(signature_name, tensors, output_names)
             key = (*key, self._likeness(signature_name, tensors, parts))
             if memory_bytes(parts) > rows * min(LARGEST_ROW_BYTES, LARGEST_BATCH_BYTES // parameters.largest_batch):
-                # Nor is it padded to an allowed size.
+                # It runs alone, and isn't padded to an allowed size.
                 key, parameters = object(), dataclasses.replace(parameters, allowed_batch_sizes=())
         deadline = time.monotonic() + self._timeout_seconds
         if (call := calls.current()) is not None and call.deadline is not None:
@@ -116,11 +116,11 @@ class BatchedModel:
                 return await tasks[0].delivered
             return join_outputs(await asyncio.gather(*(part.delivered for part in tasks)))
         finally:
-            # An error would hold this frame, which holds it: all that the request took would stay for long.
+            # Else an error and this frame would refer to each other, and keep the request's memory for long.
             del task, tasks
 
     def _likeness(self, signature_name: str, tensors: Tensors, parts: list[Part]) -> Any:
-        """What requests have in common that share a batch, so that none is padded to much more than it is.
+        """Part of the key by which requests share a batch, so that none is padded to many times its size.
 
         Places for masks and candidates are a text batch's largest; inputs are padded where the parameters say so.
         """
@@ -142,7 +142,7 @@ class BatchedModel:
         is_batchable: bool,
         tasks: "list[_Rows]",
     ) -> None:
-        """Answers the tasks of a batch, in one of the scheduler's threads, and tells the event loop once for all."""
+        """Answers the tasks of a batch, in one of the scheduler's threads, and wakes the event loop once for all."""
         try:
             self._answer(run, signature, parameters, is_batchable, tasks)
         except BaseException as error:  # whoever waits for a result must get one
@@ -179,7 +179,7 @@ class BatchedModel:
                 for task in tasks:
                     task.result.set_exception(error.with_traceback(None))
                 return
-            # One of them may be at fault, and the others shall not suffer.
+            # One of them may be at fault, so each runs by itself.
             for task in tasks:
                 self._answer(run, signature, parameters, False, [task])
             return
@@ -187,7 +187,7 @@ class BatchedModel:
             task.result.set_result(result)
 
     def _note(self, tasks: "list[_Rows]", parameters: BatchingParameters, now: float) -> None:
-        """Notes a batch's sizes, and how long its requests waited."""
+        """Records a batch's sizes, and how long its requests waited."""
         pool, meter = self._scheduler.parameters.thread_pool_name, self._scheduler.meter
         rows = sum(task.rows for task in tasks)
         padded = parameters.padded_size(rows)
@@ -203,8 +203,8 @@ class _Rows:
     """A request's rows, or some of them.
 
     Attributes:
-        result: What came of them, set in a thread.
-        delivered: The same, once the event loop knows.
+        result: Their outputs or an error, set in a thread.
+        delivered: The same for the event loop, set by `deliver`.
     """
 
     def __init__(self, tensors: dict[str, np.ndarray], rows: int, deadline: float) -> None:
@@ -231,7 +231,7 @@ class _Rows:
 
 
 def deliver(tasks: list[_Rows]) -> None:
-    """Wakes those who wait for a batch, in their event loop."""
+    """Hands results to the coroutines that wait for them, in their event loop."""
     for task in tasks:
         if task.delivered.done():  # cancelled with its loop
             continue

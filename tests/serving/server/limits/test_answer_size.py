@@ -19,8 +19,8 @@ from tensorflow_serving.apis import (
     prediction_service_pb2_grpc,
 )
 
-from serving.server.grpc.messages import write_outputs
 from serving.server.limits.answer_size import AnswerSizes, actual, column_bytes, message_bytes, row_bytes
+from serving.server.messages import write_outputs
 from serving.server.rest import tensors_to_json
 from serving.server.rest.tensors_to_json import to_outputs, to_predictions
 from serving.server.signature import Signature, TensorSpec

@@ -5,7 +5,6 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
-import example_model
 import grpc
 import httpx
 import numpy as np
@@ -18,6 +17,7 @@ from tensorflow_serving.apis import predict_pb2, prediction_service_pb2_grpc
 from foundation.errors import ConfigError, ServingError
 from serving.server.command_line import make_parser, model_configs
 from serving.server.models.model_config import ModelConfig, VersionPolicy, read
+from tests.serving.server import example_model
 
 MODEL = "name: '{}' base_path: '{}' model_platform: 'tensorflow'"
 

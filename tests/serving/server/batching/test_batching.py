@@ -167,7 +167,7 @@ def test_a_file_is_read_as_tensorflow_serving_reads_it(tmp_path: Path) -> None:
         thread_pool_name="mine",
         pad_variable_length_inputs=True,
     )
-    own = read(Path(__file__).parents[3] / "serving/graph/batching_params.pbtxt")
+    own = read(Path(__file__).parents[4] / "serving/graph/batching_params.pbtxt")
     assert own.max_batch_size == LENIENT.max_batch_size
     assert own.max_enqueued_batches == LENIENT.max_enqueued_batches
 
@@ -356,7 +356,7 @@ def test_a_split_request_comes_back_whole(example_version: Path) -> None:
 
 
 def test_a_request_that_waits_too_long_gets_429(example_version: Path) -> None:
-    from serving.server.batching.batched_model import BatchedModel
+    from serving.server.models.batched_model import BatchedModel
     from serving.server.models.saved_model import SavedModel
 
     loaded, row = SavedModel(example_version), {"x": np.ones(1, np.float32)}
@@ -378,7 +378,7 @@ def test_a_full_queue_gets_503(example_version: Path) -> None:
 
 
 def test_a_row_that_fails_does_not_fail_its_neighbours(tmp_path: Path) -> None:
-    from serving.server.batching.batched_model import BatchedModel
+    from serving.server.models.batched_model import BatchedModel
     from serving.server.models.saved_model import SavedModel
     from tests.serving.server.example_model import save_classifier
 

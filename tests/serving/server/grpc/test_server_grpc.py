@@ -17,7 +17,7 @@ from tensorflow_serving.apis import (
     prediction_service_pb2_grpc,
 )
 
-from serving.server.grpc.messages import read_filter
+from serving.server.messages import read_filter
 from serving.server.signature import Signature, TensorSpec
 
 

@@ -1,4 +1,4 @@
-"""The messages of TensorFlow Serving's gRPC services, read and written."""
+"""TensorFlow Serving's protobuf messages, read and written: those of gRPC calls and of warm-up requests."""
 
 import math
 from collections.abc import Mapping
@@ -8,15 +8,14 @@ import numpy as np
 import tensorflow as tf
 from tensorflow.core.framework import types_pb2
 
+from serving.server.example_signatures import read_classes, read_values
 from serving.server.limits import calls, tensor_size
-from serving.server.rest import examples
-from serving.server.signature import CLASSIFY_METHOD, REGRESS_METHOD, Signature
+from serving.server.signature import Signature
 from serving.server.status import StatusError, invalid
 
 LONGEST_MESSAGE_BYTES = 1024
 VALUES_AT_ONCE = 1 << 16
-"""Python's numbers take eight times what they take in a message."""
-EXAMPLE_METHODS = {CLASSIFY_METHOD: ("classification", "Classify"), REGRESS_METHOD: ("regression", "Regress")}
+"""How many values are converted at a time: Python's numbers take eight times the memory of those in a message."""
 VALUE_FIELDS = {
     "object": "string_val",
     "float32": "float_val",
@@ -30,7 +29,7 @@ VALUE_FIELDS = {
 NUMBERED_FIELDS = {
     np.dtype(name): (tf.as_dtype(np.dtype(name)).as_datatype_enum, field) for name, field in VALUE_FIELDS.items()
 }
-"""The number of each type, and its field."""
+"""The number of each type in a message, and the field for its values."""
 
 
 def read_inputs(inputs: Mapping[str, Any], signature: Signature) -> dict[str, np.ndarray]:
@@ -61,7 +60,7 @@ def read_inputs(inputs: Mapping[str, Any], signature: Signature) -> dict[str, np
 
 
 def tensor_bytes(inputs: Mapping[str, Any]) -> int:
-    """What the tensors of a request take once they are spelled out, each at most what it may take."""
+    """The memory of a request's tensors once they are read, each capped at the largest that is allowed."""
     return sum(
         tensor_size.bounded_bytes([dim.size for dim in inputs[alias].tensor_shape.dim], inputs[alias].string_val)
         for alias in inputs
@@ -69,7 +68,7 @@ def tensor_bytes(inputs: Mapping[str, Any]) -> int:
 
 
 def type_name(number: int) -> str:
-    """TensorFlow Serving's name of a type: `float`, `string`; a number that no type has stands for itself."""
+    """TensorFlow Serving's name of a type: `float`, `string`; an unknown number is shown as it is."""
     known = types_pb2.DataType.DESCRIPTOR.values_by_number.get(number)
     return f"type number {number}" if known is None else str(known.name).removeprefix("DT_").lower()
 
@@ -85,7 +84,7 @@ def read_tensor(alias: str, tensor: Any) -> np.ndarray:
         raise invalid(f"tensor parsing error: {alias}: its shape is not known")
     is_string = tensor.dtype == types_pb2.DT_STRING
     try:
-        # Before anything of that shape is allocated: a message of a few bytes can tell any shape.
+        # Before anything of that shape is allocated: a message of a few bytes can claim any shape.
         if is_string:
             tensor_size.check_strings(sizes, tensor.string_val)
             return read_strings(sizes, tensor.string_val)
@@ -177,7 +176,7 @@ def read_records(message: Any) -> np.ndarray:
 
 def write_classes(result: Any, outputs: dict[str, np.ndarray], count: int) -> None:
     """Fills a `ClassificationResult`."""
-    for labels, scores in zip(*examples.read_classes(outputs, count), strict=True):
+    for labels, scores in zip(*read_classes(outputs, count), strict=True):
         one = result.classifications.add()
         for label, score in zip(labels, scores.tolist(), strict=True):
             one.classes.add(label=label.decode("utf-8", "replace"), score=score)
@@ -185,7 +184,7 @@ def write_classes(result: Any, outputs: dict[str, np.ndarray], count: int) -> No
 
 def write_values(result: Any, outputs: dict[str, np.ndarray], count: int) -> None:
     """Fills a `RegressionResult`."""
-    for value in examples.read_values(outputs, count).tolist():
+    for value in read_values(outputs, count).tolist():
         result.regressions.add(value=value)
 
 
