@@ -88,7 +88,7 @@ class Preprocess(Component[Blocks]):
 
     def run(self, out: Path) -> None:
         """Streams both splits into blocks. Memory doesn't grow with the corpus, only with its longest record."""
-        from components.blocks.text_column import choose
+        from components.blocks.text_column import choose_column
 
         tokenizer = self.tokenizer.load()
         refuse_long_blocks(self.params.block_size, tokenizer.model_max_length)
@@ -101,7 +101,7 @@ class Preprocess(Component[Blocks]):
                 remedy="set --preprocess.packing concatenate, or another --tokenizer.pretrained",
             )
         backend = untruncated(tokenizer)
-        column = choose(self.corpus, self.params.text_column)
+        column = choose_column(self.corpus, self.params.text_column)
         splits = {name: self._run_split(name, column, backend, pad_token_id, out) for name in SPLITS}
         chosen = "" if column in (self.params.text_column, self.params.text_column.removesuffix("?")) else column
         (out / "dataset" / "dataset_dict.json").write_text(json.dumps({"splits": list(splits)}), encoding="utf-8")
@@ -139,13 +139,13 @@ class Preprocess(Component[Blocks]):
             rows = reader.rows_with_text()
             for encoded in encode(backend, reader.batches(CHARACTERS_A_BATCH)):
                 tokens += len(encoded.token_ids)
-                laid = layout.lay(encoded.token_ids, encoded.tokens)
-                writer.write(laid.input_ids, laid.document_ids)
+                filled = layout.add(encoded.token_ids, encoded.tokens)
+                writer.write(filled.input_ids, filled.document_ids)
                 count = len(encoded.tokens)
                 row = np.fromiter(itertools.islice(rows, count), np.int64, count)
                 records.write(row, encoded.tokens, encoded.characters, encoded.bytes)
-            laid = layout.rest()
-            writer.write(laid.input_ids, laid.document_ids)
+            filled = layout.finish()
+            writer.write(filled.input_ids, filled.document_ids)
         if not writer.blocks:
             raise DataError(
                 f"the {name} split must fill at least one block",

@@ -145,11 +145,11 @@ def describe(splits: Mapping[str, "Dataset"], choice: Choice | None = None) -> d
         where its own parts were kept, `parts`: which is `train`, which is `test`, and the records of those `left_out`;
         the files that were `mixed` with others, though named as another part.
     """
-    from components.blocks.text_column import find, text_columns
+    from components.blocks.text_column import find_field, text_columns
 
     schema = splits["train"].features.arrow_schema
     # Dotted names and their paths: a field's own name may hold dots.
-    paths = {name: found[0] for name in text_columns(schema) if (found := find(list(schema), name))}
+    paths = {name: found[0] for name in text_columns(schema) if (found := find_field(list(schema), name))}
     records = {name: Digests() for name in splits}
     columns = {column: {name: ColumnStatistics() for name in splits} for column in paths}
     for name, dataset in splits.items():
