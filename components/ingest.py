@@ -39,15 +39,16 @@ class IngestParams:
     Attributes:
         dataset: A dataset's name on the Hugging Face Hub, or `python-docs`, the embedded corpus.
         config: The Hub dataset's configuration; null where it has only one.
-        split: Which records: a split, or an expression such as `train[:5000]`; null for all of them (of a Hub
-            dataset, its train split). They are then split anew. Local files have the split `train`, and `validation`
-            and `test` where they are named so; null keeps these parts. The embedded corpus has `train` alone.
+        split: The records to read and split anew: a split of the source, or an expression such as `train[:5000]`.
+            Null reads all of them (of a Hub dataset, the train split). Local files have the split `train`, and
+            `validation` and `test` where files are named so; null keeps these parts. The embedded corpus has `train`
+            alone.
         revision: The Hub dataset's branch, tag or commit; null for its newest commit.
         path: A local file, directory or glob to read instead of `dataset`: .jsonl, .json, .csv, .txt (each also as
             .gz), .parquet.
-        encoding: Of local text files without a byte order mark, such as windows-1252; null for UTF-8.
-        test_size: The part of the records that go to the test split, above 0 and below 1.
-        seed: Of the shuffle before the split, from 0.
+        encoding: The encoding of local text files without a byte order mark, such as windows-1252; null for UTF-8.
+        test_size: The part of the records that goes to the test split, above 0 and below 1.
+        seed: The seed of the shuffle before the split, from 0.
     """
 
     dataset: str = PYTHON_DOCS
@@ -117,9 +118,9 @@ class IngestParams:
 class Ingest(Component[Corpus]):
     """Reads records, splits them into train and test, and reports what they are.
 
-    The split is by record and comes before anything else, so that no record stands on both sides. It is that of
-    `Dataset.train_test_split(test_size, seed=seed)`. Files that are named as parts of a data set keep theirs: the test
-    part is the test split (the validation part, where there is no test part; else it is left out).
+    Whole records are split, before anything else is done, so that no record is on both sides. The split is that of
+    `Dataset.train_test_split(test_size, seed=seed)`. Files that are named as parts of a data set keep their parts: the
+    test part is the test split, and the validation part is left out; without a test part, validation is the test split.
 
     Attributes:
         params: Where the records come from, and how they are split.
@@ -133,7 +134,7 @@ class Ingest(Component[Corpus]):
 
     @functools.cached_property
     def source(self) -> HubDataset | LocalFiles | EmbeddedCorpus:
-        """Where the records come from. One object, so that what runs is the very commit that `sources` names."""
+        """Where the records come from. It is made once, so that `run` reads the same commit that `sources` names."""
         if self.params.path is not None:
             return LocalFiles(self.params.path, self.params.encoding)
         if self.params.is_from_hub:
@@ -151,7 +152,7 @@ class Ingest(Component[Corpus]):
         return self.source.digests()
 
     def run(self, out: Path) -> None:
-        """Writes the records, split, and `report.json`.
+        """Writes the records, as train and test, and `report.json`.
 
         Args:
             out: An empty directory.
@@ -164,7 +165,7 @@ class Ingest(Component[Corpus]):
         with progress_bars_only_for(downloads=self.params.is_from_hub):
             loaded = self.source.load(cache)
             if not self.params.is_from_hub:
-                loaded = selected(loaded, self.params.split)
+                loaded = select(loaded, self.params.split)
         with progress_bars_only_for(downloads=False):
             splits = self.split(loaded, cache)
             splits.save_to_disk(out / "dataset")
@@ -176,14 +177,14 @@ class Ingest(Component[Corpus]):
         shutil.rmtree(cache)
 
     def split(self, loaded: Loaded, cache: Path) -> "DatasetDict":
-        """The records as `train` and `test`: in the source's own parts where it has some, else split at random.
+        """The records as `train` and `test`: the source's own parts where it has some, else a random split.
 
         Args:
             loaded: All records.
             cache: A directory for the two shuffled orders.
 
         Raises:
-            DataError: If they are too few for both.
+            DataError: If there are too few records for both.
         """
         from datasets import DatasetDict
 
@@ -232,20 +233,20 @@ class Ingest(Component[Corpus]):
 
 
 def rows_of(parts: Mapping[str, int]) -> dict[str, range]:
-    """The rows of each part, which stand one after another."""
+    """The rows of each part; the parts follow one another."""
     ends = list(itertools.accumulate(parts.values()))
     return {name: range(end - parts[name], end) for name, end in zip(parts, ends, strict=True)}
 
 
-def selected(loaded: Loaded, expression: str | None) -> Loaded:
-    """The records of a source that an expression stands for, in no parts: they are to be split anew.
+def select(loaded: Loaded, expression: str | None) -> Loaded:
+    """The records of a source that an expression stands for, without parts, because they are to be split anew.
 
     Args:
-        loaded: All records; without parts of their own, they are `train`.
-        expression: A split, or some of its records; None for everything, in its parts.
+        loaded: All records of the source; if it has no parts, all are `train`.
+        expression: A split, or some of its records; None for everything, with the source's parts.
 
     Raises:
-        ConfigError: If the expression names another split, or records that there aren't.
+        ConfigError: If the expression names a split or records that the source lacks.
     """
     from datasets import ReadInstruction, concatenate_datasets
 
@@ -268,7 +269,7 @@ def selected(loaded: Loaded, expression: str | None) -> Loaded:
 
 
 def fingerprint_by_content(state: Path) -> None:
-    """Names a saved split by what it holds: `datasets` names it by how it was made, file times included."""
+    """Names a saved split by its content: `datasets` names it by how it was made, file times included."""
     facts = json.loads(state.read_text("utf-8"))
     files = [manifest.digest_of_file(state.parent / file["filename"]) for file in facts["_data_files"]]
     manifest.write_json(state, {**facts, "_fingerprint": manifest.digest_of(files)[:16]})
@@ -276,7 +277,7 @@ def fingerprint_by_content(state: Path) -> None:
 
 @contextlib.contextmanager
 def progress_bars_only_for(*, downloads: bool) -> Iterator[None]:
-    """Hides `datasets`' progress bars but for downloads, the only thing here that can take minutes."""
+    """Hides `datasets`' progress bars except for downloads, the only work here that can take minutes."""
     from datasets.utils import are_progress_bars_disabled, disable_progress_bars, enable_progress_bars
 
     were_disabled = are_progress_bars_disabled()

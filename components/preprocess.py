@@ -1,4 +1,4 @@
-"""Turns a corpus into blocks of token ids: flatten, join, tokenize, lay out in blocks."""
+"""Turns a corpus into blocks of token ids: reads the text column, joins, tokenizes, and fills blocks."""
 
 import dataclasses
 import itertools
@@ -20,21 +20,21 @@ if TYPE_CHECKING:
 SPLITS = ("train", "test")
 SMALLEST_BLOCK = 8
 LARGEST_PACKED_BLOCK = 32_767
-"""Documents of a block are numbered in 16 bits."""
+"""The documents in a block are numbered with 16 bits."""
 PACKINGS = ("concatenate", "documents", "packed")
 
 
 @dataclasses.dataclass(frozen=True)
 class PreprocessParams:
-    """How text becomes blocks.
+    """The settings by which text becomes blocks.
 
     Attributes:
-        text_column: Column with the text: a string or a list of strings, which a blank joins; dots lead into
+        text_column: Column with the text: a string, or a list of strings, which are joined by blanks; dots lead into
             nested records. Where the name ends in a question mark and the corpus has no such column, its only column
-            of text is taken.
+            of text is read.
         block_size: Tokens a block, at least 8 and at most what the model accepts.
-        packing: How records fill blocks: concatenate joins them end to end and cuts; documents gives each its own
-            padded rows; packed puts whole ones together, and attention doesn't go from one to another.
+        packing: How records fill blocks. With concatenate, they are joined end to end and cut; with documents, each
+            has its own padded rows; with packed, a block holds several whole records, and attention stays within each.
     """
 
     text_column: str = "answers.text?"
@@ -70,13 +70,13 @@ class PreprocessParams:
 
 @dataclasses.dataclass(frozen=True)
 class Preprocess(Component[Blocks]):
-    """Tokenizes each record whole, with its special tokens, and lays the records out in blocks.
+    """Tokenizes each record whole, with its special tokens, and fills blocks with the records.
 
     Concatenating and cutting them is the method of Hugging Face's masked language modeling guide
     (https://huggingface.co/docs/transformers/tasks/masked_language_modeling), token for token, except that the
-    remainder of one batch carries into the next: only what is left at the very end of a split is dropped.
-    The other two keep documents apart and drop nothing. Where the train split is packed, the test split has a
-    document a row: what is asked of a model doesn't depend on how it was trained.
+    remainder of one batch goes into the next: only what is left at the very end of a split is dropped.
+    The other two packings keep documents apart and drop nothing. Where the train split is packed, the test split has
+    a document a row, so that a model is tested in the same way however it was trained.
     """
 
     name: ClassVar[str] = "preprocess"
@@ -88,8 +88,8 @@ class Preprocess(Component[Blocks]):
     params: PreprocessParams
 
     def run(self, out: Path) -> None:
-        """Streams both splits into blocks. Memory doesn't grow with the corpus, only with its longest record."""
-        from components.blocks.text_column import choose
+        """Streams both splits into blocks. Memory grows with the longest record, not with the corpus."""
+        from components.blocks.text_column import choose_column
 
         tokenizer = self.tokenizer.load()
         refuse_long_blocks(self.params.block_size, tokenizer.model_max_length)
@@ -102,7 +102,7 @@ class Preprocess(Component[Blocks]):
                 remedy="set --preprocess.packing concatenate, or another --tokenizer.pretrained",
             )
         backend = untruncated(tokenizer)
-        column = choose(self.corpus, self.params.text_column)
+        column = choose_column(self.corpus, self.params.text_column)
         splits = BySplit(*(self._run_split(name, column, backend, pad_token_id, out) for name in SPLITS))
         chosen = "" if column in (self.params.text_column, self.params.text_column.removesuffix("?")) else column
         (out / "dataset" / "dataset_dict.json").write_text(json.dumps({"splits": list(SPLITS)}), encoding="utf-8")
@@ -141,13 +141,13 @@ class Preprocess(Component[Blocks]):
             rows = reader.rows_with_text()
             for encoded in encode(backend, reader.batches(CHARACTERS_A_BATCH)):
                 tokens += len(encoded.token_ids)
-                laid = layout.lay(encoded.token_ids, encoded.tokens)
-                writer.write(laid.input_ids, laid.document_ids)
+                filled = layout.add(encoded.token_ids, encoded.tokens)
+                writer.write(filled.input_ids, filled.document_ids)
                 count = len(encoded.tokens)
                 row = np.fromiter(itertools.islice(rows, count), np.int64, count)
                 records.write(row, encoded.tokens, encoded.characters, encoded.bytes)
-            laid = layout.rest()
-            writer.write(laid.input_ids, laid.document_ids)
+            filled = layout.finish()
+            writer.write(filled.input_ids, filled.document_ids)
         if not writer.blocks:
             raise DataError(
                 f"the {name} split must fill at least one block",
@@ -166,10 +166,10 @@ class Preprocess(Component[Blocks]):
 
 
 def refuse_long_blocks(block_size: int, model_max_length: float) -> None:
-    """Refuses blocks that are longer than the tokenizer's model accepts.
+    """Refuses blocks that are longer than the tokenizer says that its model accepts.
 
     Raises:
-        ConfigError: With both numbers.
+        ConfigError: If they are. The message has both numbers.
     """
     longest = stated_length(model_max_length)
     if longest is not None and block_size > longest:

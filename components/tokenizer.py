@@ -1,4 +1,4 @@
-"""A fast tokenizer with a mask token: a pretrained one, or a byte-level BPE trained on the corpus."""
+"""Provides a fast tokenizer with a mask token: a pretrained one, or a byte-level BPE trained on the corpus."""
 
 import dataclasses
 import functools
@@ -27,20 +27,20 @@ SPECIAL_TOKENS = {
 """RoBERTa's special tokens in the order of their ids, 0 to 4 (RoBERTa itself has `<mask>` last)."""
 SMALLEST_VOCABULARY = 256 + len(SPECIAL_TOKENS)
 LARGEST = 2**24
-"""Of every number: far beyond use, and within what the tokenizers library takes."""
+"""The largest value of every number here: far more than is useful, and still within what the library takes."""
 CHARACTERS_A_BATCH = 1 << 20
 
 
 @dataclasses.dataclass(frozen=True)
 class TokenizerParams:
-    """Which tokenizer: `pretrained` where it is given, otherwise one trained on the train split.
+    """Which tokenizer to use: `pretrained` where it is given, otherwise one trained on the train split.
 
     Attributes:
         pretrained: Hub name or local folder of a tokenizer; without it, a byte-level BPE is trained.
         revision: Branch, tag or commit of a pretrained tokenizer on the Hub.
-        vocab_size: Tokens of a trained tokenizer, special tokens included; at least 261.
-        min_frequency: How often a pair occurs before training merges it.
-        model_max_length: Longest sequence, in tokens, that a trained tokenizer declares.
+        vocab_size: Number of tokens of a trained tokenizer, special tokens included; at least 261.
+        min_frequency: How often a pair must occur for training to merge it.
+        model_max_length: The longest sequence that a trained tokenizer declares, in tokens.
     """
 
     pretrained: str | None = None
@@ -85,7 +85,7 @@ class PrepareTokenizer(Component[Tokenizer]):
 
     corpus: Corpus
     text_column: str
-    """Column to train on, joined as the preprocess step joins it. A pretrained tokenizer reads no corpus."""
+    """The column to train on, read as the preprocess step reads it. A pretrained tokenizer reads no corpus."""
     params: TokenizerParams
 
     def sources(self) -> Mapping[str, str]:
@@ -99,7 +99,7 @@ class PrepareTokenizer(Component[Tokenizer]):
         return {f"hub:{self.params.pretrained}": self._commit}
 
     def preflight(self) -> None:
-        """Refuses a pretrained tokenizer that isn't there."""
+        """Refuses a pretrained tokenizer that doesn't exist."""
         self.sources()
 
     def run(self, out: Path) -> None:
@@ -141,7 +141,7 @@ class PrepareTokenizer(Component[Tokenizer]):
 
     @functools.cached_property
     def _commit(self) -> str:
-        """The Hub commit, looked up once, so that what is loaded is what the key names."""
+        """The commit on the Hub, looked up once, so that the commit in the key is the one that is loaded."""
         from components.hub.reading import resolve_revision
 
         return resolve_revision(str(self.params.pretrained), "model", self.params.revision)
@@ -168,12 +168,12 @@ def train(corpus: Corpus, text_column: str, params: TokenizerParams) -> tuple["P
     trainer = trainers.BpeTrainer(
         vocab_size=params.vocab_size,
         min_frequency=params.min_frequency,
-        # As in RoBERTa, `<mask>` takes the blank before it: "a <mask>" is `a` and `<mask>`, nothing between.
+        # As in RoBERTa, `<mask>` includes the blank before it: "a <mask>" is `a` and `<mask>`, with nothing between.
         special_tokens=[
             AddedToken(token, lstrip=name == "mask_token", normalized=False, special=True)
             for name, token in SPECIAL_TOKENS.items()
         ],
-        initial_alphabet=sorted(pre_tokenizers.ByteLevel.alphabet()),  # every byte has a token: none is unknown
+        initial_alphabet=sorted(pre_tokenizers.ByteLevel.alphabet()),  # every byte has a token, so that none is unknown
         show_progress=False,
     )
     reader = TextReader(corpus, "train", text_column)
@@ -196,7 +196,7 @@ def train(corpus: Corpus, text_column: str, params: TokenizerParams) -> tuple["P
 
 
 def load_local(directory: Path) -> "PreTrainedTokenizerFast":
-    """A tokenizer from a local folder: what `save_pretrained` wrote, or RoBERTa's bare vocabulary and merges.
+    """Loads a tokenizer from a folder that `save_pretrained` wrote, or that has only RoBERTa's vocabulary and merges.
 
     Raises:
         ModelError: If the folder holds no tokenizer that loads.
@@ -223,11 +223,11 @@ def load_local(directory: Path) -> "PreTrainedTokenizerFast":
 
 
 def load_from_hub(name: str, commit: str) -> "PreTrainedTokenizerFast":
-    """A tokenizer from the Hub, at an exact commit.
+    """Loads a tokenizer from the Hub, at an exact commit.
 
     Raises:
         HubError: If the Hub is out of reach, or has no such files.
-        ModelError: If what is there doesn't load as a tokenizer.
+        ModelError: If its files don't load as a tokenizer.
     """
     from transformers import AutoTokenizer
 
@@ -248,7 +248,7 @@ def load_from_hub(name: str, commit: str) -> "PreTrainedTokenizerFast":
 
 
 def refuse_unmaskable(tokenizer: "PreTrainedTokenizerFast", origin: str) -> None:
-    """Refuses a tokenizer that masked language modeling in a stream can't use.
+    """Refuses a tokenizer that is no use for masked language modeling here.
 
     Raises:
         ModelError: If it has no fast version or no mask token.
@@ -270,10 +270,10 @@ def refuse_unmaskable(tokenizer: "PreTrainedTokenizerFast", origin: str) -> None
 
 
 def refuse_foreign_vocabulary(tokenizer: "PreTrainedTokenizerFast", directory: Path) -> None:
-    """Refuses a bare vocabulary without RoBERTa's special tokens, which the library would silently add.
+    """Refuses a vocabulary without RoBERTa's special tokens, which the library would silently add.
 
     Raises:
-        ModelError: If one is missing.
+        ModelError: If a special token is missing.
     """
     vocabulary = tokenizer.backend_tokenizer.get_vocab(with_added_tokens=False)
     missing = [token for token in SPECIAL_TOKENS.values() if token not in vocabulary]

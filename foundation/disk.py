@@ -11,7 +11,7 @@ from foundation.errors import PipelineError
 
 FULL = (errno.ENOSPC, errno.EDQUOT)
 FULL_TEXTS = tuple(os.strerror(number) for number in FULL)
-"""The system's words for a full disk: libraries written in C++ or Rust report these, not the number."""
+"""Libraries in C++ or Rust pass on the system's message without its number."""
 
 
 def flush(path: Path) -> None:
@@ -53,18 +53,15 @@ def is_full(error: BaseException | None) -> bool:
 
 
 def free_bytes(directory: Path) -> int | None:
-    """The bytes that this process may still write on a directory's disk; None where the system doesn't say.
-
-    For a directory that doesn't exist yet, its nearest existing parent is asked.
-    """
+    """Bytes free for us on the disk of a directory, or of its nearest parent that exists; None if unknown."""
     for path in (directory, *directory.parents):
         with contextlib.suppress(OSError):
             return shutil.disk_usage(path).free
     return None
 
 
-def free_space_text(directory: Path) -> str:
-    """The free space on the disk of a directory, as the end of a sentence."""
+def free_space(directory: Path) -> str:
+    """How much is free on the disk of a directory, as a clause."""
     free = free_bytes(directory)
     return "an unknown number of bytes is free" if free is None else f"{free:,} bytes are free"
 
@@ -74,8 +71,8 @@ def full_disk(error: BaseException, directory: Path, what: str, remedy: str) -> 
 
     Args:
         error: What a library raised.
-        directory: The directory that was written to, unless the error names a file.
-        what: What was being done, as a clause: "a record is written".
+        directory: What was being written to, unless the error names a file.
+        what: What was happening, as a clause that follows "while".
         remedy: What to do besides making room.
     """
     named = getattr(error, "filename", None)
@@ -83,23 +80,23 @@ def full_disk(error: BaseException, directory: Path, what: str, remedy: str) -> 
     reason = next((text for text in FULL_TEXTS if text in str(error)), os.strerror(errno.ENOSPC))
     return PipelineError(
         "the disk must have room for what is written",
-        received=f"{reason} while {what}; {free_space_text(place)} on the disk of {place}",
+        received=f"{reason} while {what}; {free_space(place)} on the disk of {place}",
         remedy=f"free space there, or raise the quota; {remedy}",
     )
 
 
 def require_room(directory: Path, size: int, what: str) -> None:
-    """Refuses to go on unless a disk has room for so many bytes, because some libraries crash on a full one.
+    """Refuses to go on where a disk has no room for so many bytes, because some libraries crash when it is full.
 
-    The bytes are really allocated, and freed at once: only that takes quotas into account.
+    The bytes are allocated, and freed at once, because only then does a quota count, too.
 
     Args:
-        directory: An existing directory on the disk.
-        size: The size of what is to be written, in bytes.
+        directory: A directory on the disk; it must exist.
+        size: Bytes.
         what: What is to be written, as a noun with its article.
 
     Raises:
-        PipelineError: If there is no room for them. The message has the bytes needed and free.
+        PipelineError: If it has no room; the message has the bytes needed and free.
     """
     try:
         with tempfile.TemporaryFile(dir=directory) as file:
@@ -112,6 +109,6 @@ def require_room(directory: Path, size: int, what: str) -> None:
             raise
         raise PipelineError(
             "the disk must have room for what is written",
-            received=f"{what}, which takes {size:,} bytes; {free_space_text(directory)} on the disk of {directory}",
+            received=f"{what}, which takes {size:,} bytes; {free_space(directory)} on the disk of {directory}",
             remedy="free space there, or raise the quota; then run the same command again",
         ) from error

@@ -1,4 +1,4 @@
-"""Texts to token ids, in batches, while the next batch is read."""
+"""Turns texts into token ids, batch by batch, while the next batch is read."""
 
 import collections
 import dataclasses
@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerFast
 
 CHARACTERS_A_BATCH = 1 << 18
-"""Text handed to the tokenizer at once. While it is worked on, it takes about 100 bytes a token."""
+"""The text that the tokenizer gets at once. While it is tokenized, it takes about 100 bytes a token."""
 BATCHES_AT_ONCE = 2
 """While Rust threads tokenize one batch, Python converts the other's ids; more would only cost memory."""
 
@@ -23,9 +23,9 @@ class Encoded:
 
     Attributes:
         token_ids: (all tokens,) int32, the texts one after the other, special tokens included.
-        tokens: (texts,) int32, how many of them are each text's.
-        characters: (texts,) int32, of each text.
-        bytes: (texts,) int32, of each text in UTF-8.
+        tokens: (texts,) int32, how many of them each text became.
+        characters: (texts,) int32, how many characters each text has.
+        bytes: (texts,) int32, how many bytes each text has in UTF-8.
     """
 
     token_ids: "np.ndarray"
@@ -38,11 +38,11 @@ def encode(backend: "RustTokenizer", batches: Iterable[list[str]]) -> Iterator[E
     """Each batch of texts as tokens, in order.
 
     Args:
-        backend: Neither truncates nor pads.
-        batches: Consumed only so far ahead as `BATCHES_AT_ONCE` asks.
+        backend: A tokenizer that neither truncates nor pads, as `untruncated` returns it.
+        batches: Lists of texts. At most `BATCHES_AT_ONCE` of them are read ahead.
 
     Yields:
-        What became of each batch.
+        The tokens of each batch.
     """
     import numpy as np
 
@@ -63,7 +63,7 @@ def encode(backend: "RustTokenizer", batches: Iterable[list[str]]) -> Iterator[E
 
 
 def untruncated(tokenizer: "PreTrainedTokenizerFast") -> "RustTokenizer":
-    """The Rust tokenizer, without the truncation and padding that a `tokenizer.json` may carry."""
+    """The Rust tokenizer, without the truncation and padding that a `tokenizer.json` may ask for."""
     backend = tokenizer.backend_tokenizer
     backend.no_truncation()
     backend.no_padding()

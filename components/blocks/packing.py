@@ -1,4 +1,4 @@
-"""How records become blocks: joined end to end, one document a row, or as many whole documents as fit."""
+"""Fills blocks with records: joined end to end, one document a row, or as many whole documents as fit."""
 
 import dataclasses
 from collections import defaultdict
@@ -6,22 +6,20 @@ from typing import ClassVar, Protocol
 
 import numpy as np
 
-from components.blocks.writer import BlockCutter
-
 WINDOW_TOKENS = 1 << 20
-"""Tokens of the documents that are packed together: bounds memory, and hardly costs padding."""
+"""Tokens of the documents that are packed at once. It bounds memory, and adds hardly any padding."""
 WINDOW_BLOCKS = 256
-"""Blocks that a window fills at least."""
+"""The number of blocks that a window fills at least."""
 
 
 @dataclasses.dataclass(frozen=True)
-class Laid:
+class BlockBatch:
     """Some blocks.
 
     Attributes:
         input_ids: (blocks, block_size) int32.
         document_ids: (blocks, block_size) int16, which of its block's documents, from 1, each token belongs to, and 0
-            for padding; None where blocks know no documents.
+            for padding; None where blocks don't keep documents apart.
     """
 
     input_ids: np.ndarray
@@ -38,40 +36,48 @@ class Laid:
 class Layout(Protocol):
     """Turns a stream of records, which comes in batches of any size, into blocks."""
 
-    def lay(self, token_ids: np.ndarray, lengths: np.ndarray) -> Laid:
-        """The blocks that more records fill.
+    def add(self, token_ids: np.ndarray, lengths: np.ndarray) -> BlockBatch:
+        """Adds records; returns the blocks that are full now.
 
         Args:
-            token_ids: (tokens,) int32, of all of them one after the other.
-            lengths: (records,) of each, at least 1, in tokens.
+            token_ids: (tokens,) int32, the records' tokens, one record after the other.
+            lengths: (records,) of each record, at least 1, in tokens.
         """
 
-    def rest(self) -> Laid:
-        """The blocks that are left when no record is."""
+    def finish(self) -> BlockBatch:
+        """Returns the blocks that are left when there are no more records."""
 
     @property
     def dropped(self) -> int:
-        """Tokens that are left in no block."""
+        """The number of tokens that are in no block."""
 
 
 class Concatenated:
-    """Records end to end, cut at every block_size; what is left at the very end is dropped."""
+    """Records end to end, cut at every block_size; what is left at the very end is dropped.
+
+    What is left of one batch goes before the next, so where the batches end changes nothing. (The guide's
+    `group_texts` drops a remainder in every batch of 1,000 records.)
+    """
 
     def __init__(self, block_size: int) -> None:
-        self._cutter = BlockCutter(block_size)
+        self._block_size = block_size
+        self._remainder = np.empty(0, dtype=np.int32)  # (fewer than block_size,)
 
-    def lay(self, token_ids: np.ndarray, lengths: np.ndarray) -> Laid:
+    def add(self, token_ids: np.ndarray, lengths: np.ndarray) -> BlockBatch:
         """See `Layout`."""
-        return Laid(self._cutter.cut(token_ids), None)
+        stream = np.concatenate([self._remainder, token_ids])
+        blocks = len(stream) // self._block_size
+        self._remainder = stream[blocks * self._block_size :].copy()  # a view would keep the whole stream alive
+        return BlockBatch(stream[: blocks * self._block_size].reshape(blocks, self._block_size), None)
 
-    def rest(self) -> Laid:
-        """None: the remainder is dropped."""
-        return Laid(np.empty((0, self._cutter.block_size), np.int32), None)
+    def finish(self) -> BlockBatch:
+        """Returns no block, because the remainder is dropped."""
+        return BlockBatch(np.empty((0, self._block_size), np.int32), None)
 
     @property
     def dropped(self) -> int:
         """See `Layout`."""
-        return len(self._cutter.remainder)
+        return len(self._remainder)
 
 
 class OneDocumentARow:
@@ -83,21 +89,21 @@ class OneDocumentARow:
         self._block_size = block_size
         self._pad_token_id = pad_token_id
 
-    def lay(self, token_ids: np.ndarray, lengths: np.ndarray) -> Laid:
+    def add(self, token_ids: np.ndarray, lengths: np.ndarray) -> BlockBatch:
         """See `Layout`."""
         pieces = pieces_of(lengths, self._block_size)
-        return _placed(token_ids, pieces, np.arange(len(pieces)), self._block_size, self._pad_token_id)
+        return _place(token_ids, pieces, np.arange(len(pieces)), self._block_size, self._pad_token_id)
 
-    def rest(self) -> Laid:
-        """None: nothing is held back."""
+    def finish(self) -> BlockBatch:
+        """Returns no block, because none is held back."""
         nothing = np.empty(0, np.int32)
-        return self.lay(nothing, nothing)
+        return self.add(nothing, nothing)
 
 
 class Packed:
-    """As many whole documents a block as fit; of a longer one, the pieces that fill a block, then what is left of it.
+    """As many whole documents a block as fit; a longer one is cut into pieces of a block, and a shorter last.
 
-    Documents are packed window by window: best fit decreasing (Johnson 1973), as `best_fit` says.
+    Documents are packed window by window, by best fit decreasing (Johnson 1973), as `best_fit` describes.
     """
 
     dropped: ClassVar[int] = 0
@@ -109,24 +115,24 @@ class Packed:
         self._held: list[tuple[np.ndarray, np.ndarray]] = []
         self._held_tokens = 0
 
-    def lay(self, token_ids: np.ndarray, lengths: np.ndarray) -> Laid:
-        """See `Layout`. Blocks come when a window is full."""
+    def add(self, token_ids: np.ndarray, lengths: np.ndarray) -> BlockBatch:
+        """See `Layout`. Blocks are returned when a window is full."""
         self._held.append((token_ids, pieces_of(lengths, self._block_size)))
         self._held_tokens += len(token_ids)
         if self._held_tokens >= self._window:
-            return self.rest()
-        return Laid(np.empty((0, self._block_size), np.int32), np.empty((0, self._block_size), np.int16))
+            return self.finish()
+        return BlockBatch(np.empty((0, self._block_size), np.int32), np.empty((0, self._block_size), np.int16))
 
-    def rest(self) -> Laid:
-        """The blocks of the last window."""
+    def finish(self) -> BlockBatch:
+        """Returns the blocks of the last window."""
         nothing = np.empty(0, np.int32)
         token_ids, pieces = (np.concatenate(held) for held in zip(*self._held, (nothing, nothing), strict=True))
         self._held, self._held_tokens = [], 0
-        return _placed(token_ids, pieces, best_fit(pieces, self._block_size), self._block_size, self._pad_token_id)
+        return _place(token_ids, pieces, best_fit(pieces, self._block_size), self._block_size, self._pad_token_id)
 
 
 def layout_of(packing: str, block_size: int, pad_token_id: int | None) -> Layout:
-    """The layout by its name: concatenate, documents or packed; the last two need a padding token."""
+    """The layout for a `packing`: concatenate, documents or packed. The last two need a padding token."""
     if packing == "concatenate":
         return Concatenated(block_size)
     if pad_token_id is None:
@@ -174,9 +180,9 @@ def best_fit(lengths: np.ndarray, block_size: int) -> np.ndarray:
     return block_of
 
 
-def _placed(
+def _place(
     token_ids: np.ndarray, pieces: np.ndarray, block_of: np.ndarray, block_size: int, pad_token_id: int
-) -> Laid:
+) -> BlockBatch:
     """Writes pieces (pieces,), whose tokens come one after the other, into the blocks (pieces,) that they belong to."""
     shape = (int(block_of.max(initial=-1)) + 1, block_size)
     input_ids, document_ids = np.full(shape, pad_token_id, np.int32), np.zeros(shape, np.int16)
@@ -190,4 +196,4 @@ def _placed(
     place = np.repeat(block_of * block_size + offset, pieces) + within  # (tokens,)
     input_ids.ravel()[place] = token_ids
     document_ids.ravel()[place] = np.repeat(number, pieces)
-    return Laid(input_ids, document_ids)
+    return BlockBatch(input_ids, document_ids)

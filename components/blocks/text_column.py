@@ -1,4 +1,4 @@
-"""The text of each record, read from one column, however nested, while the corpus streams by."""
+"""Reads the text of each record from one column, however nested, as a stream."""
 
 import difflib
 import itertools
@@ -17,35 +17,40 @@ if TYPE_CHECKING:
     from datasets import Dataset
 
 NO_WORD = re.compile(r"^[!-~]*(://|www\.|[@_/\\0-9])[!-~]*$")
-"""What stands between blanks and is no word: an address, a path, a date, a number, an identifier; all in ASCII."""
+"""What is no word although it is between blanks: an address, a path, a date, a number, an identifier, all in ASCII."""
 PROSE_LETTERS = 20
-"""So many letters a record make prose rather than a name or a label."""
+"""A column with so many letters a record holds prose rather than names or labels."""
 PROSE_RECORDS, PROSE_CHARACTERS = 500, 2000
-"""So many records are looked at, and so much of each text."""
+"""How many records are looked at, and how many characters of each text."""
 SEPARATOR = " "
-"""Stands between the texts of one record, as in Hugging Face's masked language modeling guide."""
+"""What joins the texts of one record, as in Hugging Face's masked language modeling guide."""
 
 
 class TextReader:
-    """Streams the texts of a column: one a record, a list of texts joined by a blank.
+    """Streams the texts of a column, one for each record; a list of texts is joined by blanks.
 
     A column is named as `Dataset.flatten` names it (`answers.text`), whether `answers` is a struct of lists or
-    a list of structs. Nulls inside a list are passed over. A record without text is skipped and counted.
+    a list of structs. Nulls inside a list are left out. A record without text is skipped and counted.
 
     Arrow files are read record batch by record batch rather than memory-mapped, so that a process's resident
     memory doesn't grow with the pages of a large corpus.
 
+    Example:
+        >>> reader = TextReader(corpus, "train", "answers.text")
+        >>> for texts in reader.batches(characters=1 << 18):
+        ...     print(len(texts), "of", reader.records, "records read so far have text")
+
     Attributes:
-        records: Records read so far.
-        skipped: Records without text so far, by reason: `null` (the column, something on its path or every text
-            in its list is null) or `empty` (no text, or only white space).
-        skipped_rows: The rows of such records so far, ascending.
+        records: The number of records read so far.
+        skipped: The number of records without text so far, by reason: `null` (the column, something on its path or
+            every text in its list is null) or `empty` (no text, or only white space).
+        skipped_rows: The rows of these records, ascending.
         column: The column's name.
 
     Args:
-        corpus: Where to read.
+        corpus: The corpus to read.
         split: `train` or `test`.
-        text_column: The column's name, as `choose` takes it.
+        text_column: The column's name, as `choose_column` takes it.
 
     Raises:
         DataError: If there is no such column, or it doesn't hold text.
@@ -53,16 +58,16 @@ class TextReader:
 
     def __init__(self, corpus: Corpus, split: str, text_column: str) -> None:
         dataset = corpus.split(split)
-        self._split, self.column = split, choose(corpus, text_column)
+        self._split, self.column = split, choose_column(corpus, text_column)
         self._files = [file["filename"] for file in dataset.cache_files]
         self._table = dataset.data
-        self._path = resolve(dataset.data.schema, self.column)
+        self._path = resolve_column(dataset.data.schema, self.column)
         self.records = 0
         self.skipped = {"null": 0, "empty": 0}
         self.skipped_rows: list[int] = []
 
     def batches(self, characters: int) -> Iterator[list[str]]:
-        """The texts in the corpus's order, in lists of about so many characters, never splitting a text.
+        """The texts in the corpus' order, in lists of about so many characters. No text is split.
 
         Raises:
             DataError: At the end, if no record had text.
@@ -87,7 +92,7 @@ class TextReader:
             )
 
     def rows_with_text(self) -> Iterator[int]:
-        """The row of each text that `batches` yields, in order; to be asked for no more than were read so far."""
+        """The row of each text that `batches` yields, in order. Ask for no more rows than texts were read."""
         skipped = 0
         for row in itertools.count():
             if skipped < len(self.skipped_rows) and self.skipped_rows[skipped] == row:
@@ -129,7 +134,7 @@ def descend(batch: pa.RecordBatch, path: tuple[str, ...]) -> tuple[pa.Array, np.
     Returns:
         values: (texts,) large_string.
         records: (texts,) int64, the row of `batch` that each text belongs to, ascending.
-        null: (rows,) bool, whether anything on the row's way to its texts was null.
+        null: (rows,) bool, whether anything on the path from the row to its texts was null.
     """
     values = batch.column(path[0])
     names = list(path[1:])
@@ -151,45 +156,45 @@ def descend(batch: pa.RecordBatch, path: tuple[str, ...]) -> tuple[pa.Array, np.
     return values.cast(pa.large_string()), records, null
 
 
-def choose(corpus: Corpus, text_column: str) -> str:
-    """The column that is read: the one that is named, or, where the name may give way, the corpus' only text.
+def choose_column(corpus: Corpus, text_column: str) -> str:
+    """The column to read: the named one, or, if the name ends in `?`, another where the corpus has no such column.
 
-    A name that ends in `?` gives way where the corpus has no such column: to `text`, to the only column that holds
-    text, or to the only one that holds prose (rather than names, numbers or addresses).
+    The other one is the only column that holds text, else `text`, else the only column that holds prose (rather than
+    names, numbers or addresses).
 
     Args:
-        corpus: Its train split tells.
-        text_column: A column's dotted name, and a question mark where it may give way.
+        corpus: The corpus, whose train split is looked at.
+        text_column: A column's dotted name, with a question mark behind it where another may be read.
 
     Raises:
-        DataError: If there is no such column, it doesn't hold text, or several could be meant.
+        DataError: If there is no such column, it doesn't hold text, or several others could be meant.
     """
     dataset = corpus.split("train")
     schema, name = dataset.data.schema, text_column.removesuffix("?")
-    if find(list(schema), text_column):
+    if find_field(list(schema), text_column):
         name = text_column
     elif name != text_column and not holds_text(schema, name):
         columns = text_columns(schema)
         if len(columns) == 1:
             return columns[0]
-        letters = prose(dataset, columns)
+        letters = letters_of_prose(dataset, columns)
         with_prose = [column for column in columns if letters[column] >= PROSE_LETTERS]
         if letters.get("text") or len(with_prose) == 1:
             return "text" if letters.get("text") else with_prose[0]
         if columns:
-            example = proposed(columns, letters)
+            example = column_with_most_prose(columns, letters)
             raise DataError(
                 "the text column must be named where several columns hold text",
                 received=f"{', '.join(columns)} (and no {name})",
                 remedy=f"set --preprocess.text_column, for example to {example}",
             )
     if not holds_text(schema, name):
-        refuse(schema, name, prose(dataset, text_columns(schema)))
+        refuse_column(schema, name, letters_of_prose(dataset, text_columns(schema)))
     return name
 
 
-def prose(dataset: "Dataset", columns: list[str]) -> dict[str, float]:
-    """How many letters of prose a record has in each column, on average over the first ones.
+def letters_of_prose(dataset: "Dataset", columns: list[str]) -> dict[str, float]:
+    """How many letters of prose a record has in each column, on average over the first records.
 
     Words that are addresses, paths, dates, numbers or identifiers don't count.
     """
@@ -197,55 +202,55 @@ def prose(dataset: "Dataset", columns: list[str]) -> dict[str, float]:
     table = dataset.with_format("arrow")[:rows].combine_chunks()
     letters = {}
     for column in columns:
-        path = resolve(table.schema, column)
+        path = resolve_column(table.schema, column)
         texts = [pc.utf8_slice_codeunits(descend(batch, path)[0], 0, PROSE_CHARACTERS) for batch in table.to_batches()]
         words = (word for values in texts for text in values.to_pylist() for word in text.split())
         letters[column] = sum(sum(map(str.isalpha, word)) for word in words if not NO_WORD.search(word)) / max(1, rows)
     return letters
 
 
-def proposed(columns: list[str], letters: Mapping[str, float]) -> str:
-    """The column with the most letters of prose; the first of equal ones, empty where there is none."""
+def column_with_most_prose(columns: list[str], letters: Mapping[str, float]) -> str:
+    """The column with the most letters of prose, the first of equal ones; an empty name where there is no column."""
     return max(columns, key=lambda name: letters.get(name, 0), default="")
 
 
-def resolve(schema: pa.Schema, text_column: str) -> tuple[str, ...]:
+def resolve_column(schema: pa.Schema, text_column: str) -> tuple[str, ...]:
     """The column and the fields below it that a dotted name stands for.
 
     Raises:
         DataError: If there is no such column, or it doesn't hold text.
     """
-    found = find(list(schema), text_column)
+    found = find_field(list(schema), text_column)
     if found is None or not is_text(found[1]):
-        refuse(schema, text_column, {})
+        refuse_column(schema, text_column, {})
     return found[0]
 
 
 def holds_text(schema: pa.Schema, name: str) -> bool:
     """Whether a dotted name is a column of text."""
-    found = find(list(schema), name)
+    found = find_field(list(schema), name)
     return found is not None and is_text(found[1])
 
 
-def refuse(schema: pa.Schema, text_column: str, letters: Mapping[str, float]) -> NoReturn:
-    """Refuses a column that isn't there or doesn't hold text, naming those that do.
+def refuse_column(schema: pa.Schema, text_column: str, letters: Mapping[str, float]) -> NoReturn:
+    """Refuses a column that isn't there or doesn't hold text. The message names those that do.
 
     Args:
-        schema: The corpus'.
+        schema: The corpus' schema.
         text_column: The column's name.
-        letters: The letters of prose a record by column: the one with the most is the example.
+        letters: The letters of prose a record by column; the column with the most is the message's example.
 
     Raises:
-        DataError: In any case.
+        DataError: Always.
     """
     columns = text_columns(schema)
     nearest = difflib.get_close_matches(text_column, columns, n=1, cutoff=0.75)
-    example = nearest[0] if nearest else proposed(columns, letters)
+    example = nearest[0] if nearest else column_with_most_prose(columns, letters)
     if not columns:
         remedy = "give a corpus with a column of strings or of lists of strings"
     else:
         remedy = f"set --preprocess.text_column, for example to {example} (columns with text: {', '.join(columns)})"
-    if (found := find(list(schema), text_column)) is None:
+    if (found := find_field(list(schema), text_column)) is None:
         raise DataError("the text column must be a column of the corpus", received=repr(text_column), remedy=remedy)
     raise DataError(
         "the text column must hold strings or lists of strings",
@@ -267,14 +272,14 @@ def names_below(field: pa.Field) -> list[str]:
     return [field.name] if is_text(kind) else []
 
 
-def find(fields: list[pa.Field], name: str) -> tuple[tuple[str, ...], pa.DataType] | None:
-    """The path and type that a dotted name stands for; a field's own name may hold dots and goes first."""
+def find_field(fields: list[pa.Field], name: str) -> tuple[tuple[str, ...], pa.DataType] | None:
+    """The path and type that a dotted name stands for. Names of fields may hold dots; the longest that fits counts."""
     for field in sorted(fields, key=lambda field: len(field.name), reverse=True):
         if name == field.name:
             return (field.name,), field.type
         kind = leaf(field.type)
         if name.startswith(field.name + ".") and pa.types.is_struct(kind):
-            below = find(list(kind), name[len(field.name) + 1 :])
+            below = find_field(list(kind), name[len(field.name) + 1 :])
             if below:
                 return (field.name, *below[0]), below[1]
     return None
@@ -293,7 +298,7 @@ def is_list(kind: pa.DataType) -> bool:
 
 
 def is_text(kind: pa.DataType) -> bool:
-    """Whether a type is text, or lists of it. A column of nothing but nulls has no type of its own: it passes."""
+    """Whether a type is text, or lists of text. The type of a column of nothing but nulls counts as text."""
     kind = leaf(kind)
     return any(
         test(kind) for test in (pa.types.is_string, pa.types.is_large_string, pa.types.is_string_view, pa.types.is_null)

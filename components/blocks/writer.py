@@ -1,4 +1,4 @@
-"""Blocks of token ids: cutting a stream of tokens into them, and writing them, and their records, as they come."""
+"""Writes blocks of token ids, and the lengths of the records in them, as they come."""
 
 import hashlib
 from pathlib import Path
@@ -13,49 +13,25 @@ from components.contract import manifest
 ARROW_FILE = "data-00000-of-00001.arrow"
 
 
-class BlockCutter:
-    """Cuts a stream of tokens, which comes in pieces of any length, into blocks of equal length.
-
-    What is left of one piece goes before the next, so where the pieces end changes nothing. (The guide's
-    `group_texts` drops a remainder in every batch of 1,000 records.)
-
-    Attributes:
-        block_size: Tokens a block.
-        remainder: (fewer than block_size,) int32, the tokens after the last whole block.
-    """
-
-    def __init__(self, block_size: int) -> None:
-        self.block_size = block_size
-        self.remainder = np.empty(0, dtype=np.int32)
-
-    def cut(self, tokens: np.ndarray) -> np.ndarray:
-        """The blocks that the stream now fills.
-
-        Args:
-            tokens: (tokens,) int32, the next piece of the stream.
-
-        Returns:
-            (blocks, block_size) int32; no block where the piece fills none.
-        """
-        stream = np.concatenate([self.remainder, tokens])
-        blocks = len(stream) // self.block_size
-        self.remainder = stream[blocks * self.block_size :].copy()  # a view would keep the whole piece alive
-        return stream[: blocks * self.block_size].reshape(blocks, self.block_size)
-
-
 class BlockWriter:
-    """Writes blocks into a folder that `datasets.load_from_disk` reads, holding none of them back.
+    """Writes blocks into a folder that `datasets.load_from_disk` reads, and keeps none of them in memory.
 
-    The dataset's fingerprint, by which `datasets` names its caches, is taken from the blocks: equal blocks give
+    The dataset's fingerprint, by which `datasets` names its caches, is computed from the blocks: equal blocks give
     equal files.
 
+    Example:
+        >>> with BlockWriter(Path("dataset/train"), block_size=8) as writer:
+        ...     writer.write(np.arange(16, dtype=np.int32).reshape(2, 8))
+        >>> datasets.load_from_disk("dataset/train")[1]["input_ids"]
+        [8, 9, 10, 11, 12, 13, 14, 15]
+
     Attributes:
-        blocks: Blocks written so far.
+        blocks: The number of blocks written so far.
 
     Args:
-        directory: Doesn't exist yet.
+        directory: The folder to make; it doesn't exist yet.
         block_size: Tokens a block.
-        with_document_ids: Whether blocks tell their documents apart: a column more.
+        with_document_ids: Whether there is a column `document_ids`, which says which tokens are of one document.
     """
 
     def __init__(self, directory: Path, block_size: int, with_document_ids: bool = False) -> None:
@@ -100,7 +76,7 @@ class BlockWriter:
 
         Args:
             blocks: (blocks, block_size) int32.
-            document_ids: (blocks, block_size) int16, 0 for padding; None where there is none.
+            document_ids: (blocks, block_size) int16, as `packing.BlockBatch` has them; None where all is one document.
         """
         if not len(blocks):
             return
@@ -120,13 +96,13 @@ class BlockWriter:
 
 
 class RecordWriter:
-    """Writes the length of every record of a split, holding none of them back: whose token is whose.
+    """Writes the length of every record of a split, and keeps none of them in memory.
 
-    The records stand in the order of their tokens in the blocks, so that the running sum of `tokens` says where each
-    begins in the stream that was cut.
+    The records come in the order of their tokens in the blocks, so that the running sum of `tokens` says where each
+    record begins in the stream that was cut into blocks.
 
     Args:
-        path: Doesn't exist yet.
+        path: The Arrow stream file to write; it doesn't exist yet.
     """
 
     SCHEMA = pa.schema([("row", pa.int64()), ("tokens", pa.int32()), ("characters", pa.int32()), ("bytes", pa.int32())])
@@ -149,10 +125,10 @@ class RecordWriter:
         """Appends records, each argument (records,).
 
         Args:
-            row: The record's row in its split of the corpus.
-            tokens: How many tokens it became, special ones among them.
-            characters: Of its text.
-            size: Of its text in bytes of UTF-8.
+            row: The row of each record in its split of the corpus.
+            tokens: How many tokens each became, special ones included.
+            characters: How many characters each text has.
+            size: How many bytes each text has in UTF-8.
         """
         columns = zip((row, tokens, characters, size), self.SCHEMA.types, strict=True)
         arrays = [pa.array(values, kind) for values, kind in columns]

@@ -1,1 +1,1 @@
-"""The configuration of a whole pipeline, and the layers that it is put together from."""
+"""The configuration of a whole pipeline, and the layers that it is made from."""

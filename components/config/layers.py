@@ -1,8 +1,8 @@
-"""What a setting of the command line means for those of the configuration that go with what it replaces.
+"""What the command line's settings change in a configuration beyond what they name.
 
-A configuration names a source with its split, or a model with its tokenizer. Another source or model on the command
-line takes the place of the whole, not of the name alone: what belonged to the old one is put aside, in one sentence
-each, unless the command line gives it too.
+A configuration names a source together with its split, and a model together with its tokenizer. Where the command line
+names another source or model, settings that belong to the old one no longer apply. They are removed, and a sentence
+says so for each, unless the command line sets them itself.
 """
 
 from collections.abc import Iterator, Mapping
@@ -15,31 +15,31 @@ from components.sources.embedded import NAME as EMBEDDED
 from foundation.errors import ConfigError
 
 Layer = Mapping[str, Mapping[str, Any]]
-"""Values by section and key: those that a file or the command line gives, and no others."""
+"""Values by section and key, only those that a file or the command line sets."""
 
 USUAL_LEARNING_RATE = 1e-4
-"""Of a checkpoint, at most; a new model learns with ten times as much."""
+"""The largest learning rate that is usual for a checkpoint; a new model learns with ten times as much."""
 
 
 def settle(options: Namespace, file: Layer, typed: Layer) -> list[str]:
-    """Puts aside what belonged to a source or a model of the file that the command line replaces.
+    """Removes settings of the file that belong to a source or a model that the command line replaces.
 
     Args:
-        options: All settings, the command line's over the file's over the defaults; changed in place.
-        file: What the configuration file gives.
-        typed: What the command line gives.
+        options: All settings: the command line's before the file's before the defaults. They are changed in place.
+        file: The settings of the configuration file.
+        typed: The settings of the command line.
 
     Returns:
-        A sentence for each thing that a user may not expect.
+        A sentence for each change that a user may not expect.
 
     Raises:
-        ConfigError: If a split stands beside a path and a Hub dataset, so that it isn't told of which it is.
+        ConfigError: If a split is given together with a path and a Hub dataset, so that it could belong to either.
     """
     return [*_settle_source(options, file, typed), *_settle_model(options, file, typed)]
 
 
 def _settle_source(options: Namespace, file: Layer, typed: Layer) -> Iterator[str]:
-    """One source, with what is its own."""
+    """Leaves one source, with the settings that belong to it; yields a sentence for each one removed."""
     old, new = source_of(file), source_of(typed)
     given, ours = file.get("ingest", {}), typed.get("ingest", {})
     for layer, others in ((given, ours), (ours, {})):
@@ -62,12 +62,12 @@ def _settle_source(options: Namespace, file: Layer, typed: Layer) -> Iterator[st
                 )
     column = file.get("preprocess", {}).get("text_column")
     if column is not None and "text_column" not in typed.get("preprocess", {}):
-        # It may be a column of the new source too, but needn't.
+        # The new source may have this column too, or another.
         options["preprocess.text_column"] = f"{str(column).removesuffix('?')}?"
 
 
 def source_of(layer: Layer) -> tuple[str, str] | None:
-    """The kind of source that a layer names, and which; None where it names none."""
+    """The kind and the name of the source that a layer names; None where it names none."""
     ingest = layer.get("ingest", {})
     if ingest.get("path") is not None:
         return "path", str(ingest["path"])
@@ -78,10 +78,10 @@ def source_of(layer: Layer) -> tuple[str, str] | None:
 
 
 def _refuse_two_sources(ingest: Mapping[str, Any]) -> None:
-    """Refuses a split beside two sources that one file, or one command line, names.
+    """Refuses a split together with two sources in one file, or in one command line.
 
     Raises:
-        ConfigError: If so.
+        ConfigError: If all three are given.
     """
     path, dataset, split = (ingest.get(key) for key in ("path", "dataset", "split"))
     if path is not None and split is not None and dataset not in (None, EMBEDDED):
@@ -93,38 +93,38 @@ def _refuse_two_sources(ingest: Mapping[str, Any]) -> None:
 
 
 def _settle_model(options: Namespace, file: Layer, typed: Layer) -> Iterator[str]:
-    """A checkpoint or a new model, whichever the command line gives; and a checkpoint's own tokenizer with it."""
+    """Leaves a checkpoint, with its own tokenizer, or a new model, whichever the command line names."""
     given, ours = file.get("train", {}), typed.get("train", {})
-    put_aside = []
+    removed = []
     if ours.get("pretrained") is not None and ours.get("model_type") is None:
         if given.get("model_type") is not None and "model_type" not in ours:
             options["train.model_type"] = None
-            put_aside.append(f"train.model_type {given['model_type']}")
+            removed.append(f"train.model_type {given['model_type']}")
         if given.get("model_config"):
             options["train.model_config"] = dict(ours.get("model_config", {}))
-            put_aside.append("train.model_config")
+            removed.append("train.model_config")
         if (
             given.get("revision") is not None
             and "revision" not in ours
             and given.get("pretrained") != ours["pretrained"]
         ):
             options["train.revision"] = None
-            put_aside.append(f"train.revision {given['revision']}")
+            removed.append(f"train.revision {given['revision']}")
         new = f"train.pretrained {ours['pretrained']}"
     elif ours.get("model_type") is not None and ours.get("pretrained") is None:
         new = f"train.model_type {ours['model_type']}"
         for key in ("pretrained", "revision"):
             if given.get(key) is not None and key not in ours:
                 options[f"train.{key}"] = None
-                put_aside.append(f"train.{key} {given[key]}")
+                removed.append(f"train.{key} {given[key]}")
     brings = _bring_tokenizer(options, file, typed)
-    if put_aside:
+    if removed:
         with_it = ", and brings its own tokenizer (tokenizer.pretrained)" if brings else ""
-        yield f"{new} takes the place of the configuration's {' and '.join(put_aside)}{with_it}"
+        yield f"{new} takes the place of the configuration's {' and '.join(removed)}{with_it}"
     elif brings:
         yield f"train.pretrained {options['train.pretrained']} brings its own tokenizer (tokenizer.pretrained)"
     rate = 0.0 if "learning_rate" in ours else float(given.get("learning_rate") or 0)
-    if ours.get("pretrained") is not None and put_aside and rate > USUAL_LEARNING_RATE:
+    if ours.get("pretrained") is not None and removed and rate > USUAL_LEARNING_RATE:
         yield (
             f"train.learning_rate is still the configuration's {rate}, meant for a new model: a checkpoint is usually "
             "trained further with --train.learning_rate 2e-5"
@@ -138,7 +138,7 @@ def _bring_tokenizer(options: Namespace, file: Layer, typed: Layer) -> bool:
         return False
     named = file.get("tokenizer", {})
     if typed.get("train", {}).get("pretrained") is None:
-        # Both are the file's: there, null says that none is wanted.
+        # Both are the file's, where null says that no pretrained tokenizer is wanted.
         if "pretrained" in named:
             return False
     elif named.get("pretrained") not in (None, file.get("train", {}).get("pretrained")):

@@ -1,6 +1,6 @@
 """The configuration of a whole pipeline: one section a step, filled from YAML and the command line.
 
-The steps' own dataclasses are the one truth for names, types, defaults and help.
+The steps' own dataclasses alone define names, types, defaults and help.
 """
 
 import dataclasses
@@ -28,7 +28,15 @@ CONFIGS = Path(__file__).resolve().parents[2] / "configs"
 
 @dataclasses.dataclass(frozen=True)
 class Config:
-    """The params of every step."""
+    """The params of every step.
+
+    Example:
+        >>> parser = ArgumentParser()
+        >>> add_sections(parser)
+        >>> config = config_of(parser, parse(parser, ["--train.epochs", "1"], config_path("quickstart")))
+        >>> config.train.epochs, config.preprocess.block_size
+        (1, 64)
+    """
 
     ingest: IngestParams
     tokenizer: TokenizerParams
@@ -78,15 +86,15 @@ def config_path(name_or_path: str) -> Path:
 def parse(parser: ArgumentParser, arguments: Sequence[str], path: Path) -> Namespace:
     """Fills a parser's options from a YAML file, then from the command line.
 
-    What the file gives with a source or a model is put aside where the command line names another.
+    Settings of the file that belong to a source or a model don't apply where the command line names another one.
 
     Args:
-        parser: Has the sections and whatever other options its program takes.
+        parser: A parser with the sections, and with whatever other options its program takes.
         arguments: The command line without the program's name.
         path: The YAML file.
 
     Returns:
-        The options; `notes` holds a sentence for each thing in them that a user may not expect.
+        The options; `notes` in them holds a sentence for each change that a user may not expect.
 
     Raises:
         ConfigError: For an unknown key, with the nearest valid names, or a value of the wrong type.
@@ -102,7 +110,7 @@ def parse(parser: ArgumentParser, arguments: Sequence[str], path: Path) -> Names
     except (TypeError, ValueError, KeyError) as error:
         raise _unusable(error) from error
     except Exception as error:
-        # argparse's own errors share no base with the library's.
+        # argparse's own errors and the library's have no common base class.
         if type(error).__module__.split(".")[0] not in ("argparse", "jsonargparse", "yaml"):
             raise
         raise _unusable(error) from error
@@ -128,7 +136,7 @@ def _unusable(error: Exception) -> ConfigError:
 
 
 def _read(path: Path) -> Mapping[str, Mapping[str, Any]]:
-    """The values of a YAML file by section and key; refuses one that isn't sections of known keys."""
+    """The values of a YAML file by section and key. Refuses a file that isn't made of sections with known keys."""
     rule = f"a configuration must be YAML with the sections {', '.join(SECTIONS)}"
     try:
         content = yaml.safe_load(path.read_text("utf-8"))

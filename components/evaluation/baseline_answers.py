@@ -132,7 +132,7 @@ def own_questions(
     layout = layout_of("concatenate" if concatenated else "documents", block_size, pad_token_id)
     laid, columns = [], []
     for encoded in encode(untruncated(tokenizer), reader.batches(CHARACTERS_A_BATCH)):
-        laid.append(layout.lay(encoded.token_ids, encoded.tokens))
+        laid.append(layout.add(encoded.token_ids, encoded.tokens))
         columns.append((encoded.tokens, encoded.characters, encoded.bytes))
     input_ids = np.concatenate([each.input_ids for each in laid])
     attention_mask = np.concatenate([each.attention_mask for each in laid])

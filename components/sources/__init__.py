@@ -1,9 +1,14 @@
-"""Where records come from, one module a kind: the Hub, local files, the embedded corpus.
+"""Where records come from, one module for each kind of source: the Hub, local files, the embedded corpus.
 
 Each kind is a frozen dataclass with two methods, which `components.ingest` calls:
 
-- `digests()`: exact revisions or SHA-256 digests of what will be read, by name.
-- `load(cache)`: the records as one `Loaded`, with every file that this takes inside the directory `cache`.
+- `digests()` returns exact revisions or SHA-256 digests of what will be read, by name.
+- `load(cache)` returns the records as one `Loaded`, and writes files only inside the directory `cache`.
+
+Example:
+    >>> loaded = LocalFiles("notes.txt").load(Path("cache"))
+    >>> loaded.dataset[0], loaded.facts["kind"]
+    ({'text': 'The first line.'}, 'local files')
 """
 
 import dataclasses
@@ -19,15 +24,15 @@ class Loaded:
 
     Attributes:
         dataset: The records, nested as they came.
-        facts: What was read: the kind of source, its revision or files.
-        skipped: What the source holds that is no record: `{"what", "count", "reason"}` each.
+        facts: Facts about what was read: the kind of source, its revision or files.
+        skipped: What the source holds besides records, as `{"what", "count", "reason"}` each.
         anomalies: What a person should know about the records, a sentence each.
-        available: The number of records that the source has, where `dataset` holds only those that were asked for.
+        available: The number of records that the source has, where `dataset` holds only some of them.
         parts: The number of records of each of the source's own parts (`train`, `validation`, `test`), in the order
             in which they stand in `dataset`; empty where it has none.
-        unnamed: The files that are none of the parts, and were left out.
+        unnamed: The files that are named as no part, and were left out.
         guesses: What was guessed about how the files are encoded or packed, a sentence each, to be shown in the run.
-        mixed: The files whose names say that they are another part, though they are read with the others.
+        mixed: The files that are named as another part, although they were read with the others.
     """
 
     dataset: "Dataset"

@@ -1,7 +1,7 @@
 """Statistics of a corpus by split and text column, and the anomalies that they show.
 
 A text column is a leaf of the flattened records that holds text or a list of texts (`title`, `answers.text`). A
-list counts as its entries joined with a blank, which is how preprocessing reads it.
+list counts as one text, its entries joined by blanks, because preprocessing reads it so.
 """
 
 import dataclasses
@@ -24,7 +24,7 @@ DIGEST_BYTES = 16
 
 
 class Digests:
-    """A digest a record: 16 bytes each, so that a million records take 16 MB."""
+    """A digest of 16 bytes for each record, so that a million records take 16 MB."""
 
     def __init__(self) -> None:
         self.content = bytearray()
@@ -43,12 +43,12 @@ class Digests:
         )
 
     def repeated(self) -> int:
-        """How many stand for what an earlier one stands for."""
+        """How many digests repeat an earlier one."""
         array = self.array()
         return len(array) - len(array.unique())
 
     def also_in(self, other: "Digests") -> int:
-        """How many stand for something that the other holds too."""
+        """How many digests are among the other ones, too."""
         import pyarrow.compute
 
         return int(pyarrow.compute.sum(pyarrow.compute.is_in(self.array(), other.array().unique())).as_py() or 0)
@@ -62,7 +62,7 @@ class ColumnStatistics:
         self.digests = Digests()
 
     def add(self, value: str | list[str | None] | None) -> None:
-        """Takes in one record's value."""
+        """Counts one record's value."""
         self.rows += 1
         if value is None:
             self.null += 1
@@ -95,10 +95,10 @@ class Choice:
     """Which of a source's records the corpus holds, and how they came to be train and test.
 
     Attributes:
-        available: The records of the source, where `ingest.split` chose among them.
-        parts: The records by part, where the source's own parts were kept.
-        unnamed: The files that are none of the parts, and were left out.
-        mixed: The files that are named as another part, though they were read with the others.
+        available: The number of records that the source has, where `ingest.split` chose among them.
+        parts: The number of records by part, where the source's own parts were kept.
+        unnamed: The files that are named as no part, and were left out.
+        mixed: The files that are named as another part, although they were read with the others.
     """
 
     available: int | None = None
@@ -108,7 +108,7 @@ class Choice:
 
     @classmethod
     def of(cls, loaded: "Loaded") -> "Choice":
-        """That of what a source gave."""
+        """The choice that was made in loading a source."""
         return cls(loaded.available, loaded.parts, loaded.unnamed, loaded.mixed)
 
     def reported_parts(self) -> Parts | None:
@@ -123,7 +123,7 @@ class Choice:
         """The number of records that the source has; None where the corpus holds all of them.
 
         Args:
-            records: Those of the corpus.
+            records: The number of records in the corpus.
         """
         if parts := self.reported_parts():
             return sum(self.parts.values()) if parts.left_out else None
@@ -135,16 +135,16 @@ def describe(splits: Mapping[str, "Dataset"], choice: Choice | None = None) -> C
 
     Args:
         splits: The records of `train` and `test`.
-        choice: Which records they are; None for all of a source's.
+        choice: Which records of the source these are; None for all of them.
 
     Returns:
         The report without what only the source knows: `source` and `skipped` are empty.
     """
-    from components.blocks.text_column import find, text_columns
+    from components.blocks.text_column import find_field, text_columns
 
     schema = splits["train"].features.arrow_schema
     # Dotted names and their paths: a field's own name may hold dots.
-    paths = {name: found[0] for name in text_columns(schema) if (found := find(list(schema), name))}
+    paths = {name: found[0] for name in text_columns(schema) if (found := find_field(list(schema), name))}
     records = {name: Digests() for name in splits}
     columns = {column: {name: ColumnStatistics() for name in splits} for column in paths}
     for name, dataset in splits.items():
@@ -177,7 +177,7 @@ def describe(splits: Mapping[str, "Dataset"], choice: Choice | None = None) -> C
 
 
 def texts_at(value: Any, path: tuple[str, ...]) -> Any:
-    """The text at a path, or the list of all texts where there are lists; null where something on the way is."""
+    """The text at a path, or a list of all texts where lists are on the path; None where something on it is null."""
     if isinstance(value, list):
         below = [texts_at(item, path) for item in value]
         return [text for one in below for text in (one if isinstance(one, list) else [one])]
@@ -217,8 +217,8 @@ def summary(report: CorpusReport) -> str:
 def anomalies(report: CorpusReport) -> Iterator[str]:
     """What a person should know before training on the corpus, a sentence each.
 
-    Some columns repeat by nature (a category, a subreddit): values that stand in train too are told only of a column
-    in which most test records have their own.
+    Some columns repeat by nature (a category, a subreddit). So values that are in train too are mentioned only for a
+    column in which most test records have values of their own.
     """
     if report.mixed:
         yield (
@@ -254,5 +254,5 @@ def listed(names: Sequence[str], most: int = 3) -> str:
 
 
 def counted(count: int, split: str, singular: str, plural: str) -> str:
-    """The beginning of a sentence about some records of a split."""
+    """The beginning of a sentence about a number of records of a split."""
     return f"1 {split} record {singular}" if count == 1 else f"{count:,} {split} records {plural}"

@@ -1,7 +1,7 @@
 """The embedded corpus `python-docs`: English prose that every CPython carries, shaped as ELI5 records.
 
 A record is a docstring of the standard library or a section of `pydoc_data.topics`: the question is its subject, its
-paragraphs are the answers. The modules are parsed, never imported, so that nothing of theirs runs.
+paragraphs are the answers. The modules are parsed and never imported, so that none of their code runs.
 """
 
 import ast
@@ -43,7 +43,7 @@ LEFT_OUT = {
 
 FEWEST_WORDS = 3
 SMALLEST_PROSE_RATE = 0.6
-"""Of the words of a paragraph: tables, grammars, signatures and examples in code have fewer plain words."""
+"""The smallest part of a paragraph's words that are plain words; code, tables, grammars and signatures have fewer."""
 
 PLAIN_WORD = re.compile(r"[\"'`(*]*[A-Za-z]+(?:['’-][A-Za-z]+)*[\"'`)*]*[.,;:!?]*[\"'`)]*")
 SECTION = re.compile(r"^(?P<title>\S.*)\n(?P<line>[=*\-~^])(?P=line){2,}$", re.MULTILINE)
@@ -52,7 +52,7 @@ SECTION = re.compile(r"^(?P<title>\S.*)\n(?P<line>[=*\-~^])(?P=line){2,}$", re.M
 
 @dataclasses.dataclass(frozen=True)
 class EmbeddedCorpus:
-    """The prose of a Python installation.
+    """The prose of a Python installation, as records of questions and answers.
 
     Attributes:
         library: The directory of the standard library; None for the running Python's.
@@ -76,7 +76,7 @@ class EmbeddedCorpus:
             raise self.incomplete(f"no {TOPICS}")
         modules = []
         for folder, directories, names in os.walk(self.directory):
-            # Taken out here, so that a large site-packages isn't walked through.
+            # Removed from the list here, so that a large site-packages isn't walked through.
             directories[:] = [name for name in directories if not (name in LEFT_OUT or name.startswith("config-"))]
             modules += [
                 Path(folder, name) for name in names if name.endswith(".py") and not name.startswith("_sysconfigdata")
@@ -138,7 +138,7 @@ class EmbeddedCorpus:
         """The records.
 
         Args:
-            cache: Not used: the corpus is small.
+            cache: Not used, because the corpus is small.
 
         Raises:
             DataError: If this Python came without its standard library's sources.
@@ -167,10 +167,10 @@ class EmbeddedCorpus:
 
 
 def parse(path: Path) -> ast.Module | None:
-    """A module's syntax tree; None for one that isn't meant to be parsed (lib2to3 has such)."""
+    """A module's syntax tree; None for a module that isn't meant to be parsed (lib2to3 has some)."""
     try:
         with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # of invalid escapes in strings: none of ours
+            warnings.simplefilter("ignore")  # about invalid escapes in the strings of other people's modules
             return ast.parse(path.read_bytes())
     except (SyntaxError, ValueError):
         return None

@@ -1,7 +1,7 @@
-"""How a text file is packed and encoded, from its first bytes: gzip, a byte order mark, or zeros that tell UTF-16.
+"""How a text file is encoded and compressed, by its first bytes: gzip, a byte order mark, or the zeros of UTF-16.
 
-UTF-8 is what a file without a byte order mark is taken for. Of other encodings the bytes don't tell the name (every
-file is valid Latin-1), so that a person has to: `ingest.encoding`. Nothing here guesses without saying so.
+A file without a byte order mark is read as UTF-8. Other encodings can't be recognised by their bytes (every file is
+valid Latin-1), so a person must name them: `ingest.encoding`. Whatever is guessed here is reported.
 """
 
 import codecs
@@ -11,7 +11,7 @@ from typing import NamedTuple
 from foundation.errors import ConfigError, DataError
 
 HEAD_BYTES = 1 << 16
-"""So much of a file is looked at."""
+"""The number of bytes of a file that are looked at."""
 GZIP = b"\x1f\x8b"
 MARKS = (
     (codecs.BOM_UTF8, "utf-8"),
@@ -20,7 +20,7 @@ MARKS = (
     (codecs.BOM_UTF16_LE, "utf-16-le"),
     (codecs.BOM_UTF16_BE, "utf-16-be"),
 )
-NO_TEXT = (
+OTHER_FORMATS = (
     (GZIP, "gzip data inside of gzip data"),
     (b"PK\x03\x04", "a ZIP archive (Excel's and Word's files are such too)"),
     (b"\xd0\xcf\x11\xe0", "a file of an older Microsoft Office"),
@@ -33,23 +33,23 @@ NO_TEXT = (
     (b"ARROW1", "Arrow data"),
     (b"SQLite format 3", "an SQLite database"),
 )
-"""What files begin with that are often given another ending, or one too few."""
+"""The first bytes of files that are often named as if they were text."""
 UNUSABLE = {"idna", "punycode", "raw-unicode-escape", "undefined", "unicode-escape"}
-"""Encodings of Python's for other things than files of text."""
+"""Python's encodings for other things than text files."""
 ENOUGH_SEQUENCES = 8
-"""So many characters of several bytes that are all valid UTF-8 don't come about by chance where another encoding has
-several bytes a character too; of one with a byte a character, one is enough."""
+"""This many multi-byte characters, all valid UTF-8, are no accident in a file whose named encoding has several bytes a
+character; if it has one byte a character, a single one is no accident."""
 FEWEST_ZEROS = 0.25
-"""The part of a UTF-16 text's characters that are Latin, at least, where zeros shall tell that it is one."""
+"""The smallest part of the characters that must be Latin for the zeros to show that a text is UTF-16."""
 
 
 class Encoding(NamedTuple):
     """How a file's bytes become text.
 
     Attributes:
-        name: Python's name of the encoding; UTF-16 and UTF-32 with their byte order.
+        name: Python's name of the encoding, for UTF-16 and UTF-32 with the byte order.
         mark: The length of the byte order mark, in bytes.
-        note: What a person should know about it, a sentence; None where nothing was guessed.
+        note: A sentence about what was guessed; None where nothing was.
     """
 
     name: str
@@ -61,7 +61,7 @@ def canonical_encoding(given: str) -> str:
     """Python's name of an encoding.
 
     Raises:
-        ConfigError: If there is none of that name, or it isn't one of text.
+        ConfigError: If there is no encoding of that name, or it isn't one for text.
     """
     try:
         found = codecs.lookup(given.strip())
@@ -80,12 +80,12 @@ def canonical_encoding(given: str) -> str:
 def encoding_of(path: Path, head: bytes, given: str | None) -> Encoding:
     """How a file is encoded.
 
-    A byte order mark goes before everything. Without one, a file is in the given encoding, else in UTF-16 where zeros
-    in every second place tell it, else in UTF-8.
+    A byte order mark decides. Without one, a file is in the given encoding, else in UTF-16 if it has zeros in every
+    second place, else in UTF-8.
 
     Args:
-        path: For messages.
-        head: The file's first `HEAD_BYTES`, unpacked.
+        path: The file, for messages.
+        head: The file's first `HEAD_BYTES`, decompressed.
         given: `ingest.encoding`.
 
     Raises:
@@ -97,11 +97,11 @@ def encoding_of(path: Path, head: bytes, given: str | None) -> Encoding:
     refuse_other_formats(path, head)
     by_zeros = utf16_by_zeros(head)
     if given is None:
-        return Encoding(by_zeros, 0, told_by_zeros(path, by_zeros)) if by_zeros else Encoding("utf-8")
+        return Encoding(by_zeros, 0, guess_note(path, by_zeros)) if by_zeros else Encoding("utf-8")
     name = canonical_encoding(given)
     if name in ("utf-16", "utf-32"):
         if by_zeros and name == "utf-16":
-            return Encoding(by_zeros, 0, told_by_zeros(path, by_zeros))
+            return Encoding(by_zeros, 0, guess_note(path, by_zeros))
         raise DataError(
             f"a file in {name.upper()} must begin with a byte order mark, or ingest.encoding name its byte order",
             received=f"{path} without a mark",
@@ -118,13 +118,13 @@ def encoding_of(path: Path, head: bytes, given: str | None) -> Encoding:
     return Encoding(name)
 
 
-def told_by_zeros(path: Path, name: str) -> str:
-    """The sentence for a guess."""
+def guess_note(path: Path, name: str) -> str:
+    """The sentence that reports that a file was taken for UTF-16."""
     return f"{path.name} was read as {name.upper()}: it has no byte order mark, but zeros in every second place"
 
 
 def utf16_by_zeros(head: bytes) -> str | None:
-    """The byte order of UTF-16 without a mark, where enough of its characters are Latin; None for other bytes."""
+    """UTF-16 with its byte order, for bytes without a mark with enough Latin characters; None for other bytes."""
     even, odd, pairs = head[0::2].count(0), head[1::2].count(0), len(head) // 2
     if min(even, odd) or max(even, odd) < max(2, FEWEST_ZEROS * pairs):
         return None
@@ -142,7 +142,7 @@ def is_single_byte(name: str) -> bool:
 
 
 def utf8_sequences(head: bytes) -> int:
-    """How many characters beyond ASCII some bytes hold as UTF-8; 0 where they aren't UTF-8."""
+    """The number of characters beyond ASCII in bytes that are UTF-8; 0 for other bytes."""
     try:
         text = codecs.getincrementaldecoder("utf-8")().decode(head)
     except UnicodeDecodeError:
@@ -151,12 +151,12 @@ def utf8_sequences(head: bytes) -> int:
 
 
 def refuse_other_formats(path: Path, head: bytes) -> None:
-    """Refuses a file that is none of text, whatever its name says.
+    """Refuses a file that isn't text, whatever its name says.
 
     Raises:
-        DataError: Naming what it is.
+        DataError: If it isn't text. The message says what it is.
     """
-    for start, what in NO_TEXT:
+    for start, what in OTHER_FORMATS:
         if head.startswith(start) and (b"\0" in head or not is_utf8(head)):
             raise DataError(
                 "a .jsonl, .json, .csv or .txt file must hold text, as it is or compressed by gzip once",

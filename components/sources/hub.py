@@ -21,9 +21,14 @@ PARQUET_BRANCH = "refs/convert/parquet"
 class HubDataset:
     """A dataset on the Hub.
 
+    Example:
+        >>> source = HubDataset("dany0407/eli5_category", None, "train[:5000]", None)
+        >>> len(source.load(Path("cache")).dataset)
+        5000
+
     Attributes:
-        dataset: Its name, `owner/name`.
-        config: Its configuration; None where it has only one, or a default.
+        dataset: The dataset's name, `owner/name`.
+        config: The dataset's configuration; None where it has only one, or a default.
         split: A split, or an expression such as `train[:5000]`.
         revision: A branch, tag or commit; None for the newest commit of `main`.
     """
@@ -35,10 +40,10 @@ class HubDataset:
 
     @functools.cached_property
     def resolved(self) -> tuple[str, str, bool]:
-        """The revision to read, its commit, and whether it stands in for one that holds a script.
+        """The revision to read, its commit, and whether it is read in place of one that holds a loading script.
 
-        `datasets` refuses a repository that holds `<name>.py`, a loading script. What the script would have made
-        of `main` is on the Parquet branch.
+        `datasets` refuses a repository that holds `<name>.py`, a loading script. The Parquet branch holds what that
+        script made of `main`.
 
         Raises:
             HubError: If the Hub is out of reach, or there is no such dataset or revision.
@@ -56,7 +61,7 @@ class HubDataset:
             )
         try:
             commit = self.commit_of(PARQUET_BRANCH)
-            self.has_script(PARQUET_BRANCH, commit)  # asked only for the cache to note the branch's commit
+            self.has_script(PARQUET_BRANCH, commit)  # called only so that the local cache notes the branch's commit
             return PARQUET_BRANCH, commit, True
         except HubUnreachable:
             raise
@@ -81,17 +86,17 @@ class HubDataset:
 
     @property
     def script(self) -> str:
-        """The file that makes a repository one with a loading script."""
+        """The name of the loading script, if the repository has one."""
         return f"{PurePosixPath(self.dataset).name}.py"
 
     def has_script(self, revision: str, commit: str) -> bool:
         """Whether the repository holds a loading script at a commit.
 
-        The file is downloaded (a few kB), under the revision's name, so that the local cache notes the answer and
-        the revision's commit: the next time, offline too, both are taken from there.
+        The file is downloaded (a few kB), under the revision's name, so that the local cache keeps the answer
+        and the revision's commit. Next time, also offline, both are taken from there.
 
         Raises:
-            HubError: If the Hub is out of reach and the cache doesn't know.
+            HubError: If the Hub is out of reach and the cache has no answer.
         """
         from huggingface_hub import hf_hub_download, try_to_load_from_cache
         from huggingface_hub.errors import EntryNotFoundError, HfHubHTTPError, LocalEntryNotFoundError
@@ -101,7 +106,7 @@ class HubDataset:
             return isinstance(cached, str)
         try:
             hf_hub_download(self.dataset, self.script, repo_type="dataset", revision=revision)
-        except LocalEntryNotFoundError as error:  # a subclass of the next: the Hub can't be reached
+        except LocalEntryNotFoundError as error:  # a subclass of the next one, for a Hub that can't be reached
             raise self.unreachable(error) from error
         except EntryNotFoundError:
             return False
@@ -124,7 +129,7 @@ class HubDataset:
         Downloads stay in the Hub's own cache, so that another run needn't repeat them.
 
         Args:
-            cache: A directory for the Arrow files from which they are memory-mapped.
+            cache: A directory for the Arrow files from which the records are memory-mapped.
 
         Raises:
             ConfigError: If the dataset has no such configuration or split.
@@ -157,11 +162,11 @@ class HubDataset:
         return Loaded(dataset, facts, anomalies=anomalies, available=available)
 
     def prepare(self, commit: str, cache: Path, options: dict[str, Any]) -> tuple["Dataset", list[str], int]:
-        """What `datasets.load_dataset` does at a commit, in its three steps, each of which fails for its own reasons.
+        """Does what `datasets.load_dataset` does, in its three steps, because each fails for its own reasons.
 
         Returns:
-            The records of the split, the URLs of the files that they came from, and the number of records of the
-            splits that are named.
+            The records of the split, the URLs of the files that they came from, and the number of all records in the
+            splits that `split` names.
 
         Raises:
             ConfigError: If the dataset has no such configuration or split.
@@ -176,8 +181,8 @@ class HubDataset:
         except ValueError as error:
             if "BuilderConfig" not in str(error):
                 raise self.refused(error) from error
-            raise self.not_there("config", error) from error
-        except Exception as error:  # whatever can be wrong with a repository: one error for it
+            raise self.missing("config", error) from error
+        except Exception as error:  # one error for whatever can be wrong with a repository
             raise self.refused(error) from error
         try:
             builder.download_and_prepare()
@@ -188,7 +193,7 @@ class HubDataset:
         try:
             dataset = builder.as_dataset(split=self.split)
         except (ValueError, AssertionError) as error:
-            raise self.not_there("split", error) from error
+            raise self.missing("split", error) from error
         urls = sorted({str(url) for files in (builder.config.data_files or {}).values() for url in files})
         sizes = {name: int(split.num_examples) for name, split in (builder.info.splits or {}).items()}
         named = {part.splitname for part in datasets.ReadInstruction.from_spec(self.split).to_absolute(sizes)}
@@ -197,8 +202,8 @@ class HubDataset:
     def converted_files(self, commit: str) -> dict[str, list[str]]:
         """The Parquet branch's files of the configuration, by split.
 
-        They are named one by one, because `datasets` would put all configurations together, and leave out a
-        split whose name it doesn't know.
+        They are listed one by one, because `datasets` would put all configurations together, and leave out any split
+        whose name it doesn't know.
 
         Raises:
             ConfigError: If the configuration isn't there.
@@ -233,7 +238,7 @@ class HubDataset:
         path = try_to_load_from_cache(self.dataset, name, repo_type="dataset", revision=commit)
         return {"name": name, "bytes": Path(path).stat().st_size if isinstance(path, str) else None}
 
-    def not_there(self, key: str, error: Exception) -> ConfigError:
+    def missing(self, key: str, error: Exception) -> ConfigError:
         """The error for a configuration or split that the dataset lacks."""
         return ConfigError(
             f"ingest.{key} must be one that the dataset has",

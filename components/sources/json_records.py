@@ -1,7 +1,7 @@
 """Reads records from JSON files as streams, and says where a file is malformed.
 
-Memory holds one record at a time (an array is decoded item by item), but for a file whose one value is an object,
-which is read whole.
+Memory holds one record at a time (an array is decoded item by item), except that a file whose one value is an object
+is read whole.
 """
 
 import codecs
@@ -27,8 +27,8 @@ def malformed(place: Place, what: str, *, rule: str = "a JSON file must hold val
 def read_json(path: Path, blank_lines: Counter[Path], encoding: str | None = None) -> Records:
     """The records of a JSON file, whichever of its usual forms it has.
 
-    JSON Lines (an object a line); an array of objects; one object, which is one record, or, where its only field
-    is a list of objects (`{"data": […]}`), those.
+    The forms are: JSON Lines (an object a line); an array of objects; one object, which is one record; and one object
+    whose only field is a list of objects (`{"data": […]}`), which are the records.
 
     Raises:
         DataError: If the file is malformed, or holds something other than objects.
@@ -52,7 +52,7 @@ def read_json_lines(path: Path, blank_lines: Counter[Path], encoding: str | None
             continue
         place = Place(path, number)
         try:
-            value = json.loads(line.rstrip("\r\n"))  # without its end, an open string is told as such
+            value = json.loads(line.rstrip("\r\n"))  # without its end, an open string is reported as such
         except json.JSONDecodeError as error:
             # An object that ends on a later line breaks off at the end of this one.
             if first and error.pos >= len(line.rstrip()):
@@ -163,7 +163,7 @@ class ArrayText:
         self.position = position
 
     def peek(self) -> str:
-        """The next character that isn't white space, to which this moves; empty at the end."""
+        """Moves on to the next character that isn't white space, and returns it; empty at the end."""
         while True:
             position = self.position
             while position < len(self.buffer) and self.buffer[position] in " \t\r\n":
@@ -176,16 +176,16 @@ class ArrayText:
             self.grow()
 
     def place(self) -> Place:
-        """Where the next character that isn't white space stands."""
+        """The place of the next character that isn't white space."""
         self.peek()
         return Place(self.path, self.line)
 
     def excerpt(self) -> str:
-        """What stands at the position, for a message."""
+        """The text at the position, for a message."""
         return shown(self.buffer[self.position :]) if self.peek() else "the end of the file"
 
     def skip(self, expected: str) -> None:
-        """Moves past the character that has to come next."""
+        """Moves past the character that must come next."""
         if self.peek() != expected:
             raise malformed(self.place(), f"{self.excerpt()} where {expected!r} belongs")
         self.position += 1
@@ -211,7 +211,7 @@ class ArrayText:
 
 
 def as_record(place: Place, value: Any) -> dict[str, Any]:
-    """The value, if it is an object."""
+    """The value, which must be an object."""
     if isinstance(value, dict):
         return value
     names = {list: "a list", str: "a string", bool: "true or false", type(None): "null"}
@@ -223,7 +223,7 @@ def as_record(place: Place, value: Any) -> dict[str, Any]:
 
 
 def describe(error: json.JSONDecodeError) -> str:
-    """What the decoder expected and what it found, without the position in the file."""
+    """What the decoder expected and what it found, with the position in the line only."""
     rest = error.doc[error.pos :]
     found = shown(rest) if rest.strip() else "the end of the " + ("line" if rest or "\n" in error.doc else "text")
     return f"{error.msg[0].lower()}{error.msg[1:]} (column {error.colno}), found {found}"

@@ -3,8 +3,9 @@
 import dataclasses
 import glob
 from collections import Counter
+from collections.abc import Iterable, Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from components.contract import manifest
 from components.sources import Loaded, json_records, parquet, readers, schema
@@ -20,7 +21,7 @@ READERS = {
     ".csv": readers.read_csv,
     ".txt": readers.read_text,
 }
-"""What reads a file by its ending, which `.gz` may follow; `.parquet` is read by Arrow."""
+"""The reader for each ending, which `.gz` may follow. Arrow reads `.parquet`."""
 ENDINGS = ".jsonl, .json, .csv, .txt (each also as .gz) or .parquet"
 
 
@@ -30,7 +31,13 @@ class LocalFiles:
 
     Attributes:
         path: A file, a directory (files below it at any depth, hidden ones left out) or a glob pattern.
-        encoding: Of files without a byte order mark; None for UTF-8.
+        encoding: The encoding of text files without a byte order mark; None for UTF-8.
+
+    Example:
+        >>> source = LocalFiles("data/*.jsonl")
+        >>> source.digests()
+        {'a.jsonl': 'e3464320...', 'b.jsonl': '0f117a2a...'}
+        >>> records = source.load(Path("cache")).dataset
     """
 
     path: str
@@ -79,7 +86,7 @@ class LocalFiles:
         return sorted(other for name in glob.glob(str(path), recursive=True) if not (other := Path(name)).is_dir())
 
     def base(self) -> Path:
-        """The directory below which the files' names are told."""
+        """The directory that the files' names are relative to."""
         path = Path(self.path).expanduser()
         if path.is_dir():
             return path
@@ -103,18 +110,15 @@ class LocalFiles:
         """The records of all files.
 
         Args:
-            cache: A directory for the Arrow file from which they are memory-mapped.
+            cache: A directory for the Arrow file from which the records are memory-mapped.
 
         Raises:
             DataError: If a file can't be read, is malformed, or there are no records.
         """
         paths, others = self.files()
         parts = parts_of([self.name_of(path) for path in paths])
-        if parts:
-            unnamed = [path for path in paths if self.name_of(path) not in parts]
-            paths = sorted(set(paths) - set(unnamed), key=lambda path: (PARTS.index(parts[self.name_of(path)]), path))
-        else:
-            unnamed = []
+        unnamed = [path for path in paths if parts and self.name_of(path) not in parts]
+        paths = self.in_order(set(paths) - set(unnamed), parts)
         blank_lines: Counter[Path] = Counter()
         target = cache / "records.arrow"
         forms: dict[Path, dict[str, str]] = {}
@@ -123,50 +127,75 @@ class LocalFiles:
             self.refuse_encoding()
             records, anomalies = parquet.write_tables(paths, target)
         else:
-            forms, guesses = self.forms(paths)
+            forms, guesses = self.inspect(paths)
             records, anomalies = self.write(paths, blank_lines, target)
         anomalies += [f"{self.name_of(path)} holds no records" for path in paths if not records[path]]
-        skipped = [
-            {"what": f"blank lines of {self.name_of(path)}", "count": count, "reason": "a blank line is no record"}
-            for path, count in sorted(blank_lines.items())
-        ]
-        skipped += [
-            {"what": self.name_of(path), "count": 1, "reason": f"a file that doesn't end in {ENDINGS}"}
-            for path in others
-        ]
-        skipped += [
-            {"what": self.name_of(path), "count": 1, "reason": "beside files named train and test, one named neither"}
-            for path in unnamed
-        ]
-        facts = {
-            "kind": "local files",
-            "path": self.path,
-            "files": [
-                {
-                    "name": self.name_of(path),
-                    "bytes": path.stat().st_size,
-                    "records": records[path],
-                    **forms.get(path, {}),
-                    **({"part": parts[self.name_of(path)]} if parts else {}),
-                }
-                for path in paths
-            ],
-        }
-        counts = {
-            part: sum(records[path] for path in paths if parts[self.name_of(path)] == part)
-            for part in PARTS
-            if part in parts.values()
-        }
         return Loaded(
             open_arrow(target),
-            facts,
-            skipped,
+            self.facts(paths, records, forms, parts),
+            self.skipped(blank_lines, others, unnamed),
             anomalies,
-            parts=counts,
+            parts=self.records_by_part(records, parts),
             unnamed=[self.name_of(path) for path in unnamed],
             mixed=mixed([self.name_of(path) for path in paths]),
             guesses=guesses,
         )
+
+    def in_order(self, paths: Iterable[Path], parts: Mapping[str, str]) -> list[Path]:
+        """Files in the order in which they are read: by part, where there are parts, and by path."""
+        return sorted(paths, key=lambda path: (PARTS.index(parts[self.name_of(path)]) if parts else 0, path))
+
+    def skipped(self, blank_lines: Counter[Path], others: list[Path], unnamed: list[Path]) -> list[dict[str, Any]]:
+        """What the files hold besides records, as `Loaded.skipped` has it.
+
+        Args:
+            blank_lines: The number of blank lines by file.
+            others: The files of other formats.
+            unnamed: The files that are named as no part, beside files that are.
+        """
+        skipped = [
+            (f"blank lines of {self.name_of(path)}", count, "a blank line is no record")
+            for path, count in sorted(blank_lines.items())
+        ]
+        skipped += [(self.name_of(path), 1, f"a file that doesn't end in {ENDINGS}") for path in others]
+        reason = "beside files named train and test, one named neither"
+        skipped += [(self.name_of(path), 1, reason) for path in unnamed]
+        return [dict(zip(("what", "count", "reason"), each, strict=True)) for each in skipped]
+
+    def facts(
+        self,
+        paths: list[Path],
+        records: Counter[Path],
+        forms: Mapping[Path, dict[str, str]],
+        parts: Mapping[str, str],
+    ) -> dict[str, Any]:
+        """The facts about the files that were read, as `Loaded.facts` has them.
+
+        Args:
+            paths: The files.
+            records: The number of records by file.
+            forms: What `inspect` found, by file.
+            parts: The part by file name, where there are parts.
+        """
+        files = [
+            {
+                "name": self.name_of(path),
+                "bytes": path.stat().st_size,
+                "records": records[path],
+                **forms.get(path, {}),
+                **({"part": parts[self.name_of(path)]} if parts else {}),
+            }
+            for path in paths
+        ]
+        return {"kind": "local files", "path": self.path, "files": files}
+
+    def records_by_part(self, records: Counter[Path], parts: Mapping[str, str]) -> dict[str, int]:
+        """The number of records of each part, in the order of the parts; empty where there are none."""
+        counts = {part: 0 for part in PARTS if part in parts.values()}
+        for path, count in records.items():
+            if parts:
+                counts[parts[self.name_of(path)]] += count
+        return counts
 
     def refuse_encoding(self) -> None:
         """Refuses an encoding for files that aren't text.
@@ -181,8 +210,8 @@ class LocalFiles:
                 remedy="leave out --ingest.encoding",
             )
 
-    def forms(self, paths: list[Path]) -> tuple[dict[Path, dict[str, str]], list[str]]:
-        """How files are packed and encoded, where it isn't plain UTF-8 or what their names say.
+    def inspect(self, paths: list[Path]) -> tuple[dict[Path, dict[str, str]], list[str]]:
+        """How files are encoded and compressed, where that isn't UTF-8 or not as their names say.
 
         Returns:
             The facts by file, and a sentence for each thing that was guessed.
@@ -216,7 +245,7 @@ class LocalFiles:
         records: Counter[Path] = Counter()
 
         def read_all() -> readers.Records:
-            # Counted anew by each of the two readings.
+            # The records are read twice, and counted anew each time.
             records.clear()
             blank_lines.clear()
             for path in paths:

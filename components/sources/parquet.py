@@ -19,7 +19,7 @@ def write_tables(paths: list[Path], target: Path) -> tuple[Counter[Path], list[s
     """Writes the rows of Parquet files under one schema; a column that a file lacks is null there.
 
     Args:
-        paths: The files, in the order in which their rows shall stand.
+        paths: The files, in the order in which their rows are written.
         target: The Arrow stream file to write.
 
     Returns:
@@ -44,7 +44,7 @@ def write_tables(paths: list[Path], target: Path) -> tuple[Counter[Path], list[s
         for path in paths:
             for batch in batches_of(path):
                 rows[path] += batch.num_rows
-                writer.write_batch(fitted(path, batch, schema))
+                writer.write_batch(fit_schema(path, batch, schema))
     if not rows.total():
         raise DataError(
             "a source must hold records",
@@ -104,8 +104,8 @@ def plain_schema(schema: "pyarrow.Schema") -> "pyarrow.Schema":
     return pyarrow.schema(fields)
 
 
-def fitted(path: Path, batch: "pyarrow.RecordBatch", schema: "pyarrow.Schema") -> "pyarrow.RecordBatch":
-    """A batch under the schema of all files, with nulls for the columns that its own file lacks."""
+def fit_schema(path: Path, batch: "pyarrow.RecordBatch", schema: "pyarrow.Schema") -> "pyarrow.RecordBatch":
+    """A batch under the schema of all files, with nulls in the columns that its own file lacks."""
     import pyarrow
 
     columns = []

@@ -1,8 +1,8 @@
-"""Which part of a data set a file holds, by the names that `datasets` knows: train, validation and test.
+"""Which part of a data set a file holds (train, validation or test), by the names that `datasets` knows.
 
-A keyword counts where it stands by itself in the name of a directory or of the file: `test/a.jsonl`, `my-test.csv`,
-`train-00000-of-00002.parquet`. A directory goes before the file in it. (The keywords are those of
-`datasets.data_files.SPLIT_KEYWORDS`; capitals don't matter here.)
+A keyword counts where it is a word by itself in the name of a directory or of the file: `test/a.jsonl`, `my-test.csv`,
+`train-00000-of-00002.parquet`. A directory's name counts before the file's. (The keywords are those of
+`datasets.data_files.SPLIT_KEYWORDS`; here capitals don't matter.)
 """
 
 import re
@@ -25,7 +25,7 @@ BETWEEN_WORDS = re.compile(r"[-._ 0-9]+")
 
 
 def part_of(name: str) -> str | None:
-    """The part that a file holds, by its name below the source's directory; None where the name tells none."""
+    """The part that a file holds, by its path below the source's directory; None where that names none."""
     *directories, file = name.lower().split("/")
     for step in (*reversed(directories), file):
         for word in BETWEEN_WORDS.split(step):
@@ -37,7 +37,7 @@ def part_of(name: str) -> str | None:
 def parts_of(names: Collection[str]) -> dict[str, str]:
     """The part of each file that has one, by name.
 
-    Empty where there are no parts to keep: where no file is named train, or every one that is named is.
+    It is empty where there are no parts to keep: where no file is named train, or no file is named as another part.
     """
     parts = {name: part for name in names if (part := part_of(name))}
     found = set(parts.values())
@@ -45,7 +45,7 @@ def parts_of(names: Collection[str]) -> dict[str, str]:
 
 
 def mixed(names: Collection[str]) -> list[str]:
-    """The files named validation or test that stand in one corpus with files that aren't, where no parts are kept."""
+    """The files named validation or test that are read together with other files, because no parts are kept."""
     parts = {name: part_of(name) for name in names}
     if parts_of(names) or len(set(parts.values())) < 2:
         return []
@@ -53,5 +53,5 @@ def mixed(names: Collection[str]) -> list[str]:
 
 
 def held_out(parts: Container[str]) -> str:
-    """The part that is the test split: validation where there is no test part."""
+    """The part that becomes the test split: test, or validation where there is no test part."""
     return "test" if "test" in parts else "validation"

@@ -20,11 +20,11 @@ LARGEST_CSV_CELL = 1 << 30  # characters; the csv module's own limit, 131,072, i
 
 
 class Place(NamedTuple):
-    """Where a record begins.
+    """The place in a file where a record begins.
 
     Attributes:
         path: The file.
-        line: Counted from 1.
+        line: The line, counted from 1.
     """
 
     path: Path
@@ -44,7 +44,7 @@ def malformed(place: Place, what: str, *, rule: str) -> DataError:
 
 @contextlib.contextmanager
 def opened(path: Path) -> Iterator[BinaryIO]:
-    """Opens a file for reading bytes, unpacked where it holds gzip data, whatever its name.
+    """Opens a file for reading bytes, decompressed where it holds gzip data, whatever its name.
 
     Raises:
         DataError: If it can't be opened or read, or its compressed data is damaged.
@@ -65,7 +65,7 @@ def is_gzip(path: Path) -> bool:
 
 @contextlib.contextmanager
 def read_errors(path: Path) -> Iterator[None]:
-    """Turns the failures of reading a file into the error that names it.
+    """Turns the errors of reading a file into one that names the file.
 
     Raises:
         DataError: If it can't be opened or read, or its compressed data is damaged.
@@ -80,7 +80,7 @@ def read_errors(path: Path) -> Iterator[None]:
         ) from error
     except OSError as error:
         if error.errno is None:
-            raise  # Arrow's, about what the file holds
+            raise  # Arrow raises these about the file's content
         raise DataError(
             "a source file must be readable",
             received=f"{path}: {error.strerror or error}",
@@ -93,7 +93,7 @@ def encoding(path: Path, given: str | None = None) -> Encoding:
 
     Args:
         path: The file.
-        given: `ingest.encoding`.
+        given: The value of `ingest.encoding`.
 
     Raises:
         DataError: If the file can't be read, holds no text, or contradicts the given encoding.
@@ -116,10 +116,10 @@ def undecodable(place: Place, error: UnicodeDecodeError, given: str | None) -> D
 
 
 def refuse_zeros(place: Place, text: str, encoding: str) -> None:
-    """Refuses NUL characters, which no text has.
+    """Refuses a text with NUL characters, which no text should have.
 
     Raises:
-        DataError: If there is one. The place may be that of the line, or of an earlier one.
+        DataError: If there is one. `place` may be that of the line, or of an earlier line.
     """
     if "\0" in text:
         line = place.line + text.count("\n", 0, text.index("\0"))
@@ -132,11 +132,11 @@ def refuse_zeros(place: Place, text: str, encoding: str) -> None:
 
 
 def lines_of(path: Path, given: str | None = None) -> Iterator[tuple[int, str]]:
-    """The lines of a text file with their numbers, from 1, line ends included, a byte order mark left out.
+    """The lines of a text file with their numbers, from 1. Line ends are kept, a byte order mark is left out.
 
     Args:
         path: The file.
-        given: `ingest.encoding`.
+        given: The value of `ingest.encoding`.
 
     Raises:
         DataError: If the file can't be read, isn't in its encoding, or holds zero bytes.
@@ -155,12 +155,12 @@ def lines_of(path: Path, given: str | None = None) -> Iterator[tuple[int, str]]:
 
 
 def lines_before(error: UnicodeDecodeError) -> int:
-    """The line ends in what was decoded together with the wrong bytes, before them."""
+    """The number of line ends before the wrong bytes, in what was decoded together with them."""
     return error.object[: error.start].decode(error.encoding, "ignore").count("\n")
 
 
 def read_text(path: Path, blank_lines: Counter[Path], encoding: str | None = None) -> Records:
-    """One record a line, in the field `text`; blank lines are counted and left out."""
+    """Reads one record a line, with the field `text`. Blank lines are counted and left out."""
     for number, line in lines_of(path, encoding):
         if line.isspace():
             blank_lines[path] += 1
@@ -169,7 +169,7 @@ def read_text(path: Path, blank_lines: Counter[Path], encoding: str | None = Non
 
 
 def read_csv(path: Path, blank_lines: Counter[Path], encoding: str | None = None) -> Records:
-    """One record a row, its fields named by the first row, every cell as text; missing cells at a row's end are null.
+    """Reads one record a row. The first row names the fields, every cell is text, cells missing at the end are null.
 
     Raises:
         DataError: If a row has more cells than the first, two columns share a name, or quotes don't match.

@@ -19,10 +19,10 @@ BATCH_RECORDS = 1000
 
 
 class Shape:
-    """What a field holds across all records.
+    """What the values of a field are, over all records.
 
     Attributes:
-        first: Where a value of each Python type was first seen.
+        first: The place of the first value of each Python type.
         items: The shape of all the lists' items.
         fields: The shapes of the objects' fields.
         too_wide: Whether an integer needs more than 64 bits.
@@ -37,7 +37,7 @@ class Shape:
         self.too_wide = False
 
     def add(self, value: Any, place: Place) -> None:
-        """Takes in one more value."""
+        """Adds one more value."""
         kind = type(value)
         if kind not in self.first:
             self.first[kind] = place
@@ -62,14 +62,14 @@ class Shape:
 
     @property
     def is_mixed(self) -> bool:
-        """Whether the scalars have no type in common but text."""
+        """Whether the scalars have no common type except text."""
         return self.scalars not in (set(), {str}, {bool}, {int}, {float}, {int, float}) or self.too_wide
 
     def arrow_type(self, name: str) -> "pyarrow.DataType":
         """The narrowest type that holds every value.
 
         Args:
-            name: The field, dotted, for messages.
+            name: The field's dotted name, for messages.
 
         Raises:
             DataError: If some values are lists and others objects, or one of these and others neither.
@@ -105,7 +105,7 @@ class Shape:
             )
 
     def converter(self) -> Callable[[Any], Any] | None:
-        """What turns a value into one of `arrow_type`; None where every value is one already."""
+        """A function that turns a value into one of `arrow_type`; None where all values are of it already."""
         if self.is_mixed:
             return lambda value: value if value is None or isinstance(value, str) else json.dumps(value)
         if self.scalars == {int, float}:
@@ -133,7 +133,7 @@ def write_records(read: Callable[[], Records], path: Path) -> tuple[int, list[st
     """Writes records to an Arrow stream file under one schema; a field that a record lacks is null there.
 
     Args:
-        read: Starts to read all records. Called twice: to find the schema, and to write.
+        read: Starts to read all records. It is called twice: to find the schema, and to write.
         path: The file to write.
 
     Returns:

@@ -5,21 +5,21 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from components.blocks.packing import Packed, best_fit, layout_of, pieces_of
+from components.blocks.packing import Concatenated, Packed, best_fit, layout_of, pieces_of
 
 PAD = 1
 
 
-def lay_all(layout, documents, batches=3):
+def fill_all(layout, documents, batches=3):
     """The blocks of documents that come in some batches, and which document each token is of."""
-    laid = []
+    filled = []
     for start in range(0, len(documents), max(1, -(-len(documents) // batches))):
         batch = documents[start : start + max(1, -(-len(documents) // batches))]
         lengths = np.array([len(document) for document in batch], np.int32)
-        laid.append(layout.lay(np.concatenate(batch).astype(np.int32), lengths))
-    laid.append(layout.rest())
-    assert all(each.input_ids.shape == each.document_ids.shape for each in laid)
-    return np.concatenate([each.input_ids for each in laid]), np.concatenate([each.document_ids for each in laid])
+        filled.append(layout.add(np.concatenate(batch).astype(np.int32), lengths))
+    filled.append(layout.finish())
+    assert all(each.input_ids.shape == each.document_ids.shape for each in filled)
+    return np.concatenate([each.input_ids for each in filled]), np.concatenate([each.document_ids for each in filled])
 
 
 def documents_of(lengths):
@@ -41,7 +41,7 @@ def pieces_in(input_ids, document_ids):
 @settings(deadline=None)
 def test_every_document_is_there_once_and_whole(lengths, block_size, packing):
     documents = documents_of(lengths)
-    input_ids, document_ids = lay_all(layout_of(packing, block_size, PAD), documents)
+    input_ids, document_ids = fill_all(layout_of(packing, block_size, PAD), documents)
     whole = [
         tuple(document[start : start + block_size].tolist())
         for document in documents
@@ -81,11 +81,11 @@ def test_memory_is_bounded_by_the_window():
     layout = Packed(8, PAD, window_tokens=0)  # the least: 256 blocks
     given, blocks = 0, 0
     for _ in range(40):
-        laid = layout.lay(np.full(800, 9, np.int32), np.full(200, 4, np.int32))
+        filled = layout.add(np.full(800, 9, np.int32), np.full(200, 4, np.int32))
         given += 800
-        blocks += len(laid.input_ids)
+        blocks += len(filled.input_ids)
         assert given - blocks * 8 < 256 * 8 + 800
-    assert blocks + len(layout.rest().input_ids) == 40 * 100
+    assert blocks + len(layout.finish().input_ids) == 40 * 100
 
 
 def test_little_is_padding():
@@ -99,11 +99,30 @@ def test_little_is_padding():
 
 def test_concatenating_is_untouched():
     layout = layout_of("concatenate", 8, None)
-    laid = layout.lay(np.arange(21, dtype=np.int32), np.array([5, 16], np.int32))
-    assert laid.document_ids is None
-    assert laid.input_ids.tolist() == np.arange(16).reshape(2, 8).tolist()
-    assert len(layout.rest().input_ids) == 0
+    filled = layout.add(np.arange(21, dtype=np.int32), np.array([5, 16], np.int32))
+    assert filled.document_ids is None
+    assert filled.input_ids.tolist() == np.arange(16).reshape(2, 8).tolist()
+    assert len(layout.finish().input_ids) == 0
     assert layout.dropped == 5
+
+
+@settings(deadline=None)
+@given(st.lists(st.integers(0, 30), max_size=12), st.integers(1, 17))
+def test_concatenated_blocks_and_remainder_are_the_stream_wherever_its_batches_end(lengths, block_size):
+    stream = np.arange(sum(lengths), dtype=np.int32)
+    layout = layout_of("concatenate", block_size, None)
+    batches = np.split(stream, np.cumsum(lengths)[:-1]) if lengths else []
+    filled = [layout.add(batch, np.array([len(batch)])).input_ids for batch in batches]
+    assert all(blocks.shape[1] == block_size for blocks in filled)
+    kept = np.concatenate([np.empty(0, np.int32), *(blocks.ravel() for blocks in filled)])
+    assert layout.dropped == len(stream) - len(kept) < block_size
+    np.testing.assert_array_equal(kept, stream[: len(kept)])
+
+
+def test_the_remainder_does_not_keep_its_batch_alive():
+    layout = Concatenated(8)
+    layout.add(np.arange(1_000_003, dtype=np.int32), np.array([1_000_003]))
+    assert layout._remainder.base is None
 
 
 def test_a_padding_token_is_needed():

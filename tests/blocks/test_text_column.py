@@ -8,7 +8,7 @@ from datasets import Dataset, DatasetDict
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from components.blocks.text_column import TextReader, choose, descend, resolve, text_columns
+from components.blocks.text_column import TextReader, choose_column, descend, resolve_column, text_columns
 from components.contract.artifacts import Corpus
 from foundation.errors import DataError
 
@@ -103,7 +103,7 @@ def test_the_columns_with_text_are_named_as_flatten_names_them() -> None:
 @pytest.mark.parametrize("name", ["answer.text", "answers.texts", "answers", "answers.score", "number", "posts.votes"])
 def test_a_column_without_text_is_refused_with_those_that_hold_it(name: str) -> None:
     with pytest.raises(DataError) as caught:
-        resolve(SCHEMA, name)
+        resolve_column(SCHEMA, name)
     message = str(caught.value)
     assert repr(name) in message
     assert "--preprocess.text_column" in message
@@ -147,7 +147,7 @@ TITLES = [
 )
 def test_a_column_that_may_give_way(columns: dict, named: str, expected: str, tmp_path: Path) -> None:
     corpus = corpus_of(tmp_path, pa.table(columns))
-    assert choose(corpus, named) == expected
+    assert choose_column(corpus, named) == expected
     assert TextReader(corpus, "test", named).column == expected
 
 
@@ -157,32 +157,32 @@ def test_the_example_is_the_column_with_prose(order: int, named: str, tmp_path: 
     columns = {"q_id": IDS, "url": URLS, "category": ["Biology"] * 4, "title": TITLES, "body": [SENTENCE * 3] * 4}
     corpus = corpus_of(tmp_path, pa.table(dict(list(columns.items())[::order])))
     with pytest.raises(DataError, match=r"for example to body\b") as caught:
-        choose(corpus, named)
+        choose_column(corpus, named)
     assert all(column in str(caught.value) for column in columns)
 
 
 def test_a_column_that_is_named_does_not_give_way(tmp_path: Path) -> None:
     corpus = corpus_of(tmp_path, pa.table({"body": [SENTENCE]}))
     with pytest.raises(DataError, match=r"'answers.text'.*for example to body"):
-        choose(corpus, "answers.text")
+        choose_column(corpus, "answers.text")
 
 
 def test_where_nothing_is_prose_the_columns_are_listed(tmp_path: Path) -> None:
     corpus = corpus_of(tmp_path, pa.table({"id": IDS, "name": ["Ann", "Bo", "Cy", "Di"]}))
     with pytest.raises(DataError, match=r"id, name \(and no x\).*for example to name"):
-        choose(corpus, "x?")
+        choose_column(corpus, "x?")
 
 
 def test_a_column_of_numbers_is_refused_with_its_type() -> None:
     with pytest.raises(
         DataError, match=r"strings or lists of strings. Received: 'answers.score' of type list<.*int64>"
     ):
-        resolve(SCHEMA, "answers.score")
+        resolve_column(SCHEMA, "answers.score")
 
 
 def test_a_corpus_without_any_text_says_so() -> None:
     with pytest.raises(DataError, match="give a corpus with a column of strings"):
-        resolve(pa.schema({"number": pa.int64()}), "text")
+        resolve_column(pa.schema({"number": pa.int64()}), "text")
 
 
 text = st.one_of(st.none(), st.text(st.characters(exclude_categories=["Cs"]), max_size=3))

@@ -1,32 +1,12 @@
-"""Cutting a stream of tokens and writing the blocks."""
+"""Writing blocks."""
 
 from pathlib import Path
 
 import numpy as np
 from datasets import List, Value, load_from_disk
-from hypothesis import given, settings
-from hypothesis import strategies as st
 
-from components.blocks.writer import BlockCutter, BlockWriter
+from components.blocks.writer import BlockWriter
 from components.contract.manifest import describe_files
-
-
-@settings(deadline=None)
-@given(st.lists(st.integers(0, 30), max_size=12), st.integers(1, 17))
-def test_blocks_and_remainder_are_the_stream_wherever_its_pieces_end(lengths: list[int], block_size: int) -> None:
-    stream = np.arange(sum(lengths), dtype=np.int32)
-    cutter = BlockCutter(block_size)
-    pieces = np.split(stream, np.cumsum(lengths)[:-1]) if lengths else []
-    blocks = [cutter.cut(piece) for piece in pieces]
-    assert all(cut.shape[1] == block_size for cut in blocks)
-    assert len(cutter.remainder) < block_size
-    np.testing.assert_array_equal(np.concatenate([*(cut.ravel() for cut in blocks), cutter.remainder]), stream)
-
-
-def test_the_remainder_does_not_keep_its_piece_alive() -> None:
-    cutter = BlockCutter(8)
-    cutter.cut(np.arange(1_000_003, dtype=np.int32))
-    assert cutter.remainder.base is None
 
 
 def test_what_is_written_is_what_datasets_reads(tmp_path: Path) -> None:
