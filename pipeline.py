@@ -32,7 +32,6 @@ from foundation.keras_choice import choose_keras
 from foundation.perplexity import perplexity_text
 from foundation.terminal import TERMINAL, TerminalHandler, is_utf8, take_any_text
 from foundation.versions import TOKENIZER
-from runners.local import LocalRunner
 from runners.run import Run
 from runners.termination import handle_termination, number_of
 
@@ -116,6 +115,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _plan_or_run(options: Namespace, config: Config) -> int:
+    from runners.local import LocalRunner  # only here, so that --help is quick
+
     root = Path(os.path.abspath(options.root))
     config = _with_movable_serving_directory(config, root)
     runner = LocalRunner(

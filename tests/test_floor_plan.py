@@ -1,4 +1,4 @@
-"""What the import contracts can't see: facts about architectures, and changes to a library's instances, keep to rooms."""
+"""What the import contracts can't see: facts about architectures, and changes to others' instances, keep to rooms."""
 
 import ast
 from pathlib import Path

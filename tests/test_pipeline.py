@@ -109,9 +109,10 @@ def test_one_command_leads_from_records_to_a_version_to_serve(job):
     assert run["library_versions"]["transformers"].startswith("4.57.")
 
 
-def test_a_second_run_finds_everything_cached_without_tensorflow(job, tmp_path):
+def test_a_second_run_finds_everything_cached_without_tensorflow_or_numpy(job, tmp_path):
     directory, arguments, _ = job
-    (tmp_path / "tensorflow.py").write_text("raise SystemExit('a cached run imported TensorFlow')")
+    for library in ("tensorflow", "numpy"):
+        (tmp_path / f"{library}.py").write_text(f"raise SystemExit('a cached run imported {library}')")
     done = pipeline(*arguments, cwd=directory, PYTHONPATH=str(tmp_path))
     assert done.returncode == 0, done.stderr
     assert {step["status"] for step in latest(directory)["steps"]} == {"cached"}

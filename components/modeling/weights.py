@@ -1,15 +1,17 @@
 """The weight files of a checkpoint folder: which one counts, which files belong to it, and what they hold.
 
-Nothing here needs TensorFlow.
+Nothing here needs TensorFlow, nor NumPy before tensors are read.
 """
 
 import json
 from collections.abc import Collection
 from pathlib import Path
-
-import numpy as np
+from typing import TYPE_CHECKING
 
 from foundation.errors import ModelError
+
+if TYPE_CHECKING:
+    import numpy as np
 
 CONFIG_NAME = "config.json"
 SAFETENSORS = "model.safetensors"
@@ -72,7 +74,7 @@ def shard_names(index: Path) -> list[str]:
         ) from error
 
 
-def read_safetensors(files: Collection[Path]) -> tuple[dict[str, np.ndarray], str]:
+def read_safetensors(files: Collection[Path]) -> "tuple[dict[str, np.ndarray], str]":
     """The tensors of one or more safetensors files, and the framework whose names and layout they have.
 
     Args:

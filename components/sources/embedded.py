@@ -6,6 +6,7 @@ paragraphs are the answers. The modules are parsed and never imported, so that n
 
 import ast
 import dataclasses
+import functools
 import hashlib
 import os
 import platform
@@ -60,7 +61,7 @@ class EmbeddedCorpus:
 
     library: Path | None = None
 
-    @property
+    @functools.cached_property
     def directory(self) -> Path:
         """The directory of the standard library."""
         return self.library or Path(sysconfig.get_path("stdlib"))

@@ -94,12 +94,16 @@ def test_the_next_run_has_a_whole_artifact_whenever_the_last_was_killed(tmp_path
     monkeypatch.setattr(os, "fsync", lambda descriptor: None)
     seen = []
     for root in roots:
+        is_written = bool(list(root.glob("artifacts/atomic/*.partial/manifest.json")))
+        stands = bool(list(root.glob("artifacts/atomic/*[0-9a-f]/manifest.json")))
         cached, directory = execute(root, "next")
         assert {path.name for path in directory.iterdir()} == {"text", "manifest.json"}, root.name
         content = manifest.read(directory)
         assert list(content["files"]) == ["text"], root.name
         manifest.verify(directory, content, {})
         seen.append((cached, (directory / "text").read_text()))
+        if is_written and not stands:  # a new one, which lacks nothing but its name
+            assert seen[-1] == (True, "new"), root.name
         execute(root, "forced", anew=True)
         assert (directory / "text").read_text() == "forced", root.name
         assert [path.name for path in directory.parent.iterdir() if path.is_dir()] == [directory.name], root.name
