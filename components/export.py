@@ -116,12 +116,19 @@ class Export(Component[ServingModel]):
 
     def build(self, tokenizer: "PreTrainedTokenizerFast") -> "tuple[TokenSignatures, int, str | None]":
         """The module to save, the most tokens of a text, and why it takes no text (None where it does)."""
+        from components.modeling.architectures.records import architecture_of
         from components.modeling.checkpoint import load_masked_lm
-        from components.modeling.library.adapter import LibraryMaskedLM
+        from components.modeling.library.adapter import as_masked_lm
         from serving.graph.signatures import TextSignatures, TokenSignatures
         from serving.graph.tokenizers.build import build_in_graph_tokenizer
 
-        model = LibraryMaskedLM(load_masked_lm(self.checkpoint.model_directory))
+        model = as_masked_lm(load_masked_lm(self.checkpoint.model_directory))
+        if reason := architecture_of(model.config).why_not_exported(model.config):
+            raise ModelError(
+                "the model must be one that can be traced for sequences of any length",
+                received=reason,
+                remedy="train another architecture, or serve this one without TensorFlow Serving, from its checkpoint",
+            )
         longest = max_sequence_length(model.config, tokenizer)
         try:
             in_graph = build_in_graph_tokenizer(tokenizer, model.config.vocab_size, longest)

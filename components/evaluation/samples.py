@@ -7,7 +7,7 @@ import numpy as np
 import tensorflow as tf
 
 from components.contract.reports import Answer
-from components.modeling.library.adapter import LibraryMaskedLM
+from components.modeling.library.adapter import as_masked_lm
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerFast, TFPreTrainedModel
@@ -38,7 +38,7 @@ def sample_predictions(
         if tokenizer.mask_token_id in ids:
             inputs = {"input_ids": tf.constant([ids]), "attention_mask": tf.ones([1, len(ids)], tf.int32)}
             position = tf.constant([[ids.index(tokenizer.mask_token_id)]])
-            scores = tf.nn.softmax(LibraryMaskedLM(model).logits_at(inputs, position))[0, 0].numpy()  # (vocabulary,)
+            scores = tf.nn.softmax(as_masked_lm(model).logits_at(inputs, position))[0, 0].numpy()  # (vocabulary,)
             best = np.argsort(-scores, kind="stable")[:k].tolist()
         answers.append(tuple(Answer(tokenizer.decode([token]), float(scores[token])) for token in best))
     return answers

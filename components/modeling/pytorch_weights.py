@@ -14,7 +14,7 @@ import numpy as np
 
 from components.modeling.architectures.architecture import Architecture
 from components.modeling.architectures.records import architecture_of
-from components.modeling.library.adapter import LibraryMaskedLM
+from components.modeling.library.adapter import as_masked_lm
 from components.modeling.weights import CONFIG_NAME, SAFETENSORS
 
 if TYPE_CHECKING:
@@ -53,7 +53,7 @@ def pytorch_weights(model: "TFPreTrainedModel") -> tuple[dict[str, np.ndarray], 
         layer is left out, as PyTorch's own `save_pretrained` leaves it out.
     """
     record = architecture_of(model.config)
-    arrays = {name: weight.array() for name, weight in LibraryMaskedLM(model).weight_map().items()}
+    arrays = {name: weight.array() for name, weight in as_masked_lm(model).weight_map().items()}
     _copy(arrays, record.pytorch_copies)
     tied = _drop_tied_output(model, record, arrays)
     if not tied:

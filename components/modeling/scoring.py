@@ -8,7 +8,7 @@ import numpy as np
 import tensorflow as tf
 
 from components.masking.frozen_masks import FrozenMasks
-from components.modeling.library.adapter import LibraryMaskedLM
+from components.modeling.library.adapter import as_masked_lm
 from foundation.errors import ModelError
 
 if TYPE_CHECKING:
@@ -54,7 +54,7 @@ def score_masks(
     Raises:
         ModelError: If the blocks hold ids beyond the model's vocabulary.
     """
-    logits_at = LibraryMaskedLM(model).logits_at
+    logits_at = as_masked_lm(model).logits_at
     return score_with(logits_at, model.config.vocab_size, input_ids, attention_mask, masks, batch_size=batch_size, k=k)
 
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 import tensorflow as tf
 
 from components.masking.masking import IGNORED_LABEL
-from components.modeling.library.adapter import LibraryMaskedLM
+from components.modeling.library.adapter import as_masked_lm
 from components.modeling.library.dropout import step_key
 from components.modeling.masked_loss import label_positions, masked_cross_entropy
 from components.training.weight_average import WeightAverage
@@ -78,7 +78,7 @@ class MaskedLMTraining(tf.keras.Model):
         """
         inputs, labels = batch
         positions, labels = label_positions(labels, self.predictions)  # (batch, predictions) each
-        logits = LibraryMaskedLM(self.masked_lm).logits_at(
+        logits = as_masked_lm(self.masked_lm).logits_at(
             inputs,
             positions,
             dropout_key=step_key(self.seed, self.optimizer.iterations, micro_step) if training else None,

@@ -16,10 +16,17 @@ from components.modeling.library.embedding_read import embedding_read_once
 from components.modeling.library.fused_gelu import fused_gelu
 from components.modeling.library.gradient_checkpointing import recomputed_layers
 from components.modeling.library.head import masked_logits, without_head
-from components.modeling.masked_lm import Inputs, PyTorchWeight
+from components.modeling.masked_lm import Inputs, MaskedLM, PyTorchWeight
 
 if TYPE_CHECKING:
     from transformers import TFPreTrainedModel
+
+
+def as_masked_lm(model: "MaskedLM | TFPreTrainedModel") -> MaskedLM:
+    """A model as a `MaskedLM`: by way of `LibraryMaskedLM` if its class is transformers', else as it is."""
+    from transformers import TFPreTrainedModel
+
+    return LibraryMaskedLM(model) if isinstance(model, TFPreTrainedModel) else model
 
 
 class LibraryMaskedLM:
