@@ -89,7 +89,6 @@ def test_the_next_run_has_a_whole_artifact_whenever_the_last_was_killed(tmp_path
     code = f"from tests.runners.test_killed_runs import *; kill_everywhere(Path({str(tmp_path)!r}), {replaced})"
     subprocess.run([sys.executable, "-c", code], cwd=REPOSITORY, check=True)
     roots = sorted((path for path in tmp_path.iterdir() if path.name.isdigit()), key=lambda path: int(path.name))
-    assert len(roots) > 15
     # No power is cut here, so nothing has to wait for the disk.
     monkeypatch.setattr(os, "fsync", lambda descriptor: None)
     seen = []
@@ -111,4 +110,4 @@ def test_the_next_run_has_a_whole_artifact_whenever_the_last_was_killed(tmp_path
     before = (True, "old") if replaced else (False, "next")
     first = seen.index((True, "new"))
     assert seen == [before] * first + [(True, "new")] * (len(seen) - first)
-    assert first > 5
+    assert 5 < first < len(roots) - 1

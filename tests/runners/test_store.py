@@ -5,6 +5,7 @@ import errno
 import json
 import os
 import shutil
+import threading
 from pathlib import Path
 
 import pytest
@@ -110,6 +111,52 @@ def test_a_damaged_input_is_noticed_before_its_use_and_made_anew(tmp_path):
     ]
     assert str(damaged / "text") in shown[1]
     assert aside.name in shown[1]
+
+
+def test_a_damaged_artifact_is_not_set_aside_while_its_step_runs(tmp_path):
+    store, step = quiet(tmp_path).store, Write()
+    quiet(tmp_path).execute(lambda run: run(step), {})
+    artifact = store.path(step, step.key({}))
+    other = threading.Thread(target=store.set_aside, args=(artifact,))
+    with store.locked(step, step.key({})):
+        other.start()
+        other.join(0.3)
+        assert artifact.is_dir()
+    other.join(30)
+    assert not artifact.exists()
+    assert artifact.with_name(artifact.name + ".damaged").is_dir()
+
+
+def test_what_was_set_aside_before_stays(tmp_path):
+    store, step = quiet(tmp_path).store, Write()
+    asides = []
+    for _ in range(3):
+        quiet(tmp_path).execute(lambda run: run(step), {})
+        asides.append(store.set_aside(store.path(step, step.key({}))))
+    assert len(set(asides)) == 3
+    assert all((aside / "text").is_file() for aside in asides)
+
+
+def test_an_input_that_changes_during_a_run_is_compared_again(tmp_path):
+    @dataclasses.dataclass(frozen=True)
+    class Spoiling(Double):
+        """Changes its input, which it must not."""
+
+        name = "spoiling"
+
+        def run(self, out):
+            super().run(out)
+            (self.text.directory / "text").write_text("sun")
+
+    def spoil_then_double(run):
+        text = run(Write())
+        run(Spoiling(text))
+        return run(Double(text))
+
+    record = quiet(tmp_path).execute(spoil_then_double, {})
+    assert (record.artifacts["double"] / "text").read_text() == "skysky"
+    [aside] = (tmp_path / "artifacts/write").glob("*.damaged")
+    assert (aside / "text").read_text() == "sun"
 
 
 @pytest.mark.parametrize("name", ["report.json", "manifest.json"])
