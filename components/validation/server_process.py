@@ -181,7 +181,7 @@ def ended(kind: str, code: int, log: Path) -> ServingError:
     return ServingError(
         ENDED_RULE,
         received=f"{kind} ended with {how}: {end_of(log)}",
-        remedy="mend what it says; a damaged model is made again with --force export",
+        remedy="correct what its log says; --force export makes a damaged model anew",
     )
 
 

@@ -61,7 +61,7 @@ class ClientTokenizer:
             raise ConfigError(
                 "targets must be left out where a tokenizer runs at the client: they need one in the model's graph",
                 received="targets together with a tokenizer at the client",
-                remedy="leave one of them away",
+                remedy="leave out the targets or the tokenizer",
             )
         encoded = self._tokenizer(texts)["input_ids"]
         self._check(texts, encoded, first)

@@ -217,5 +217,5 @@ def check_arguments(texts: list[str], top_k: int | None, targets: Sequence[str] 
         raise ConfigError(
             "targets must be a list of one or more words, none with a line break",
             received=shorten(repr(targets)),
-            remedy="give a list of words, or leave it away",
+            remedy="give a list of words, or leave targets out",
         )

@@ -133,7 +133,7 @@ def check(options: argparse.Namespace) -> None:
         if not value > 0:
             option = f"--{name.replace('_', '-')}"
             raise ConfigError(
-                f"{option} must be over 0", received=str(value), remedy=f"leave {option} away for its default"
+                f"{option} must be over 0", received=str(value), remedy=f"leave {option} out for its default"
             )
     for name in ("timeout_seconds", "poll_seconds", "model_config_file_poll_wait_seconds"):
         require_short_enough(f"--{name.replace('_', '-')}", getattr(options, name))
@@ -148,7 +148,7 @@ def check(options: argparse.Namespace) -> None:
         raise ConfigError(
             "--model-config-file-poll-wait-seconds must be 0, or over 0 together with --model-config-file",
             received=f"{seconds:g}",
-            remedy="leave it away, or add --model-config-file FILE",
+            remedy="leave it out, or add --model-config-file FILE",
         )
     if options.disable_grpc and options.grpc_port is not None:
         raise ConfigError(
@@ -159,7 +159,7 @@ def check(options: argparse.Namespace) -> None:
         raise ConfigError(
             "--model-name must not be empty and must have neither '/' nor ':', because it becomes part of URLs",
             received=repr(name),
-            remedy="choose another",
+            remedy="choose another name",
         )
 
 
@@ -220,7 +220,7 @@ def model_configs(options: argparse.Namespace) -> list[ModelConfig]:
         raise ConfigError(
             "--model-name must be given together with --model-dir",
             received="it with --model-config-file",
-            remedy="leave it away",
+            remedy="leave --model-name out: the file has the names",
         )
     return configs
 

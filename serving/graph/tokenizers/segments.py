@@ -52,7 +52,7 @@ def splits_of(ids: tf.Tensor, segments: tf.Tensor) -> tf.Tensor:
 def fill_in(
     whole: tf.Tensor, repeats: tf.Tensor, positions: tf.Tensor, ids: tf.Tensor, word_of: tf.Tensor
 ) -> tuple[tf.Tensor, tf.Tensor]:
-    """Puts the tokens of cut words in their places.
+    """Joins the tokens of words that were looked up whole with those of words that were cut.
 
     Args:
         whole: (words,) int64, the token of each word, or -1 for a word that was cut.

@@ -16,7 +16,7 @@ from serving.graph.tokenizers.refusal import refusal
 from serving.graph.tokenizers.segments import fill_in, repeat, segment_ids
 from serving.graph.tokenizers.tables import hash_table
 
-# What an unknown character scores below the least probable piece.
+# So much less than the least probable piece an unknown character scores.
 _UNKNOWN_PENALTY = 10.0
 
 # A code point has 21 bits and a factor 36, so that the sum of 32 products fits into an int64.

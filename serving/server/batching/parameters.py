@@ -59,7 +59,7 @@ class BatchingParameters:
             raise ConfigError(
                 "max_execution_batch_size must come with enable_large_batch_splitting: it is for split requests",
                 received="it alone",
-                remedy="set enable_large_batch_splitting { value: true }, or leave it away",
+                remedy="set enable_large_batch_splitting { value: true }, or leave max_execution_batch_size out",
             )
         if self.largest_batch > self.max_batch_size:
             raise ConfigError(

@@ -37,7 +37,7 @@ class ModelDirectory:
             raise ConfigError(
                 "--model-dir must be a directory that can be read",
                 received=f"{path}: {error.strerror}",
-                remedy="give the permission",
+                remedy="give this user the permission to read it",
             ) from error
         if not fits:
             raise ConfigError(

@@ -26,7 +26,8 @@ class NormalForms(NamedTuple):
     Attributes:
         forms: The normal form of every code point: 0x110000 strings, those of surrogates empty.
         order: The rank, from 1, of each character that decomposition moves; equal ranks keep their order.
-        borders: The characters that the normalizer drops only after nothing could move past them.
+        borders: The characters that the normalizer drops only after it has ordered the combining characters, so that
+            none of those has moved past them.
     """
 
     forms: list[str]
@@ -35,11 +36,11 @@ class NormalForms(NamedTuple):
 
 
 def normal_forms(normalizer: Any, separator: str) -> NormalForms:
-    """Asks a normalizer.
+    """Reads a normalizer into tables, by having it normalize every character.
 
     Args:
-        normalizer: Of `tokenizers.normalizers`.
-        separator: A character that it leaves as it is, and that is in no other character's normal form.
+        normalizer: One of `tokenizers.normalizers`.
+        separator: A character that it leaves unchanged, and that is in no other character's normal form.
     """
     forms = [""] * code_points.NUMBER_OF_CODE_POINTS
     points = [point for point in code_points.scalar_values() if chr(point) != separator]
@@ -76,11 +77,11 @@ class CharacterForms(tf.Module):
     """Puts strings in the place of characters.
 
     Args:
-        forms: The string of every code point: 0x110000 of them, a character itself where it stays.
-        more: Strings that a character gets for other reasons.
+        forms: The string for every code point, 0x110000 of them; the character itself where it stays.
+        more: Further strings that `replace` may be told to put in.
 
     Attributes:
-        number: The number by which a string is called.
+        number: The number of each string, as `replace` takes it.
     """
 
     def __init__(self, forms: Sequence[str], more: Sequence[str] = ()) -> None:
@@ -125,7 +126,7 @@ class CharacterNormalizer(tf.Module):
     """Normalizes characters, and puts combining ones into their order.
 
     Args:
-        normal_forms: What the fast tokenizer's normalizer does.
+        normal_forms: The tables of the fast tokenizer's normalizer.
     """
 
     def __init__(self, normal_forms: NormalForms) -> None:

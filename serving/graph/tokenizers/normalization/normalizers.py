@@ -19,7 +19,7 @@ from serving.graph.tokenizers.normalization.precompiled import Precompiled
 from serving.graph.tokenizers.refusal import refusal
 from serving.graph.tokenizers.segments import segment_ids, splits_of
 
-# Each looks at one character at a time, but for the order that decomposition puts marks into.
+# Each looks at one character at a time, except that decomposition also orders marks.
 _BY_CHARACTER = ("NFD", "NFKD", "StripAccents", "Lowercase")
 _BLANKS = {"Regex": " {2,}"}
 # Nothing decomposes into a character for private use.
@@ -61,11 +61,11 @@ class Normalizer(tf.Module):
 
 
 class InNormalText(tf.Module):
-    """Makes pieces of text normal, finds the added tokens that are looked for in normal text, and tokenizes the rest.
+    """Normalizes pieces of text, finds the added tokens that are looked for in normal text, and tokenizes the rest.
 
     Args:
-        normalizer: Makes text normal.
-        added_tokens: Finds added tokens, by their normal form.
+        normalizer: Normalizes text.
+        added_tokens: Finds added tokens by their normal form.
         pieces: Tokenizes what stands between them.
     """
 
