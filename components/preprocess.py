@@ -181,7 +181,7 @@ def refuse_long_blocks(block_size: int, model_max_length: float) -> None:
 
 
 def summary_of(block_size: int, splits: dict[str, dict[str, Any]]) -> str:
-    """One line about the blocks, for the person who watches the run."""
+    """One line for the person who watches the run."""
     blocks = " + ".join(f"{splits[name]['blocks']:,}" for name in SPLITS)
     kept = sum(split["tokens_kept"] for split in splits.values())
     dropped = sum(split["tokens_dropped"] for split in splits.values())

@@ -77,7 +77,7 @@ class Push(Component[Pushed]):
 
     @property
     def base_path(self) -> Path:
-        """The absolute base path, as TensorFlow Serving calls the directory of a model's versions."""
+        """What TensorFlow Serving calls the model's base path, absolute."""
         return Path(os.path.abspath(self.params.serving_dir)) / self.params.model_name
 
     def preflight(self) -> None:
@@ -179,7 +179,7 @@ class Push(Component[Pushed]):
         judge: Judge,
         verdict: Verdict,
     ) -> tuple[Publication, dict[str, Any] | None]:
-        """Makes the model the latest version in the serving directory, and the content of its Hub repository.
+        """Makes the model the latest version, and what the Hub holds.
 
         Where the last blessed model is looked for on the Hub, the commit there decides, so it is made before a server
         can see the new version. Otherwise the version comes first, and the Hub follows.
@@ -276,7 +276,7 @@ class Push(Component[Pushed]):
         repository: "HubRepository | None",
         confirm: Callable[[], None],
     ) -> dict[str, Any] | None:
-        """Uploads the folder; returns what the Hub holds then, for `pushed.json`."""
+        """Uploads the folder; what the Hub holds then, for `pushed.json`."""
         if repository is None:
             return None
         commit = repository.upload(folder, self.params.commit_message, confirm)

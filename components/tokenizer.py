@@ -144,10 +144,10 @@ class PrepareTokenizer(Component[Tokenizer]):
 def train(
     corpus: Corpus, text_column: str, params: TokenizerParams
 ) -> tuple["PreTrainedTokenizerFast", dict[str, Any]]:
-    """Trains a byte-level BPE on the train split. Equal text and params give equal files.
+    """A byte-level BPE trained on the train split: equal text and params give equal files.
 
     Returns:
-        The tokenizer, and the report's entries about its training, with the column if another than the named was read.
+        The tokenizer, and what the report tells of its training, with the column where another than the named was read.
 
     Raises:
         DataError: If the split has no text.
@@ -188,10 +188,10 @@ def train(
         cls_token="<s>",
         sep_token="</s>",
     )
-    training: dict[str, Any] = {"training_records": reader.records, "training_records_skipped": reader.skipped}
+    told: dict[str, Any] = {"training_records": reader.records, "training_records_skipped": reader.skipped}
     if reader.column not in (text_column, text_column.removesuffix("?")):
-        training["text_column"] = reader.column
-    return tokenizer, training
+        told["text_column"] = reader.column
+    return tokenizer, told
 
 
 def load_local(directory: Path) -> "PreTrainedTokenizerFast":

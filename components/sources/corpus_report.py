@@ -77,9 +77,9 @@ class ColumnStatistics:
         self.digests.add(text)
 
     def as_dict(self) -> dict[str, int]:
-        """The counts by name. Null and empty values are no duplicates.
+        """The counts by name; neither null nor empty values count as duplicates.
 
-        The count of values with a NUL character, which no text should have, is given only if there are some.
+        Values with a NUL character, which no text should have, are counted only where there are some.
         """
         zeros = {"with_zeros": self.zeros} if self.zeros else {}
         return zeros | {
@@ -114,10 +114,10 @@ class Choice:
         return cls(loaded.available, loaded.parts, loaded.unnamed, loaded.mixed)
 
     def as_plain(self, records: int) -> dict[str, Any]:
-        """The report's entries for it; none where all records of a source were split at random.
+        """What the report says of it: nothing where all of a source's records were split at random.
 
         Args:
-            records: The number of records in the corpus.
+            records: Those of the corpus.
         """
         plain: dict[str, Any] = {}
         if self.parts:
@@ -188,12 +188,12 @@ def texts_at(value: Any, path: tuple[str, ...]) -> Any:
 
 
 def words_of(column: Mapping[str, Any]) -> int:
-    """The number of words of a column in both splits."""
+    """The words of a column in both splits."""
     return int(column["train"]["words"] + column["test"]["words"])
 
 
 def summary(report: Mapping[str, Any]) -> str:
-    """One line about the corpus: its records, and the words of the column that has the most."""
+    """What came in, in one line: the records, and the words of the column that has the most."""
     train, test = report["records"]["train"], report["records"]["test"]
     parts, available = report.get("parts"), report.get("available")
     line = f"{train + test:,} records" if available is None else f"{train + test:,} of {available:,} records"
