@@ -1,1 +1,1 @@
-"""What every package may import, and which imports none of them."""
+"""What every other package may import. It imports none of them."""

@@ -81,7 +81,7 @@ class Concatenated:
 
 
 class OneDocumentARow:
-    """Every document in a row of its own, padded at the end; a longer one in as many rows as it takes."""
+    """One document a row, padded at the end. A document that is longer than a row takes several."""
 
     dropped: ClassVar[int] = 0
 
@@ -101,7 +101,7 @@ class OneDocumentARow:
 
 
 class Packed:
-    """As many whole documents a block as fit; a longer one is cut into pieces of a block, and a shorter last.
+    """As many whole documents a block as fit. A document that is longer than a block is cut at every block_size.
 
     Documents are packed window by window, by best fit decreasing (Johnson 1973), as `best_fit` describes.
     """
@@ -141,7 +141,15 @@ def layout_of(packing: str, block_size: int, pad_token_id: int | None) -> Layout
 
 
 def pieces_of(lengths: np.ndarray, block_size: int) -> np.ndarray:
-    """Documents' lengths (documents,) cut at every block_size: (pieces,) of 1 to block_size, in the same order."""
+    """Cuts documents at every block_size.
+
+    Args:
+        lengths: (documents,) int32, in tokens.
+        block_size: Tokens a block.
+
+    Returns:
+        (pieces,) int32, the lengths of the pieces, from 1 to block_size, in the order of the documents.
+    """
     counts = -(-lengths // block_size)  # (documents,)
     pieces = np.full(int(counts.sum()), block_size, np.int32)
     pieces[np.cumsum(counts) - 1] = lengths - (counts - 1) * block_size
@@ -149,7 +157,7 @@ def pieces_of(lengths: np.ndarray, block_size: int) -> np.ndarray:
 
 
 def best_fit(lengths: np.ndarray, block_size: int) -> np.ndarray:
-    """Puts pieces, the longest first, where they leave the least room; opens a block where there is no room.
+    """Assigns pieces to blocks, the longest first: each goes where it leaves the least room, or else into a new block.
 
     Args:
         lengths: (pieces,) from 1 to block_size.
@@ -159,8 +167,8 @@ def best_fit(lengths: np.ndarray, block_size: int) -> np.ndarray:
         (pieces,) int64, the block of each, from 0.
     """
     block_of = np.empty(len(lengths), np.int64)
-    with_room: defaultdict[int, list[int]] = defaultdict(list)  # blocks by the room they have
-    rooms = 0  # bit r is set where a block has room r, so that the least sufficient one is found at once
+    with_room: defaultdict[int, list[int]] = defaultdict(list)  # the blocks by the room that is left in them
+    rooms = 0  # bit r is set if a block has room r, so that the smallest sufficient room is found at once
     blocks = 0
     order = np.argsort(-lengths, kind="stable")
     for piece, length in zip(order.tolist(), lengths[order].tolist(), strict=True):
@@ -183,7 +191,15 @@ def best_fit(lengths: np.ndarray, block_size: int) -> np.ndarray:
 def _place(
     token_ids: np.ndarray, pieces: np.ndarray, block_of: np.ndarray, block_size: int, pad_token_id: int
 ) -> BlockBatch:
-    """Writes pieces (pieces,), whose tokens come one after the other, into the blocks (pieces,) that they belong to."""
+    """Puts the tokens of pieces into blocks.
+
+    Args:
+        token_ids: (tokens,) int32, the tokens of all pieces, one piece after the other.
+        pieces: (pieces,) int32, the length of each.
+        block_of: (pieces,) int64, the block of each, from 0.
+        block_size: Tokens a block.
+        pad_token_id: The token that fills the rest of a block.
+    """
     shape = (int(block_of.max(initial=-1)) + 1, block_size)
     input_ids, document_ids = np.full(shape, pad_token_id, np.int32), np.zeros(shape, np.int16)
     order = np.argsort(block_of, kind="stable")  # pieces by block

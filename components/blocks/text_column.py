@@ -35,11 +35,6 @@ class TextReader:
     Arrow files are read record batch by record batch rather than memory-mapped, so that a process's resident
     memory doesn't grow with the pages of a large corpus.
 
-    Example:
-        >>> reader = TextReader(corpus, "train", "answers.text")
-        >>> for texts in reader.batches(characters=1 << 18):
-        ...     print(len(texts), "of", reader.records, "records read so far have text")
-
     Attributes:
         records: The number of records read so far.
         skipped: The number of records without text so far, by reason: `null` (the column, something on its path or
@@ -54,6 +49,11 @@ class TextReader:
 
     Raises:
         DataError: If there is no such column, or it doesn't hold text.
+
+    Example:
+        reader = TextReader(corpus, "train", "answers.text")
+        for texts in reader.batches(characters=1 << 18):
+            print(len(texts), "texts in", reader.records, "records so far")
     """
 
     def __init__(self, corpus: Corpus, split: str, text_column: str) -> None:

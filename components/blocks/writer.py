@@ -19,12 +19,6 @@ class BlockWriter:
     The dataset's fingerprint, by which `datasets` names its caches, is computed from the blocks: equal blocks give
     equal files.
 
-    Example:
-        >>> with BlockWriter(Path("dataset/train"), block_size=8) as writer:
-        ...     writer.write(np.arange(16, dtype=np.int32).reshape(2, 8))
-        >>> datasets.load_from_disk("dataset/train")[1]["input_ids"]
-        [8, 9, 10, 11, 12, 13, 14, 15]
-
     Attributes:
         blocks: The number of blocks written so far.
 
@@ -32,6 +26,11 @@ class BlockWriter:
         directory: The folder to make; it doesn't exist yet.
         block_size: Tokens a block.
         with_document_ids: Whether there is a column `document_ids`, which says which tokens are of one document.
+
+    Example:
+        with BlockWriter(Path("dataset/train"), block_size=8) as writer:
+            writer.write(np.arange(16, dtype=np.int32).reshape(2, 8))
+        dataset = datasets.load_from_disk("dataset/train")  # its columns are input_ids and attention_mask
     """
 
     def __init__(self, directory: Path, block_size: int, with_document_ids: bool = False) -> None:

@@ -21,7 +21,7 @@ USUAL_LEARNING_RATE = 1e-4
 """The largest learning rate that is usual for a checkpoint; a new model learns with ten times as much."""
 
 
-def settle(options: Namespace, file: Layer, typed: Layer) -> list[str]:
+def drop_replaced(options: Namespace, file: Layer, typed: Layer) -> list[str]:
     """Removes settings of the file that belong to a source or a model that the command line replaces.
 
     Args:
@@ -35,10 +35,10 @@ def settle(options: Namespace, file: Layer, typed: Layer) -> list[str]:
     Raises:
         ConfigError: If a split is given together with a path and a Hub dataset, so that it could belong to either.
     """
-    return [*_settle_source(options, file, typed), *_settle_model(options, file, typed)]
+    return [*_replace_source(options, file, typed), *_replace_model(options, file, typed)]
 
 
-def _settle_source(options: Namespace, file: Layer, typed: Layer) -> Iterator[str]:
+def _replace_source(options: Namespace, file: Layer, typed: Layer) -> Iterator[str]:
     """Leaves one source, with the settings that belong to it; yields a sentence for each one removed."""
     old, new = source_of(file), source_of(typed)
     given, ours = file.get("ingest", {}), typed.get("ingest", {})
@@ -62,7 +62,7 @@ def _settle_source(options: Namespace, file: Layer, typed: Layer) -> Iterator[st
                 )
     column = file.get("preprocess", {}).get("text_column")
     if column is not None and "text_column" not in typed.get("preprocess", {}):
-        # The new source may have this column too, or another.
+        # The new source may have this column too; if not, another is read.
         options["preprocess.text_column"] = f"{str(column).removesuffix('?')}?"
 
 
@@ -92,7 +92,7 @@ def _refuse_two_sources(ingest: Mapping[str, Any]) -> None:
         )
 
 
-def _settle_model(options: Namespace, file: Layer, typed: Layer) -> Iterator[str]:
+def _replace_model(options: Namespace, file: Layer, typed: Layer) -> Iterator[str]:
     """Leaves a checkpoint, with its own tokenizer, or a new model, whichever the command line names."""
     given, ours = file.get("train", {}), typed.get("train", {})
     removed = []
@@ -117,7 +117,7 @@ def _settle_model(options: Namespace, file: Layer, typed: Layer) -> Iterator[str
             if given.get(key) is not None and key not in ours:
                 options[f"train.{key}"] = None
                 removed.append(f"train.{key} {given[key]}")
-    brings = _bring_tokenizer(options, file, typed)
+    brings = _use_own_tokenizer(options, file, typed)
     if removed:
         with_it = ", and brings its own tokenizer (tokenizer.pretrained)" if brings else ""
         yield f"{new} takes the place of the configuration's {' and '.join(removed)}{with_it}"
@@ -131,7 +131,7 @@ def _settle_model(options: Namespace, file: Layer, typed: Layer) -> Iterator[str
         )
 
 
-def _bring_tokenizer(options: Namespace, file: Layer, typed: Layer) -> bool:
+def _use_own_tokenizer(options: Namespace, file: Layer, typed: Layer) -> bool:
     """Sets a checkpoint's own tokenizer, unless another is named; returns whether it did."""
     checkpoint = options["train.pretrained"]
     if checkpoint is None or "pretrained" in typed.get("tokenizer", {}):

@@ -12,7 +12,7 @@ from typing import Any
 import yaml
 from jsonargparse import ArgumentParser, Namespace
 
-from components.config.layers import settle
+from components.config.layers import drop_replaced
 from components.evaluation.params import EvaluateParams
 from components.export import ExportParams
 from components.ingest import IngestParams
@@ -31,11 +31,10 @@ class Config:
     """The params of every step.
 
     Example:
-        >>> parser = ArgumentParser()
-        >>> add_sections(parser)
-        >>> config = config_of(parser, parse(parser, ["--train.epochs", "1"], config_path("quickstart")))
-        >>> config.train.epochs, config.preprocess.block_size
-        (1, 64)
+        parser = ArgumentParser()
+        add_sections(parser)
+        options = parse(parser, ["--train.epochs", "1"], config_path("quickstart"))
+        config = config_of(parser, options)  # config.train.epochs is 1, config.preprocess.block_size is 64
     """
 
     ingest: IngestParams
@@ -105,7 +104,7 @@ def parse(parser: ArgumentParser, arguments: Sequence[str], path: Path) -> Names
     try:
         options = parser.parse_args(list(arguments))
         typed = parser.parse_args(list(arguments), defaults=False).as_dict()
-        options["notes"] = settle(options, file, {name: typed.get(name) or {} for name in SECTIONS})
+        options["notes"] = drop_replaced(options, file, {name: typed.get(name) or {} for name in SECTIONS})
         return options
     except (TypeError, ValueError, KeyError) as error:
         raise _unusable(error) from error

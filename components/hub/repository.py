@@ -62,19 +62,18 @@ class HubRepository:
 
     The token is the environment's (`HF_TOKEN`) or that of `huggingface-cli login`, as `huggingface_hub` finds it.
 
-    Example:
-        >>> files = seal(folder, {"model_name": "fill_mask"})
-        >>> repository = HubRepository(HubTarget("me/my-model"), show=print)
-        >>> repository.check()
-        >>> repository.upload(folder, "End of training").url
-        'https://huggingface.co/me/my-model/tree/...'
-
     Args:
         target: The repository's name, and what a push may do there.
         attempts: How often a request is tried, at most.
         first_pause_seconds: The pause after the first try that failed, in seconds.
         show: Called with a line about each try that failed.
         progress_bars: Whether an upload shows progress bars on a terminal.
+
+    Example:
+        seal(folder, {"model_name": "fill_mask"})
+        repository = HubRepository(HubTarget("me/my-model"), show=print)
+        repository.check()
+        url = repository.upload(folder, "End of training").url  # https://huggingface.co/me/my-model/tree/...
     """
 
     def __init__(
@@ -163,7 +162,7 @@ class HubRepository:
         """
         with push_errors(self.repo_id):
             held = self._retry(lambda: self._files(commit))
-        wrong = _wrong(held, folder, sealed_files(folder))
+        wrong = _differences(held, folder, sealed_files(folder))
         if wrong:
             raise HubError(
                 "the Hub must hold what was pushed, file by file",
@@ -186,7 +185,7 @@ class HubRepository:
             if info is None:
                 return False
             held = self._retry(lambda: self._files(str(info.sha)))
-        return set(_wrong(held, folder, files)) <= {CARD}
+        return set(_differences(held, folder, files)) <= {CARD}
 
     def _info(self) -> "ModelInfo | None":
         """The repository's facts; None if there is no repository yet, or the token doesn't see it."""
@@ -264,7 +263,7 @@ class HubRepository:
         info = self._existing_or_new()
         head = str(info.sha)
         held = self._files(head)
-        changed = _wrong(held, folder, files)
+        changed = _differences(held, folder, files)
         ours = self._sealed(info) or {}
         stale = sorted(path for path in ours if path in held and path not in files and path != SEAL)
         if not changed and not stale:
@@ -284,7 +283,7 @@ class HubRepository:
         return f"{self.api.endpoint}/{self.repo_id}/tree/{commit}"
 
 
-def _wrong(held: Mapping[str, RemoteFile], folder: Path, files: Mapping[str, str]) -> list[str]:
+def _differences(held: Mapping[str, RemoteFile], folder: Path, files: Mapping[str, str]) -> list[str]:
     """The files of a sealed folder, its seal among them, that are missing in a repository or differ there."""
     every = {**files, SEAL: digest_of_file(folder / SEAL)}
     return [path for path, sha256 in every.items() if path not in held or not held[path].is_same(folder / path, sha256)]

@@ -36,7 +36,7 @@ class Publication:
 
     Attributes:
         path: The version's directory.
-        version: Its number.
+        version: The version's number.
         digest: The digest of the ServingModel artifact that it was copied from.
         created: False where the model was the latest version already.
     """
@@ -82,12 +82,6 @@ def publish(
     from the clock. A model that is an older version there becomes a new version too: whoever pushes it wants it
     served, and servers serve the highest number.
 
-    Example:
-        >>> files = {path.relative_to(saved_model).as_posix() for path in saved_model.rglob("*") if path.is_file()}
-        >>> sha256 = {name: digest_of_file(saved_model / name) for name in files}
-        >>> publish(saved_model, Path("serving/fill_mask"), digest_of(sha256), sha256, {}).version
-        1
-
     Args:
         saved_model: The directory to copy, which holds a `saved_model.pb`.
         base_path: The directory of the versions; made if missing.
@@ -104,6 +98,12 @@ def publish(
     Raises:
         ArtifactError: If the SavedModel is not what its digests say.
         PipelineError: If the base path can't be written or the disk is full; nothing is then visible there.
+
+    Example:
+        files = {path.relative_to(saved_model).as_posix() for path in saved_model.rglob("*") if path.is_file()}
+        sha256 = {name: digest_of_file(saved_model / name) for name in files}
+        publication = publish(saved_model, Path("serving/fill_mask"), digest_of(sha256), sha256, {})
+        print(publication.path)  # serving/fill_mask/1
     """
     with write_errors(base_path):
         base_path.mkdir(parents=True, exist_ok=True)

@@ -4,11 +4,6 @@ Each kind is a frozen dataclass with two methods, which `components.ingest` call
 
 - `digests()` returns exact revisions or SHA-256 digests of what will be read, by name.
 - `load(cache)` returns the records as one `Loaded`, and writes files only inside the directory `cache`.
-
-Example:
-    >>> loaded = LocalFiles("notes.txt").load(Path("cache"))
-    >>> loaded.dataset[0], loaded.facts["kind"]
-    ({'text': 'The first line.'}, 'local files')
 """
 
 import dataclasses
@@ -31,7 +26,7 @@ class Loaded:
         parts: The number of records of each of the source's own parts (`train`, `validation`, `test`), in the order
             in which they stand in `dataset`; empty where it has none.
         unnamed: The files that are named as no part, and were left out.
-        guesses: What was guessed about how the files are encoded or packed, a sentence each, to be shown in the run.
+        guesses: What was guessed about how files are encoded or compressed, a sentence each, which the run shows.
         mixed: The files that are named as another part, although they were read with the others.
     """
 

@@ -57,6 +57,9 @@ class EmbeddedCorpus:
 
     Attributes:
         library: The directory of the standard library; None for the running Python's.
+
+    Example:
+        records = EmbeddedCorpus().load(cache).dataset  # a datasets.Dataset of about 8,000 records
     """
 
     library: Path | None = None

@@ -21,16 +21,15 @@ PARQUET_BRANCH = "refs/convert/parquet"
 class HubDataset:
     """A dataset on the Hub.
 
-    Example:
-        >>> source = HubDataset("dany0407/eli5_category", None, "train[:5000]", None)
-        >>> len(source.load(Path("cache")).dataset)
-        5000
-
     Attributes:
         dataset: The dataset's name, `owner/name`.
         config: The dataset's configuration; None where it has only one, or a default.
         split: A split, or an expression such as `train[:5000]`.
         revision: A branch, tag or commit; None for the newest commit of `main`.
+
+    Example:
+        source = HubDataset("dany0407/eli5_category", config=None, split="train[:5000]", revision=None)
+        records = source.load(cache).dataset  # 5,000 of them, in a datasets.Dataset
     """
 
     dataset: str

@@ -34,10 +34,9 @@ class LocalFiles:
         encoding: The encoding of text files without a byte order mark; None for UTF-8.
 
     Example:
-        >>> source = LocalFiles("data/*.jsonl")
-        >>> source.digests()
-        {'a.jsonl': 'e3464320...', 'b.jsonl': '0f117a2a...'}
-        >>> records = source.load(Path("cache")).dataset
+        source = LocalFiles("data/*.jsonl")
+        digests = source.digests()  # {"a.jsonl": "e3464320...", "b.jsonl": "0f117a2a..."}
+        records = source.load(cache).dataset  # a datasets.Dataset
     """
 
     path: str
