@@ -18,7 +18,7 @@ from components.contract.artifacts import Blocks, Checkpoint, Corpus, Evaluation
 from components.contract.push_record import PushedTo
 from components.evaluate import Evaluate
 from components.evaluation.params import EvaluateParams
-from components.evaluation.unigram import Unigram
+from components.evaluation.training_split import Unigram
 from components.masking.frozen_masks import FrozenMasks, freeze_masks
 from foundation.errors import ConfigError, DataError, ModelError
 from foundation.perplexity import perplexity_text

@@ -14,7 +14,10 @@ SAMPLE_TEXTS = (
     "It is a good <mask>, because it works.",
 )
 
-
+BEFORE, AFTER, UNIGRAM, BASELINE = "before", "after", "unigram", "baseline"
+"""The models: this one before and after training, guessing by word frequency, and the one that it is compared with."""
+TOP_K = 5
+"""How many of the most probable tokens are kept at each mask."""
 SEED_MARGIN = 0.01
 """Two trainings that differ by their seed alone differ by about this part of their perplexity."""
 

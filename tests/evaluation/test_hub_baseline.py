@@ -44,7 +44,7 @@ def test_it_is_the_newest_blessed_commit_that_is_not_the_model_itself(hub, tmp_p
     push(stage="trained", blessed=True, model_digest="mine")
     found = find(tmp_path)
     assert (found.identity, found.checkpoint, found.revision) == ("second", "ada/model", second)
-    assert found.told == f"the last blessed model (commit {second[:8]} of ada/model)"
+    assert found.name == f"the last blessed model (commit {second[:8]} of ada/model)"
 
 
 @pytest.mark.slow
