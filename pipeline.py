@@ -50,7 +50,8 @@ def pipeline(run: Run, config: Config) -> Pushed:
     uploads, layout = config.push.training_uploads, (config.preprocess.packing, config.preprocess.block_size)
     named = (config.tokenizer.pretrained, config.tokenizer.revision)
     checkpoint = run(Train(blocks, tokenizer, config.train, uploads, *layout, named))
-    evaluation = run(Evaluate(corpus, blocks, tokenizer, checkpoint, config.push.pushed_to, config.evaluate))
+    pushed_to, masked = config.push.pushed_to, config.train.eval_mlm_probability
+    evaluation = run(Evaluate(corpus, blocks, tokenizer, checkpoint, pushed_to, masked, config.evaluate))
     model = run(Export(checkpoint, tokenizer, config.export))
     blessing = run(Validate(model, checkpoint, tokenizer, config.validate))
     return run(Push(model, blessing, evaluation, checkpoint, tokenizer, corpus, blocks, config.push))

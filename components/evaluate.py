@@ -36,6 +36,8 @@ class Evaluate(Component[Evaluation]):
         tokenizer: Whose mask and special tokens are used.
         checkpoint: The model before and after training.
         pushed_to: Where the last blessed model is looked for. What is found there is part of the key, the place isn't.
+        eval_mlm_probability: Share of the tokens that are masked: `train.eval_mlm_probability`, which the validation
+            after each epoch of training has too.
         params: How it is measured.
     """
 
@@ -44,6 +46,7 @@ class Evaluate(Component[Evaluation]):
     tokenizer: Tokenizer
     checkpoint: Checkpoint
     pushed_to: PushedTo = dataclasses.field(metadata={"key": False})
+    eval_mlm_probability: float
     params: EvaluateParams
 
     name: ClassVar[str] = "evaluate"
@@ -119,7 +122,7 @@ class Evaluate(Component[Evaluation]):
         """Which questions are asked."""
         from components.evaluation.questions import QuestionSettings
 
-        return QuestionSettings(self.params.eval_mlm_probability, self.params.seed, self.params.max_blocks)
+        return QuestionSettings(self.eval_mlm_probability, self.params.seed, self.params.max_blocks)
 
     def column_slices(self, questions: "Questions") -> "list[Slice]":
         """The slices by the column that is named; none without.
@@ -238,7 +241,7 @@ class Evaluate(Component[Evaluation]):
         """How the model was measured."""
         params = self.params
         return reports.Measurement(
-            eval_mlm_probability=params.eval_mlm_probability,
+            eval_mlm_probability=self.eval_mlm_probability,
             seed=params.seed,
             batch_size=params.batch_size,
             max_blocks=params.max_blocks,

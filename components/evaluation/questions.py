@@ -192,7 +192,7 @@ def questions_of_test_split(
     if len(questions.masks) == 0:
         raise DataError(
             "at least one token of the test split is masked",
-            received=f"none in {len(indices)} blocks at evaluate.eval_mlm_probability {settings.probability}",
-            remedy="ingest more text, or raise --evaluate.eval_mlm_probability",
+            received=f"none in {len(indices)} blocks at train.eval_mlm_probability {settings.probability}",
+            remedy="ingest more text, or raise --train.eval_mlm_probability",
         )
     return questions

@@ -1,19 +1,17 @@
 """The card of a pushed model: the metadata that the Hub reads, and the page that people read."""
 
-import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
-from components.contract.artifacts import ServingModel, Tokenizer
+from components.contract.artifacts import ServingModel
 from components.hub.licenses import LICENSES
 from components.publishing import model_card_sections as sections
 from components.publishing.model_card_sections import CardSettings, Made, dataset_name, hub_dataset, is_hub_id
+from components.publishing.params import LANGUAGE
 from foundation.errors import HubError
 
 if TYPE_CHECKING:
     from huggingface_hub import ModelCardData
-
-LANGUAGE = re.compile(r"[a-z]{2,3}(-[A-Za-z0-9]{2,8})*|code|multilingual")
 
 
 def model_card(made: Made, settings: CardSettings) -> str:
@@ -22,7 +20,7 @@ def model_card(made: Made, settings: CardSettings) -> str:
     Raises:
         HubError: If the metadata aren't what the Hub accepts.
     """
-    mask = mask_token(made.tokenizer)
+    mask = made.model.report.mask_token
     example = example_sentence(made.model, mask)
     data = card_data(made, settings, mask, example)
     page = [
@@ -123,12 +121,6 @@ def card_data(made: Made, settings: CardSettings, mask: str, example: str) -> "M
         model_name=settings.repo_id.rpartition("/")[2],
         eval_results=results,
     )
-
-
-def mask_token(tokenizer: Tokenizer) -> str:
-    """The mask token's text, from the tokenizer's files."""
-    value: Any = tokenizer.read_json("tokenizer/tokenizer_config.json").get("mask_token")
-    return str(value["content"] if isinstance(value, Mapping) else value or "<mask>")
 
 
 def example_sentence(model: ServingModel, mask: str) -> str:

@@ -11,6 +11,7 @@ from foundation.errors import ConfigError
 
 REPO_ID = re.compile(r"([A-Za-z0-9][\w.-]*/)?[A-Za-z0-9_][\w.-]{0,95}", re.ASCII)
 LANGUAGE = re.compile(r"[a-z]{2,3}(-[A-Za-z0-9]{2,8})*|code|multilingual")
+"""A language as the Hub's cards name it: an ISO 639 code, perhaps with a script or region, or one of two words."""
 
 
 @dataclasses.dataclass(frozen=True)
