@@ -57,7 +57,8 @@ def pipeline(run: Run, config: Config, root: str) -> Pushed:
     named = (config.tokenizer.pretrained, config.tokenizer.revision)
     checkpoint = run(Train(blocks, tokenizer, config.train, uploads, *layout, named))
     pushed_to = config.push.pushed_to.below(root)
-    evaluation = run(Evaluate(corpus, blocks, tokenizer, checkpoint, pushed_to, config.evaluate))
+    masked = config.train.eval_mlm_probability
+    evaluation = run(Evaluate(corpus, blocks, tokenizer, checkpoint, pushed_to, masked, config.evaluate))
     model = run(Export(checkpoint, tokenizer, config.export))
     blessing = run(Validate(model, checkpoint, tokenizer, config.validate))
     return run(Push(model, blessing, evaluation, checkpoint, tokenizer, corpus, blocks, config.push, root))

@@ -36,12 +36,11 @@ import numpy as np
 import tensorflow as tf
 import transformers
 
-from components.evaluation import outcome
-from components.evaluation.bootstrap import resampled_sums
-from components.evaluation.measuring import measure
+from components.evaluation.measuring import length_of, measure, metrics_and_intervals, record_sums
 from components.evaluation.questions import Questions, Records
 from components.evaluation.slices import by_frequency, by_record_length
-from components.evaluation.statistics import Resampled
+from components.evaluation.statistics import Resampled, resampled_sums
+from components.masking.frozen_masks import freeze_masks
 from components.modeling.scoring import score_masks
 
 VOCABULARY, BLOCK_SIZE, BATCH_SIZE, RESAMPLES = 2048, 64, 16, 10_000
@@ -106,24 +105,22 @@ def evaluate(model: "transformers.TFPreTrainedModel", input_ids: np.ndarray) -> 
     tokens = np.full(blocks, BLOCK_SIZE)
     records = Records(np.arange(blocks), tokens, tokens - 2, tokens * 4, tokens * 4)
     ones = np.ones_like(input_ids, np.int8)
-    questions = Questions.ask(
-        np.arange(blocks),
+    masks = freeze_masks(
         input_ids,
-        ones,
-        records,
         special_ids=SPECIAL,
         mask_token_id=MASK,
         vocabulary_size=VOCABULARY,
         probability=0.15,
         seed=42,
     )
+    questions = Questions(np.arange(blocks), input_ids, ones, masks, masks.block, records)
     scores = score_masks(model, input_ids, ones, questions.masks, batch_size=BATCH_SIZE, k=5)
     measure(scores.log_probabilities, scores.top_ids, questions.masks.label, "after")
     lengths = records.tokens[questions.record]
     slices = [*by_record_length(lengths), *by_frequency(questions.masks.label)]
     resampled = Resampled(
-        {"after": outcome.record_sums(questions, scores.log_probabilities, scores.top_ids)},
-        outcome.length_of(questions),
+        {"after": record_sums(questions, scores)},
+        length_of(questions),
         slices,
         {"after": -scores.log_probabilities.astype(np.float64)},
         questions.record,
@@ -131,8 +128,9 @@ def evaluate(model: "transformers.TFPreTrainedModel", input_ids: np.ndarray) -> 
         resamples=RESAMPLES,
         seed=42,
     )
-    outcome.metrics_and_intervals(resampled, ["after"], True)
-    outcome.describe_slices(resampled, slices, ["after"])
+    metrics_and_intervals(resampled, {"after"})
+    for part in slices:
+        resampled.slice(part, "after")
 
 
 if __name__ == "__main__":

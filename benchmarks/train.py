@@ -152,6 +152,8 @@ def make_data(folder: Path, steps: int) -> None:
     from tokenizers import Tokenizer, models
     from transformers import PreTrainedTokenizerFast
 
+    from components.contract import manifest, reports
+
     words = [*SPECIAL_TOKENS, *(f"w{number}" for number in range(len(SPECIAL_TOKENS), VOCABULARY))]
     model = models.WordLevel({word: number for number, word in enumerate(words)}, unk_token="<unk>")
     names = ("bos_token", "pad_token", "eos_token", "unk_token", "mask_token")
@@ -163,7 +165,24 @@ def make_data(folder: Path, steps: int) -> None:
     ids = random.integers(len(SPECIAL_TOKENS), VOCABULARY, (steps * BATCH_SIZE, BLOCK_SIZE), np.int32)
     train = Dataset.from_dict({"input_ids": ids, "attention_mask": np.ones(ids.shape, np.int8)})
     DatasetDict(train=train, test=train.select([])).save_to_disk(folder / "blocks/dataset")
-    (folder / "blocks/report.json").write_text(json.dumps({"block_size": BLOCK_SIZE}))
+    tokens, blocks = int(ids.size), len(ids)
+    counts = reports.BlockCounts(
+        records=blocks,
+        skipped=reports.RecordsWithoutText(0, 0),
+        tokens=tokens,
+        blocks=blocks,
+        tokens_kept=tokens,
+        tokens_dropped=0,
+    )
+    report = reports.BlocksReport(
+        block_size=BLOCK_SIZE,
+        text_column="text",
+        special_tokens_per_record=0,
+        splits=reports.BySplit(counts, counts),
+        summary="random tokens",
+    )
+    reports.write(folder / "blocks/report.json", report)
+    manifest.write(folder / "blocks", {"type": "Blocks"})
 
 
 def run_rounds(shape: str, folder: Path, arguments: argparse.Namespace) -> dict[str, Any]:

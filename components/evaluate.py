@@ -3,31 +3,32 @@
 import dataclasses
 import functools
 import gc
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, ClassVar
 
 from components.contract import reports
 from components.contract.artifacts import Blocks, Checkpoint, Corpus, Evaluation, Tokenizer
 from components.contract.component import Component
 from components.contract.push_record import PushedTo, model_digest
 from components.evaluation.baseline import LAST_BLESSED, Baseline, find_baseline
-from components.evaluation.params import EvaluateParams
+from components.evaluation.params import AFTER, BASELINE, BEFORE, UNIGRAM, EvaluateParams
 from foundation.perplexity import perplexity_text
 
 if TYPE_CHECKING:
-    import numpy as np
     from transformers import PreTrainedTokenizerFast
 
-    from components.evaluation.questions import Questions
+    from components.evaluation.answers import ModelAnswers
+    from components.evaluation.baseline_answers import BaselineAnswers
+    from components.evaluation.questions import Questions, QuestionSettings
     from components.evaluation.slices import Slice
-
-MOMENTS = ("before", "after", "unigram")
+    from components.evaluation.statistics import Resampled
+    from components.modeling.scoring import Scores
 
 
 @dataclasses.dataclass(frozen=True)
 class Evaluate(Component[Evaluation]):
-    """Measures a model on frozen masks over the test split, holds it against others, and blesses it or doesn't.
+    """Measures a model on frozen masks over the test split, compares it with others, and blesses it or doesn't.
 
     Attributes:
         corpus: Its test split is read anew for a baseline with another tokenizer, and for slices by a column.
@@ -35,6 +36,8 @@ class Evaluate(Component[Evaluation]):
         tokenizer: Whose mask and special tokens are used.
         checkpoint: The model before and after training.
         pushed_to: Where the last blessed model is looked for. What is found there is part of the key, the place isn't.
+        eval_mlm_probability: Share of the tokens that are masked: `train.eval_mlm_probability`, which the validation
+            after each epoch of training has too.
         params: How it is measured.
     """
 
@@ -43,6 +46,7 @@ class Evaluate(Component[Evaluation]):
     tokenizer: Tokenizer
     checkpoint: Checkpoint
     pushed_to: PushedTo = dataclasses.field(metadata={"key": False})
+    eval_mlm_probability: float
     params: EvaluateParams
 
     name: ClassVar[str] = "evaluate"
@@ -51,7 +55,7 @@ class Evaluate(Component[Evaluation]):
 
     @functools.cached_property
     def baseline(self) -> Baseline | None:
-        """The model to hold this one against, looked up once: what `sources` told is what is compared."""
+        """The model to compare with, looked up once, so that the one that `sources` names is the one that is asked."""
         return find_baseline(self.params.baseline, self.pushed_to, model_digest(self.checkpoint))
 
     def sources(self) -> Mapping[str, str]:
@@ -72,196 +76,199 @@ class Evaluate(Component[Evaluation]):
             DataError: If the test split has no blocks, nothing in them can be masked, or the slices' column is none.
             ModelError: If a model doesn't load, doesn't fit the tokenizer, or answers with NaN or infinity.
         """
-        import numpy as np
-
-        from components.evaluation import gate, outcome
-        from components.evaluation.measuring import measure
+        from components.evaluation.answers import save_answers
+        from components.evaluation.measuring import describe_slices, measure_all, metrics_and_intervals
         from components.evaluation.questions import questions_of_test_split
         from components.evaluation.slices import every_slice
+        from components.evaluation.training_split import read_train_split
+
+        tokenizer = self.tokenizer.load()
+        questions = questions_of_test_split(self.blocks, tokenizer, self.question_settings)
+        column_slices = self.column_slices(questions)  # first, so that a wrong column is refused before the work
+
+        models = self.ask_models(tokenizer, questions)
+        train_split = read_train_split(self.blocks, questions, tokenizer, self.params.contamination_ngram)
+        answers = {name: model.scores for name, model in models.items()}
+        answers[UNIGRAM] = train_split.unigram.answers(questions.masks.label)
+        metrics = pseudo_metrics(models) | measure_all(answers, questions.masks.label)
+        baseline = self.ask_baseline(tokenizer, questions)
+        if baseline is not None and baseline.same_tokenizer:
+            answers[BASELINE] = baseline.scores
+
+        slices = [*every_slice(questions, train_split, self.params.contamination_ngram), *column_slices]
+        resampled = self.resample(questions, answers, baseline, slices)
+        more, intervals = metrics_and_intervals(resampled, with_perplexity=answers.keys())
+        metrics |= more
+        metrics |= {"masked_tokens": len(questions.masks), "blocks": len(questions.input_ids)}
+        metrics |= {"records": resampled.records, "contaminated_blocks": int(train_split.contaminated.sum())}
+        blessing = self.bless(resampled, baseline)
+
+        save_answers(out, questions, answers, baseline)
+        reports.write(out / "samples.json", self.samples(models))
+        reports.write(out / "blessing.json", blessing)
+        reports.write(
+            out / "metrics.json",
+            reports.EvaluationReport(
+                summary=summary_of(metrics, blessing),
+                metrics=metrics,
+                intervals=intervals,
+                slices=describe_slices(resampled, slices, list(answers)),
+                how=self.measurement(questions),
+            ),
+        )
+
+    @property
+    def question_settings(self) -> "QuestionSettings":
+        """Which questions are asked."""
+        from components.evaluation.questions import QuestionSettings
+
+        return QuestionSettings(self.eval_mlm_probability, self.params.seed, self.params.max_blocks)
+
+    def column_slices(self, questions: "Questions") -> "list[Slice]":
+        """The slices by the column that is named; none without.
+
+        Raises:
+            DataError: If there is no such column, or it holds lists.
+        """
+        from components.evaluation.slices import by_column
+
+        if self.params.slice_column is None:
+            return []
+        row = questions.records.row[questions.record]
+        return list(by_column(self.corpus.split("test"), self.params.slice_column, row))
+
+    def ask_models(self, tokenizer: "PreTrainedTokenizerFast", questions: "Questions") -> "dict[str, ModelAnswers]":
+        """Asks the model before and after training."""
+        from components.evaluation.answers import ask_model
+        from components.modeling.checkpoint import load_masked_lm
+
+        answers = {}
+        directories = {BEFORE: self.checkpoint.initial_directory, AFTER: self.checkpoint.model_directory}
+        for name, directory in directories.items():
+            model = load_masked_lm(directory)
+            answers[name] = ask_model(model, tokenizer, questions, self.params)
+            del model
+            gc.collect()  # a Keras model is a cycle: without this, two of them stand in memory
+        return answers
+
+    def ask_baseline(self, tokenizer: "PreTrainedTokenizerFast", questions: "Questions") -> "BaselineAnswers | None":
+        """Asks the baseline, on the same questions where it has the same tokenizer; None where there is none."""
+        from components.evaluation.baseline_answers import ask_baseline
+
+        if self.baseline is None:
+            return None
+        return ask_baseline(
+            self.baseline,
+            questions,
+            self.question_settings,
+            tokenizer,
+            self.corpus,
+            self.blocks,
+            batch_size=self.params.batch_size,
+        )
+
+    def resample(
+        self,
+        questions: "Questions",
+        answers: "Mapping[str, Scores]",
+        baseline: "BaselineAnswers | None",
+        slices: "Sequence[Slice]",
+    ) -> "Resampled":
+        """Draws the records anew, for the intervals of every model's metrics.
+
+        Args:
+            questions: What was asked.
+            answers: To these questions, by model.
+            baseline: Its answers, which may be to other questions about the same records.
+            slices: Parts of the masked tokens.
+        """
+        import numpy as np
+
+        from components.evaluation.measuring import length_of, record_sums
         from components.evaluation.statistics import Resampled
-        from components.evaluation.training_split import count_train_split
+
+        sums = {name: record_sums(questions, scores) for name, scores in answers.items()}
+        if baseline is not None:
+            sums[BASELINE] = record_sums(baseline.questions, baseline.scores)
+        return Resampled(
+            sums,
+            length_of(questions),
+            slices,
+            {name: -scores.log_probabilities.astype(np.float64) for name, scores in answers.items()},
+            questions.record,
+            confidence=self.params.confidence,
+            resamples=self.params.bootstrap_resamples,
+            seed=self.params.seed,
+        )
+
+    def bless(self, resampled: "Resampled", baseline: "BaselineAnswers | None") -> reports.Blessing:
+        """Decides whether the model may be pushed."""
+        from components.evaluation import gate
 
         params = self.params
-        tokenizer = self.tokenizer.load()
-        special_ids = sorted(set(tokenizer.all_special_ids))
-        questions = questions_of_test_split(
-            self.blocks, tokenizer, params.max_blocks, probability=params.eval_mlm_probability, seed=params.seed
-        )
-        labels = questions.masks.label
-        by_column = list(self.column_slices(questions))  # a wrong column is told before the work
-        answers, samples, metrics = self.ask_models(tokenizer, questions, special_ids)
-        unigram, contaminated = count_train_split(
-            self.blocks, questions, special_ids, len(tokenizer), params.contamination_ngram
-        )
-        always = np.broadcast_to(unigram.top(5), (len(labels), 5))
-        answers["unigram"] = (unigram.log_probabilities[labels], always)
-        for name, (log_probabilities, top_ids) in answers.items():
-            metrics |= measure(log_probabilities, top_ids, labels, name)
-        for count in (1, 5):  # the plain name is the trained model's
-            metrics[f"top{count}_accuracy"] = metrics.pop(f"top{count}_accuracy_after")
-
-        sums = {name: outcome.record_sums(questions, *answer) for name, answer in answers.items()}
-        same_tokenizer = True
-        if self.baseline is not None:
-            theirs = self.ask_baseline(self.baseline, tokenizer, questions)
-            same_tokenizer = theirs.same_tokenizer
-            scores = theirs.scores
-            sums["baseline"] = outcome.record_sums(theirs.questions, scores.log_probabilities, scores.top_ids)
-            if same_tokenizer:
-                answers["baseline"] = (scores.log_probabilities, scores.top_ids)
-            else:
-                outcome.save_baseline(out / "baseline.npz", theirs.questions, scores)
-
-        slices = [*every_slice(questions, unigram.counts, contaminated, params.contamination_ngram), *by_column]
-        resampled = Resampled(
-            sums,
-            outcome.length_of(questions),
-            slices,
-            {name: -log_probabilities.astype(np.float64) for name, (log_probabilities, _) in answers.items()},
-            questions.record,
-            confidence=params.confidence,
-            resamples=params.bootstrap_resamples,
-            seed=params.seed,
-        )
-        more, intervals = outcome.metrics_and_intervals(resampled, list(sums), same_tokenizer)
-        metrics |= more | {
-            "masked_tokens": len(labels),
-            "blocks": len(questions.input_ids),
-            "records": resampled.records,
-            "contaminated_blocks": int(contaminated.sum()),
-        }
         thresholds = gate.Thresholds(
             params.max_perplexity,
             params.min_improvement_over_start,
             params.min_improvement_over_unigram,
             params.min_improvement_over_baseline,
         )
-        told = None if self.baseline is None else self.baseline.told
-        checks = gate.check_all(resampled, thresholds, baseline=told, same_tokenizer=same_tokenizer)
-        blessed = all(check.passed for check in checks)
-        beside_counting = gate.beside_counting(resampled)
-
-        outcome.save_scores(out / "scores.npz", questions, {name: answer[0] for name, answer in answers.items()})
-        stored = dataclasses.replace(questions.masks, block=questions.indices[questions.masks.block].astype(np.int32))
-        stored.save(out / "masks.npz")
-        reports.write(out / "samples.json", samples)
-        compared_by = "perplexity" if same_tokenizer else "bits per character"
-        reports.write(
-            out / "blessing.json",
-            reports.Blessing(
-                blessed=blessed,
-                sentence=gate.sentence_of(checks),
-                checks=tuple(checks),
-                beside_counting=beside_counting,
-                must_beat=None if params.min_improvement_over_baseline is None else params.baseline,
-                min_improvement_over_baseline=params.min_improvement_over_baseline,
-                baseline=None
-                if self.baseline is None
-                else reports.ComparedModel(self.baseline.told, self.baseline.identity, compared_by),
-            ),
+        compared = None
+        if baseline is not None:
+            compared_by = "perplexity" if baseline.same_tokenizer else "bits per character"
+            compared = reports.ComparedModel(baseline.baseline.name, baseline.baseline.identity, compared_by)
+        checks = gate.check_all(
+            resampled,
+            thresholds,
+            baseline=None if compared is None else compared.name,
+            same_tokenizer=baseline is None or baseline.same_tokenizer,
         )
-        perplexities = ", ".join(f"{perplexity_text(metrics[f'perplexity_{moment}'])} {moment}" for moment in MOMENTS)
-        reports.write(
-            out / "metrics.json",
-            reports.EvaluationReport(
-                summary=f"perplexity {perplexities}; {beside_counting + '; ' if beside_counting else ''}"
-                f"{'blessed' if blessed else 'not blessed'}",
-                metrics=metrics,
-                intervals=intervals,
-                slices=outcome.describe_slices(resampled, slices, list(answers)),
-                how=reports.Measurement(
-                    eval_mlm_probability=params.eval_mlm_probability,
-                    seed=params.seed,
-                    batch_size=params.batch_size,
-                    max_blocks=params.max_blocks,
-                    confidence=params.confidence,
-                    bootstrap_resamples=params.bootstrap_resamples,
-                    slice_column=params.slice_column,
-                    contamination_ngram=params.contamination_ngram,
-                    pseudo_log_likelihood_blocks=params.pseudo_log_likelihood_blocks,
-                    split="test",
-                    block_size=int(questions.input_ids.shape[1]),
-                    packing=self.blocks.packing,
-                    masks_digest=stored.digest,
-                    tokenizer_digest=self.tokenizer.digest,
-                    weighting="every masked token the same",
-                    intervals=f"{params.confidence:.4g}, percentile bootstrap over records",
-                    unigram="add-one smoothed counts of the train blocks over the vocabulary without special tokens",
-                ),
-            ),
+        return reports.Blessing(
+            blessed=all(check.passed for check in checks),
+            sentence=gate.sentence_of(checks),
+            checks=tuple(checks),
+            beside_counting=gate.beside_counting(resampled),
+            must_beat=None if params.min_improvement_over_baseline is None else params.baseline,
+            min_improvement_over_baseline=params.min_improvement_over_baseline,
+            baseline=compared,
         )
 
-    def ask_models(
-        self, tokenizer: "PreTrainedTokenizerFast", questions: "Questions", special_ids: Sequence[int]
-    ) -> tuple[dict[str, tuple["np.ndarray", "np.ndarray"]], list[reports.Sample], dict[str, float]]:
-        """Asks the model before and after training.
+    def samples(self, models: "Mapping[str, ModelAnswers]") -> list[reports.Sample]:
+        """The sample sentences with the answers before and after training."""
+        answered = zip(self.params.sample_texts, models[BEFORE].samples, models[AFTER].samples, strict=True)
+        return [reports.Sample(text, before, after) for text, before, after in answered]
 
-        Returns:
-            By moment, the log-probabilities (masked tokens,) of the true tokens and the best tokens (masked tokens,
-            5); the sample sentences with their answers; and what pseudo-log-likelihood was asked for.
-        """
-        from components.evaluation.measuring import measure_pseudo_log_likelihood
-        from components.evaluation.samples import sample_predictions
-        from components.modeling.checkpoint import load_masked_lm
-        from components.modeling.scoring import score_masks
-
+    def measurement(self, questions: "Questions") -> reports.Measurement:
+        """How the model was measured."""
         params = self.params
-        answers: dict[str, tuple[np.ndarray, np.ndarray]] = {}
-        metrics: dict[str, float] = {}
-        samples: dict[str, list[tuple[reports.Answer, ...]]] = {}
-        for moment, directory in (
-            ("before", self.checkpoint.initial_directory),
-            ("after", self.checkpoint.model_directory),
-        ):
-            model = load_masked_lm(directory)
-            scores = score_masks(
-                model,
-                questions.input_ids,
-                questions.attention_mask,
-                questions.masks,
-                batch_size=params.batch_size,
-                k=5,
-            )
-            answers[moment] = (scores.log_probabilities, scores.top_ids)
-            longest = self.blocks.block_size
-            samples[moment] = sample_predictions(model, tokenizer, params.sample_texts, k=5, longest=longest)
-            if params.pseudo_log_likelihood_blocks:
-                metrics |= measure_pseudo_log_likelihood(
-                    model,
-                    questions.input_ids,
-                    questions.attention_mask,
-                    params.pseudo_log_likelihood_blocks,
-                    special_ids=special_ids,
-                    mask_token_id=int(tokenizer.mask_token_id),
-                    batch_size=params.batch_size,
-                    moment=moment,
-                )
-            del model
-            gc.collect()  # a Keras model is a cycle: without this, two of them stand in memory
-        before_and_after = zip(params.sample_texts, samples["before"], samples["after"], strict=True)
-        return answers, [reports.Sample(*sample) for sample in before_and_after], metrics
-
-    def ask_baseline(self, baseline: Baseline, tokenizer: "PreTrainedTokenizerFast", questions: "Questions") -> Any:
-        """Asks the baseline; see `components.evaluation.baseline_answers`."""
-        from components.evaluation.baseline_answers import ask_baseline
-
-        return ask_baseline(
-            baseline,
-            questions,
-            tokenizer,
-            self.corpus,
-            self.blocks,
-            probability=self.params.eval_mlm_probability,
-            seed=self.params.seed,
-            max_blocks=self.params.max_blocks,
-            batch_size=self.params.batch_size,
-            k=5,
+        return reports.Measurement(
+            eval_mlm_probability=self.eval_mlm_probability,
+            seed=params.seed,
+            batch_size=params.batch_size,
+            max_blocks=params.max_blocks,
+            confidence=params.confidence,
+            bootstrap_resamples=params.bootstrap_resamples,
+            slice_column=params.slice_column,
+            contamination_ngram=params.contamination_ngram,
+            pseudo_log_likelihood_blocks=params.pseudo_log_likelihood_blocks,
+            split="test",
+            block_size=int(questions.input_ids.shape[1]),
+            packing=self.blocks.packing,
+            masks_digest=questions.masks_in_split.digest,
+            tokenizer_digest=self.tokenizer.digest,
+            weighting="every masked token the same",
+            intervals=f"{params.confidence:.4g}, percentile bootstrap over records",
+            unigram="add-one smoothed counts of the train blocks over the vocabulary without special tokens",
         )
 
-    def column_slices(self, questions: "Questions") -> "Iterator[Slice]":
-        """The slices by the column asked for."""
-        from components.evaluation.slices import by_column
 
-        if self.params.slice_column is not None:
-            row = questions.records.row[questions.record]
-            yield from by_column(self.corpus.split("test"), self.params.slice_column, row)
+def pseudo_metrics(models: "Mapping[str, ModelAnswers]") -> dict[str, float]:
+    """The models' pseudo-log-likelihoods and pseudo-perplexities, where they were asked for."""
+    return {f"{metric}_{name}": value for name, model in models.items() for metric, value in model.pseudo.items()}
+
+
+def summary_of(metrics: Mapping[str, float], blessing: reports.Blessing) -> str:
+    """One line for the person who watches the run."""
+    perplexities = (f"{perplexity_text(metrics[f'perplexity_{name}'])} {name}" for name in (BEFORE, AFTER, UNIGRAM))
+    parts = [f"perplexity {', '.join(perplexities)}", blessing.beside_counting]
+    parts.append("blessed" if blessing.blessed else "not blessed")
+    return "; ".join(part for part in parts if part)

@@ -34,7 +34,7 @@ class ExportParams:
 
     top_k: int = 5
     max_top_k: int = 100
-    example: str = "The Milky Way is a <mask> galaxy."
+    example: str = f"The Milky Way is a {MASK} galaxy."
 
     def __post_init__(self) -> None:
         if not 1 <= self.top_k <= self.max_top_k:

@@ -18,7 +18,8 @@ from components.contract.artifacts import Blocks, Checkpoint, Corpus, Evaluation
 from components.contract.push_record import PushedTo
 from components.evaluate import Evaluate
 from components.evaluation.params import EvaluateParams
-from components.evaluation.unigram import Unigram
+from components.evaluation.questions import questions_of_test_split
+from components.evaluation.training_split import Unigram
 from components.masking.frozen_masks import FrozenMasks, freeze_masks
 from components.modeling.library.adapter import LibraryMaskedLM
 from foundation.errors import ConfigError, DataError, ModelError
@@ -153,7 +154,7 @@ def evaluate(directory, blocks, tokenizer, checkpoint, pushed_to=None, **params)
     directory.mkdir(exist_ok=True)
     places = pushed_to or PushedTo(str(directory / "nowhere"))
     params = {"bootstrap_resamples": 500, "sample_texts": ("word1 <mask> word2",)} | params
-    Evaluate(evaluate.corpus, blocks, tokenizer, checkpoint, places, EvaluateParams(**params)).run(directory)
+    Evaluate(evaluate.corpus, blocks, tokenizer, checkpoint, places, 0.15, EvaluateParams(**params)).run(directory)
     manifest.write(directory, {"type": "Evaluation"})
     return Evaluation(directory)
 
@@ -289,9 +290,8 @@ def test_tokens_beyond_the_models_vocabulary_are_refused(tmp_path, tokenizer, ch
 
 @pytest.mark.parametrize(
     ("key", "value"),
-    [("eval_mlm_probability", 0.0), ("eval_mlm_probability", 1.5), ("eval_mlm_probability", math.nan), ("seed", -1),
-     ("batch_size", 0), ("max_blocks", 0), ("confidence", 1.0), ("bootstrap_resamples", 99), ("max_perplexity", 1.0),
-     ("min_improvement_over_start", 1.0), ("min_improvement_over_unigram", math.inf),
+    [("seed", -1), ("batch_size", 0), ("max_blocks", 0), ("confidence", 1.0), ("bootstrap_resamples", 99),
+     ("max_perplexity", 1.0), ("min_improvement_over_start", 1.0), ("min_improvement_over_unigram", math.inf),
      ("min_improvement_over_baseline", math.nan), ("baseline", " "),
      ("slice_column", ""), ("contamination_ngram", 1), ("pseudo_log_likelihood_blocks", -1),
      ("sample_texts", ("no mask",))],
@@ -299,6 +299,16 @@ def test_tokens_beyond_the_models_vocabulary_are_refused(tmp_path, tokenizer, ch
 def test_wrong_params_are_refused_by_name(key, value):
     with pytest.raises(ConfigError, match=rf"evaluate.{key} .*--evaluate.{key}"):
         EvaluateParams(**{key: value})
+
+
+def test_the_rate_is_that_of_the_masks_and_part_of_the_key(tmp_path, blocks, tokenizer, checkpoint):
+    steps = [
+        Evaluate(evaluate.corpus, blocks, tokenizer, checkpoint, PushedTo(str(tmp_path)), rate, EvaluateParams())
+        for rate in (0.15, 0.3)
+    ]
+    assert steps[0].key({}) != steps[1].key({})
+    counts = [len(questions_of_test_split(blocks, tokenizer.load(), step.question_settings).masks) for step in steps]
+    assert counts[1] == pytest.approx(2 * counts[0], rel=0.02)
 
 
 def draw(ids, probability=0.15, seed=0):
@@ -546,7 +556,7 @@ def test_a_served_model_answers_as_its_checkpoint(tmp_path, blocks, tokenizer, c
     metrics = evaluation.metrics
     assert metrics["perplexity_baseline"] == pytest.approx(metrics["perplexity_after"], rel=1e-5)
     assert "the last blessed model (version 3 in fill_mask)" in evaluation.verdict
-    step = Evaluate(evaluate.corpus, blocks, tokenizer, checkpoint, places, EvaluateParams())
+    step = Evaluate(evaluate.corpus, blocks, tokenizer, checkpoint, places, 0.15, EvaluateParams())
     assert dict(step.sources()) == {"baseline": "another"}
     assert (evaluation.must_beat, evaluation.compared_with) == ("last_blessed", "another")
 

@@ -17,6 +17,7 @@ from components.export import Export, ExportParams
 from foundation.errors import ConfigError
 from serving.client.__main__ import make_parser
 from serving.client.client_tokenizer import ClientTokenizer
+from tests import reports as complete
 from tests.left_out_protos import batching_parameters
 from tests.table_reads import ROWS, WHOLE, reads_of_saved
 
@@ -210,8 +211,8 @@ def test_a_tokenizer_that_cannot_be_exact_leaves_text_out(tmp_path):
     assert report["max_top_k"] is None
     assert exported.summary.startswith("answers token ids only, because of its tokenizer: ")
     # The command to ask it with names the tokenizer, and no more candidates than there are.
-    facts = {"model_name": "fill_mask", "path": str(exported.saved_model_directory)}
-    asked = make_parser().parse_args(pipeline._client_arguments(facts, exported))
+    report_of_push = complete.push(path=str(exported.saved_model_directory))
+    asked = make_parser().parse_args(pipeline._client_arguments(report_of_push, exported))
     assert (asked.texts, asked.top_k, asked.model) == ([report["example"]["text"]], 2, "fill_mask")
     assert ClientTokenizer(asked.tokenizer)
     assert "## No text" in (exported.saved_model_directory / "MODEL.md").read_text("utf-8")
@@ -233,7 +234,7 @@ def test_no_more_candidates_are_promised_than_the_vocabulary_has(tmp_path):
 @pytest.mark.parametrize("text", ["-<mask>-", "It's <mask>.", "<mask>\nand <mask>"])
 def test_the_command_to_ask_with_takes_any_example(exported, monkeypatch, text):
     monkeypatch.setattr(ServingModel, "example", text)
-    asked = make_parser().parse_args(pipeline._client_arguments({"model_name": "other"}, exported))
+    asked = make_parser().parse_args(pipeline._client_arguments(complete.push(model_name="other"), exported))
     assert (asked.texts, asked.top_k, asked.model, asked.tokenizer) == ([text], 3, "other", None)
 
 

@@ -165,7 +165,8 @@ def test_training_and_evaluation(corpus, by_packing, tokenizer, checkpoints, tmp
         assert report["packing"] == packing
         assert report["share_of_padding"] == round(1 - by_packing[packing].tokens_a_block / BLOCK_SIZE, 4)
         assert checkpoint.read_json("history.json")[0]["val_loss"] > 0
-        step = Evaluate(corpus, by_packing[packing], tokenizer, checkpoint, PushedTo(str(tmp_path), "none"), params)
+        places = PushedTo(str(tmp_path), "none")
+        step = Evaluate(corpus, by_packing[packing], tokenizer, checkpoint, places, 0.15, params)
         evaluations[packing] = run(step, tmp_path / packing, Evaluation)
     hows = [each.read_json("metrics.json")["how"] for each in evaluations.values()]
     assert hows[0]["masks_digest"] == hows[1]["masks_digest"]
@@ -188,11 +189,10 @@ def test_training_and_evaluation(corpus, by_packing, tokenizer, checkpoints, tmp
 
 def test_a_baseline_with_another_tokenizer_reads_documents_too(corpus, by_packing, tokenizer, checkpoints, tmp_path):
     from components.evaluation.baseline_answers import own_questions
+    from components.evaluation.questions import QuestionSettings
 
     other = run(PrepareTokenizer(corpus, "text", TokenizerParams(vocab_size=270)), tmp_path / "other", Tokenizer).load()
-    questions = own_questions(
-        other, corpus, by_packing["packed"], BLOCK_SIZE, probability=0.15, seed=0, max_blocks=None
-    )
+    questions = own_questions(other, corpus, by_packing["packed"], BLOCK_SIZE, QuestionSettings(0.15, 0, None))
     lengths = [-(-len(ids) // BLOCK_SIZE) for ids in other(corpus.split("test")["text"][:])["input_ids"]]
     np.testing.assert_array_equal(questions.record, np.repeat(np.arange(60), lengths)[questions.masks.block])
     assert (questions.attention_mask[questions.masks.block, questions.masks.position] == 1).all()

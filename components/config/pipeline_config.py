@@ -142,6 +142,7 @@ def _read(path: Path) -> Mapping[str, Mapping[str, Any]]:
     except (yaml.YAMLError, UnicodeDecodeError) as error:
         raise ConfigError(rule, received=f"{path}: {' '.join(str(error).split())}", remedy="mend the file") from error
     content = {} if content is None else content
+    every_key = [key for section in SECTIONS for key in _keys(section)]  # a key may stand in another's section
     if not isinstance(content, Mapping):
         raise ConfigError(rule, received=f"{path} holds a {type(content).__name__}", remedy="mend the file")
     for section, values in content.items():
@@ -153,7 +154,7 @@ def _read(path: Path) -> Mapping[str, Mapping[str, Any]]:
                 remedy=f"indent the keys below '{section}:', or leave the section out",
             )
         for key in values:
-            _check_name(f"{section}.{key}", list(_keys(section)), f"{path} has the key", "keys")
+            _check_name(f"{section}.{key}", list(_keys(section)), f"{path} has the key", "keys", every_key)
     return content
 
 
@@ -176,10 +177,10 @@ def _keys(section: str, dictionaries: bool = False) -> Iterator[str]:
             yield f"{section}.{field.name}"
 
 
-def _check_name(name: str, valid: Iterable[str], where: str, kind: str) -> None:
+def _check_name(name: str, valid: Iterable[str], where: str, kind: str, near: Iterable[str] = ()) -> None:
     valid = list(valid)
     if name not in valid:
-        nearest = _nearest(name, valid)
+        nearest = _nearest(name, list(near) or valid)
         every = f"the {kind} are {', '.join(valid)}" if len(valid) < 12 else f"--help lists the {kind}"
         raise ConfigError(f"the {kind} must be known", received=f"{where} {name}", remedy=every + nearest)
 

@@ -21,14 +21,14 @@ class Baseline:
     """A model to be held against.
 
     Attributes:
-        told: What it is called in a sentence.
+        name: What it is called in a sentence.
         identity: A digest or commit: equal ones are the same model.
         saved_model: The directory of a version in the serving directory; None for a checkpoint.
         checkpoint: A local folder or a Hub id; None for a version.
         revision: The commit of a Hub id.
     """
 
-    told: str
+    name: str
     identity: str
     saved_model: Path | None = None
     checkpoint: str | None = None
@@ -87,8 +87,8 @@ def _in_serving_directory(base_path: Path, own_digest: str) -> Baseline | None:
     for version, path in reversed(found.items()):
         facts = read_record(path)
         if facts is not None and _is_blessed_other(facts, own_digest):
-            told = f"the last blessed model (version {version} in {base_path.name})"
-            return Baseline(told, str(facts["model_digest"]), saved_model=path)
+            name = f"the last blessed model (version {version} in {base_path.name})"
+            return Baseline(name, str(facts["model_digest"]), saved_model=path)
     return None
 
 
@@ -120,8 +120,8 @@ def _on_hub(repo_id: str | None, own_digest: str) -> Baseline | None:
             if isinstance(facts, dict) and facts.get("stage") == "training":
                 continue
             if isinstance(facts, dict) and _is_blessed_other(facts, own_digest):
-                told = f"the last blessed model (commit {commit.commit_id[:8]} of {repo_id})"
-                return Baseline(told, str(facts["model_digest"]), checkpoint=repo_id, revision=commit.commit_id)
+                name = f"the last blessed model (commit {commit.commit_id[:8]} of {repo_id})"
+                return Baseline(name, str(facts["model_digest"]), checkpoint=repo_id, revision=commit.commit_id)
             looked_at += 1
             if looked_at == MOST_COMMITS:
                 break

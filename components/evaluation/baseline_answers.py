@@ -1,7 +1,7 @@
 """Asking the baseline: on the same questions where its tokenizer is the same, else on the same records."""
 
 import dataclasses
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -10,7 +10,8 @@ import tensorflow as tf
 from components.blocks.encoding import CHARACTERS_A_BATCH, encode, untruncated
 from components.contract.artifacts import Blocks, Corpus
 from components.evaluation.baseline import Baseline
-from components.evaluation.questions import Questions, Records, spread
+from components.evaluation.params import TOP_K
+from components.evaluation.questions import Questions, QuestionSettings, Records, spread
 from components.modeling.scoring import Scores, score_masks, score_with
 from foundation.errors import ModelError
 from foundation.tokenizer_length import stated_length
@@ -25,11 +26,13 @@ class BaselineAnswers:
     """What the baseline answered.
 
     Attributes:
+        baseline: Which model it is.
         questions: What it was asked.
         scores: Its answers, in the order of the questions' masks.
         same_tokenizer: Whether these are the questions that the new model was asked.
     """
 
+    baseline: Baseline
     questions: Questions
     scores: Scores
     same_tokenizer: bool
@@ -38,29 +41,23 @@ class BaselineAnswers:
 def ask_baseline(
     baseline: Baseline,
     questions: Questions,
+    settings: QuestionSettings,
     tokenizer: "PreTrainedTokenizerFast",
     corpus: Corpus,
     blocks: Blocks,
     *,
-    probability: float,
-    seed: int,
-    max_blocks: int | None,
     batch_size: int,
-    k: int,
 ) -> BaselineAnswers:
     """Asks the baseline.
 
     Args:
         baseline: Which model.
         questions: What the new model was asked.
+        settings: Which questions a baseline with another tokenizer is asked.
         tokenizer: The new model's.
         corpus: Whose test split another tokenizer reads anew.
-        blocks: Tell the text column and the block size.
-        probability: Share of the tokens that are masked.
-        seed: Of the masks.
-        max_blocks: The most blocks to ask about; None for all.
+        blocks: Their report has the text column and the block size.
         batch_size: Blocks scored at once.
-        k: How many of the most probable tokens are kept.
 
     Raises:
         ModelError: If it doesn't load or can't answer.
@@ -71,15 +68,13 @@ def ask_baseline(
         block_size = min(blocks.block_size, stated_length(its_tokenizer.model_max_length) or blocks.block_size)
         same = same and block_size == blocks.block_size
         if not same:
-            questions = own_questions(
-                its_tokenizer, corpus, blocks, block_size, probability=probability, seed=seed, max_blocks=max_blocks
-            )
-        scores = score(questions.input_ids, questions.attention_mask, questions.masks, batch_size=batch_size, k=k)
+            questions = own_questions(its_tokenizer, corpus, blocks, block_size, settings)
+        scores = score(questions.input_ids, questions.attention_mask, questions.masks, batch_size=batch_size, k=TOP_K)
     except (tf.errors.OpError, OSError, ValueError, KeyError) as error:
         raise _unusable(baseline, " ".join(str(error).split())[:500]) from error
     if not np.isfinite(scores.log_probabilities).all():
         raise _unusable(baseline, "no finite probability at some masked tokens")
-    return BaselineAnswers(questions, scores, same)
+    return BaselineAnswers(baseline, questions, scores, same)
 
 
 def load_baseline(baseline: Baseline) -> tuple["PreTrainedTokenizerFast", Callable[..., Scores]]:
@@ -112,10 +107,7 @@ def own_questions(
     corpus: Corpus,
     blocks: Blocks,
     block_size: int,
-    *,
-    probability: float,
-    seed: int,
-    max_blocks: int | None,
+    settings: QuestionSettings,
 ) -> Questions:
     """The test split as another tokenizer cuts it, masked at the same rate.
 
@@ -146,24 +138,16 @@ def own_questions(
     rows = reader.rows_with_text()
     row = np.fromiter((next(rows) for _ in tokens), np.int64, len(tokens))
     lengths = {"row": row, "tokens": tokens, "characters": characters, "bytes": size}
-    indices = spread(len(input_ids), max_blocks)
+    indices = spread(len(input_ids), settings.max_blocks)
     return Questions.ask(
         indices,
         input_ids[indices],
         attention_mask[indices],
         Records.of(lengths, tokenizer.num_special_tokens_to_add()),
         concatenated=concatenated,
-        special_ids=special_ids_of(tokenizer),
-        mask_token_id=int(tokenizer.mask_token_id),
-        vocabulary_size=len(tokenizer),
-        probability=probability,
-        seed=seed,
+        tokenizer=tokenizer,
+        settings=settings,
     )
-
-
-def special_ids_of(tokenizer: "PreTrainedTokenizerFast") -> Collection[int]:
-    """The tokens that are never masked."""
-    return sorted(set(tokenizer.all_special_ids))
 
 
 def is_same_tokenizer(one: "PreTrainedTokenizerFast", other: "PreTrainedTokenizerFast") -> bool:
@@ -177,7 +161,7 @@ def is_same_tokenizer(one: "PreTrainedTokenizerFast", other: "PreTrainedTokenize
 
 def _unusable(baseline: Baseline, received: str) -> ModelError:
     return ModelError(
-        f"the model to compare with answers: {baseline.told}",
+        f"the model to compare with answers: {baseline.name}",
         received=received,
         remedy="remove that version if it is damaged, name another with --evaluate.baseline, or set it to null to "
         "compare with none",

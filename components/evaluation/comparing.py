@@ -2,16 +2,14 @@
 
 import dataclasses
 from collections.abc import Callable
-from typing import TYPE_CHECKING
 
 from components.contract.artifacts import Blocks, Checkpoint, Corpus, Evaluation, Tokenizer
 from components.contract.push_record import PushedTo, model_digest
+from components.contract.reports import Check
 from components.evaluation.baseline import LAST_BLESSED, Baseline, find_baseline
+from components.evaluation.params import AFTER, BASELINE, TOP_K
 from components.hub.requests import retry
 from foundation.errors import PipelineError
-
-if TYPE_CHECKING:
-    from components.evaluation.gate import Check
 
 
 class Overtaken(PipelineError):
@@ -57,11 +55,11 @@ class Judge:
     evaluation: Evaluation
     pushed_to: PushedTo
 
-    def verdict(self, told: Callable[[str], None]) -> Verdict:
+    def verdict(self, show: Callable[[str], None]) -> Verdict:
         """The evaluation's own verdict, or that of a comparison with the model that is the last blessed one now.
 
         Args:
-            told: Called with a line about what takes time.
+            show: Called with a line about what takes time.
 
         Raises:
             ModelError: If the last blessed model doesn't load or can't answer.
@@ -70,13 +68,13 @@ class Judge:
         evaluation = self.evaluation
         if not evaluation.blessed or evaluation.must_beat != LAST_BLESSED:
             return Verdict(evaluation.blessed, evaluation.verdict)
-        baseline = retry(self._last_blessed, show=told)
+        baseline = retry(self._last_blessed, show=show)
         if _identity(baseline) == evaluation.compared_with:
             return Verdict(True, evaluation.verdict, baseline, binding=True)
         if baseline is None:
             gone = "what it was held against is gone, and no other blessed model is there"
             return Verdict(True, gone, None, again=True, binding=True)
-        told(f"the last blessed model is another than at the evaluation: comparing again, with {baseline.told}")
+        show(f"the last blessed model is another than at the evaluation: comparing again, with {baseline.name}")
         check = self._compare(baseline)
         return Verdict(check.passed, check.sentence, baseline, again=True, binding=True)
 
@@ -92,57 +90,46 @@ class Judge:
         if _identity(baseline) != _identity(verdict.baseline):
             raise Overtaken(
                 "a model is pushed over no other than it was compared with",
-                received="no blessed model any more" if baseline is None else f"{baseline.told}, pushed meanwhile",
+                received="no blessed model any more" if baseline is None else f"{baseline.name}, pushed meanwhile",
                 remedy="run the same command again, which compares with that",
             )
 
     def _last_blessed(self) -> Baseline | None:
         return find_baseline(LAST_BLESSED, self.pushed_to, model_digest(self.checkpoint))
 
-    def _compare(self, baseline: Baseline) -> "Check":
+    def _compare(self, baseline: Baseline) -> Check:
         """Asks the baseline what the model was asked, and decides as the evaluation does."""
         import numpy as np
 
-        from components.evaluation import gate, outcome
+        from components.evaluation import gate
         from components.evaluation.baseline_answers import ask_baseline
-        from components.evaluation.questions import questions_of_test_split
+        from components.evaluation.measuring import length_of, record_sums
+        from components.evaluation.questions import QuestionSettings, questions_of_test_split
         from components.evaluation.statistics import Resampled
+        from components.modeling.scoring import Scores
 
         how = self.evaluation.report.how
         tokenizer = self.tokenizer.load()
-        questions = questions_of_test_split(
-            self.blocks, tokenizer, how.max_blocks, probability=how.eval_mlm_probability, seed=how.seed
-        )
+        settings = QuestionSettings(how.eval_mlm_probability, how.seed, how.max_blocks)
+        questions = questions_of_test_split(self.blocks, tokenizer, settings)
         with np.load(self.evaluation.directory / "scores.npz", allow_pickle=False) as scores:
-            own = scores["log_probability_after"]
+            log_probabilities = scores["log_probability_after"]
+        no_guesses = np.full((len(log_probabilities), TOP_K), -1)  # their accuracy decides nothing
         theirs = ask_baseline(
-            baseline,
-            questions,
-            tokenizer,
-            self.corpus,
-            self.blocks,
-            max_blocks=how.max_blocks,
-            batch_size=how.batch_size,
-            k=5,
-            probability=how.eval_mlm_probability,
-            seed=how.seed,
+            baseline, questions, settings, tokenizer, self.corpus, self.blocks, batch_size=how.batch_size
         )
-        no_guesses = np.full((len(own), 5), -1)  # their accuracy decides nothing
-        sums = {
-            gate.AFTER: outcome.record_sums(questions, own, no_guesses),
-            gate.BASELINE: outcome.record_sums(
-                theirs.questions, theirs.scores.log_probabilities, theirs.scores.top_ids
-            ),
-        }
         resampled = Resampled(
-            sums,
-            outcome.length_of(questions),
+            {
+                AFTER: record_sums(questions, Scores(log_probabilities, no_guesses)),
+                BASELINE: record_sums(theirs.questions, theirs.scores),
+            },
+            length_of(questions),
             confidence=how.confidence,
             resamples=how.bootstrap_resamples,
             seed=how.seed,
         )
         limits = gate.Thresholds(None, None, None, self.evaluation.blessing.min_improvement_over_baseline)
-        [check] = gate.check_all(resampled, limits, baseline=baseline.told, same_tokenizer=theirs.same_tokenizer)
+        [check] = gate.check_all(resampled, limits, baseline=baseline.name, same_tokenizer=theirs.same_tokenizer)
         return check
 
 

@@ -3,12 +3,10 @@
 import dataclasses
 
 from components.contract.reports import Check, Interval
-from components.evaluation.bootstrap import records_needed
-from components.evaluation.params import SEED_MARGIN
-from components.evaluation.statistics import Resampled
+from components.evaluation.params import AFTER, BASELINE, BEFORE, SEED_MARGIN, UNIGRAM
+from components.evaluation.statistics import Resampled, records_needed
 from foundation.perplexity import perplexity_text
 
-BEFORE, AFTER, UNIGRAM, BASELINE = "before", "after", "unigram", "baseline"
 COUNTING = "guessing by word frequency"
 
 

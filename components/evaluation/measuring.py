@@ -1,29 +1,54 @@
-"""A model's metrics by the metric modules."""
+"""What answers amount to: metrics of the metric modules, sums by record, intervals, and metrics by slice."""
 
 import math
 import tempfile
 import uuid
-from collections.abc import Collection
+from collections.abc import Collection, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from components.contract.reports import Ends, Interval, SliceReport
+from components.evaluation.params import AFTER, BASELINE
+from components.evaluation.questions import Questions
+from components.evaluation.slices import Slice
+from components.evaluation.statistics import Length, RecordSums, Resampled, records_needed
 from foundation.errors import ModelError
 
 if TYPE_CHECKING:
-    from transformers import TFPreTrainedModel
+    from components.modeling.scoring import Scores
 
-TOP_K = (1, 5)
+ACCURACIES = (1, 5)
+"""Of how many of a model's first guesses the accuracy is told."""
+UNITS = {"characters": "bits_per_character", "bytes": "bits_per_byte"}
 
 
-def measure(log_probabilities: np.ndarray, top_ids: np.ndarray, labels: np.ndarray, moment: str) -> dict[str, float]:
+def measure_all(answers: "Mapping[str, Scores]", labels: np.ndarray) -> dict[str, float]:
+    """Cross-entropy, perplexity and accuracy of every model.
+
+    Args:
+        answers: By the ending of the metrics' names; the accuracy of the trained model has the plain name.
+        labels: (tokens,) the true tokens.
+
+    Raises:
+        ModelError: If a metric isn't a finite number.
+    """
+    metrics: dict[str, float] = {}
+    for name, scores in answers.items():
+        metrics |= measure(scores.log_probabilities, scores.top_ids, labels, name)
+    for count in ACCURACIES:
+        metrics[accuracy_name(count, AFTER)] = metrics.pop(f"top{count}_accuracy_{AFTER}")
+    return metrics
+
+
+def measure(log_probabilities: np.ndarray, top_ids: np.ndarray, labels: np.ndarray, name: str) -> dict[str, float]:
     """Cross-entropy, perplexity and accuracy of some answers, by the metric modules.
 
     Args:
         log_probabilities: (tokens,) natural logarithm of the probability given to each true token.
         top_ids: (tokens, k) the most probable tokens.
         labels: (tokens,) the true tokens.
-        moment: What the metrics' names end in.
+        name: What the metrics' names end in.
 
     Raises:
         ModelError: If a metric isn't a finite number.
@@ -32,62 +57,119 @@ def measure(log_probabilities: np.ndarray, top_ids: np.ndarray, labels: np.ndarr
     from components.metrics.masked_accuracy.masked_accuracy import MaskedAccuracy
     from components.metrics.masked_perplexity.masked_perplexity import MaskedPerplexity
 
-    def finite(value: float, received: str) -> float:
-        if math.isfinite(value):
-            return value
-        raise ModelError(
-            "a metric is a finite number",
-            received=received,
-            remedy="look at the loss in the checkpoint's history.json; where it diverged, train again with a smaller "
-            "--train.learning_rate",
-        )
-
     wrong = int(len(labels) - np.isfinite(log_probabilities).sum())
-    finite(-math.inf if wrong else 0, f"no finite probability at {wrong} of {len(labels)} masked tokens, {moment}")
+    if wrong:
+        raise _not_finite(f"no finite probability at {wrong} of {len(labels)} masked tokens, {name}")
     with tempfile.TemporaryDirectory() as cache:
         place: dict[str, Any] = {"cache_dir": cache, "experiment_id": uuid.uuid4().hex, "keep_in_memory": True}
         perplexity = MaskedPerplexity(**place).compute(predictions=log_probabilities)
-        accuracy = MaskedAccuracy(**place).compute(predictions=top_ids, references=labels, k=TOP_K)
-    values = {name: perplexity[name] for name in ("cross_entropy", "perplexity")} | accuracy
-    return {f"{name}_{moment}": finite(float(value), f"{name} {value}, {moment}") for name, value in values.items()}
+        accuracy = MaskedAccuracy(**place).compute(predictions=top_ids, references=labels, k=ACCURACIES)
+    values = {metric: perplexity[metric] for metric in ("cross_entropy", "perplexity")} | accuracy
+    for metric, value in values.items():
+        if not math.isfinite(value):
+            raise _not_finite(f"{metric} {value}, {name}")
+    return {f"{metric}_{name}": float(value) for metric, value in values.items()}
 
 
-def measure_pseudo_log_likelihood(
-    model: "TFPreTrainedModel",
-    input_ids: np.ndarray,
-    attention_mask: np.ndarray,
-    blocks: int,
-    *,
-    special_ids: Collection[int],
-    mask_token_id: int,
-    batch_size: int,
-    moment: str,
-) -> dict[str, float]:
-    """Pseudo-log-likelihood (the mean of the blocks) and pseudo-perplexity of a model on some blocks.
+def measure_pseudo_log_likelihood(texts: Sequence[np.ndarray]) -> dict[str, float]:
+    """Pseudo-log-likelihood, the mean of some texts, and pseudo-perplexity, by the metric module.
 
     Args:
-        model: Any of transformers' TensorFlow masked language models.
-        input_ids: (blocks, block_size) int32, the test blocks.
-        attention_mask: (blocks, block_size), 1 for tokens and 0 for padding.
-        blocks: How many of them, evenly spaced.
-        special_ids: Never masked.
-        mask_token_id: The mask token.
-        batch_size: Copies of a block scored at once.
-        moment: What the metrics' names end in.
+        texts: By text, the log-probabilities (tokens,) of its tokens, each masked by itself.
     """
-    from components.evaluation.pseudo import one_at_a_time
-    from components.evaluation.questions import spread
     from components.metrics.pseudo_log_likelihood.pseudo_log_likelihood import PseudoLogLikelihood
-    from components.modeling.scoring import score_masks
 
-    indices = spread(len(input_ids), blocks)
-    chosen = input_ids[indices]
-    copies, masks, block = one_at_a_time(chosen, special_ids=special_ids, mask_token_id=mask_token_id)
-    scores = score_masks(model, copies, attention_mask[indices][block], masks, batch_size=batch_size, k=1)
-    starts = np.searchsorted(block, range(1, len(chosen)))
-    texts = np.split(scores.log_probabilities, starts)
     with tempfile.TemporaryDirectory() as cache:
         metric = PseudoLogLikelihood(cache_dir=cache, experiment_id=uuid.uuid4().hex, keep_in_memory=True)
-        results = metric.compute(predictions=[text for text in texts if len(text)])
-    names = ("pseudo_log_likelihood", "pseudo_perplexity")
-    return {f"{name}_{moment}": float(results[name]) for name in names}
+        results = metric.compute(predictions=texts)
+    return {name: float(results[name]) for name in ("pseudo_log_likelihood", "pseudo_perplexity")}
+
+
+def record_sums(questions: Questions, scores: "Scores") -> RecordSums:
+    """A model's answers by record.
+
+    Args:
+        questions: What it was asked.
+        scores: Its answers, with at least 5 of the most probable tokens each.
+    """
+    hits = scores.top_ids[:, :5] == questions.masks.label[:, None]  # (masked tokens, 5)
+    return RecordSums(
+        masked=questions.by_record(np.ones(len(questions.masks))),
+        loss=questions.by_record(-scores.log_probabilities.astype(np.float64)),
+        top1=questions.by_record(hits[:, 0]),
+        top5=questions.by_record(hits.any(axis=1)),
+        text_tokens=questions.records.text_tokens,
+    )
+
+
+def length_of(questions: Questions) -> Length:
+    """How long the records' text is."""
+    return Length(questions.records.characters, questions.records.bytes)
+
+
+def metrics_and_intervals(
+    resampled: Resampled, with_perplexity: Collection[str]
+) -> tuple[dict[str, float], dict[str, Ends]]:
+    """What every model reached, beyond the metric modules, and the intervals of all of it.
+
+    Args:
+        resampled: Holds the models.
+        with_perplexity: Those that answered the same questions. The perplexity of one with another tokenizer would
+            mean something else.
+    """
+    metrics: dict[str, float] = {}
+    intervals: dict[str, Ends] = {}
+
+    def note(name: str, estimate: tuple[float, Interval | None], value_too: bool) -> None:
+        value, interval = estimate
+        if value_too:
+            metrics[name] = value
+        if interval is not None:
+            intervals[name] = (interval.low, interval.high)
+
+    for model in resampled.models:
+        if model in with_perplexity:
+            note(f"perplexity_{model}", resampled.perplexity(model), model == BASELINE)
+            note(f"cross_entropy_{model}", resampled.cross_entropy_of(model), model == BASELINE)
+            for count in ACCURACIES:
+                note(accuracy_name(count, model), resampled.accuracy(count, model), model == BASELINE)
+        for unit, name in UNITS.items():
+            note(f"{name}_{model}", resampled.bits(unit, model), True)
+    return metrics, intervals
+
+
+def accuracy_name(count: int, model: str) -> str:
+    """The name of the accuracy of a model's first guesses: the plain one is the trained model's."""
+    return f"top{count}_accuracy" + ("" if model == AFTER else f"_{model}")
+
+
+def describe_slices(resampled: Resampled, slices: Sequence[Slice], models: Sequence[str]) -> tuple[SliceReport, ...]:
+    """Every slice with its size and the models' perplexity on it."""
+    described = []
+    for part in slices:
+        tokens, records = resampled.slice_counts(part)
+        perplexities: dict[str, Any] = {}
+        for model in models:
+            value, interval = resampled.slice(part, model)
+            perplexities[f"perplexity_{model}"] = value
+            perplexities[f"interval_{model}"] = None if interval is None else (interval.low, interval.high)
+        needed, note = records_needed(resampled.confidence), None
+        if not tokens:
+            note = "empty: no masked token of the test split belongs here, so nothing was measured"
+        elif records < needed:
+            note = f"too few records for an interval: {records:,} of the {needed:,} it needs"
+        described.append(
+            SliceReport(
+                group=part.group, name=part.name, masked_tokens=tokens, records=records, note=note, **perplexities
+            )
+        )
+    return tuple(described)
+
+
+def _not_finite(received: str) -> ModelError:
+    return ModelError(
+        "a metric must be a finite number",
+        received=received,
+        remedy="look at the loss in the checkpoint's history.json; where it diverged, train again with a smaller "
+        "--train.learning_rate",
+    )

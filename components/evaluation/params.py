@@ -3,18 +3,22 @@
 import dataclasses
 import math
 
+from components.contract.mask_placeholder import MASK
 from components.evaluation.baseline import LAST_BLESSED
 from foundation.errors import ConfigError
 
 SAMPLE_TEXTS = (
-    "The Milky Way is a <mask> galaxy.",
-    "This function returns the <mask> of the list.",
-    "Plants need water and <mask> to grow.",
-    "If the file does not exist, an error is <mask>.",
-    "It is a good <mask>, because it works.",
+    f"The Milky Way is a {MASK} galaxy.",
+    f"This function returns the {MASK} of the list.",
+    f"Plants need water and {MASK} to grow.",
+    f"If the file does not exist, an error is {MASK}.",
+    f"It is a good {MASK}, because it works.",
 )
 
-
+BEFORE, AFTER, UNIGRAM, BASELINE = "before", "after", "unigram", "baseline"
+"""The models: this one before and after training, guessing by word frequency, and the one that it is compared with."""
+TOP_K = 5
+"""How many of the most probable tokens are kept at each mask."""
 SEED_MARGIN = 0.01
 """Two trainings that differ by their seed alone differ by about this part of their perplexity."""
 
@@ -24,8 +28,6 @@ class EvaluateParams:
     """How the model is measured on the test split, and what it must reach to be pushed.
 
     Attributes:
-        eval_mlm_probability: Share of the tokens masked, above 0 and at most 1; keep it at 0.15 to compare models
-            that were trained at other rates.
         seed: Chooses the masks, the same for every model, and the bootstrap's draws; a whole number from 0.
         batch_size: Blocks scored at once; doesn't change the result beyond rounding.
         max_blocks: Measure on this many blocks, evenly spaced over the test split; null for all of them.
@@ -48,7 +50,6 @@ class EvaluateParams:
         sample_texts: Sentences, each with a <mask>, whose answers before and after training are shown.
     """
 
-    eval_mlm_probability: float = 0.15
     seed: int = 42
     batch_size: int = 16
     max_blocks: int | None = None
@@ -68,7 +69,6 @@ class EvaluateParams:
         names = [f"min_improvement_over_{name}" for name in ("start", "unigram", "baseline")]
         improvements: dict[str, float | None] = {name: getattr(self, name) for name in names}
         for name, rule, allowed, example in (
-            ("eval_mlm_probability", "is above 0 and at most 1", 0 < self.eval_mlm_probability <= 1, "0.15, the usual"),
             ("seed", "is a whole number from 0", self.seed >= 0, "42"),
             ("batch_size", "is from 1 to 4096", 1 <= self.batch_size <= 4096, "16, or to less if memory runs out"),
             ("max_blocks", "is at least 1, or null", self.max_blocks is None or self.max_blocks >= 1, "1000, or null"),
@@ -105,9 +105,9 @@ class EvaluateParams:
             ("pseudo_log_likelihood_blocks", "is at least 0", self.pseudo_log_likelihood_blocks >= 0, "20"),
             (
                 "sample_texts",
-                "are sentences with a <mask> each",
-                all("<mask>" in text for text in self.sample_texts),
-                "'[\"This is a <mask>.\"]'",
+                f"are sentences with a {MASK} each",
+                all(MASK in text for text in self.sample_texts),
+                f"'[\"This is a {MASK}.\"]'",
             ),
         ):
             if not allowed:

@@ -19,6 +19,21 @@ READ_BLOCKS = 8192
 
 
 @dataclasses.dataclass(frozen=True)
+class QuestionSettings:
+    """Which questions are asked.
+
+    Attributes:
+        probability: Share of the tokens that are masked, above 0 and at most 1.
+        seed: Of the masks.
+        max_blocks: The most blocks, evenly spaced; None for all.
+    """
+
+    probability: float
+    seed: int
+    max_blocks: int | None
+
+
+@dataclasses.dataclass(frozen=True)
 class Records:
     """The records of a split, in the order of their tokens.
 
@@ -74,24 +89,28 @@ class Questions:
         records: Records,
         *,
         concatenated: bool,
-        special_ids: Collection[int],
-        mask_token_id: int,
-        vocabulary_size: int,
-        probability: float,
-        seed: int,
+        tokenizer: "PreTrainedTokenizerFast",
+        settings: QuestionSettings,
     ) -> "Questions":
         """Draws the masks.
 
-        The arguments before `concatenated` are attributes, those after it `freeze_masks`' own. Concatenated blocks are
-        the records' tokens one after the other, cut at every block_size; else each record has rows of its own.
+        Args:
+            indices: As in the attributes, like all before `concatenated`.
+            input_ids: The true tokens.
+            attention_mask: 0 for padding.
+            records: Those of the whole test split.
+            concatenated: Whether the blocks are the records' tokens one after the other, cut at every block_size; else
+                each record has rows of its own.
+            tokenizer: Gives the mask token, the special tokens and the vocabulary's size.
+            settings: The share of the tokens that are masked, and the seed.
         """
         masks = freeze_masks(
             input_ids,
-            special_ids=special_ids,
-            mask_token_id=mask_token_id,
-            vocabulary_size=vocabulary_size,
-            probability=probability,
-            seed=seed,
+            special_ids=special_ids_of(tokenizer),
+            mask_token_id=int(tokenizer.mask_token_id),
+            vocabulary_size=len(tokenizer),
+            probability=settings.probability,
+            seed=settings.seed,
         )
         block_size = input_ids.shape[1]
         if concatenated:
@@ -102,9 +121,19 @@ class Questions:
             record = np.searchsorted(np.cumsum(rows), indices[masks.block], side="right")
         return cls(indices, input_ids, attention_mask, masks, record, records)
 
+    @property
+    def masks_in_split(self) -> FrozenMasks:
+        """The masks with `block` being the index in the test split, as they are saved."""
+        return dataclasses.replace(self.masks, block=self.indices[self.masks.block].astype(np.int32))
+
     def by_record(self, values: np.ndarray) -> np.ndarray:
         """The sums of the masked tokens' values (masked tokens,) by record, (records,) float64."""
         return np.bincount(self.record, values, minlength=len(self.records.row))
+
+
+def special_ids_of(tokenizer: "PreTrainedTokenizerFast") -> Collection[int]:
+    """The tokens that are never masked."""
+    return sorted(set(tokenizer.all_special_ids))
 
 
 def spread(count: int, wanted: int | None) -> np.ndarray:
@@ -129,16 +158,14 @@ def read_blocks(split: "Dataset") -> Iterator[tuple[np.ndarray, np.ndarray]]:
 
 
 def questions_of_test_split(
-    blocks: Blocks, tokenizer: "PreTrainedTokenizerFast", max_blocks: int | None, *, probability: float, seed: int
+    blocks: Blocks, tokenizer: "PreTrainedTokenizerFast", settings: QuestionSettings
 ) -> Questions:
     """The test blocks with their masks.
 
     Args:
         blocks: Whose test split is asked about.
         tokenizer: That made them.
-        max_blocks: The most blocks, evenly spaced; None for all.
-        probability: Share of the tokens that are masked.
-        seed: Of the masks.
+        settings: Which questions.
 
     Raises:
         DataError: If the split has no blocks, or nothing in them can be masked.
@@ -150,7 +177,7 @@ def questions_of_test_split(
             received="none",
             remedy="raise --ingest.test_size, ingest more text, or lower --preprocess.block_size",
         )
-    indices = spread(len(split), max_blocks)
+    indices = spread(len(split), settings.max_blocks)
     batches = list(read_blocks(split if len(indices) == len(split) else split.select(indices)))
     special_tokens = blocks.report.special_tokens_per_record
     questions = Questions.ask(
@@ -159,16 +186,13 @@ def questions_of_test_split(
         np.concatenate([attention_mask for _, attention_mask in batches]),
         Records.of(blocks.records("test"), special_tokens),
         concatenated=blocks.packing == "concatenate",
-        special_ids=sorted(set(tokenizer.all_special_ids)),
-        mask_token_id=int(tokenizer.mask_token_id),
-        vocabulary_size=len(tokenizer),
-        probability=probability,
-        seed=seed,
+        tokenizer=tokenizer,
+        settings=settings,
     )
     if len(questions.masks) == 0:
         raise DataError(
             "at least one token of the test split is masked",
-            received=f"none in {len(indices)} blocks at evaluate.eval_mlm_probability {probability}",
-            remedy="ingest more text, or raise --evaluate.eval_mlm_probability",
+            received=f"none in {len(indices)} blocks at train.eval_mlm_probability {settings.probability}",
+            remedy="ingest more text, or raise --train.eval_mlm_probability",
         )
     return questions

@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from datasets import Dataset
 
     from components.evaluation.questions import Questions
+    from components.evaluation.training_split import TrainSplit
 
 LENGTHS = (32, 128, 512)
 """Tokens of a record up to which a slice goes."""
@@ -39,19 +40,18 @@ class Slice:
     chosen: np.ndarray
 
 
-def every_slice(questions: "Questions", counts: np.ndarray, contaminated: np.ndarray, ngram: int) -> Iterator[Slice]:
+def every_slice(questions: "Questions", train_split: "TrainSplit", ngram: int) -> Iterator[Slice]:
     """The slices that every evaluation has.
 
     Args:
         questions: What is sliced.
-        counts: (vocabulary_size,) of the tokens in the train split.
-        contaminated: (blocks,) bool.
+        train_split: How frequent tokens are there, and which test blocks share a run with it.
         ngram: Tokens a shared run.
     """
     masks = questions.masks
     yield from by_record_length(questions.records.tokens[questions.record])
-    yield from by_frequency(counts[masks.label])
-    yield from by_contamination(contaminated[masks.block], ngram)
+    yield from by_frequency(train_split.unigram.counts[masks.label])
+    yield from by_contamination(train_split.contaminated[masks.block], ngram)
 
 
 def by_record_length(tokens: np.ndarray) -> Iterator[Slice]:

@@ -1,9 +1,9 @@
 """The card of a pushed model: the metadata that the Hub reads, and the page that people read."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
-from components.contract.artifacts import ServingModel, Tokenizer
+from components.contract.artifacts import ServingModel
 from components.hub.identifiers import LANGUAGE, LICENSES
 from components.publishing import model_card_sections as sections
 from components.publishing.model_card_sections import CardSettings, Made, dataset_name, hub_dataset, is_hub_id
@@ -19,7 +19,7 @@ def model_card(made: Made, settings: CardSettings) -> str:
     Raises:
         HubError: If the metadata aren't what the Hub accepts.
     """
-    mask = mask_token(made.tokenizer)
+    mask = made.model.report.mask_token
     example = example_sentence(made.model, mask)
     data = card_data(made, settings, mask, example)
     page = [
@@ -120,12 +120,6 @@ def card_data(made: Made, settings: CardSettings, mask: str, example: str) -> "M
         model_name=settings.repo_id.rpartition("/")[2],
         eval_results=results,
     )
-
-
-def mask_token(tokenizer: Tokenizer) -> str:
-    """The mask token's text, from the tokenizer's files."""
-    value: Any = tokenizer.read_json("tokenizer/tokenizer_config.json").get("mask_token")
-    return str(value["content"] if isinstance(value, Mapping) else value or "<mask>")
 
 
 def example_sentence(model: ServingModel, mask: str) -> str:

@@ -47,7 +47,8 @@ class TrainParams:
         mlm_probability: Part of the tokens that are masked, above 0 and at most 1.
         mlm_probability_end: Part that is masked at the end of training, to which mlm_probability goes on a straight
             line; null for the same throughout.
-        eval_mlm_probability: Part that is masked in the validation after each epoch; keep it at evaluate's.
+        eval_mlm_probability: Part that is masked in the validation after each epoch and in the evaluation; keep it at
+            0.15 to compare models that were trained at other rates.
         whole_word_mask: Whether whole words are masked in training, rather than each token by itself.
         early_stopping_patience: Epochs in a row without a lower validation loss after which training ends; null for
             never.

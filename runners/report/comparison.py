@@ -129,7 +129,7 @@ def paired_ratio(
     """
     import numpy as np
 
-    from components.evaluation.bootstrap import percentile_interval, records_needed, resampled_sums
+    from components.evaluation.statistics import percentile_interval, records_needed, resampled_sums
 
     columns = [sums_of(facts) for facts in (first, second)]
     records = max(len(part) for part in columns)

@@ -142,16 +142,15 @@ def curves(facts: RunFacts) -> Markup:
 
 def masking_rates(config: dict[str, Any]) -> str:
     """A sentence about how much is masked where, if that differs; empty if not."""
-    train, evaluate = config.get("train", {}), config.get("evaluate", {})
-    first = train.get("mlm_probability")
-    last, validation = train.get("mlm_probability_end") or first, train.get("eval_mlm_probability")
-    evaluation = evaluate.get("eval_mlm_probability")
-    if None in (first, validation, evaluation) or len({first, last, validation, evaluation}) == 1:
+    train = config.get("train", {})
+    first, evaluation = train.get("mlm_probability"), train.get("eval_mlm_probability")
+    last = train.get("mlm_probability_end") or first
+    if None in (first, evaluation) or len({first, last, evaluation}) == 1:
         return ""
     falling = "" if last == first else f" to {last:.0%}"
     return (
-        f" Training masks {first:.0%}{falling} of the tokens, the validation {validation:.0%}, the evaluation "
-        f"{evaluation:.0%}: more masks are harder, so only lines of one rate compare."
+        f" Training masks {first:.0%}{falling} of the tokens, the validation and the evaluation {evaluation:.0%}: more "
+        "masks are harder, so only lines of one rate compare."
     )
 
 

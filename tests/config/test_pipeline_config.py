@@ -7,7 +7,7 @@ import yaml
 
 from components.config import pipeline_config as configuration
 from foundation.errors import ConfigError
-from pipeline import build_parser
+from pipeline import build_parser, pipeline
 
 GIVEN = ["--train.model_type", "bert"]
 
@@ -43,7 +43,7 @@ def test_eli5_is_the_guides_job():
     train = config.train
     assert train.pretrained == config.tokenizer.pretrained == "distilbert/distilroberta-base"
     assert (train.learning_rate, train.weight_decay, train.epochs, train.batch_size) == (2e-5, 0.01, 3, 16)
-    assert train.mlm_probability == config.evaluate.eval_mlm_probability == 0.15
+    assert train.mlm_probability == train.eval_mlm_probability == 0.15
 
 
 def test_the_command_line_overrides_the_file_which_overrides_the_defaults(job):
@@ -74,7 +74,9 @@ def test_numbers_as_people_write_them(job):
         ("", [*GIVEN, "--train.learning_rate", "-1e-5"], ["train.learning_rate"]),
         ("", [*GIVEN, "--preprocess.block_size", "0"], ["preprocess.block_size", "0"]),
         ("", [*GIVEN, "--ingest.test_size", "1.5"], ["ingest.test_size", "1.5"]),
-        ("", [*GIVEN, "--evaluate.eval_mlm_probability", "2"], ["evaluate.eval_mlm_probability"]),
+        ("", [*GIVEN, "--train.eval_mlm_probability", "2"], ["train.eval_mlm_probability"]),
+        ("", [*GIVEN, "--evaluate.eval_mlm_probability", "0.2"], ["nearest: --train.eval_mlm_probability"]),
+        ("evaluate:\n  eval_mlm_probability: 0.2\n", GIVEN, ["nearest: train.eval_mlm_probability"]),
         ("", [*GIVEN, "--until", "nowhere"], ["nowhere", "ingest"]),
         ("", [*GIVEN, "--runner", "cloud"], ["cloud", "local"]),
         ("", [*GIVEN, "stray"], ["stray"]),
@@ -92,6 +94,17 @@ def test_mistakes_are_named(job, text, arguments, said):
 def test_an_unknown_configuration_names_those_there_are():
     with pytest.raises(ConfigError, match=r"eli5, quickstart \(nearest: quickstart\)"):
         configuration.config_path("quikstart")
+
+
+def test_the_validation_and_the_evaluation_mask_at_one_rate():
+    steps = {}
+
+    def run(component):
+        steps[component.name] = component
+        return component.at(None)
+
+    pipeline(run, parse(configuration.config_path("quickstart"), "--train.eval_mlm_probability", "0.25"))
+    assert steps["train"].params.eval_mlm_probability == steps["evaluate"].eval_mlm_probability == 0.25
 
 
 def test_every_key_has_help_text():

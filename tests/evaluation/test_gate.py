@@ -5,7 +5,7 @@ import re
 import numpy as np
 import pytest
 
-from components.evaluation.bootstrap import Interval
+from components.contract.reports import Interval
 from components.evaluation.gate import Thresholds, beside_counting, check_all, ratio_told, sentence_of
 from components.evaluation.params import EvaluateParams
 from components.evaluation.statistics import Length, RecordSums, Resampled

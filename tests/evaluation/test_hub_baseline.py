@@ -44,7 +44,7 @@ def test_it_is_the_newest_blessed_commit_that_is_not_the_model_itself(hub, tmp_p
     push(stage="trained", blessed=True, model_digest="mine")
     found = find(tmp_path)
     assert (found.identity, found.checkpoint, found.revision) == ("second", "ada/model", second)
-    assert found.told == f"the last blessed model (commit {second[:8]} of ada/model)"
+    assert found.name == f"the last blessed model (commit {second[:8]} of ada/model)"
 
 
 @pytest.mark.slow
@@ -66,7 +66,7 @@ def test_a_bare_name_without_a_token_is_told_as_that(hub, tmp_path, monkeypatch)
 def test_a_named_baseline_that_is_not_there_is_refused_before_any_work(hub, tmp_path, push, wanted):
     push(stage="trained")
     artifacts = Corpus(None), Blocks(None), Tokenizer(None), Checkpoint(None)
-    step = Evaluate(*artifacts, PushedTo(str(tmp_path)), EvaluateParams(baseline=wanted))
+    step = Evaluate(*artifacts, PushedTo(str(tmp_path)), 0.15, EvaluateParams(baseline=wanted))
     with pytest.raises(HubError, match=rf"{wanted}.*--evaluate\.baseline null"):
         step.preflight()
     for fine in (None, "last_blessed", "ada/model", str(tmp_path)):

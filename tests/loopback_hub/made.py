@@ -95,7 +95,7 @@ def _evaluation(directory: Path) -> Path:
         metrics |= {f"perplexity_{moment}": perplexity, f"cross_entropy_{moment}": 3.8}
     reports.write(directory / "blessing.json", complete.blessing())
     reports.write(directory / "metrics.json", complete.evaluation(metrics))
-    return _finish(directory, "Evaluation", "evaluate", {"eval_mlm_probability": 0.15})
+    return _finish(directory, "Evaluation", "evaluate", {"seed": 42})
 
 
 def _serving_model(directory: Path) -> Path:

@@ -48,7 +48,7 @@ class Rivals:
         """The step that evaluates a model; none of them beats the word frequencies."""
         params = {"bootstrap_resamples": 300, "sample_texts": (), "min_improvement_over_unigram": None} | params
         parts = self.corpus, self.blocks, self.tokenizer, self.checkpoints[name], pushed_to
-        return Evaluate(*parts, EvaluateParams(**params))
+        return Evaluate(*parts, 0.15, EvaluateParams(**params))
 
     def evaluated(self, name: str, pushed_to: PushedTo, out: Path, **params: Any) -> Evaluation:
         """What that step leaves."""

@@ -5,7 +5,7 @@ import time
 import numpy as np
 import pytest
 
-from components.evaluation.bootstrap import percentile_interval, records_needed, resampled_sums
+from components.evaluation.statistics import percentile_interval, records_needed, resampled_sums
 
 
 @pytest.mark.parametrize(("confidence", "records"), [(0.5, 20), (0.9, 20), (0.95, 20), (0.99, 100), (0.999, 1000)])

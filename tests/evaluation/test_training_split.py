@@ -4,7 +4,7 @@ import numpy as np
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from components.evaluation.contamination import contaminated_blocks
+from components.evaluation.training_split import contaminated_blocks
 
 
 def plainly(test, train, ngram):
