@@ -128,10 +128,12 @@ class Push(Component[Pushed]):
             HubError: If the Hub refuses or stays out of reach; the same command goes on from there.
         """
         if not self.evaluation.blessed and not self.params.allow_unblessed:
-            uploaded = self.checkpoint.read_json("report.json").get("uploaded")
+            during = self.params.training_observer
+            stays = (
+                f"; what was uploaded while it trained stays in {during.target.repo_id} on the Hub" if during else ""
+            )
             raise ModelError(
-                "only a blessed model is pushed, and this one was kept"
-                + (f"; what was uploaded while it trained stays in {uploaded}" if uploaded else ""),
+                f"only a blessed model is pushed, and this one was kept{stays}",
                 received=self.evaluation.verdict,
                 remedy="train a better one, or push it all the same with --push.allow_unblessed true",
             )

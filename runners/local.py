@@ -109,6 +109,8 @@ class LocalRunner:
                     key = component.key(sources)
                     artifact, status = self._run(component, key, sources)
                     summary = artifact.summary
+                    if status == "cached" and (notice := component.cached_notice()):
+                        summary = f"{summary}; {notice}"
                     metrics = artifact.metrics if isinstance(artifact, Evaluation) else None
             except BaseException as error:
                 if isinstance(error, KeyboardInterrupt):

@@ -25,21 +25,6 @@ class HubTarget:
     overwrite: bool = False
 
 
-@dataclasses.dataclass(frozen=True)
-class TrainingUploads:
-    """What uploading during training takes.
-
-    Attributes:
-        target: Where the model goes.
-        license: The Hub's identifier of a license.
-        languages: ISO 639 codes.
-    """
-
-    target: HubTarget
-    license: str
-    languages: tuple[str, ...] = ()
-
-
 def client_with_token(repo_id: str) -> "HfApi":
     """The Hub's client with the token of the environment or of `huggingface-cli login`.
 

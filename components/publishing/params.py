@@ -5,8 +5,9 @@ import os
 import re
 
 from components.contract.push_record import PushedTo
-from components.hub.access import HubTarget, TrainingUploads
+from components.hub.access import HubTarget
 from components.hub.licenses import LICENSES
+from components.publishing.uploads_during_training import UploadsDuringTraining
 from foundation.errors import ConfigError
 
 REPO_ID = re.compile(r"([A-Za-z0-9][\w.-]*/)?[A-Za-z0-9_][\w.-]{0,95}", re.ASCII)
@@ -52,13 +53,15 @@ class PushParams:
         # Servers take the name out of a URL up to the next slash or colon.
         if not re.fullmatch(r"[A-Za-z0-9_][A-Za-z0-9_.-]*", self.model_name):
             raise ConfigError(
-                "push.model_name is letters, digits, '_', '-' and '.', and starts with neither '-' nor '.'",
+                "push.model_name must consist of letters, digits, '_', '-' and '.', and start with neither '-' nor '.'",
                 received=repr(self.model_name),
                 remedy="choose another --push.model_name, such as fill_mask",
             )
         if not self.serving_dir.strip() or "\0" in self.serving_dir:
             raise ConfigError(
-                "push.serving_dir is a directory", received=repr(self.serving_dir), remedy="give --push.serving_dir DIR"
+                "push.serving_dir must be a directory",
+                received=repr(self.serving_dir),
+                remedy="give --push.serving_dir DIR",
             )
         self._check_hub()
 
@@ -68,7 +71,7 @@ class PushParams:
         if repo_id is None:
             if self.during_training:
                 raise ConfigError(
-                    "push.during_training uploads to push.hub_model_id",
+                    "push.during_training must be set only with push.hub_model_id, which it uploads to",
                     received="no push.hub_model_id",
                     remedy="set --push.hub_model_id, or leave out --push.during_training",
                 )
@@ -77,27 +80,27 @@ class PushParams:
         wrong_end = name[-1:] in ("-", ".") or name.endswith(".git")
         if not REPO_ID.fullmatch(repo_id) or "--" in repo_id or ".." in repo_id or wrong_end:
             raise ConfigError(
-                "push.hub_model_id is name or namespace/name, of letters, digits, '_', '-' and '.', up to 96 long, "
-                "with neither '--' nor '..' in it, and ends in neither '-', '.' nor '.git'",
+                "push.hub_model_id must be name or namespace/name, of letters, digits, '_', '-' and '.', up to 96 "
+                "long, with neither '--' nor '..' in it, and must end in neither '-', '.' nor '.git'",
                 received=repr(repo_id),
                 remedy="correct --push.hub_model_id, for example to my-user/my-model",
             )
         if self.license is None or self.license not in LICENSES:
             raise ConfigError(
-                "a model on the Hub has a license, named by the Hub's identifier",
+                "a model on the Hub must have a license, named by the Hub's identifier",
                 received="no push.license" if self.license is None else f"push.license {self.license!r}",
                 remedy="set --push.license, for example to apache-2.0 or mit, or to other for one of your own",
             )
         for language in self.languages:
             if not LANGUAGE.fullmatch(language):
                 raise ConfigError(
-                    "push.language is an ISO 639 code, or several with a comma between",
+                    "push.language must be an ISO 639 code, or several with a comma between",
                     received=repr(self.language),
                     remedy="set --push.language, for example to en or de,fr",
                 )
         if not self.commit_message.strip():
             raise ConfigError(
-                "push.commit_message is a line of text",
+                "push.commit_message must be a line of text",
                 received=repr(self.commit_message),
                 remedy="leave out --push.commit_message, or write something",
             )
@@ -121,9 +124,9 @@ class PushParams:
         return HubTarget(self.hub_model_id, self.hub_private_repo, self.hub_overwrite)
 
     @property
-    def training_uploads(self) -> TrainingUploads | None:
-        """What the train step uploads while it runs; None for nothing."""
+    def training_observer(self) -> UploadsDuringTraining | None:
+        """The observer that uploads the model while it trains; None where nothing is uploaded."""
         target = self.hub_target
         if target is None or not self.during_training or self.dry_run:
             return None
-        return TrainingUploads(target, str(self.license), self.languages)
+        return UploadsDuringTraining(target, str(self.license), self.languages)

@@ -130,7 +130,7 @@ def curves(facts: RunFacts) -> Markup:
             "Throughput (tokens a second)", [Line("tokens/s", over(column("tokens_per_second")))], from_zero=True
         ),
     ]
-    charts = [chart for chart in (*charts, *step_charts(facts.step_history)) if chart]
+    charts = [chart for chart in (*charts, *step_charts(facts)) if chart]
     if not charts:
         return Markup("")
     note = "The dashed lines are what the evaluation measured on the test split." + masking_rates(facts.run["config"])
@@ -152,9 +152,18 @@ def masking_rates(config: dict[str, Any]) -> str:
     )
 
 
-def step_charts(history: list[dict[str, Any]]) -> list[Markup]:
-    """Loss, gradient norm, learning rate and utilisation by optimizer step."""
-    rows = history[:: -(-len(history) // MOST_POINTS) or 1]
+def step_charts(facts: RunFacts) -> list[Markup]:
+    """Loss, gradient norm, learning rate and utilisation by optimizer step.
+
+    A point averages `train.logging_steps` steps, or more where a chart would have too many. The utilisation is that
+    of `train.peak_tflops`, or of the peak that training measured.
+    """
+    train = facts.run["config"].get("train", {})
+    rows = averaged(facts.step_history, train.get("logging_steps") or 1)
+    peak = train.get("peak_tflops") or facts.read("train", "report.json").get("measured_peak_tflops")
+    for row in rows:
+        tflops = row.get("tflops_per_second")
+        row["model_flops_utilization"] = tflops / peak if tflops is not None and peak else None
     titles = {
         "loss": "Training loss by step (nats a masked token)",
         "gradient_norm": "Gradient norm by step",
@@ -165,6 +174,27 @@ def step_charts(history: list[dict[str, Any]]) -> list[Markup]:
         line_chart(title, [Line(name.replace("_", " "), [(row["step"], row[name]) for row in rows])], x_label="step")
         for name, title in titles.items()
     ]
+
+
+def averaged(history: list[dict[str, Any]], steps_a_point: int) -> list[dict[str, Any]]:
+    """The rows of a history by step, those of so many steps as one: their means, and the last one's step and rate.
+
+    Args:
+        history: Rows, each of equally many steps.
+        steps_a_point: Steps that a point averages at least.
+    """
+    if not history:
+        return []
+    rows_a_point = max(steps_a_point // history[0]["step"], -(-len(history) // MOST_POINTS), 1)
+    points = []
+    for begin in range(0, len(history), rows_a_point):
+        group = history[begin : begin + rows_a_point]
+        point = dict(group[-1])
+        for name in ("loss", "gradient_norm", "tflops_per_second"):
+            values = [row[name] for row in group if row.get(name) is not None]
+            point[name] = sum(values) / len(values) if values else None
+        points.append(point)
+    return points
 
 
 def exponential(points: list[tuple[float, float | None]]) -> list[tuple[float, float | None]]:

@@ -23,6 +23,7 @@ from components.publishing import serving_directory
 from components.publishing.params import PushParams
 from components.push import Push
 from foundation.errors import ArtifactError, ConfigError, ModelError, PipelineError
+from foundation.versions import parse_version
 from tests.blessing import bless
 
 
@@ -39,9 +40,7 @@ def make_model(directory: Path, content: str) -> ServingModel:
     return ServingModel(directory)
 
 
-def make_push(
-    tmp_path: Path, content: str = "first", blessed: bool = True, uploaded: str | None = None, **params: Any
-) -> Push:
+def make_push(tmp_path: Path, content: str = "first", blessed: bool = True, **params: Any) -> Push:
     directory = tmp_path / f"model-{content}"
     model = ServingModel(directory) if directory.exists() else make_model(directory, content)
     none = tmp_path / "none"
@@ -50,7 +49,7 @@ def make_push(
         if not directory.exists():
             (directory / "model").mkdir(parents=True)
             (directory / "model/weights").write_text(content)
-            (directory / "report.json").write_text(json.dumps({"uploaded": uploaded}))
+            (directory / "report.json").write_text("{}")
             (directory / "blessing.json").write_text(json.dumps({"blessed": blessed, "sentence": "not blessed: worse"}))
             manifest.write(directory, {"type": kind})
     others = Evaluation(evaluation), Checkpoint(checkpoint), Tokenizer(none), Corpus(none), Blocks(none)
@@ -135,9 +134,9 @@ def test_of_names_that_read_alike_the_last_is_the_version(tmp_path: Path) -> Non
 
 @given(st.integers(0, 2**63 - 1), st.integers(0, 30))
 def test_versions_read_as_64_bit_integers(number: int, zeros: int) -> None:
-    assert serving_directory.parse_version("0" * zeros + str(number)) == number
-    assert serving_directory.parse_version(f"{number}_") is None
-    assert serving_directory.parse_version(str(number + 2**63)) is None
+    assert parse_version("0" * zeros + str(number)) == number
+    assert parse_version(f"{number}_") is None
+    assert parse_version(str(number + 2**63)) is None
 
 
 def push_in_process(tmp_path: Path, content: str) -> None:
@@ -188,7 +187,7 @@ def test_a_full_disk_leaves_nothing_visible(tmp_path: Path) -> None:
     push = make_push(tmp_path)
     script = (
         "import errno, resource, signal, sys; from pathlib import Path;"
-        "from components import serving_directory as s;"
+        "from components.publishing import serving_directory as s;"
         "signal.signal(signal.SIGXFSZ, signal.SIG_IGN);"
         "resource.setrlimit(resource.RLIMIT_FSIZE, (40, 40));"
         "s.publish(Path(sys.argv[1]), Path(sys.argv[2]), 'd', {'saved_model.pb': 'x'}, {})"
@@ -253,10 +252,12 @@ def test_a_model_that_is_not_blessed_is_pushed_nowhere(tmp_path: Path) -> None:
 
 
 def test_the_refusal_names_what_was_uploaded_during_training(tmp_path: Path) -> None:
-    url = "https://hub/ada/answers/tree/0123abcd"
+    hub = {"hub_model_id": "ada/answers", "license": "mit"}
     with pytest.raises(ModelError, match=r"only a blessed model") as refusal:
-        run(make_push(tmp_path, blessed=False, uploaded=url), tmp_path / "out")
-    assert f"stays in {url}." in str(refusal.value)
+        run(make_push(tmp_path, blessed=False, during_training=True, **hub), tmp_path / "out")
+    assert "what was uploaded while it trained stays in ada/answers on the Hub. Received: " in str(refusal.value)
+    with pytest.raises(ModelError, match=r"this one was kept\. Received: "):
+        run(make_push(tmp_path, blessed=False, **hub), tmp_path / "other")
 
 
 def test_an_unblessed_model_can_be_pushed_on_purpose_and_is_marked(tmp_path: Path) -> None:

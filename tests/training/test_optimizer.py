@@ -7,8 +7,7 @@ from transformers.models.mobilebert.modeling_tf_mobilebert import TFNoNorm
 
 from components.modeling.configuration import masked_lm_model_types
 from components.training.optimizer import AdamW, build_optimizer, decays
-from components.training.params import TrainParams
-from components.training.steps import training_steps
+from components.training.params import TrainParams, training_steps
 from tests.modeling.tiny_models import VARIANTS, random_model
 
 MODELS = {name: (name, {}) for name in masked_lm_model_types()} | VARIANTS

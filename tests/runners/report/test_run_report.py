@@ -12,6 +12,7 @@ from components.contract import manifest
 from foundation.errors import ConfigError
 from runners.report.comparison import Comparison, as_text, open_run, write_comparison
 from runners.report.run_report import write_report
+from runners.report.sections import averaged
 
 EVIL = "<script>alert(1)</script> & <b>"
 
@@ -47,8 +48,8 @@ def write_run(root, name, *, loss=4.0, seed=0, masks="same", learning_rate=1e-3,
     rows = [
         {"step": 20 * number, "loss": 6.5, "gradient_norm": 1.25, "learning_rate": 1e-3} for number in range(1, 1000)
     ]
-    dump("train", "history_steps.json", [{**row, "model_flops_utilization": 0.375} for row in rows])
-    dump("train", "report.json", {"model_type": "roberta", "parameters": 1000})
+    dump("train", "history_steps.json", [{**row, "tflops_per_second": 0.375} for row in rows])
+    dump("train", "report.json", {"model_type": "roberta", "parameters": 1000, "measured_peak_tflops": 1.0})
     finish(artifacts / "train", "Checkpoint", "train")
     metrics = {"masked_tokens": 600, "blocks": 10, "records": records, "contaminated_blocks": 1}
     metrics |= {"perplexity_after": float(np.exp(loss)), "perplexity_before": 900.5, "perplexity_unigram": 200.25}
@@ -153,6 +154,30 @@ def test_its_links_lead_to_files(tmp_path):
     links = [attributes["href"] for tag, attributes in page.tags if tag == "a"]
     assert len(links) > 10
     assert all((directory / link).exists() for link in links)
+
+
+def test_settings_that_train_nothing_anew_count_when_the_page_is_written(tmp_path):
+    """A point averages `train.logging_steps` steps; the utilisation is that of `train.peak_tflops`."""
+    directory = write_run(tmp_path, "one")
+    row = {"gradient_norm": None, "learning_rate": 1e-3, "tflops_per_second": 0.5}
+    rows = [{"step": 5 * number, "loss": number, **row} for number in range(1, 8)]
+    train = tmp_path / "artifacts/one/train"
+    (train / "history_steps.json").write_text(json.dumps(rows))
+    (train / "manifest.json").unlink()
+    finish(train, "Checkpoint", "train")
+
+    def page(**settings):
+        run = json.loads((directory / "run.json").read_text())
+        run["config"]["train"] |= settings
+        (directory / "run.json").write_text(json.dumps(run))
+        return write_report(directory).read_text("utf-8")
+
+    assert "model flops utilization: 0.5" in page(logging_steps=1)
+    assert "model flops utilization: 0.25" in page(peak_tflops=2.0)
+    assert averaged(rows, 1) == averaged(rows, 5) == rows
+    points = [(point["step"], point["loss"], point["gradient_norm"]) for point in averaged(rows, 20)]
+    assert points == [(20, 2.5, None), (35, 6.0, None)]
+    assert len(averaged([{**rows[0], "step": 5 * n} for n in range(1, 2000)], 1)) <= 300
 
 
 @pytest.mark.parametrize("steps", [0, 1, 3])
