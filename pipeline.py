@@ -25,7 +25,7 @@ from components.preprocess import Preprocess
 from components.publishing.params import PushParams
 from components.push import Push
 from components.tokenizer import PrepareTokenizer
-from components.train import Train
+from components.train import PlannedInputs, Train
 from components.validate import Validate
 from foundation.errors import PipelineError
 from foundation.keras_choice import choose_keras
@@ -53,15 +53,19 @@ def pipeline(run: Run, config: Config, root: str) -> Pushed:
     corpus = run(Ingest(config.ingest))
     tokenizer = run(PrepareTokenizer(corpus, text_column, config.tokenizer))
     blocks = run(Preprocess(corpus, tokenizer, config.preprocess))
-    uploads, layout = config.push.training_uploads, (config.preprocess.packing, config.preprocess.block_size)
-    named = (config.tokenizer.pretrained, config.tokenizer.revision)
-    checkpoint = run(Train(blocks, tokenizer, config.train, uploads, *layout, named))
+    checkpoint = run(Train(blocks, tokenizer, config.train, planned_inputs(config), config.push.training_observer))
     pushed_to = config.push.pushed_to.below(root)
     masked = config.train.eval_mlm_probability
     evaluation = run(Evaluate(corpus, blocks, tokenizer, checkpoint, pushed_to, masked, config.evaluate))
     model = run(Export(checkpoint, tokenizer, config.export))
     blessing = run(Validate(model, checkpoint, tokenizer, config.validate))
     return run(Push(model, blessing, evaluation, checkpoint, tokenizer, corpus, blocks, config.push, root))
+
+
+def planned_inputs(config: Config) -> PlannedInputs:
+    """What the settings of the earlier steps say of training's inputs, for the preflight."""
+    preprocess, tokenizer = config.preprocess, config.tokenizer
+    return PlannedInputs(preprocess.block_size, preprocess.packing, tokenizer.pretrained, tokenizer.revision)
 
 
 def build_parser() -> ArgumentParser:

@@ -89,16 +89,18 @@ def measure(arguments: argparse.Namespace) -> dict[str, Any]:
     import tensorflow as tf
     from transformers import create_optimizer
 
-    from components.hub.access import HubTarget, TrainingUploads
+    from components.hub.access import HubTarget
     from components.modeling.checkpoint import build_masked_lm
-    from components.publishing.uploads_during_training import UploadDuringTraining
+    from components.publishing.uploads_during_training import UploadsDuringTraining
     from components.training.batches import without_autotune
+    from components.training.fit import Observing
+    from components.training.observer import ObservedTraining
     from components.training.training_model import MaskedLMTraining
     from tests.loopback_hub.made import bpe
 
     waited = [0.0]
 
-    class Timed(UploadDuringTraining):
+    class Timed(Observing):
         """Counts how long Keras waits for it."""
 
         def on_epoch_end(self, epoch: int, logs: Any = None) -> None:
@@ -141,8 +143,9 @@ def measure(arguments: argparse.Namespace) -> dict[str, Any]:
     with tempfile.TemporaryDirectory() as scratch:
         callbacks: list[Any] = [clock := Clock()]
         if arguments.only == "with":
-            uploads = TrainingUploads(HubTarget(arguments.repo), "mit")
-            callbacks.append(Timed(model, tokenizer, uploads, Path(scratch)))
+            observed = ObservedTraining(model, tokenizer, Path(scratch))
+            uploading = UploadsDuringTraining(HubTarget(arguments.repo), "mit").training_begins(observed)
+            callbacks.append(Timed(uploading))
         training.fit(dataset, epochs=arguments.epochs, steps_per_epoch=arguments.steps, callbacks=callbacks, verbose=0)
         result = {
             "seconds": time.perf_counter() - clock.started,
@@ -151,8 +154,7 @@ def measure(arguments: argparse.Namespace) -> dict[str, Any]:
             "parameters": int(model.count_params()),
         }
         if arguments.only == "with":
-            result |= {"commits": len(callbacks[-1].commits), "failures": callbacks[-1].failures}
-            result["transport"] = type(callbacks[-1].uploads).__name__
+            result |= {"commits": len(uploading.commits), "failures": uploading.failures}
     return result
 
 
@@ -163,7 +165,7 @@ def show(runs: dict[str, list[dict[str, Any]]]) -> None:
         for which, results in runs.items()
     }
     last = runs["with"][-1]
-    print(f"\n{last['parameters']:,} parameters, {last['commits']} commits over {last['transport']}, ", end="")
+    print(f"\n{last['parameters']:,} parameters, {last['commits']} commits, ", end="")
     print(f"medians of {len(runs['with'])} rounds\n\n{'':10}{'seconds':>10}{'processor':>11}{'waited':>9}")
     for which, values in medians.items():
         print(f"{which:10}{values['seconds']:>10.2f}{values['processor']:>11.2f}{values['waited']:>9.2f}")

@@ -59,10 +59,13 @@ class Evaluate(Component[Evaluation]):
         return find_baseline(self.params.baseline, self.pushed_to, model_digest(self.checkpoint))
 
     def sources(self) -> Mapping[str, str]:
-        """The digest of the baseline; nothing where there is none, or before the model exists."""
+        """The digest and name of the baseline, which the evaluation has both; nothing where there is no baseline yet.
+
+        Its name says where it was found, such as in which version.
+        """
         if self.checkpoint.path is None or self.baseline is None:
             return {}
-        return {"baseline": self.baseline.identity}
+        return {"baseline": self.baseline.identity, "baseline_name": self.baseline.name}
 
     def preflight(self) -> None:
         """Refuses a named baseline that isn't there."""

@@ -133,10 +133,12 @@ class Push(Component[Pushed]):
             HubError: If the Hub refuses or stays out of reach. The same command then goes on from there.
         """
         if not self.evaluation.blessed and not self.params.allow_unblessed:
-            uploaded = self.checkpoint.report.uploaded
+            during = self.params.training_observer
+            stays = (
+                f"; what was uploaded while it trained stays in {during.target.repo_id} on the Hub" if during else ""
+            )
             raise ModelError(
-                "a model must be blessed to be pushed, and this one was kept"
-                + (f"; what was uploaded while it trained stays in {uploaded}" if uploaded else ""),
+                f"a model must be blessed to be pushed, and this one was kept{stays}",
                 received=self.evaluation.verdict,
                 remedy="train a better one, or push it all the same with --push.allow_unblessed true",
             )

@@ -1,7 +1,6 @@
 """The train step: a masked language model, from a checkpoint or from scratch, trained on blocks."""
 
 import dataclasses
-import logging
 import shutil
 import time
 from collections.abc import Mapping
@@ -11,11 +10,10 @@ from typing import TYPE_CHECKING, ClassVar
 from components.contract import reports
 from components.contract.artifacts import REPORT, Blocks, Checkpoint, Tokenizer
 from components.contract.component import Component
-from components.hub.access import TrainingUploads
-from components.training.params import TrainParams
+from components.training.observer import TrainingObserver
+from components.training.params import TrainParams, training_steps
 from components.training.report import training_report, write_rows
 from components.training.step_checkpoints import CHECKPOINTS, StepCheckpoints
-from components.training.steps import training_steps
 from foundation.disk import flush_tree
 from foundation.errors import DataError
 from foundation.terminal import TERMINAL
@@ -23,9 +21,26 @@ from foundation.terminal import TERMINAL
 if TYPE_CHECKING:
     from transformers import PretrainedConfig, PreTrainedTokenizerFast, TFPreTrainedModel
 
-logger = logging.getLogger(__name__)
+    from components.training.execution import Execution
 
-PREFLIGHT_ATTEMPTS = 3
+
+@dataclasses.dataclass(frozen=True)
+class PlannedInputs:
+    """What the settings of earlier steps say of the blocks and the tokenizer, before there are any.
+
+    The preflight refuses with it what wouldn't go together; training looks at the blocks and the tokenizer themselves.
+
+    Attributes:
+        block_size: Tokens a block; None where that isn't known.
+        packing: How the blocks are packed.
+        tokenizer: The name or folder of a pretrained tokenizer; None for one that is to be trained.
+        tokenizer_revision: Its branch, tag or commit on the Hub.
+    """
+
+    block_size: int | None = None
+    packing: str = "concatenate"
+    tokenizer: str | None = None
+    tokenizer_revision: str | None = None
 
 
 @dataclasses.dataclass(frozen=True)
@@ -33,23 +48,25 @@ class Train(Component[Checkpoint]):
     """Trains a masked language model: AdamW with a warm-up and a decay, the head at masked positions only.
 
     AdamW: Loshchilov and Hutter 2019, "Decoupled Weight Decay Regularization" (https://arxiv.org/abs/1711.05101).
+
+    Attributes:
+        blocks: The train split is learnt from, the test split validated on.
+        tokenizer: The one that the blocks were made with.
+        params: The settings.
+        planned: For the preflight alone.
+        observer: Watches the training, and changes nothing in it or in what the step makes.
     """
 
     name: ClassVar[str] = "train"
-    version: ClassVar[str] = "5"
+    version: ClassVar[str] = "6"
     output: ClassVar[type[Checkpoint]] = Checkpoint
     scratch: ClassVar[str] = CHECKPOINTS
 
     blocks: Blocks
     tokenizer: Tokenizer
     params: TrainParams
-    uploads: TrainingUploads | None = dataclasses.field(default=None, metadata={"key": False})
-    packing: str = dataclasses.field(default="concatenate", metadata={"key": False})
-    """That of the blocks, before there are any."""
-    block_size: int | None = dataclasses.field(default=None, metadata={"key": False})
-    """Likewise."""
-    tokenizer_source: tuple[str | None, str | None] = dataclasses.field(default=(None, None), metadata={"key": False})
-    """Likewise of the tokenizer: the name or folder of a pretrained one, and its revision."""
+    planned: PlannedInputs = dataclasses.field(default=PlannedInputs(), metadata={"key": False})
+    observer: TrainingObserver | None = dataclasses.field(default=None, metadata={"key": False})
 
     def sources(self) -> Mapping[str, str]:
         """The digests of a local checkpoint's files, or the commit of one on the Hub."""
@@ -65,18 +82,15 @@ class Train(Component[Checkpoint]):
         return {"pretrained": resolve_revision(self.params.pretrained, "model", self.params.revision)}
 
     def preflight(self) -> None:
-        """Refuses an unknown or impossible architecture, a checkpoint that can't be read, and hopeless uploads."""
+        """Refuses an unknown or impossible architecture, an unreadable checkpoint, and what the observer refuses."""
         from components.hub.checkpoints import require_checkpoint
-        from components.modeling.configuration import require_heads, require_packable, require_positions
+        from components.modeling.configuration import require_heads
 
         params = self.params
-        if self.uploads is not None:
-            check_uploads(self.uploads)
+        if self.observer is not None:
+            self.observer.preflight()
         config = self.model_config()
-        if self.packing == "packed":
-            require_packable(config)
-        if self.block_size is not None:
-            require_positions(config, self.block_size)
+        require_blocks(config, self.planned.block_size, self.planned.packing)
         if params.pretrained is None:
             require_heads(config)
         else:
@@ -84,111 +98,42 @@ class Train(Component[Checkpoint]):
             self.require_own_tokenizer(config)
         if params.asks_of_devices:
             # Only then is it worth waiting for TensorFlow here.
-            from components.training.devices import Devices
-            from components.training.execution import choose_execution
+            self.execution(config, params.batch_size)
 
-            choose_execution(params, Devices.visible(), config, params.batch_size)
-
-    def require_own_tokenizer(self, config: "PretrainedConfig") -> None:
-        """Refuses another tokenizer than the checkpoint's own, as soon as it can be told.
-
-        Raises:
-            ModelError: If there is a tokenizer already, or a pretrained one is named, and it doesn't go with the model.
-        """
-        from components.hub.checkpoints import tokenizer_directory
-        from components.modeling.configuration import require_vocabulary
-        from components.modeling.own_tokenizer import load_tokenizer, require_own_vocabulary
-
-        name, revision = self.tokenizer_source
-        source = str(self.params.pretrained)
-        if self.tokenizer.path is not None:
-            tokenizer = self.tokenizer.load()
-        elif name is None or (name, revision) == (source, self.params.revision):
-            return
-        elif (tokenizer := load_tokenizer(tokenizer_directory(name, revision))) is None:
-            return  # which the step that loads it says
-        require_vocabulary(config, tokenizer)
-        require_own_vocabulary(tokenizer_directory(source, self.params.revision), tokenizer, source)
-
-    def model_config(self) -> "PretrainedConfig":
-        """The model's configuration; that of a new one without what the tokenizer tells.
-
-        Raises:
-            ModelError: If it can't be read, or its architecture has no TensorFlow class.
-        """
-        from components.hub.checkpoints import config_directory
-        from components.modeling.configuration import load_config, plain_config, require_model_type, require_overrides
-
-        params = self.params
-        if params.pretrained is None:
-            require_overrides(str(params.model_type), params.model_config)
-            return plain_config(str(params.model_type), params.model_config)
-        config = load_config(config_directory(params.pretrained, params.revision))
-        require_model_type(config.model_type)
-        return config
+    def cached_notice(self) -> str | None:
+        """What the observer has to say of a training that it can't watch any more."""
+        return None if self.observer is None else self.observer.training_is_cached()
 
     def run(self, out: Path) -> None:
         """Builds or loads the model, trains it or goes on training it, and saves it as it was before and after."""
         started = time.perf_counter()
         if (out / REPORT).exists():
             return  # It is written last, and all else is on the disk before it.
-        for path in out.iterdir():
-            if path.name != CHECKPOINTS:
-                shutil.rmtree(path) if path.is_dir() else path.unlink()
-        blocks = self.blocks.split("train")
-        if len(blocks) == 0:
-            raise DataError(
-                "training needs at least one block",
-                received=f"none: the train split has fewer than {self.blocks.block_size} tokens",
-                remedy="lower --preprocess.block_size, or ingest more text",
-            )
+        remove_all_but_checkpoints(out)
+        self.require_blocks_to_learn_from()
         self.require_validation()
-        steps = training_steps(self.params, len(blocks))
+        steps = training_steps(self.params, len(self.blocks.split("train")))
         tokenizer = self.tokenizer.load()
-
-        from components.masking.whole_words import WordBoundaries
-        from components.modeling.checkpoint import save_masked_lm
-        from components.training.determinism import deterministic_operations
-        from components.training.devices import Devices
-        from components.training.execution import choose_execution
-        from components.training.fit import UPLOADS, fit
-
-        if self.params.whole_word_mask:
-            WordBoundaries.of(tokenizer)  # refuses a tokenizer before the model is had
-        execution = choose_execution(self.params, Devices.visible(), self.model_config(), steps.batch_size)
+        self.require_whole_words(tokenizer)
+        execution = self.execution(self.model_config(), steps.batch_size)
         TERMINAL.paragraph(f"  {execution}")
-        deterministic = self.params.deterministic
-        if deterministic == "auto":
-            deterministic = execution.devices.kind == "CPU"
-        with execution.scope(), deterministic_operations(deterministic):
+
+        from components.modeling.checkpoint import save_masked_lm
+        from components.training.execution import deterministic_operations
+        from components.training.fit import Fit
+
+        with execution.scope(), deterministic_operations(execution.is_deterministic(self.params.deterministic)):
             model = self.starting_model(tokenizer)
             save_masked_lm(model, tokenizer, out / "initial")
-            telemetry, best_epoch, uploaded = fit(
-                model, tokenizer, self.blocks, self.params, steps, execution, self.uploads, out
-            )
-            shutil.rmtree(out / UPLOADS, ignore_errors=True)
+            fit = Fit(model, tokenizer, self.blocks, self.params, steps, execution, out, self.observer)
+            telemetry, best_epoch = fit.run()
             save_masked_lm(model, tokenizer, out / "model")
 
         write_rows(out / "history", telemetry.EPOCH_COLUMNS, telemetry.rows)
         write_rows(out / "history_steps", telemetry.STEP_COLUMNS, telemetry.step_rows)
-        facts = {
-            "started_from": self.params.pretrained or "random weights",
-            "block_size": self.blocks.block_size,
-            "packing": self.blocks.packing,
-            "share_of_padding": round(1 - self.blocks.tokens_a_block / self.blocks.block_size, 4),
-            "best_epoch": best_epoch,
-            "saved_epoch": (self.params.load_best_model_at_end and best_epoch) or telemetry.rows[-1]["epoch"],
-            "flops_a_step": telemetry.flops_a_step,
-            "peak_tflops": telemetry.peak_flops / 1e12,
-            "peak_tflops_from": "measured" if self.params.peak_tflops is None else "train.peak_tflops",
-            "execution": reports.ExecutionReport(**execution.as_plain()),
-            "deterministic": deterministic,
-            "uploaded": uploaded,
-            "seconds": round(time.perf_counter() - started, 3),
-        }
-        report = training_report(model, telemetry.rows, steps, facts)
+        report = training_report(model, self.blocks, self.params, steps, execution, telemetry, best_epoch)
         flush_tree(out)
-        reports.write(out / REPORT, report)
+        reports.write(out / REPORT, dataclasses.replace(report, seconds=round(time.perf_counter() - started, 3)))
 
     def resumes(self, partial: Path) -> str | None:
         """How far a training came that was cut off, by its newest checkpoint."""
@@ -206,6 +151,92 @@ class Train(Component[Checkpoint]):
             f" with {', '.join(others)}" if others else ""
         )
 
+    def execution(self, config: "PretrainedConfig", batch_size: int) -> "Execution":
+        """The precision and the devices for a model and batches of so many blocks. Starts TensorFlow.
+
+        Raises:
+            ConfigError: If the devices or the architecture can't do what the params ask for.
+        """
+        from components.training.devices import Devices
+        from components.training.execution import choose_execution
+
+        return choose_execution(self.params, Devices.visible(), config, batch_size)
+
+    def model_config(self) -> "PretrainedConfig":
+        """The model's configuration; that of a new one lacks what the tokenizer determines.
+
+        Raises:
+            ModelError: If it can't be read, or its architecture has no TensorFlow class.
+        """
+        from components.hub.checkpoints import config_directory
+        from components.modeling.configuration import load_config, plain_config, require_model_type, require_overrides
+
+        params = self.params
+        if params.pretrained is None:
+            require_overrides(str(params.model_type), params.model_config)
+            return plain_config(str(params.model_type), params.model_config)
+        config = load_config(config_directory(params.pretrained, params.revision))
+        require_model_type(config.model_type)
+        return config
+
+    def starting_model(self, tokenizer: "PreTrainedTokenizerFast") -> "TFPreTrainedModel":
+        """The model before the first step.
+
+        Raises:
+            ModelError: If it can't be built or loaded, or doesn't fit the tokenizer or the blocks.
+        """
+        from components.hub.checkpoints import checkpoint_directory, config_directory, tokenizer_directory
+        from components.modeling.checkpoint import build_masked_lm, load_masked_lm
+        from components.modeling.configuration import build_config, load_config, require_vocabulary
+        from components.modeling.own_tokenizer import require_own_vocabulary
+
+        params, blocks = self.params, self.blocks
+        if params.pretrained is None:
+            model_type = str(params.model_type)
+            config = build_config(model_type, params.model_config, tokenizer)
+            require_blocks(config, blocks.block_size, blocks.packing)
+            return build_masked_lm(model_type, params.model_config, tokenizer, params.seed)
+        # What the configuration shows to be wrong is refused before the weights are downloaded and read.
+        config = load_config(config_directory(params.pretrained, params.revision))
+        require_blocks(config, blocks.block_size, blocks.packing)
+        require_vocabulary(config, tokenizer)
+        require_own_vocabulary(tokenizer_directory(params.pretrained, params.revision), tokenizer, params.pretrained)
+        return load_masked_lm(checkpoint_directory(params.pretrained, params.revision), params.pretrained)
+
+    def require_own_tokenizer(self, config: "PretrainedConfig") -> None:
+        """Refuses another tokenizer than the checkpoint's own, as soon as it is known which one there will be.
+
+        Raises:
+            ModelError: If there is a tokenizer already, or a pretrained one is named, and it doesn't go with the model.
+        """
+        from components.hub.checkpoints import tokenizer_directory
+        from components.modeling.configuration import require_vocabulary
+        from components.modeling.own_tokenizer import load_tokenizer, require_own_vocabulary
+
+        name, revision = self.planned.tokenizer, self.planned.tokenizer_revision
+        source = str(self.params.pretrained)
+        if self.tokenizer.path is not None:
+            tokenizer = self.tokenizer.load()
+        elif name is None or (name, revision) == (source, self.params.revision):
+            return
+        elif (tokenizer := load_tokenizer(tokenizer_directory(name, revision))) is None:
+            return  # The step that loads it says why.
+        require_vocabulary(config, tokenizer)
+        require_own_vocabulary(tokenizer_directory(source, self.params.revision), tokenizer, source)
+
+    def require_blocks_to_learn_from(self) -> None:
+        """Refuses a train split without a block.
+
+        Raises:
+            DataError: If so.
+        """
+        if len(self.blocks.split("train")) == 0:
+            raise DataError(
+                "the train split must have at least one block",
+                received=f"none: the train split has fewer than {self.blocks.block_size} tokens",
+                remedy="lower --preprocess.block_size, or ingest more text",
+            )
+
     def require_validation(self) -> None:
         """Refuses to look for the epoch with the lowest validation loss where there is nothing to validate on.
 
@@ -215,55 +246,45 @@ class Train(Component[Checkpoint]):
         for name in ("early_stopping_patience", "load_best_model_at_end"):
             if getattr(self.params, name) and len(self.blocks.split("test")) == 0:
                 raise DataError(
-                    f"train.{name} needs a validation loss, and so at least one block in the test split",
+                    f"train.{name} needs a validation loss, so the test split must have at least one block",
                     received=f"train.{name} {getattr(self.params, name)}, and a test split without a block",
                     remedy=f"leave out --train.{name}, raise --ingest.test_size or lower --preprocess.block_size",
                 )
 
-    def starting_model(self, tokenizer: "PreTrainedTokenizerFast") -> "TFPreTrainedModel":
-        """The model before the first step.
+    def require_whole_words(self, tokenizer: "PreTrainedTokenizerFast") -> None:
+        """Refuses to mask whole words with a tokenizer that doesn't mark where they begin.
 
         Raises:
-            ModelError: If it can't be had, or doesn't fit the tokenizer or the blocks.
+            ConfigError: If so.
         """
-        from components.hub.checkpoints import checkpoint_directory, config_directory, tokenizer_directory
-        from components.modeling.checkpoint import build_masked_lm, load_masked_lm
-        from components.modeling.configuration import (
-            build_config,
-            load_config,
-            require_packable,
-            require_positions,
-            require_vocabulary,
-        )
-        from components.modeling.own_tokenizer import require_own_vocabulary
+        if self.params.whole_word_mask:
+            from components.masking.whole_words import WordBoundaries
 
-        params = self.params
-        if params.pretrained is None:
-            model_type = str(params.model_type)
-            config = build_config(model_type, params.model_config, tokenizer)
-            require_positions(config, self.blocks.block_size)
-            if self.blocks.packing == "packed":
-                require_packable(config)
-            return build_masked_lm(model_type, params.model_config, tokenizer, params.seed)
-        # What the configuration tells is refused before the weights are downloaded and read.
-        config = load_config(config_directory(params.pretrained, params.revision))
-        require_positions(config, self.blocks.block_size)
-        require_vocabulary(config, tokenizer)
-        require_own_vocabulary(tokenizer_directory(params.pretrained, params.revision), tokenizer, params.pretrained)
-        if self.blocks.packing == "packed":
-            require_packable(config)
-        return load_masked_lm(checkpoint_directory(params.pretrained, params.revision), params.pretrained)
+            WordBoundaries.of(tokenizer)
 
 
-def check_uploads(uploads: TrainingUploads) -> None:
-    """Refuses uploads that are bound to fail, and says how they go.
+def require_blocks(config: "PretrainedConfig", block_size: int | None, packing: str) -> None:
+    """Refuses blocks that a model can't take.
+
+    Args:
+        config: The model's.
+        block_size: Tokens a block; None where that isn't known yet.
+        packing: How the blocks are packed.
 
     Raises:
-        HubError: If the token is missing or may not write, or the repository is another's.
+        ConfigError: If they are longer than the model's longest sequence, or the model can't keep the documents of a
+            packed block apart.
     """
-    from components.hub.repository import HubRepository
-    from components.publishing.git_uploads import has_git_lfs
+    from components.modeling.configuration import require_packable, require_positions
 
-    HubRepository(uploads.target, attempts=PREFLIGHT_ATTEMPTS).check()
-    if not has_git_lfs():
-        logger.warning("git-lfs is not installed: uploads during training go over HTTP instead of git.")
+    if packing == "packed":
+        require_packable(config)
+    if block_size is not None:
+        require_positions(config, block_size)
+
+
+def remove_all_but_checkpoints(directory: Path) -> None:
+    """Removes what a run that was cut off left, but the checkpoints that it can be gone on from."""
+    for path in directory.iterdir():
+        if path.name != CHECKPOINTS:
+            shutil.rmtree(path) if path.is_dir() else path.unlink()

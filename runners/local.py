@@ -132,6 +132,8 @@ class LocalRunner:
                 artifact, status = self._find_or_make(component, key, sources)
                 # Reading what is shown may find damage, which is then this step's.
                 summary = artifact.summary
+                if status == "cached" and (notice := component.cached_notice()):
+                    summary = f"{summary}; {notice}"
                 metrics = artifact.metrics if isinstance(artifact, Evaluation) else None
         except BaseException as error:
             if isinstance(error, KeyboardInterrupt):

@@ -102,11 +102,9 @@ def training(**more: Any) -> TrainingReport:
         best_epoch=1,
         saved_epoch=2,
         flops_a_step=1e9,
-        peak_tflops=0.1,
-        peak_tflops_from="measured",
+        measured_peak_tflops=1.0,
         execution=ExecutionReport("float32", False, 1, ("CPU:0",), {}),
         deterministic=True,
-        uploaded=None,
         seconds=61.5,
     )
     return dataclasses.replace(report, **more)
@@ -125,7 +123,7 @@ def epoch_row(epoch: int, loss: float, **more: Any) -> EpochRow:
         gradient_norm=1.25,
         seconds=1.5,
         tokens_per_second=900.0,
-        model_flops_utilization=0.375,
+        tflops_per_second=0.375,
     )
     return dataclasses.replace(row, **more)
 
@@ -139,7 +137,7 @@ def step_row(step: int, loss: float) -> StepRow:
         learning_rate=1e-3,
         gradient_norm=1.25,
         tokens_per_second=900.0,
-        model_flops_utilization=0.375,
+        tflops_per_second=0.375,
     )
 
 

@@ -557,7 +557,8 @@ def test_a_served_model_answers_as_its_checkpoint(tmp_path, blocks, tokenizer, c
     assert metrics["perplexity_baseline"] == pytest.approx(metrics["perplexity_after"], rel=1e-5)
     assert "the last blessed model (version 3 in fill_mask)" in evaluation.verdict
     step = Evaluate(evaluate.corpus, blocks, tokenizer, checkpoint, places, 0.15, EvaluateParams())
-    assert dict(step.sources()) == {"baseline": "another"}
+    name = "the last blessed model (version 3 in fill_mask)"
+    assert dict(step.sources()) == {"baseline": "another", "baseline_name": name}
     assert (evaluation.must_beat, evaluation.compared_with) == ("last_blessed", "another")
 
 

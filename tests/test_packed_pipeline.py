@@ -12,7 +12,7 @@ from components.contract.push_record import PushedTo
 from components.evaluate import Evaluate, EvaluateParams
 from components.preprocess import Preprocess, PreprocessParams
 from components.tokenizer import PrepareTokenizer, TokenizerParams
-from components.train import Train
+from components.train import PlannedInputs, Train
 from components.training.params import TrainParams
 from foundation.errors import ConfigError
 
@@ -207,7 +207,7 @@ def test_architectures_that_mix_documents_are_refused_before_any_work(model_type
     params = train_params(**({"model_type": model_type, "model_config": {}} | changed))
     Train(Blocks(None), Tokenizer(None), params).preflight()
     with pytest.raises(ConfigError, match=rf"preprocess\.packing packed.*{model_type}.*train\.model_type"):
-        Train(Blocks(None), Tokenizer(None), params, packing="packed").preflight()
+        Train(Blocks(None), Tokenizer(None), params, PlannedInputs(packing="packed")).preflight()
 
 
 def test_a_checkpoint_that_mixes_documents_is_refused(by_packing, tokenizer, tmp_path):
@@ -215,7 +215,7 @@ def test_a_checkpoint_that_mixes_documents_is_refused(by_packing, tokenizer, tmp
     (tmp_path / "tf_model.h5").write_bytes(b"")
     params = train_params(pretrained=str(tmp_path), model_type=None, model_config={})
     with pytest.raises(ConfigError, match=r"preprocess\.packing packed.*distilbert"):
-        Train(Blocks(None), Tokenizer(None), params, packing="packed").preflight()
+        Train(Blocks(None), Tokenizer(None), params, PlannedInputs(packing="packed")).preflight()
 
 
 def test_wrong_settings_and_tokenizers_are_refused(corpus, tokenizer, tmp_path):

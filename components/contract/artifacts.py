@@ -183,14 +183,14 @@ class Checkpoint(Artifact):
         initial/: the same model before the first step.
         history.json, history.csv: a row an epoch: epoch, step (its last), loss (nats a masked token), perplexity,
             val_loss, val_perplexity, learning_rate, gradient_norm (the mean over the steps, before clipping), seconds
-            (of its steps), tokens_per_second (masked or not), model_flops_utilization (0 to 1).
-        history_steps.json, history_steps.csv: a row every `train.logging_steps` steps: step, and over the steps since
-            the row before: loss, perplexity, learning_rate (of the last one), gradient_norm, tokens_per_second,
-            model_flops_utilization.
+            (of its steps), tokens_per_second (masked or not), tflops_per_second (10^12 floating-point operations of
+            the model a second; divided by the devices' peak, its utilisation).
+        history_steps.json, history_steps.csv: a row every 20 steps, or fewer where training is short: step, and over
+            the steps since the row before: loss, perplexity, learning_rate (of the last one), gradient_norm,
+            tokens_per_second, tflops_per_second.
         logs/: TensorBoard events, of the same numbers.
-        report.json: architecture, parameters, steps, hardware and duration; `flops_a_step`, and `peak_tflops`, given
-            or measured, which a utilisation of 1 would be; `uploaded`, the URL of the newest commit that the uploads
-            during training made on the Hub, or null.
+        report.json: architecture, parameters, steps, hardware and duration; `flops_a_step`; `measured_peak_tflops`,
+            what the devices reach with a large matrix product.
     """
 
     @functools.cached_property
@@ -205,7 +205,7 @@ class Checkpoint(Artifact):
 
     @functools.cached_property
     def step_history(self) -> tuple[reports.StepRow, ...]:
-        """A row every `train.logging_steps` optimizer steps."""
+        """A row every 20 optimizer steps, or fewer where training is short."""
         return self.read_rows("history_steps.json", reports.StepRow)
 
     @property

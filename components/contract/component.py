@@ -17,8 +17,9 @@ class Component(Generic[Output]):
 
     A subclass is a frozen dataclass. Its fields are its input artifacts, then one `params` (a frozen
     dataclass of plain values); where a step needs a setting of another section, that is a plain field
-    between them. Constructing it does no work and reads no file: a runner may hold it before its inputs
-    exist.
+    between them. What can't change the artifact at all, such as who watches the step, says so by
+    `metadata={"key": False}`. Constructing it does no work and reads no file: a runner may hold it before its
+    inputs exist.
     """
 
     name: ClassVar[str]
@@ -67,6 +68,13 @@ class Component(Generic[Output]):
         Raises:
             PipelineError: With the rule, what was received and the way out.
         """
+
+    def cached_notice(self) -> str | None:
+        """What the user is to know where a finished artifact takes the place of a run; None for nothing.
+
+        It is shown beside the artifact's summary, and stands in the run's record.
+        """
+        return None
 
     def holds(self, artifact: Output) -> bool:
         """Whether a finished artifact of this step's key still stands for what the step does.

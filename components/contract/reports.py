@@ -338,11 +338,9 @@ class TrainingReport:
         best_epoch: The epoch with the lowest validation loss, from 1; None where nothing was validated.
         saved_epoch: The epoch whose weights were saved.
         flops_a_step: Floating-point operations of an optimizer step.
-        peak_tflops: 10^12 floating-point operations a second that a utilization of 1 would be.
-        peak_tflops_from: Whether that was `measured`, or the setting that gave it.
+        measured_peak_tflops: 10^12 floating-point operations a second that all devices did in a large matrix product.
         execution: How the arithmetic was done.
         deterministic: Whether a repetition on the same machine gives the same weights, bit for bit.
-        uploaded: The URL of the newest commit that was uploaded to the Hub during training; None for none.
         seconds: Duration of the step; where it went on from a checkpoint, since then.
     """
 
@@ -365,11 +363,9 @@ class TrainingReport:
     best_epoch: int | None
     saved_epoch: int
     flops_a_step: float
-    peak_tflops: float
-    peak_tflops_from: str
+    measured_peak_tflops: float
     execution: ExecutionReport
     deterministic: bool
-    uploaded: str | None
     seconds: float
 
 
@@ -382,18 +378,18 @@ class StepRow:
         loss: Nats a masked token.
         perplexity: The exponential of the loss; None where that is beyond float64.
         learning_rate: That of the last step.
-        gradient_norm: Before clipping.
+        gradient_norm: Before clipping; None where it was never a finite number.
         tokens_per_second: Tokens that went through the model, masked or not.
-        model_flops_utilization: Share of the device's peak, from 0 to 1.
+        tflops_per_second: 10^12 floating-point operations a second.
     """
 
     step: int
     loss: float
     perplexity: float | None
     learning_rate: float
-    gradient_norm: float
+    gradient_norm: float | None
     tokens_per_second: float | None
-    model_flops_utilization: float | None
+    tflops_per_second: float | None
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -408,10 +404,10 @@ class EpochRow:
         val_loss: Nats a masked token, on the test split after the epoch; None where nothing was validated.
         val_perplexity: Its exponential.
         learning_rate: That of the last step.
-        gradient_norm: Before clipping.
+        gradient_norm: Before clipping; None where it was never a finite number.
         seconds: Duration of the steps alone.
         tokens_per_second: Tokens that went through the model, masked or not.
-        model_flops_utilization: Share of the device's peak, from 0 to 1.
+        tflops_per_second: 10^12 floating-point operations a second.
     """
 
     epoch: int
@@ -421,10 +417,10 @@ class EpochRow:
     val_loss: float | None
     val_perplexity: float | None
     learning_rate: float
-    gradient_norm: float
+    gradient_norm: float | None
     seconds: float
     tokens_per_second: float | None
-    model_flops_utilization: float | None
+    tflops_per_second: float | None
 
 
 @dataclasses.dataclass(frozen=True)

@@ -25,21 +25,6 @@ class HubTarget:
     overwrite: bool = False
 
 
-@dataclasses.dataclass(frozen=True)
-class TrainingUploads:
-    """The settings of the uploads during training.
-
-    Attributes:
-        target: The repository that the model goes to.
-        license: The Hub's identifier of the model's license.
-        languages: The languages of the text, as ISO 639 codes.
-    """
-
-    target: HubTarget
-    license: str
-    languages: tuple[str, ...] = ()
-
-
 def client_with_token(repo_id: str) -> "HfApi":
     """The Hub's client with the token of the environment or of `huggingface-cli login`.
 

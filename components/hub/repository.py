@@ -145,15 +145,6 @@ class HubRepository:
             done: HubCommit = self._retry(lambda: self._commit(folder, files, message, additions, confirm))
         return self.verify(folder, done.commit, created=done.created, sent=done.sent)
 
-    def create(self) -> None:
-        """Makes the repository, if there is none.
-
-        Raises:
-            HubError: If the Hub refuses, or the repository holds what this pipeline didn't push.
-        """
-        with push_errors(self.repo_id):
-            self._retry(self._existing_or_new)
-
     def verify(self, folder: Path, commit: str, *, created: bool, sent: tuple[str, ...] = ()) -> HubCommit:
         """Compares what a commit holds with a sealed folder, file by file, by digest.
 

@@ -5,8 +5,9 @@ import os
 import re
 
 from components.contract.push_record import PushedTo
-from components.hub.access import HubTarget, TrainingUploads
+from components.hub.access import HubTarget
 from components.hub.identifiers import LANGUAGE, LICENSES, is_repository_id
+from components.publishing.uploads_during_training import UploadsDuringTraining
 from foundation.errors import ConfigError
 
 
@@ -75,7 +76,7 @@ class PushParams:
         if not is_repository_id(self.hub_model_id):
             raise ConfigError(
                 "push.hub_model_id must be name or namespace/name, of letters, digits, '_', '-' and '.', up to 96 "
-                "long, with neither '--' nor '..' in it, and end in neither '-', '.' nor '.git'",
+                "long, with neither '--' nor '..' in it, and must end in neither '-', '.' nor '.git'",
                 received=repr(self.hub_model_id),
                 remedy="correct --push.hub_model_id, for example to my-user/my-model",
             )
@@ -118,9 +119,9 @@ class PushParams:
         return HubTarget(self.hub_model_id, self.hub_private_repo, self.hub_overwrite)
 
     @property
-    def training_uploads(self) -> TrainingUploads | None:
-        """What is uploaded during training; None for nothing."""
+    def training_observer(self) -> UploadsDuringTraining | None:
+        """The observer that uploads the model while it trains; None where nothing is uploaded."""
         target = self.hub_target
         if target is None or not self.during_training or self.dry_run:
             return None
-        return TrainingUploads(target, str(self.license), self.languages)
+        return UploadsDuringTraining(target, str(self.license), self.languages)

@@ -6,54 +6,80 @@ no way to make a private repository, and leaves weights that PyTorch can't load.
 
 - an epoch's weights are copied aside and uploaded by a thread, so that no training step waits;
 - an epoch that ends during an upload is left out; the final weights never are;
-- an upload that fails is told, tried again with the next epoch or at the end, and never ends the training.
+- an upload that fails is reported, tried again with the next epoch or at the end, and never ends the training.
 """
 
-import contextlib
+import dataclasses
 import logging
-from collections.abc import Callable, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import AbstractContextManager
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING
 
-import tensorflow as tf
-
-from components.hub.access import TrainingUploads
-from components.hub.repository import HubCommit, HubRepository
-from components.publishing.git_uploads import GitUploads, has_git_lfs
-from components.publishing.hub_folder import write_training_folder
-from components.publishing.model_card import progress_card
+from components.hub.access import HubTarget
+from components.training.observer import ObservedTraining
 from foundation.errors import PipelineError
 
 if TYPE_CHECKING:
-    from transformers import PreTrainedTokenizerBase, TFPreTrainedModel
+    from components.hub.repository import HubCommit, HubRepository
 
 logger = logging.getLogger(__name__)
 
+PREFLIGHT_ATTEMPTS = 3
+"""How often the Hub is asked before training: one that is out of reach is reported soon."""
 FINAL_TRIES = 3
 FINAL_MESSAGE = "Trained, not evaluated yet"
 """Only the push step, after the evaluation, ends a training on the Hub."""
 
 
-class Uploads(Protocol):
-    """What brings a folder to the Hub: a `HubRepository` over HTTP, or a `GitUploads`."""
+@dataclasses.dataclass(frozen=True)
+class UploadsDuringTraining:
+    """The observer of a training that uploads its weights: after each epoch, and whatever happened before, at the end.
 
-    def upload(self, folder: Path, message: str) -> HubCommit:
-        """Makes the repository hold a sealed folder."""
+    Attributes:
+        target: Where the model goes.
+        license: The Hub's identifier of the model's license.
+        languages: ISO 639 codes, for the model's card.
+
+    Example:
+        >>> uploads = UploadsDuringTraining(HubTarget("me/model"), "apache-2.0", ("en",))
+        >>> step = Train(blocks, tokenizer, params, observer=uploads)
+    """
+
+    target: HubTarget
+    license: str
+    languages: tuple[str, ...] = ()
+
+    def preflight(self) -> None:
+        """Refuses uploads that are bound to fail.
+
+        Raises:
+            HubError: If the token is missing or may not write, or the repository is another's.
+        """
+        from components.hub.repository import HubRepository
+
+        HubRepository(self.target, attempts=PREFLIGHT_ATTEMPTS).check()
+
+    def training_begins(self, training: ObservedTraining) -> "Uploading":
+        """Begins to watch a training. Nothing is sent before the end of an epoch."""
+        from components.hub.repository import HubRepository
+
+        return Uploading(self, training, HubRepository(self.target))
+
+    def training_is_cached(self) -> str:
+        """Says that there was nothing to upload."""
+        return (
+            "nothing was uploaded while training: it is cached from an earlier run (--force train trains again); push "
+            "uploads the final model"
+        )
 
 
-class UploadDuringTraining(tf.keras.callbacks.Callback):
-    """A Keras callback that uploads the model after each epoch and, whatever happened before, at the end.
+class Uploading:
+    """The uploads of one training.
 
     Args:
-        model: The model to upload; Keras may train another that wraps it.
-        tokenizer: Its tokenizer.
-        settings: Where to, and the card's license.
-        scratch: A directory for the copies; the caller removes it.
-        uploads: What uploads; None for git where git-lfs is installed, HTTP otherwise.
-        epoch: Epochs that the model has seen, where training goes on.
-        in_context: Makes the context in which the model has the weights to upload, if those aren't its own.
+        settings: Where to, and what the card says.
+        training: The training to watch.
+        repository: The repository of `settings.target`.
 
     Attributes:
         commits: What the Hub held after each upload that succeeded, in order.
@@ -61,45 +87,32 @@ class UploadDuringTraining(tf.keras.callbacks.Callback):
     """
 
     def __init__(
-        self,
-        model: "TFPreTrainedModel",
-        tokenizer: "PreTrainedTokenizerBase",
-        settings: TrainingUploads,
-        scratch: Path,
-        uploads: Uploads | None = None,
-        epoch: int = 0,
-        in_context: Callable[[], AbstractContextManager[None]] = contextlib.nullcontext,
+        self, settings: UploadsDuringTraining, training: ObservedTraining, repository: "HubRepository"
     ) -> None:
-        super().__init__()
-        self.masked_lm = model
-        self.tokenizer = tokenizer
-        self.scratch = scratch
-        self.in_context = in_context
+        from components.publishing.model_card import progress_card
+
+        self.training = training
+        self.repository = repository
         self.card, self.final_card = (
             progress_card(settings.target.repo_id, settings.license, settings.languages, trained)
             for trained in (False, True)
         )
-        self.http = HubRepository(settings.target)
-        self.uploads = uploads or (GitUploads(self.http, scratch / "clone") if has_git_lfs() else self.http)
         self.commits: list[HubCommit] = []
         self.failures: list[str] = []
         self._thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix="hub-upload")
         self._running: Future[None] | None = None
-        self._epoch = epoch
-        # Without it Keras would wait for the loss at every step.
-        self._supports_tf_logs = True
+        self._epoch = training.epochs_seen
 
-    def on_epoch_end(self, epoch: int, logs: Mapping[str, Any] | None = None) -> None:
+    def epoch_ends(self, epoch: int, is_last: bool) -> None:
         """Starts the upload of the epoch's weights, unless another runs or the final one is next."""
-        self._epoch = epoch + 1
-        is_last = self._epoch == self.params.get("epochs") or self.model.stop_training
+        self._epoch = epoch
         if is_last or (self._running is not None and not self._running.done()):
             return
         folder = self._save(self.card)
         if folder is not None:
-            self._running = self._thread.submit(self._upload, folder, f"Training in progress, epoch {self._epoch}")
+            self._running = self._thread.submit(self._upload, folder, f"Training in progress, epoch {epoch}")
 
-    def on_train_end(self, logs: Mapping[str, Any] | None = None) -> None:
+    def training_ends(self) -> None:
         """Uploads the final weights, after the upload that may be running."""
         if self._running is not None:
             self._running.result()
@@ -113,11 +126,13 @@ class UploadDuringTraining(tf.keras.callbacks.Callback):
         self._thread.shutdown()
 
     def _save(self, card: str) -> Path | None:
-        """A copy of the weights as they are, with a card; None, and told, if the disk doesn't take it."""
-        folder = self.scratch / "folder"
+        """A copy of the weights as they are, with a card; None, and a warning, if the disk doesn't take it."""
+        from components.publishing.hub_folder import write_training_folder
+
+        folder = self.training.scratch / "folder"
         try:
-            with self.in_context():
-                write_training_folder(folder, self.masked_lm, self.tokenizer, card, self._epoch)
+            with self.training.averaged_weights():
+                write_training_folder(folder, self.training.model, self.training.tokenizer, card, self._epoch)
         except OSError as error:
             self._note(
                 f"the weights of epoch {self._epoch} can't be copied aside: {error.strerror or 'no reason given'}"
@@ -126,18 +141,13 @@ class UploadDuringTraining(tf.keras.callbacks.Callback):
         return folder
 
     def _upload(self, folder: Path, message: str) -> None:
-        """Uploads a folder; a failure is told and noted."""
+        """Uploads a folder; a failure is reported and noted."""
         try:
-            self.commits.append(self.uploads.upload(folder, message))
+            self.commits.append(self.repository.upload(folder, message))
         except PipelineError as error:
             self._note(str(error))
         except Exception as error:  # an upload must not end a training, whatever the reason
             self._note(type(error).__name__)
-        else:
-            return
-        if self.uploads is not self.http and isinstance(self.uploads, GitUploads):
-            logger.warning("Uploads go over HTTP from now on.")
-            self.uploads = self.http
 
     def _note(self, reason: str) -> None:
         self.failures.append(reason)

@@ -1,32 +1,32 @@
 """The training of a model under `fit`, from the start or from where a run was cut off."""
 
 import dataclasses
+import shutil
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
+import numpy as np
 import tensorflow as tf
 
 from components.contract.artifacts import Blocks
-from components.hub.access import TrainingUploads
 from components.masking.masking import MaskingCollator, MaskingRate, max_predictions
 from components.masking.whole_words import WordBoundaries
+from components.modeling.checkpoint import save_masked_lm
 from components.modeling.library.documents_apart import keep_documents_apart
-from components.publishing.uploads_during_training import UploadDuringTraining
 from components.training.batches import batches, in_training_order
 from components.training.devices import describe_devices
 from components.training.execution import Execution
 from components.training.flops import measured_peak_flops, step_flops
-from components.training.interruption import Interruption
-from components.training.loss_failure import loss_failure
 from components.training.loss_watch import BadLoss, LossWatch
-from components.training.optimizer import build_optimizer
-from components.training.params import TrainParams
+from components.training.observer import Observation, ObservedTraining, TrainingObserver
+from components.training.optimizer import build_optimizer, create_slots
+from components.training.params import TrainingSteps, TrainParams
 from components.training.progress import Progress
-from components.training.resuming import Checkpointing, create_slots, require_same_precision
-from components.training.step_checkpoints import CHECKPOINTS, StepCheckpoints
-from components.training.steps import TrainingSteps
-from components.training.stopping import BestEpoch, StopAt
-from components.training.telemetry import Telemetry
+from components.training.resuming import Checkpointing, require_same_precision
+from components.training.step_checkpoints import CHECKPOINTS, StepCheckpoint, StepCheckpoints, restore_variables
+from components.training.stopping import BestEpoch, Interruption, StopAt
+from components.training.telemetry import Telemetry, steps_a_row
 from components.training.training_model import MaskedLMTraining
 from foundation.errors import ModelError
 
@@ -35,140 +35,255 @@ if TYPE_CHECKING:
 
 LAST_GOOD = "last_good"
 """Where the model of the last good checkpoint is saved when the loss goes wrong."""
-UPLOADS = "uploads"
-"""Where uploads to the Hub keep their copies while the model trains."""
+OBSERVER = "observer"
+"""Where an observer keeps files while the model trains."""
+MOST_BLOCKS = 16
+"""Blocks of a batch that an error names."""
 
 
-def fit(
-    model: "TFPreTrainedModel",
-    tokenizer: "PreTrainedTokenizerFast",
-    blocks: Blocks,
-    params: TrainParams,
-    steps: TrainingSteps,
-    execution: Execution,
-    uploads: TrainingUploads | None,
-    out: Path,
-) -> tuple[Telemetry, int | None, str | None]:
-    """Trains a model in place, in the scope of its execution.
+@dataclasses.dataclass(frozen=True)
+class Fit:
+    """One training: `run` is the sequence of its parts, each of which is a method of its own below.
 
-    Args:
-        model: Before the first step, wherever training goes on.
+    Attributes:
+        model: The model before the first step, wherever training goes on; trained in place.
         tokenizer: Its tokenizer.
         blocks: What it learns from, and is validated on.
-        params: How.
-        steps: How long.
-        execution: On what.
-        uploads: Where to upload it meanwhile, if anywhere.
+        params: The settings.
+        steps: How many steps it makes.
+        execution: The precision and the devices; training runs in its scope.
         out: Has the checkpoints, also those of a run that was cut off; TensorBoard's logs go there.
-
-    Returns:
-        The history; the epoch with the lowest validation loss, if there was any; the URL of the Hub's commit with the
-        newest upload, if any.
-
-    Raises:
-        ModelError: If the loss goes wrong, or the devices have too little memory.
-        PipelineError: If a checkpoint can't be written.
+        observer: Who watches, if anybody.
     """
-    train_blocks, test_blocks = blocks.split("train"), blocks.split("test")
-    rate = MaskingRate(params.mlm_probability, params.mlm_probability_end, steps.steps)
-    slots = max_predictions(blocks.block_size, max(rate.largest, params.eval_mlm_probability))
-    if blocks.packing == "packed":
-        keep_documents_apart(model)
-    training = MaskedLMTraining(
-        model,
-        slots,
-        seed=params.seed,
-        accumulation_steps=params.gradient_accumulation_steps,
-        max_grad_norm=params.max_grad_norm,
-        ema_decay=params.ema_decay,
-        gradient_checkpointing=params.gradient_checkpointing,
-        compiled=execution.jit_compile,
-    )
-    training.compile(optimizer=build_optimizer(params, steps))
-    create_slots(training.optimizer, model.trainable_variables)
 
-    checkpoints = StepCheckpoints(out / CHECKPOINTS)
-    resumed = checkpoints.newest()
-    first_step = resumed.step if resumed else 0
-    machine = {"precision": execution.precision, "devices": list(execution.device_names), **describe_devices()}
-    if resumed:
-        require_same_precision(resumed.facts, machine)
-    # A training that was at its end needs no batch, but Keras wants a data set.
-    first_batch = min(first_step, steps.steps - 1)
-    words = WordBoundaries.of(tokenizer) if params.whole_word_mask else None
-    masking = MaskingCollator(tokenizer, rate, params.seed, words=words, first_batch=first_batch)
-    frozen = MaskingCollator(tokenizer, params.eval_mlm_probability, params.seed, frozen=True)
-    blocks_an_epoch = steps.steps_per_epoch * steps.blocks_a_step
-    order = in_training_order(len(train_blocks), steps.epochs, blocks_an_epoch, params.seed)
-    batched = batches(model, train_blocks, steps.blocks_a_step, masking, order)
+    model: "TFPreTrainedModel"
+    tokenizer: "PreTrainedTokenizerFast"
+    blocks: Blocks
+    params: TrainParams
+    steps: TrainingSteps
+    execution: Execution
+    out: Path
+    observer: TrainingObserver | None = None
 
-    telemetry = Telemetry(
-        out / "logs",
-        logging_steps=params.logging_steps,
-        steps_per_epoch=steps.steps_per_epoch,
-        tokens_a_step=round(steps.blocks_a_step * blocks.tokens_a_block),
-        flops_a_step=step_flops(training, batched.element_spec[0], steps.blocks_a_step, blocks.block_size),
-        peak_flops=params.peak_tflops * 1e12
-        if params.peak_tflops
-        else measured_peak_flops(execution.product_dtype, len(execution.device_names)),
-        watch=LossWatch(params.divergence_factor),
-        progress=Progress(steps.steps, steps.epochs),
-    )
-    best = BestEpoch(
-        params.early_stopping_patience,
-        params.early_stopping_threshold,
-        checkpoints if params.load_best_model_at_end else None,
-    )
-    interruption = Interruption()
-    checkpointing = Checkpointing(
-        checkpoints,
-        resumed,
-        every_steps=params.checkpoint_every_steps,
-        steps_per_epoch=steps.steps_per_epoch,
-        epochs=steps.epochs,
-        facts={"params": dataclasses.asdict(params), "steps": steps.steps, "machine": machine},
-        parts={"telemetry": telemetry, "best": best},
-        interruption=interruption,
-    )
-    training.first_step = checkpointing.initial_step
-    callbacks: list[tf.keras.callbacks.Callback] = [telemetry, best, StopAt(steps.steps, first_step), checkpointing]
-    upload = None
-    if uploads is not None:
-        epoch, context = first_step // steps.steps_per_epoch, training.averaged_weights
-        scratch = out / UPLOADS
-        upload = UploadDuringTraining(model, tokenizer, uploads, scratch, epoch=epoch, in_context=context)
-        callbacks.append(upload)
-    validation = batches(model, test_blocks, steps.batch_size, frozen) if len(test_blocks) else None
-    # Dropout has its own chance; Flaubert's LayerDrop, decided while the step is traced, takes it from here. So do the
-    # data sets, which are made by now.
-    tf.keras.utils.set_random_seed(params.seed)
-    try:
-        with interruption:
-            training.fit(
-                batched,
-                validation_data=validation,
-                initial_epoch=checkpointing.initial_epoch,
-                epochs=steps.epochs,
-                steps_per_epoch=steps.steps_per_epoch,
-                callbacks=callbacks,
-                verbose=0,
+    def run(self) -> tuple[Telemetry, int | None]:
+        """Trains the model.
+
+        Returns:
+            The history, and the epoch with the lowest validation loss, if there was any validation.
+
+        Raises:
+            ModelError: If the loss goes wrong, or the devices have too little memory.
+            PipelineError: If a checkpoint can't be written.
+        """
+        training = self.compiled_training()
+        checkpoints = StepCheckpoints(self.out / CHECKPOINTS)
+        resumed = checkpoints.newest()
+        if resumed is not None:
+            require_same_precision(resumed.facts, self.machine())
+        order = self.block_order()
+        train_batches = self.train_batches(order, first_step=resumed.step if resumed else 0)
+        telemetry = self.telemetry(training, train_batches)
+        best = BestEpoch(
+            self.params.early_stopping_patience,
+            self.params.early_stopping_threshold,
+            checkpoints if self.params.load_best_model_at_end else None,
+        )
+        interruption = Interruption()
+        checkpointing = self.checkpointing(checkpoints, resumed, {"telemetry": telemetry, "best": best}, interruption)
+        training.first_step = checkpointing.initial_step
+        # Checkpoints come after what they hold the state of, and observers last.
+        stop = StopAt(self.steps.steps, checkpointing.step)
+        callbacks = [telemetry, best, stop, checkpointing, *self.observation(training, checkpointing.step)]
+        validation_batches = self.validation_batches()
+        # Dropout has its own chance; Flaubert's LayerDrop, decided while the step is traced, takes it from here. So do
+        # the data sets, which are made by now.
+        tf.keras.utils.set_random_seed(self.params.seed)
+        try:
+            with interruption:
+                training.fit(
+                    train_batches,
+                    validation_data=validation_batches,
+                    initial_epoch=checkpointing.initial_epoch,
+                    epochs=self.steps.epochs,
+                    steps_per_epoch=self.steps.steps_per_epoch,
+                    callbacks=callbacks,
+                    verbose=0,
+                )
+        except BadLoss as bad:
+            good = checkpoints.before(bad.step)
+            raise self.loss_failure(bad, self.blocks_of(bad.step, order), training, good) from bad
+        except tf.errors.ResourceExhaustedError as error:
+            raise self.memory_failure(error) from error
+        training.keep_averaged_weights()
+        shutil.rmtree(self.out / OBSERVER, ignore_errors=True)
+        return telemetry, best.epoch
+
+    def masking_rate(self) -> MaskingRate:
+        """The part of the tokens that each step masks."""
+        return MaskingRate(self.params.mlm_probability, self.params.mlm_probability_end, self.steps.steps)
+
+    def compiled_training(self) -> MaskedLMTraining:
+        """The model as `fit` trains it, with its optimizer, whose every variable exists."""
+        params = self.params
+        if self.blocks.packing == "packed":
+            keep_documents_apart(self.model)
+        training = MaskedLMTraining(
+            self.model,
+            max_predictions(self.blocks.block_size, max(self.masking_rate().largest, params.eval_mlm_probability)),
+            seed=params.seed,
+            accumulation_steps=params.gradient_accumulation_steps,
+            max_grad_norm=params.max_grad_norm,
+            ema_decay=params.ema_decay,
+            gradient_checkpointing=params.gradient_checkpointing,
+            compiled=self.execution.jit_compile,
+        )
+        training.compile(optimizer=build_optimizer(params, self.steps))
+        create_slots(training.optimizer, self.model.trainable_variables)
+        return training
+
+    def machine(self) -> dict[str, Any]:
+        """What this run computes with, as far as it may change a result."""
+        execution = self.execution
+        return {"precision": execution.precision, "devices": list(execution.device_names), **describe_devices()}
+
+    def block_order(self) -> np.ndarray:
+        """(epochs * blocks an epoch,) int32, the numbers of the train blocks in the order that training sees them."""
+        blocks_an_epoch = self.steps.steps_per_epoch * self.steps.blocks_a_step
+        return in_training_order(len(self.blocks.split("train")), self.steps.epochs, blocks_an_epoch, self.params.seed)
+
+    def blocks_of(self, step: int, order: np.ndarray) -> list[int]:
+        """The numbers of the train blocks that a step, counted from 1, learns from."""
+        size = self.steps.blocks_a_step
+        return [int(number) for number in order[(step - 1) * size : step * size]]
+
+    def train_batches(self, order: np.ndarray, first_step: int) -> tf.data.Dataset:
+        """The masked batches of all steps after the first ones, which an earlier run made."""
+        # A training that was at its end needs no batch, but Keras wants a data set.
+        first_batch = min(first_step, self.steps.steps - 1)
+        words = WordBoundaries.of(self.tokenizer) if self.params.whole_word_mask else None
+        masking = MaskingCollator(
+            self.tokenizer, self.masking_rate(), self.params.seed, words=words, first_batch=first_batch
+        )
+        return batches(self.model, self.blocks.split("train"), self.steps.blocks_a_step, masking, order)
+
+    def validation_batches(self) -> tf.data.Dataset | None:
+        """The test split in batches whose masks are the same after each epoch; None where the split is empty."""
+        test_blocks = self.blocks.split("test")
+        frozen = MaskingCollator(self.tokenizer, self.params.eval_mlm_probability, self.params.seed, frozen=True)
+        return batches(self.model, test_blocks, self.steps.batch_size, frozen) if len(test_blocks) else None
+
+    def telemetry(self, training: MaskedLMTraining, train_batches: tf.data.Dataset) -> Telemetry:
+        """The history, empty so far."""
+        steps, inputs = self.steps, train_batches.element_spec[0]
+        measured = measured_peak_flops(self.execution.product_dtype, len(self.execution.device_names)) / 1e12
+        return Telemetry(
+            self.out / "logs",
+            steps_a_row=steps_a_row(steps.steps),
+            steps_per_epoch=steps.steps_per_epoch,
+            tokens_a_step=round(steps.blocks_a_step * self.blocks.tokens_a_block),
+            flops_a_step=step_flops(training, inputs, steps.blocks_a_step, self.blocks.block_size),
+            measured_peak_tflops=measured,
+            watch=LossWatch(self.params.divergence_factor),
+            progress=Progress(steps.steps, steps.epochs, self.params.peak_tflops or measured),
+        )
+
+    def checkpointing(
+        self,
+        checkpoints: StepCheckpoints,
+        resumed: StepCheckpoint | None,
+        parts: Mapping[str, Any],
+        interruption: Interruption,
+    ) -> Checkpointing:
+        """What writes the checkpoints, and restores the one that training goes on from."""
+        facts = {
+            "params": dataclasses.asdict(self.params),
+            "steps": self.steps.steps,
+            "machine": self.machine(),
+        }
+        return Checkpointing(
+            checkpoints,
+            resumed,
+            every_steps=self.params.checkpoint_every_steps,
+            steps_per_epoch=self.steps.steps_per_epoch,
+            epochs=self.steps.epochs,
+            facts=facts,
+            parts=parts,
+            interruption=interruption,
+        )
+
+    def observation(self, training: MaskedLMTraining, first_step: int) -> list["Observing"]:
+        """The callback that tells the observer; none where nobody watches."""
+        if self.observer is None:
+            return []
+        observed = ObservedTraining(
+            self.model,
+            self.tokenizer,
+            self.out / OBSERVER,
+            epochs_seen=first_step // self.steps.steps_per_epoch,
+            averaged_weights=training.averaged_weights,
+        )
+        return [Observing(self.observer.training_begins(observed))]
+
+    def loss_failure(
+        self, bad: BadLoss, blocks: Sequence[int], training: MaskedLMTraining, good: StepCheckpoint | None
+    ) -> ModelError:
+        """Saves the model of the last good checkpoint, and makes the error that names it, the step and the batch.
+
+        Args:
+            bad: What happened.
+            blocks: The batch of that step, as numbers of train blocks.
+            training: The model, which takes the checkpoint's weights.
+            good: The last checkpoint before; None where there is none.
+        """
+        named = ", ".join(map(str, blocks[:MOST_BLOCKS])) + (", …" if len(blocks) > MOST_BLOCKS else "")
+        train_on = "there is no checkpoint before it (train.checkpoint_every_steps)"
+        if good is not None:
+            directory = self.out / LAST_GOOD
+            restore_variables(training, good.variables)
+            with training.averaged_weights():
+                save_masked_lm(training.masked_lm, self.tokenizer, directory)
+            train_on = (
+                f"the last good checkpoint, of step {good.step}, can be trained further by --train.pretrained "
+                f"{directory} --train.model_type null --train.model_config {{}}"
             )
-    except BadLoss as bad:
-        batch = order[(bad.step - 1) * steps.blocks_a_step : bad.step * steps.blocks_a_step].tolist()
-        good = checkpoints.before(bad.step)
-        raise loss_failure(bad, steps.steps, batch, training, tokenizer, good, out / LAST_GOOD) from bad
-    except tf.errors.ResourceExhaustedError as error:
-        raise memory_failure(error, execution, steps.batch_size) from error
-    training.keep_averaged_weights()
-    return telemetry, best.epoch, upload.commits[-1].url if upload and upload.commits else None
+        return ModelError(
+            "the training loss must be a number and stay near the lowest that it was",
+            received=f"{bad.what}, from step {bad.step} of {self.steps.steps} on, whose batch has the train blocks "
+            f"{named}",
+            remedy="lower --train.learning_rate, or set --train.max_grad_norm 1 and --train.warmup_ratio 0.1, and "
+            f"train from the start; {train_on}",
+        )
+
+    def memory_failure(self, error: tf.errors.ResourceExhaustedError) -> ModelError:
+        """The error of a step that doesn't fit into memory."""
+        message = (error.message or "out of memory").splitlines()[0]
+        return ModelError(
+            "a step's activations must fit into the devices' memory",
+            received=f"{message}, on {', '.join(self.execution.device_names)} with batches of {self.steps.batch_size} "
+            "blocks",
+            remedy="lower --train.batch_size and raise --train.gradient_accumulation_steps by as much, or set "
+            "--train.gradient_checkpointing true",
+        )
 
 
-def memory_failure(error: tf.errors.ResourceExhaustedError, execution: Execution, batch_size: int) -> ModelError:
-    """The error of a step that doesn't fit into memory."""
-    message = (error.message or "out of memory").splitlines()[0]
-    return ModelError(
-        "a step's activations fit into the devices' memory",
-        received=f"{message}, on {', '.join(execution.device_names)} with batches of {batch_size} blocks",
-        remedy="lower --train.batch_size and raise --train.gradient_accumulation_steps by as much, or set "
-        "--train.gradient_checkpointing true",
-    )
+class Observing(tf.keras.callbacks.Callback):
+    """Tells an observer when an epoch or the training ends.
+
+    Args:
+        observation: What the observer does during this training.
+    """
+
+    def __init__(self, observation: Observation) -> None:
+        super().__init__()
+        self.observation = observation
+        # Without it Keras would wait for the loss at every step.
+        self._supports_tf_logs = True
+
+    def on_epoch_end(self, epoch: int, logs: Mapping[str, Any] | None = None) -> None:
+        """Tells of the epoch, by the number of epochs that the model has seen."""
+        is_last = epoch + 1 == self.params.get("epochs") or bool(self.model.stop_training)
+        self.observation.epoch_ends(epoch + 1, is_last)
+
+    def on_train_end(self, logs: Mapping[str, Any] | None = None) -> None:
+        """Tells of the end."""
+        self.observation.training_ends()

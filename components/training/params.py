@@ -1,4 +1,4 @@
-"""What can be set of training, and what is refused before any work."""
+"""What can be set of training, what is refused before any work, and how many steps follow. Needs no TensorFlow."""
 
 import dataclasses
 import math
@@ -61,9 +61,11 @@ class TrainParams:
             models, and up to five exist at once.
         deterministic: Whether equal runs on equal hardware give equal weights, bit for bit; auto on CPUs, where it
             costs nothing.
-        logging_steps: Steps a row of history_steps.csv and of TensorBoard.
+        logging_steps: Steps that a point of the report's curves by step averages. What is recorded, in
+            history_steps.csv and TensorBoard, doesn't depend on it: so another value trains nothing anew.
         peak_tflops: What all devices that it trains on can do together, in 10^12 floating-point operations a second,
-            for the utilisation; null for what is measured with a large matrix product.
+            for the utilisation that the terminal and the report show; null for what is measured with a large matrix
+            product. Another value trains nothing anew.
         seed: Of the weights, the order of blocks, the masks and the dropout; from 0.
     """
 
@@ -99,17 +101,17 @@ class TrainParams:
     early_stopping_threshold: float = 0.0
     load_best_model_at_end: bool = False
     divergence_factor: float = 2.0
-    # What it is changes nothing in the model: a run may go on with another.
+    # Fields out of the key change nothing in the checkpoint: a run may go on with others.
     checkpoint_every_steps: int | Literal["auto"] | None = dataclasses.field(default="auto", metadata={"key": False})
     deterministic: bool | Literal["auto"] = "auto"
-    logging_steps: int = 20
-    peak_tflops: float | None = None
+    logging_steps: int = dataclasses.field(default=20, metadata={"key": False})
+    peak_tflops: float | None = dataclasses.field(default=None, metadata={"key": False})
     seed: int = 42
 
     def __post_init__(self) -> None:
         if (self.pretrained is None) == (self.model_type is None):
             raise ConfigError(
-                "training starts from a checkpoint (train.pretrained) or from random weights (train.model_type)",
+                "training must start from a checkpoint (train.pretrained) or from random weights (train.model_type)",
                 received="neither" if self.pretrained is None else f"both, {self.pretrained!r} and {self.model_type!r}",
                 remedy="set --train.pretrained, for example to distilbert/distilroberta-base, or --train.model_type, "
                 "for example to roformer, and leave out the other (null overrides a configuration's value)",
@@ -120,58 +122,66 @@ class TrainParams:
         ):
             if not allowed:
                 raise ConfigError(
-                    f"train.{name} belongs to train.{needed}",
+                    f"train.{name} must be set only with train.{needed}",
                     received=f"{getattr(self, name)!r} without train.{needed}",
                     remedy=f"leave out train.{name}, or set --train.{needed} alone",
                 )
         for name, rule, allowed in (
-            ("pretrained", "is a Hub name or a local folder", self.pretrained is None or self.pretrained.strip() != ""),
-            ("model_type", "is an architecture's name", self.model_type is None or self.model_type.strip() != ""),
-            ("epochs", "is a whole number from 1 to 100,000", 1 <= self.epochs <= 100_000),
-            ("max_steps", "is a whole number from 1, or null", self.max_steps is None or self.max_steps >= 1),
-            ("batch_size", "is a whole number from 1", self.batch_size >= 1),
-            ("gradient_accumulation_steps", "is a whole number from 1", self.gradient_accumulation_steps >= 1),
-            ("learning_rate", "is above 0 and at most 1", 0 < self.learning_rate <= 1),
-            ("decay_ratio", "is above 0 and at most 1", 0 < self.decay_ratio <= 1),
-            ("min_lr_ratio", "is from 0 up to, but not, 1", 0 <= self.min_lr_ratio < 1),
-            ("warmup_ratio", "is from 0 up to, but not, 1", 0 <= self.warmup_ratio < 1),
-            ("warmup_steps", "is a whole number from 0", self.warmup_steps >= 0),
-            ("weight_decay", "is from 0 to 1", 0 <= self.weight_decay <= 1),
-            ("adam_beta1", "is from 0 up to, but not, 1", 0 <= self.adam_beta1 < 1),
-            ("adam_beta2", "is from 0 up to, but not, 1", 0 <= self.adam_beta2 < 1),
-            ("adam_epsilon", "is above 0 and at most 1", 0 < self.adam_epsilon <= 1),
-            ("max_grad_norm", "is a finite number from 0", 0 <= self.max_grad_norm < math.inf),
-            ("ema_decay", "is from 0 up to, but not, 1", 0 <= self.ema_decay < 1),
-            ("mlm_probability", "is above 0 and at most 1", 0 < self.mlm_probability <= 1),
+            (
+                "pretrained",
+                "must be a Hub name or a local folder",
+                self.pretrained is None or self.pretrained.strip() != "",
+            ),
+            ("model_type", "must be an architecture's name", self.model_type is None or self.model_type.strip() != ""),
+            ("epochs", "must be a whole number from 1 to 100,000", 1 <= self.epochs <= 100_000),
+            ("max_steps", "must be a whole number from 1, or null", self.max_steps is None or self.max_steps >= 1),
+            ("batch_size", "must be a whole number from 1", self.batch_size >= 1),
+            ("gradient_accumulation_steps", "must be a whole number from 1", self.gradient_accumulation_steps >= 1),
+            ("learning_rate", "must be above 0 and at most 1", 0 < self.learning_rate <= 1),
+            ("decay_ratio", "must be above 0 and at most 1", 0 < self.decay_ratio <= 1),
+            ("min_lr_ratio", "must be from 0 up to, but not, 1", 0 <= self.min_lr_ratio < 1),
+            ("warmup_ratio", "must be from 0 up to, but not, 1", 0 <= self.warmup_ratio < 1),
+            ("warmup_steps", "must be a whole number from 0", self.warmup_steps >= 0),
+            ("weight_decay", "must be from 0 to 1", 0 <= self.weight_decay <= 1),
+            ("adam_beta1", "must be from 0 up to, but not, 1", 0 <= self.adam_beta1 < 1),
+            ("adam_beta2", "must be from 0 up to, but not, 1", 0 <= self.adam_beta2 < 1),
+            ("adam_epsilon", "must be above 0 and at most 1", 0 < self.adam_epsilon <= 1),
+            ("max_grad_norm", "must be a finite number from 0", 0 <= self.max_grad_norm < math.inf),
+            ("ema_decay", "must be from 0 up to, but not, 1", 0 <= self.ema_decay < 1),
+            ("mlm_probability", "must be above 0 and at most 1", 0 < self.mlm_probability <= 1),
             (
                 "mlm_probability_end",
-                "is above 0 and at most 1, or null",
+                "must be above 0 and at most 1, or null",
                 self.mlm_probability_end is None or 0 < self.mlm_probability_end <= 1,
             ),
-            ("eval_mlm_probability", "is above 0 and at most 1", 0 < self.eval_mlm_probability <= 1),
+            ("eval_mlm_probability", "must be above 0 and at most 1", 0 < self.eval_mlm_probability <= 1),
             (
                 "early_stopping_patience",
-                "is a whole number from 1, or null",
+                "must be a whole number from 1, or null",
                 self.early_stopping_patience is None or self.early_stopping_patience >= 1,
             ),
-            ("early_stopping_threshold", "is a finite number from 0", 0 <= self.early_stopping_threshold < math.inf),
+            (
+                "early_stopping_threshold",
+                "must be a finite number from 0",
+                0 <= self.early_stopping_threshold < math.inf,
+            ),
             (
                 "divergence_factor",
-                "is above 1, or 0",
+                "must be above 1, or 0",
                 self.divergence_factor == 0 or 1 < self.divergence_factor < math.inf,
             ),
             (
                 "checkpoint_every_steps",
-                "is a whole number from 1, auto or null",
+                "must be a whole number from 1, auto or null",
                 self.checkpoint_every_steps in ("auto", None) or int(self.checkpoint_every_steps) >= 1,
             ),
-            ("logging_steps", "is a whole number from 1", self.logging_steps >= 1),
+            ("logging_steps", "must be a whole number from 1", self.logging_steps >= 1),
             (
                 "peak_tflops",
-                "is a finite number above 0, or null",
+                "must be a finite number above 0, or null",
                 self.peak_tflops is None or 0 < self.peak_tflops < math.inf,
             ),
-            ("seed", "is a whole number from 0 below 2**32", 0 <= self.seed < 2**32),
+            ("seed", "must be a whole number from 0 below 2**32", 0 <= self.seed < 2**32),
         ):
             if not allowed:
                 raise ConfigError(
@@ -180,13 +190,13 @@ class TrainParams:
         stable = self.lr_scheduler_type == "warmup_stable_decay"
         if stable and not self.warmup_steps and self.warmup_ratio + self.decay_ratio > 1:
             raise ConfigError(
-                "the learning rate's warm-up and decay are no longer than training together",
+                "the learning rate's warm-up and decay together must be no longer than training",
                 received=f"train.warmup_ratio {self.warmup_ratio} and train.decay_ratio {self.decay_ratio}",
                 remedy="lower --train.warmup_ratio or --train.decay_ratio",
             )
         if self.early_stopping_threshold and self.early_stopping_patience is None:
             raise ConfigError(
-                "train.early_stopping_threshold belongs to train.early_stopping_patience",
+                "train.early_stopping_threshold must be set only with train.early_stopping_patience",
                 received=f"{self.early_stopping_threshold} without train.early_stopping_patience",
                 remedy="leave out train.early_stopping_threshold, or set --train.early_stopping_patience",
             )
@@ -209,7 +219,7 @@ def schedule_steps(params: TrainParams, steps: int) -> tuple[int, int]:
     warmup = f"train.warmup_{'steps' if params.warmup_steps else 'ratio'}"
     if warmup_steps >= steps:
         raise ConfigError(
-            "the warm-up ends before training does",
+            "the warm-up must end before training does",
             received=f"{warmup}, {warmup_steps} for {steps} steps (train.max_steps, or train.epochs of the blocks)",
             remedy=f"lower --{warmup}, or train longer with --train.epochs or --train.max_steps",
         )
@@ -219,8 +229,56 @@ def schedule_steps(params: TrainParams, steps: int) -> tuple[int, int]:
     decay_steps = max(1, math.floor(round(steps * params.decay_ratio, 6)))
     if warmup_steps + decay_steps > steps:
         raise ConfigError(
-            "the learning rate's warm-up and decay are no longer than training together",
+            "the learning rate's warm-up and decay together must be no longer than training",
             received=f"{warmup} and train.decay_ratio, {warmup_steps} + {decay_steps} for {steps} steps",
             remedy=f"lower --{warmup} or --train.decay_ratio, or train longer",
         )
     return warmup_steps, decay_steps
+
+
+@dataclasses.dataclass(frozen=True)
+class TrainingSteps:
+    """Training in optimizer steps.
+
+    Attributes:
+        batch_size: Blocks that go through the model at once.
+        blocks_a_step: Blocks that one optimizer step learns from: all its batches'.
+        steps_per_epoch: Optimizer steps an epoch; blocks that don't fill one are left out.
+        steps: Optimizer steps in all.
+        warmup_steps: The first ones, over which the learning rate rises.
+        decay_steps: The last ones, over which it falls.
+    """
+
+    batch_size: int
+    blocks_a_step: int
+    steps_per_epoch: int
+    steps: int
+    warmup_steps: int
+    decay_steps: int
+
+    @property
+    def epochs(self) -> int:
+        """Epochs begun."""
+        return math.ceil(self.steps / self.steps_per_epoch)
+
+
+def training_steps(params: TrainParams, blocks: int) -> TrainingSteps:
+    """The steps of training on a number of blocks, at least 1.
+
+    Raises:
+        ConfigError: If the blocks don't fill a step, or the learning rate's schedule is longer than training.
+    """
+    # Fewer blocks than a batch are one batch: a first try on a handful of records is to work.
+    batch_size = min(params.batch_size, blocks)
+    blocks_a_step = batch_size * params.gradient_accumulation_steps
+    if blocks_a_step > blocks:
+        raise ConfigError(
+            "an epoch must have the batches of at least one optimizer step",
+            received=f"train.gradient_accumulation_steps {params.gradient_accumulation_steps} with train.batch_size "
+            f"{params.batch_size}, for {blocks:,} train blocks",
+            remedy=f"set --train.gradient_accumulation_steps to {blocks // batch_size} or less, lower "
+            "--train.batch_size, or ingest more text",
+        )
+    steps_per_epoch = blocks // blocks_a_step
+    steps = params.max_steps or steps_per_epoch * params.epochs
+    return TrainingSteps(batch_size, blocks_a_step, steps_per_epoch, steps, *schedule_steps(params, steps))

@@ -19,11 +19,13 @@ class Progress:
     Args:
         steps: Steps in all.
         epochs: Epochs in all.
+        peak_tflops: What the devices can do, in 10^12 floating-point operations a second.
     """
 
-    def __init__(self, steps: int, epochs: int) -> None:
+    def __init__(self, steps: int, epochs: int, peak_tflops: float) -> None:
         self.steps = steps
         self.epochs = epochs
+        self.peak_tflops = peak_tflops
         self._step = 0
         self._measures: Mapping[str, Any] = {}
         self._time = 0.0
@@ -57,7 +59,9 @@ class Progress:
 
     def epoch(self, row: Mapping[str, Any]) -> None:
         """Writes an epoch's line."""
-        TERMINAL.paragraph(f"  epoch {row['epoch']}/{self.epochs}: {described(row)}, {row['seconds']:.1f} s")
+        TERMINAL.paragraph(
+            f"  epoch {row['epoch']}/{self.epochs}: {described(row, self.peak_tflops)}, {row['seconds']:.1f} s"
+        )
         TERMINAL.status(self.line)
 
     def end(self) -> None:
@@ -119,8 +123,8 @@ class Progress:
         return (self.steps - self._step) * (self._time - began) / (self._step - step)
 
 
-def described(row: Mapping[str, Any]) -> str:
-    """A row of the history in one line."""
+def described(row: Mapping[str, Any], peak_tflops: float) -> str:
+    """A row of the history in one line, with its utilisation (MFU) of the devices' peak."""
     parts = [f"loss {row['loss']:.3f}"]
     shown = row["perplexity"]
     if row.get("val_loss") is not None:
@@ -131,7 +135,7 @@ def described(row: Mapping[str, Any]) -> str:
     if row["gradient_norm"] is not None:
         parts.append(f"gradient norm {row['gradient_norm']:.2f}")
     parts.append(f"{row['tokens_per_second']:,.0f} tokens/s")
-    parts.append(f"MFU {row['model_flops_utilization']:.1%}")
+    parts.append(f"MFU {row['tflops_per_second'] / peak_tflops:.1%}")
     return ", ".join(parts)
 
 

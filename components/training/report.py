@@ -12,26 +12,40 @@ from components.contract.manifest import write_json
 if TYPE_CHECKING:
     from transformers import TFPreTrainedModel
 
-    from components.training.steps import TrainingSteps
+    from components.contract.artifacts import Blocks
+    from components.training.execution import Execution
+    from components.training.params import TrainingSteps, TrainParams
+    from components.training.telemetry import Telemetry
 
 
 def training_report(
-    model: "TFPreTrainedModel", history: Sequence[Mapping[str, Any]], steps: "TrainingSteps", facts: Mapping[str, Any]
+    model: "TFPreTrainedModel",
+    blocks: "Blocks",
+    params: "TrainParams",
+    steps: "TrainingSteps",
+    execution: "Execution",
+    telemetry: "Telemetry",
+    best_epoch: int | None,
 ) -> reports.TrainingReport:
-    """What was trained, on what, for how long.
+    """What was trained, from what, and on which hardware. Its `seconds` are for the caller to fill in.
 
     Args:
         model: As trained.
-        history: A row an epoch.
+        blocks: What it was trained on.
+        params: The settings. Those that are no part of the step's key leave nothing here.
         steps: As planned.
-        facts: The report's other attributes, by name.
+        execution: The precision and the devices.
+        telemetry: The history.
+        best_epoch: The epoch with the lowest validation loss; None without validation.
     """
     from components.training.devices import describe_devices
 
     parameters = int(sum(math.prod(weight.shape) for weight in model.weights))
+    history = telemetry.rows
     last = history[-1]
+    saved_epoch = (params.load_best_model_at_end and best_epoch) or last["epoch"]
     validation = "" if last["val_loss"] is None else f", validation {last['val_loss']:.3f}"
-    best = f" (kept: epoch {facts['saved_epoch']})" if facts["saved_epoch"] != last["epoch"] else ""
+    best = f" (kept: epoch {saved_epoch})" if saved_epoch != last["epoch"] else ""
     return reports.TrainingReport(
         summary=f"{model.config.model_type} of {parameters:,} parameters, {last['step']:,} steps: "
         f"loss {history[0]['loss']:.3f} in the first epoch, {last['loss']:.3f} in the last{validation}{best}",
@@ -39,14 +53,24 @@ def training_report(
         model_type=model.config.model_type,
         parameters=parameters,
         vocabulary_size=model.config.vocab_size,
+        started_from=params.pretrained or "random weights",
+        block_size=blocks.block_size,
+        packing=blocks.packing,
+        share_of_padding=round(1 - blocks.tokens_a_block / blocks.block_size, 4),
         steps=last["step"],
         planned_steps=steps.steps,
         warmup_steps=steps.warmup_steps,
         decay_steps=steps.decay_steps,
         blocks_a_step=steps.blocks_a_step,
         epochs=len(history),
+        best_epoch=best_epoch,
+        saved_epoch=saved_epoch,
+        flops_a_step=telemetry.flops_a_step,
+        measured_peak_tflops=telemetry.measured_peak_tflops,
+        execution=reports.ExecutionReport(**execution.as_plain()),
+        deterministic=execution.is_deterministic(params.deterministic),
         hardware=reports.Hardware(**describe_devices()),
-        **facts,
+        seconds=0.0,
     )
 
 

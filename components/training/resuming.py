@@ -9,9 +9,15 @@ import numpy as np
 import tensorflow as tf
 
 from components.contract import manifest
-from components.training.interruption import Interruption
 from components.training.loss_watch import BadLoss
-from components.training.step_checkpoints import STEP, StepCheckpoint, StepCheckpoints
+from components.training.step_checkpoints import (
+    STEP,
+    StepCheckpoint,
+    StepCheckpoints,
+    restore_variables,
+    save_variables,
+)
+from components.training.stopping import Interruption
 from foundation.errors import ConfigError
 
 logger = logging.getLogger(__name__)
@@ -182,7 +188,7 @@ def require_same_precision(there: Mapping[str, Any], machine: Mapping[str, Any])
     before = there["machine"]
     if before["precision"] != machine["precision"]:
         raise ConfigError(
-            "a training goes on in the precision that it began in",
+            "a training must go on in the precision that it began in",
             received=f"train.precision {machine['precision']} on {', '.join(machine['devices'])}, after "
             f"{before['precision']} on {', '.join(before['devices'])} up to step {there['step']}",
             remedy="go on on a device like that one, or start anew with --force train",
@@ -197,31 +203,3 @@ def require_same_precision(there: Mapping[str, Any], machine: Mapping[str, Any])
             "was left alone.",
             ", ".join(others),
         )
-
-
-def save_variables(tracked: tf.Module, path: str) -> None:
-    """Writes every variable that an object tracks.
-
-    Raises:
-        OSError: If the disk doesn't take them.
-    """
-    try:
-        tf.train.Checkpoint(tracked=tracked).write(path)
-    except tf.errors.OpError as error:
-        raise OSError(0, error.message) from error
-
-
-def restore_variables(tracked: tf.Module, path: str) -> None:
-    """Gives every variable that an object tracks the value that was written; all of them must exist by now."""
-    tf.train.Checkpoint(tracked=tracked).read(path).assert_existing_objects_matched()
-
-
-def create_slots(optimizer: tf.keras.optimizers.Optimizer, variables: list[tf.Variable]) -> None:
-    """Makes an optimizer's variables, which it would otherwise make at its first step."""
-    if isinstance(optimizer, tf.keras.mixed_precision.LossScaleOptimizer):
-        optimizer = optimizer.inner_optimizer
-    if isinstance(optimizer, tf.keras.optimizers.legacy.Optimizer):
-        optimizer.iterations  # noqa: B018 (made when first asked for)
-        optimizer._create_all_weights(variables)
-    else:
-        optimizer.build(variables)

@@ -1,4 +1,4 @@
-"""Checkpoints of a training under way, on disk: each whole or not there. Needs no TensorFlow."""
+"""Checkpoints of a training under way, on disk: each whole or not there. To look for them takes no TensorFlow."""
 
 import dataclasses
 import logging
@@ -7,12 +7,15 @@ import os
 import shutil
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from components.contract import manifest
 from components.training.loss_watch import DIVERGED_STEPS
 from foundation import disk
 from foundation.errors import ArtifactError, PipelineError
+
+if TYPE_CHECKING:
+    import tensorflow as tf
 
 logger = logging.getLogger(__name__)
 
@@ -111,7 +114,7 @@ class StepCheckpoints:
             shutil.rmtree(partial, ignore_errors=True)
             kept = self.newest()
             raise PipelineError(
-                "training writes its checkpoints to the disk",
+                "training must be able to write its checkpoints to the disk",
                 received=f"{error.strerror or error} while writing {directory}",
                 remedy="free space (each checkpoint has the size of three models, and up to five exist at once), "
                 "or do without them by --train.checkpoint_every_steps null; then run the same command again: "
@@ -147,3 +150,24 @@ class StepCheckpoints:
             return []
         numbers = [path.name.removeprefix(prefix) for path in self.directory.iterdir() if path.name.startswith(prefix)]
         return [int(number) for number in numbers if number.isdecimal()]
+
+
+def save_variables(tracked: "tf.Module", path: str) -> None:
+    """Writes every variable that an object tracks.
+
+    Raises:
+        OSError: If the disk doesn't take them.
+    """
+    import tensorflow as tf
+
+    try:
+        tf.train.Checkpoint(tracked=tracked).write(path)
+    except tf.errors.OpError as error:
+        raise OSError(0, error.message) from error
+
+
+def restore_variables(tracked: "tf.Module", path: str) -> None:
+    """Gives every variable that an object tracks the value that was written; all of them must exist by now."""
+    import tensorflow as tf
+
+    tf.train.Checkpoint(tracked=tracked).read(path).assert_existing_objects_matched()

@@ -1,7 +1,7 @@
-"""What is told of a training while it runs: on the terminal, to TensorBoard, and in its history.
+"""What a training reports while it runs: on the terminal, to TensorBoard, and in its history.
 
 Reading a number from a GPU waits for all that it was given to do. So the numbers of each step stay where they are,
-until `logging_steps` of them are read at once.
+until those of a whole row are read at once.
 """
 
 import dataclasses
@@ -19,6 +19,19 @@ from components.training.loss_watch import LossWatch
 from components.training.progress import Progress
 
 Row = dict[str, Any]
+MOST_STEPS_A_ROW, ROWS = 20, 100
+
+
+def steps_a_row(steps: int) -> int:
+    """Steps from one row of the history by steps to the next.
+
+    Rows are 20 steps apart, so that a GPU seldom waits; in a training of fewer than 2,000 steps they are closer, so
+    that there are about 100. No setting changes that: the history is part of what training makes.
+
+    Args:
+        steps: Steps that are planned in all.
+    """
+    return min(MOST_STEPS_A_ROW, max(1, steps // ROWS))
 
 
 class Telemetry(tf.keras.callbacks.Callback):
@@ -28,17 +41,17 @@ class Telemetry(tf.keras.callbacks.Callback):
 
     Args:
         logs: Directory for TensorBoard; emptied when training begins.
-        logging_steps: Steps a row.
+        steps_a_row: Steps from one row of the history by steps to the next.
         steps_per_epoch: Steps an epoch.
         tokens_a_step: Tokens that a step sees, masked or not.
         flops_a_step: Floating-point operations of a step.
-        peak_flops: Those that the devices can do a second.
+        measured_peak_tflops: What the devices can do, in 10^12 floating-point operations a second.
         watch: Looks at the losses.
-        progress: Tells the rows on the terminal.
+        progress: Shows the rows on the terminal.
 
     Attributes:
         rows: A row an epoch, by `EPOCH_COLUMNS`.
-        step_rows: A row every `logging_steps` steps, by `STEP_COLUMNS`.
+        step_rows: A row every `steps_a_row` steps, by `STEP_COLUMNS`.
     """
 
     STEP_COLUMNS = tuple(field.name for field in dataclasses.fields(StepRow))
@@ -48,21 +61,21 @@ class Telemetry(tf.keras.callbacks.Callback):
         self,
         logs: Path,
         *,
-        logging_steps: int,
+        steps_a_row: int,
         steps_per_epoch: int,
         tokens_a_step: int,
         flops_a_step: float,
-        peak_flops: float,
+        measured_peak_tflops: float,
         watch: LossWatch,
         progress: Progress,
     ) -> None:
         super().__init__()
         self.logs = logs
-        self.logging_steps = logging_steps
+        self.steps_a_row = steps_a_row
         self.steps_per_epoch = steps_per_epoch
         self.tokens_a_step = tokens_a_step
         self.flops_a_step = flops_a_step
-        self.peak_flops = peak_flops
+        self.measured_peak_tflops = measured_peak_tflops
         self.watch = watch
         self.progress = progress
         self.rows: list[Row] = []
@@ -93,7 +106,7 @@ class Telemetry(tf.keras.callbacks.Callback):
         before = self.epoch.seconds
         self.step += 1
         self._unread.append((logs["step_loss"], logs["gradient_norm"]))
-        if self._begins or self.step % self.logging_steps == 0 or batch + 1 == self.steps_per_epoch:
+        if self._begins or self.step % self.steps_a_row == 0 or batch + 1 == self.steps_per_epoch:
             self.read()
         self._tick()
         if self._begins:
@@ -103,7 +116,7 @@ class Telemetry(tf.keras.callbacks.Callback):
                 window.untimed += 1
                 window.untimed_seconds += self.epoch.seconds - before
             self._begins = False
-        if self.step % self.logging_steps == 0:
+        if self.step % self.steps_a_row == 0:
             row = {"step": self.step, **self.measures(self.window)}
             self.step_rows.append(row)
             self._board("train", row)
@@ -171,7 +184,7 @@ class Telemetry(tf.keras.callbacks.Callback):
             "learning_rate": learning_rate(self.model.optimizer),
             "gradient_norm": window.gradient_norm / window.finite if window.finite else None,
             "tokens_per_second": rate * self.tokens_a_step,
-            "model_flops_utilization": rate * self.flops_a_step / self.peak_flops,
+            "tflops_per_second": rate * self.flops_a_step / 1e12,
         }
 
     def state(self) -> dict[str, Any]:

@@ -1,5 +1,6 @@
 """The sections of a run's report, top to bottom: outcome, curves, metrics, gate, slices, samples, data."""
 
+import dataclasses
 import itertools
 import math
 from collections.abc import Callable, Sequence
@@ -133,7 +134,7 @@ def curves(facts: RunFacts) -> Markup:
             from_zero=True,
         ),
     ]
-    charts = [chart for chart in (*charts, *step_charts(facts.step_history)) if chart]
+    charts = [chart for chart in (*charts, *step_charts(facts)) if chart]
     if not charts:
         return Markup("")
     note = "The dashed lines are what the evaluation measured on the test split." + masking_rates(facts.run["config"])
@@ -154,21 +155,61 @@ def masking_rates(config: dict[str, Any]) -> str:
     )
 
 
-def step_charts(history: Sequence[StepRow]) -> list[Markup]:
-    """Loss, gradient norm, learning rate and utilisation by optimizer step."""
-    rows = history[:: -(-len(history) // MOST_POINTS) or 1]
-    titles = {
-        "loss": "Training loss by step (nats a masked token)",
-        "gradient_norm": "Gradient norm by step",
-        "learning_rate": "Learning rate by step",
-        "model_flops_utilization": "Model FLOPs utilisation by step (1 is the device's peak)",
+def step_charts(facts: RunFacts) -> list[Markup]:
+    """Loss, gradient norm, learning rate and utilisation by optimizer step.
+
+    A point averages `train.logging_steps` steps, or more where a chart would have too many. The utilisation is that
+    of `train.peak_tflops`, or of the peak that training measured.
+    """
+    if facts.checkpoint is None:
+        return []
+    settings = facts.run["config"].get("train", {})
+    rows = averaged(facts.step_history, settings.get("logging_steps") or 1)
+    peak = settings.get("peak_tflops") or facts.checkpoint.report.measured_peak_tflops
+    curves: dict[str, tuple[str, list[float | None]]] = {
+        "loss": ("Training loss by step (nats a masked token)", [row.loss for row in rows]),
+        "gradient norm": ("Gradient norm by step", [row.gradient_norm for row in rows]),
+        "learning rate": ("Learning rate by step", [row.learning_rate for row in rows]),
+        "model flops utilization": (
+            "Model FLOPs utilisation by step (1 is the device's peak)",
+            [None if row.tflops_per_second is None else row.tflops_per_second / peak for row in rows],
+        ),
     }
+    steps = [row.step for row in rows]
     return [
-        line_chart(
-            title, [Line(name.replace("_", " "), [(row.step, getattr(row, name)) for row in rows])], x_label="step"
-        )
-        for name, title in titles.items()
+        line_chart(title, [Line(name, list(zip(steps, values, strict=True)))], x_label="step")
+        for name, (title, values) in curves.items()
     ]
+
+
+def averaged(history: Sequence[StepRow], steps_a_point: int) -> list[StepRow]:
+    """The rows of a history by step, those of so many steps as one: their means, and the last one's step and rate.
+
+    Args:
+        history: Rows, each of equally many steps.
+        steps_a_point: Steps that a point averages at least.
+    """
+    if not history:
+        return []
+    rows_a_point = max(steps_a_point // history[0].step, -(-len(history) // MOST_POINTS), 1)
+    points = []
+    for begin in range(0, len(history), rows_a_point):
+        group = history[begin : begin + rows_a_point]
+        points.append(
+            dataclasses.replace(
+                group[-1],
+                loss=sum(row.loss for row in group) / len(group),
+                gradient_norm=mean([row.gradient_norm for row in group]),
+                tflops_per_second=mean([row.tflops_per_second for row in group]),
+            )
+        )
+    return points
+
+
+def mean(values: Sequence[float | None]) -> float | None:
+    """The mean of those values that there are."""
+    there = [value for value in values if value is not None]
+    return sum(there) / len(there) if there else None
 
 
 def exponential(points: Curve) -> Curve:

@@ -7,7 +7,6 @@ import json
 import math
 import os
 import re
-import subprocess
 import time
 from collections.abc import Callable
 from http.server import BaseHTTPRequestHandler
@@ -56,8 +55,6 @@ class Handler(BaseHTTPRequestHandler):
         ("POST", r"/lfs/(?P<oid>[0-9a-f]{64})/verify", "lfs_verify"),
         ("GET", rf"/{REPO}/resolve/(?P<revision>[^/]+)/(?P<path>.+)", "download"),
         ("HEAD", rf"/{REPO}/resolve/(?P<revision>[^/]+)/(?P<path>.+)", "download"),
-        ("GET", rf"/{REPO}(?:\.git)?/(?P<path>info/refs)", "git"),
-        ("POST", rf"/{REPO}(?:\.git)?/(?P<path>git-(?:upload|receive)-pack)", "git"),
     ]
 
     def log_message(self, format: str, *arguments: object) -> None:
@@ -299,7 +296,7 @@ class Handler(BaseHTTPRequestHandler):
         headers = {"Content-Type": "application/octet-stream", "X-Repo-Commit": commit, "ETag": f'"{etag}"'}
         return 200, {**headers, "Content-Length": str(len(content))}, content
 
-    # LFS, for the API's client and for git-lfs.
+    # LFS, for the API's client.
 
     def lfs_batch(self, repo: str) -> Any:
         wanted = self.json()
@@ -356,30 +353,3 @@ class Handler(BaseHTTPRequestHandler):
 
     def lfs_get(self, oid: str) -> Any:
         return 200, {"Content-Type": "application/octet-stream"}, (self.hub.large / oid).read_bytes()
-
-    # Git, by its own http-backend.
-
-    def git(self, repo: str, path: str) -> Any:
-        writes = "git-receive-pack" in self.path
-        if writes and self.account() is None:
-            raise Answer(401, "Invalid username or password.")
-        repository = self.repository(repo, write=writes)
-        environment = {
-            "PATH": os.environ["PATH"],
-            "GIT_HTTP_EXPORT_ALL": "1",
-            "GIT_PROJECT_ROOT": str(repository.directory.parent),
-            "PATH_INFO": f"/{repository.directory.name}/{path}",
-            "QUERY_STRING": self.url.query,
-            "REQUEST_METHOD": self.command,
-            "CONTENT_TYPE": self.headers.get("Content-Type", ""),
-            "CONTENT_LENGTH": str(len(self.body)),
-            "HTTP_CONTENT_ENCODING": self.headers.get("Content-Encoding", ""),
-            "HTTP_GIT_PROTOCOL": self.headers.get("Git-Protocol", ""),
-            "REMOTE_USER": "hub",
-            "REMOTE_ADDR": "127.0.0.1",
-        }
-        done = subprocess.run(["git", "http-backend"], input=self.body, capture_output=True, env=environment)
-        head, _, body = done.stdout.partition(b"\r\n\r\n")
-        headers = dict(line.split(": ", 1) for line in head.decode().split("\r\n") if line)
-        status = int(headers.pop("Status", "200").split()[0])
-        return status, headers, body

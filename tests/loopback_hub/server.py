@@ -1,6 +1,6 @@
-"""A Hugging Face Hub on loopback: the HTTP API, LFS and git, as `huggingface_hub` and git-lfs use them.
+"""A Hugging Face Hub on loopback: the HTTP API and LFS, as `huggingface_hub` uses them.
 
-A client reaches it by `HF_ENDPOINT` alone. API and git work on the same repositories.
+A client reaches it by `HF_ENDPOINT` alone.
 """
 
 import contextlib
@@ -122,7 +122,7 @@ class Hub:
 
     def sent(self, pattern: str = "") -> list[Request]:
         """Requests that changed something or tried to, whose path matches."""
-        reading = re.compile(r"whoami|validate-yaml|/tree/|info/refs|paths-info")
+        reading = re.compile(r"whoami|validate-yaml|/tree/|paths-info")
         writes = [request for request in self.journal if request.method in ("POST", "PUT", "DELETE")]
         return [r for r in writes if not reading.search(r.path) and re.search(pattern, r.path)]
 

@@ -40,7 +40,6 @@ class Repository:
         self._blobs: dict[str, bytes] = {}
         directory.mkdir(parents=True)
         self.git("init", "--quiet", "--bare", "--initial-branch=main")
-        self.git("config", "http.receivepack", "true")
         self.commit("initial commit", {".gitattributes": ATTRIBUTES.encode()}, [])
 
     def git(self, *arguments: str, stdin: bytes = b"", index: str | None = None) -> bytes:

@@ -12,7 +12,7 @@ from components.contract.artifacts import Blocks, Tokenizer
 from components.contract.manifest import write
 from components.modeling.configuration import plain_config
 from components.modeling.own_tokenizer import differences, load_tokenizer, require_own_vocabulary
-from components.train import Train
+from components.train import PlannedInputs, Train
 from components.training.params import TrainParams
 from foundation.errors import ModelError
 from tests.loopback_hub.server import Account, serve
@@ -115,7 +115,7 @@ def test_where_there_is_no_tokenizer_nothing_is_compared(tmp_path, caplog):
 
 
 def preflight(checkpoint: Path | str, tokenizer: Tokenizer, name: str | None = None) -> None:
-    step = Train(Blocks(None), tokenizer, TrainParams(pretrained=str(checkpoint)), tokenizer_source=(name, None))
+    step = Train(Blocks(None), tokenizer, TrainParams(pretrained=str(checkpoint)), PlannedInputs(tokenizer=name))
     step.require_own_tokenizer(step.model_config())
 
 

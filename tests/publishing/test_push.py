@@ -38,9 +38,7 @@ def make_model(directory: Path, content: str) -> ServingModel:
     return ServingModel(directory)
 
 
-def make_push(
-    tmp_path: Path, content: str = "first", blessed: bool = True, uploaded: str | None = None, **params: Any
-) -> Push:
+def make_push(tmp_path: Path, content: str = "first", blessed: bool = True, **params: Any) -> Push:
     directory = tmp_path / f"model-{content}"
     model = ServingModel(directory) if directory.exists() else make_model(directory, content)
     none = tmp_path / "none"
@@ -49,7 +47,7 @@ def make_push(
         if not directory.exists():
             (directory / "model").mkdir(parents=True)
             (directory / "model/weights").write_text(content)
-            reports.write(directory / "report.json", complete.training(uploaded=uploaded))
+            reports.write(directory / "report.json", complete.training())
             reports.write(directory / "blessing.json", complete.blessing(blessed))
             manifest.write(directory, {"type": kind})
     others = Evaluation(evaluation), Checkpoint(checkpoint), Tokenizer(none), Corpus(none), Blocks(none)
@@ -239,10 +237,12 @@ def test_a_model_that_is_not_blessed_is_pushed_nowhere(tmp_path: Path) -> None:
 
 
 def test_the_refusal_names_what_was_uploaded_during_training(tmp_path: Path) -> None:
-    url = "https://hub/ada/answers/tree/0123abcd"
+    hub = {"hub_model_id": "ada/answers", "license": "mit"}
     with pytest.raises(ModelError, match=r"must be blessed") as refusal:
-        run(make_push(tmp_path, blessed=False, uploaded=url), tmp_path / "out")
-    assert f"stays in {url}." in str(refusal.value)
+        run(make_push(tmp_path, blessed=False, during_training=True, **hub), tmp_path / "out")
+    assert "what was uploaded while it trained stays in ada/answers on the Hub. Received: " in str(refusal.value)
+    with pytest.raises(ModelError, match=r"this one was kept\. Received: "):
+        run(make_push(tmp_path, blessed=False, **hub), tmp_path / "other")
 
 
 def test_an_unblessed_model_can_be_pushed_on_purpose_and_is_marked(tmp_path: Path) -> None:

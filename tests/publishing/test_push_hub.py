@@ -216,11 +216,11 @@ def test_uploads_during_training_follow_the_settings():
     params = PushParams(
         hub_model_id="a/b", license="mit", language="de,fr", hub_private_repo=True, during_training=True
     )
-    uploads = params.training_uploads
+    uploads = params.training_observer
     assert uploads.target.private
     assert uploads.languages == ("de", "fr")
-    assert dataclasses.replace(params, during_training=False).training_uploads is None
-    assert dataclasses.replace(params, dry_run=True).training_uploads is None
+    assert dataclasses.replace(params, during_training=False).training_observer is None
+    assert dataclasses.replace(params, dry_run=True).training_observer is None
 
 
 TINY = """\

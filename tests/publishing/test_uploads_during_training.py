@@ -1,6 +1,5 @@
 """Uploads during training: the final weights always arrive, no step waits, and no failure ends the training."""
 
-import json
 import threading
 
 import numpy as np
@@ -8,19 +7,19 @@ import pytest
 import tensorflow as tf
 from transformers import AutoTokenizer
 
-from components.hub.access import HubTarget, TrainingUploads
+from components.hub.access import HubTarget
 from components.hub.repository import HubRepository
-from components.hub.seal import SEAL, seal
 from components.modeling.checkpoint import load_masked_lm
 from components.modeling.pytorch_weights import pytorch_weights
-from components.publishing.git_uploads import GitUploads, has_git_lfs
-from components.publishing.uploads_during_training import FINAL_MESSAGE, UploadDuringTraining
+from components.publishing.uploads_during_training import FINAL_MESSAGE, Uploading, UploadsDuringTraining
+from components.training.fit import Observing
+from components.training.observer import ObservedTraining
+from foundation.errors import HubError
 from tests.loopback_hub.faults import Fault
 from tests.loopback_hub.fixtures import TOKEN, running_hub  # noqa: F401 (a fixture)
 from tests.loopback_hub.made import make
 
 EPOCHS = 3
-needs_git_lfs = pytest.mark.skipif(not has_git_lfs(), reason="git-lfs is not installed")
 
 
 @pytest.fixture(scope="module")
@@ -40,22 +39,19 @@ class AtTheLastEpoch(tf.keras.callbacks.Callback):
             self.event.set()
 
 
-def train(made, tmp_path, *others, private=None, transport="http", epochs=EPOCHS):
-    """Trains the small model with uploads and other callbacks; the model and the callback that uploads."""
+def train(made, tmp_path, *others, private=None, epochs=EPOCHS):
+    """Trains the small model with uploads and other callbacks; the model and what uploads."""
     model = load_masked_lm(made.checkpoint.model_directory)
     tokenizer = AutoTokenizer.from_pretrained(made.checkpoint.model_directory)
     target = HubTarget("answers", private=private)
     repository = HubRepository(target, attempts=2, first_pause_seconds=0.05)
-    uploads = GitUploads(repository, tmp_path / "scratch/clone") if transport == "git" else repository
-    callback = UploadDuringTraining(
-        model, tokenizer, TrainingUploads(target, "mit", ("en",)), tmp_path / "scratch", uploads
-    )
-    callback.http = repository
+    observed = ObservedTraining(model, tokenizer, tmp_path / "scratch")
+    uploading = Uploading(UploadsDuringTraining(target, "mit", ("en",)), observed, repository)
     ids = np.random.default_rng(0).integers(5, 250, (16, 8)).astype(np.int32)
     batches = tf.data.Dataset.from_tensor_slices({"input_ids": ids, "labels": ids}).batch(8)
     model.compile(optimizer=tf.keras.optimizers.legacy.Adam(1e-2))
-    model.fit(batches, epochs=epochs, callbacks=[callback, *others], verbose=0)
-    return model, callback
+    model.fit(batches, epochs=epochs, callbacks=[Observing(uploading), *others], verbose=0)
+    return model, uploading
 
 
 def check_final_weights(hub, model, tmp_path):
@@ -76,8 +72,8 @@ def subjects(hub):
 
 def test_every_epoch_and_the_end(hub, made, tmp_path):
     hub.faults.clear()
-    model, callback = train(made, tmp_path, epochs=2)
-    assert callback.failures == []
+    model, uploading = train(made, tmp_path, epochs=2)
+    assert uploading.failures == []
     assert subjects(hub) == ["initial commit", "Training in progress, epoch 1", FINAL_MESSAGE]
     check_final_weights(hub, model, tmp_path)
     assert "is trained and not evaluated yet" in hub.repositories["ada/answers"].read("README.md").decode()
@@ -87,17 +83,17 @@ def test_every_epoch_and_the_end(hub, made, tmp_path):
 def test_an_upload_that_outlasts_the_training_neither_blocks_a_step_nor_loses_the_final_model(hub, made, tmp_path):
     last_epoch = AtTheLastEpoch()
     hub.faults.add(Fault("^/lfs/", "PUT", until=last_epoch.event))
-    model, callback = train(made, tmp_path, last_epoch)
-    assert callback.failures == []
+    model, uploading = train(made, tmp_path, last_epoch)
+    assert uploading.failures == []
     assert subjects(hub)[-1] == FINAL_MESSAGE
     assert "Training in progress, epoch 2" not in subjects(hub)  # epoch 1 was still on its way
     check_final_weights(hub, model, tmp_path)
 
 
-def test_a_failed_upload_is_told_and_the_next_one_goes_on(hub, made, tmp_path, caplog):
+def test_a_failed_upload_is_reported_and_the_next_one_goes_on(hub, made, tmp_path, caplog):
     hub.faults.add(Fault("/commit/", status=403))
-    model, callback = train(made, tmp_path)
-    assert len(callback.failures) == 1
+    model, uploading = train(made, tmp_path)
+    assert len(uploading.failures) == 1
     assert "write permission" in caplog.text
     assert subjects(hub)[-1] == FINAL_MESSAGE
     check_final_weights(hub, model, tmp_path)
@@ -105,15 +101,15 @@ def test_a_failed_upload_is_told_and_the_next_one_goes_on(hub, made, tmp_path, c
 
 def test_a_final_upload_that_fails_is_tried_again(hub, made, tmp_path):
     hub.faults.add(Fault("/commit/", status=500, times=3))
-    model, callback = train(made, tmp_path, epochs=1)
-    assert len(callback.failures) == 1
+    model, uploading = train(made, tmp_path, epochs=1)
+    assert len(uploading.failures) == 1
     check_final_weights(hub, model, tmp_path)
 
 
 def test_no_upload_at_all_ends_no_training(hub, made, tmp_path, caplog):
     hub.accounts.clear()
-    model, callback = train(made, tmp_path)
-    assert callback.commits == []
+    model, uploading = train(made, tmp_path)
+    assert uploading.commits == []
     assert len(model.history.history["loss"]) == EPOCHS
     assert "training goes on" in caplog.text
     assert TOKEN not in caplog.text
@@ -124,72 +120,68 @@ def test_private(hub, made, tmp_path):
     assert hub.repositories["ada/answers"].private
 
 
-@needs_git_lfs
-def test_git_pushes_the_same_and_keeps_the_token_to_itself(hub, made, tmp_path):
-    model, callback = train(made, tmp_path, transport="git", private=True, epochs=2)
-    assert callback.failures == []
-    assert subjects(hub) == ["initial commit", "Training in progress, epoch 1", FINAL_MESSAGE]
-    assert hub.repositories["ada/answers"].private
-    check_final_weights(hub, model, tmp_path)
-    assert "lfs" in hub.repositories["ada/answers"].files()["model.safetensors"]
-    assert hub.sent("git-receive-pack")
-    kept = [path for path in (tmp_path / "scratch").rglob("*") if path.is_file()]
-    assert any(path.name == "config" for path in kept)
-    assert not [path for path in kept if TOKEN.encode() in path.read_bytes()]
-
-
-@needs_git_lfs
-def test_git_takes_off_what_an_earlier_push_left_and_nothing_else(hub, tmp_path):
-    repository = HubRepository(HubTarget("answers"), attempts=2, first_pause_seconds=0.05)
-    outside = tmp_path / "scratch/outside.txt"
-    for moment, names in (("earlier", ["model.safetensors", "tf_model.h5", "saved_model/1/ä.pb"]), ("now", ["new"])):
-        (tmp_path / moment).mkdir()
-        for name in names:
-            (tmp_path / moment / name).parent.mkdir(parents=True, exist_ok=True)
-            (tmp_path / moment / name).write_text(moment)
-        seal(tmp_path / moment, {})
-    repository.upload(tmp_path / "earlier", "earlier")
-    held = hub.repositories["ada/answers"]
-    # A seal that names a path outside of the repository, and one that isn't in it.
-    forged = json.loads(held.read(SEAL))
-    forged["files"] |= {"../outside.txt": "", "gone.txt": ""}
-    held.commit("by hand", {"notes.txt": b"precious", SEAL: json.dumps(forged).encode()}, [])
-    outside.parent.mkdir()
-    outside.write_text("not ours")
-    GitUploads(repository, tmp_path / "scratch/clone").upload(tmp_path / "now", "now")
-    assert held.files().keys() == {".gitattributes", "notes.txt", "new", SEAL}
-    assert outside.exists()
-
-
-@needs_git_lfs
-def test_git_that_fails_gives_way_to_http(hub, made, tmp_path, caplog):
-    hub.faults.add(Fault("git-receive-pack", status=500, times=99))
-    model, callback = train(made, tmp_path, transport="git")
-    assert len(callback.failures) == 1
-    assert "over HTTP from now on" in caplog.text
-    assert TOKEN not in caplog.text
-    check_final_weights(hub, model, tmp_path)
-
-
-def test_without_git_lfs_it_is_said_before_training(hub, monkeypatch, tmp_path, caplog):
-    from components.contract.artifacts import Blocks, Tokenizer
-    from components.train import Train
-    from components.training.params import TrainParams
-
-    monkeypatch.setenv("PATH", str(tmp_path))
-    assert not has_git_lfs()
-    uploads = TrainingUploads(HubTarget("answers"), "mit")
-    step = Train(Blocks(None), Tokenizer(None), TrainParams(model_type="roberta"), uploads)
-    step.preflight()
-    assert "git-lfs is not installed" in caplog.text
-
-
 def test_where_it_is_uploaded_to_is_no_part_of_the_key():
     from components.contract.artifacts import Blocks, Tokenizer
     from components.train import Train
     from components.training.params import TrainParams
 
-    uploads = TrainingUploads(HubTarget("answers"), "mit")
+    uploads = UploadsDuringTraining(HubTarget("answers"), "mit")
     params = TrainParams(model_type="roberta")
-    steps = [Train(Blocks(None), Tokenizer(None), params, how) for how in (None, uploads)]
+    steps = [Train(Blocks(None), Tokenizer(None), params, observer=how) for how in (None, uploads)]
     assert steps[0].settings == steps[1].settings
+
+
+def test_hopeless_uploads_are_refused_before_any_step(hub, monkeypatch):
+    """The train step knows nothing of the Hub; its observer does."""
+    from components.contract.artifacts import Blocks, Tokenizer
+    from components.train import Train
+    from components.training.params import TrainParams
+
+    def preflight(target):
+        uploads = UploadsDuringTraining(target, "mit")
+        Train(Blocks(None), Tokenizer(None), TrainParams(model_type="roberta"), observer=uploads).preflight()
+
+    preflight(HubTarget("answers"))
+    assert hub.sent() == []
+    with pytest.raises(HubError, match="organizations are lovelace, readers"):
+        preflight(HubTarget("others/answers"))
+    monkeypatch.delenv("HF_TOKEN")
+    with pytest.raises(HubError, match="needs a token"):
+        preflight(HubTarget("answers"))
+
+
+def test_a_cached_training_says_that_nothing_was_uploaded(hub, tmp_path):
+    """On the terminal, and in the run's record."""
+    import json
+
+    from components.contract.artifacts import Blocks, Tokenizer
+    from components.train import Train
+    from components.training.params import TrainParams
+    from runners.local import LocalRunner
+    from tests.training.tiny_training import SMALL, write_blocks, write_tokenizer
+
+    (tmp_path / "blocks").mkdir()
+    blocks = write_blocks(tmp_path / "blocks", train=8, test=2)
+    tokenizer = write_tokenizer(tmp_path / "tokenizer")
+
+    def run(observer):
+        params, lines = TrainParams(**{**SMALL, "epochs": 1}), []
+        inputs = Blocks(blocks.path), Tokenizer(tokenizer.path)
+        runner = LocalRunner(tmp_path / "root", show=lines.append)
+        record = runner.execute(lambda run: run(Train(*inputs, params, observer=observer)), {})
+        [step] = json.loads((record.directory / "run.json").read_text())["steps"]
+        return step["status"], step["summary"], [line for line in lines if "nothing was uploaded" in line]
+
+    uploads = UploadsDuringTraining(HubTarget("answers"), "mit")
+    status, summary, told = run(uploads)
+    assert (status, told) == ("ran", [])
+    assert subjects(hub) == ["initial commit", FINAL_MESSAGE]
+    status, cached_summary, told = run(uploads)
+    note = (
+        "nothing was uploaded while training: it is cached from an earlier run (--force train trains again); "
+        "push uploads the final model"
+    )
+    assert (status, cached_summary) == ("cached", f"{summary}; {note}")
+    assert len(told) == 1
+    assert subjects(hub) == ["initial commit", FINAL_MESSAGE]
+    assert run(None) == ("cached", summary, [])

@@ -6,8 +6,7 @@ import tensorflow as tf
 from transformers.models.mobilebert.modeling_tf_mobilebert import TFNoNorm
 
 from components.training.optimizer import AdamW, build_optimizer, decays
-from components.training.params import TrainParams
-from components.training.steps import training_steps
+from components.training.params import TrainParams, training_steps
 from tests.modeling.tiny_models import MODELS, random_model
 
 

@@ -12,7 +12,7 @@ MEASURES = {"loss": 4.8391, "perplexity": 126.36, "tokens_per_second": 26431.0}
 
 def progress(step=1181, steps=1646, measures=MEASURES, seconds_a_step=0.0387):
     """A training that came so far, at an even pace from its first step on."""
-    progress = Progress(steps, 2)
+    progress = Progress(steps, 2, 1.0)
     progress._start = (1, 100.0)
     progress._step, progress._measures, progress._time = step, measures, 100.0 + (step - 1) * seconds_a_step
     return progress
@@ -55,7 +55,7 @@ def test_it_never_is_too_long(columns, steps, share, measures, seconds_a_step):
 def test_the_time_left_is_told_by_the_steps_of_this_run(monkeypatch):
     now = [0.0]
     monkeypatch.setattr(progress_module.time, "monotonic", lambda: now[0])
-    progress = Progress(1000, 2)
+    progress = Progress(1000, 2, 1.0)
     now[0] = 70.0  # loading and compiling
     progress.step(501, {})
     assert "ETA" not in progress.line(200)

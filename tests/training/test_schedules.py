@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from components.training.schedules import WarmupAndDecay
+from components.training.optimizer import WarmupAndDecay
 
 
 def rates(*arguments, **options):

@@ -10,9 +10,9 @@ import tensorflow as tf
 
 from components.contract import manifest
 from components.training.loss_watch import DIVERGED_STEPS
-from components.training.optimizer import AdamW
-from components.training.resuming import create_slots, require_same_precision, restore_variables, save_variables
-from components.training.step_checkpoints import StepCheckpoints
+from components.training.optimizer import AdamW, create_slots
+from components.training.resuming import require_same_precision
+from components.training.step_checkpoints import StepCheckpoints, restore_variables, save_variables
 from components.training.training_model import MaskedLMTraining
 from foundation.errors import ConfigError, PipelineError
 from tests.modeling.tiny_models import MODEL_TYPES, random_model

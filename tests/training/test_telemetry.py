@@ -30,16 +30,16 @@ def clock(monkeypatch):
     return clock
 
 
-def begun(directory, logging_steps):
+def begun(directory, steps_a_row):
     telemetry = Telemetry(
         directory / "logs",
-        logging_steps=logging_steps,
+        steps_a_row=steps_a_row,
         steps_per_epoch=10,
         tokens_a_step=100,
         flops_a_step=1.0,
-        peak_flops=1.0,
+        measured_peak_tflops=1.0,
         watch=LossWatch(2.0),
-        progress=Progress(10, 1),
+        progress=Progress(10, 1, 1.0),
     )
     telemetry.set_model(types.SimpleNamespace(optimizer=tf.keras.optimizers.Adam(0.1)))
     telemetry.on_train_begin()
@@ -55,7 +55,7 @@ def steps(telemetry, clock, count):
 
 def test_the_first_step_is_no_part_of_the_rate(clock, tmp_path):
     """It is traced and compiled."""
-    telemetry = begun(tmp_path, logging_steps=2)
+    telemetry = begun(tmp_path, steps_a_row=2)
     steps(telemetry, clock, 4)
     assert [row["tokens_per_second"] for row in telemetry.step_rows] == [pytest.approx(100 / STEP)] * 2
     telemetry.on_epoch_end(0, {"loss": 1.0})
@@ -65,7 +65,7 @@ def test_the_first_step_is_no_part_of_the_rate(clock, tmp_path):
 
 
 def test_an_epoch_without_validation_tells_the_perplexity_of_training(clock, tmp_path, capsys):
-    telemetry = begun(tmp_path, logging_steps=20)
+    telemetry = begun(tmp_path, steps_a_row=20)
     steps(telemetry, clock, 3)
     telemetry.on_epoch_end(0, {"loss": 1.0})
     assert "epoch 1/1: loss 1.000, perplexity 2.718, learning rate" in capsys.readouterr().out
@@ -78,14 +78,14 @@ def test_an_epoch_without_validation_tells_the_perplexity_of_training(clock, tmp
 
 
 def test_a_row_of_the_first_step_alone_has_its_rate(clock, tmp_path):
-    telemetry = begun(tmp_path, logging_steps=1)
+    telemetry = begun(tmp_path, steps_a_row=1)
     steps(telemetry, clock, 2)
     rates = [row["tokens_per_second"] for row in telemetry.step_rows]
     assert rates == [pytest.approx(100 / FIRST_STEP), pytest.approx(100 / STEP)]
 
 
 def test_validation_after_an_epoch_that_ends_early_is_no_part_of_it(clock, tmp_path):
-    telemetry = begun(tmp_path, logging_steps=20)
+    telemetry = begun(tmp_path, steps_a_row=20)
     steps(telemetry, clock, 3)
     telemetry.on_test_begin()
     clock.now += VALIDATION

@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 
 from components.contract.artifacts import Blocks, Tokenizer
-from components.train import Train
+from components.train import PlannedInputs, Train
 from components.training.params import TrainParams
 from foundation.errors import ConfigError, DataError, HubError, ModelError, PipelineError
 from tests.modeling.tiny_models import MODEL_TYPES
@@ -185,33 +185,36 @@ def test_a_warm_up_longer_than_training(blocks, tokenizer, tmp_path):
     [
         ({"model_type": None, "model_config": {}}, "Received: neither"),
         ({"pretrained": "some/model"}, "Received: both"),
-        ({"pretrained": "some/model", "model_type": None}, r"train\.model_config belongs to train\.model_type"),
-        ({"revision": "main"}, r"train\.revision belongs to train\.pretrained"),
-        ({"epochs": 0}, r"train\.epochs is"),
-        ({"epochs": 1_000_000_000}, r"train\.epochs is a whole number from 1 to 100,000"),
-        ({"max_steps": 0}, r"train\.max_steps is"),
-        ({"batch_size": -1}, r"train\.batch_size is"),
-        ({"learning_rate": 0.0}, r"train\.learning_rate is"),
-        ({"learning_rate": math.nan}, r"train\.learning_rate is"),
-        ({"learning_rate": 2e5}, r"train\.learning_rate is"),
-        ({"warmup_ratio": 1.0}, r"train\.warmup_ratio is"),
-        ({"warmup_steps": -1}, r"train\.warmup_steps is"),
-        ({"weight_decay": -0.1}, r"train\.weight_decay is"),
-        ({"adam_beta1": 1.0}, r"train\.adam_beta1 is"),
-        ({"adam_epsilon": 0.0}, r"train\.adam_epsilon is"),
-        ({"max_grad_norm": math.inf}, r"train\.max_grad_norm is"),
-        ({"mlm_probability": 0.0}, r"train\.mlm_probability is"),
-        ({"mlm_probability": 15}, r"train\.mlm_probability is"),
-        ({"mlm_probability_end": 0.0}, r"train\.mlm_probability_end is"),
-        ({"eval_mlm_probability": 1.1}, r"train\.eval_mlm_probability is"),
-        ({"seed": -1}, r"train\.seed is"),
-        ({"early_stopping_patience": 0}, r"train\.early_stopping_patience is"),
-        ({"early_stopping_patience": 1, "early_stopping_threshold": -1.0}, r"train\.early_stopping_threshold is"),
-        ({"early_stopping_threshold": 0.1}, r"threshold belongs to train\.early_stopping_patience"),
-        ({"divergence_factor": 1.0}, r"train\.divergence_factor is"),
-        ({"checkpoint_every_steps": 0}, r"train\.checkpoint_every_steps is"),
-        ({"logging_steps": 0}, r"train\.logging_steps is"),
-        ({"peak_tflops": 0.0}, r"train\.peak_tflops is"),
+        (
+            {"pretrained": "some/model", "model_type": None},
+            r"train\.model_config must be set only with train\.model_type",
+        ),
+        ({"revision": "main"}, r"train\.revision must be set only with train\.pretrained"),
+        ({"epochs": 0}, r"train\.epochs must be"),
+        ({"epochs": 1_000_000_000}, r"train\.epochs must be a whole number from 1 to 100,000"),
+        ({"max_steps": 0}, r"train\.max_steps must be"),
+        ({"batch_size": -1}, r"train\.batch_size must be"),
+        ({"learning_rate": 0.0}, r"train\.learning_rate must be"),
+        ({"learning_rate": math.nan}, r"train\.learning_rate must be"),
+        ({"learning_rate": 2e5}, r"train\.learning_rate must be"),
+        ({"warmup_ratio": 1.0}, r"train\.warmup_ratio must be"),
+        ({"warmup_steps": -1}, r"train\.warmup_steps must be"),
+        ({"weight_decay": -0.1}, r"train\.weight_decay must be"),
+        ({"adam_beta1": 1.0}, r"train\.adam_beta1 must be"),
+        ({"adam_epsilon": 0.0}, r"train\.adam_epsilon must be"),
+        ({"max_grad_norm": math.inf}, r"train\.max_grad_norm must be"),
+        ({"mlm_probability": 0.0}, r"train\.mlm_probability must be"),
+        ({"mlm_probability": 15}, r"train\.mlm_probability must be"),
+        ({"mlm_probability_end": 0.0}, r"train\.mlm_probability_end must be"),
+        ({"eval_mlm_probability": 1.1}, r"train\.eval_mlm_probability must be"),
+        ({"seed": -1}, r"train\.seed must be"),
+        ({"early_stopping_patience": 0}, r"train\.early_stopping_patience must be"),
+        ({"early_stopping_patience": 1, "early_stopping_threshold": -1.0}, r"train\.early_stopping_threshold must be"),
+        ({"early_stopping_threshold": 0.1}, r"threshold must be set only with train\.early_stopping_patience"),
+        ({"divergence_factor": 1.0}, r"train\.divergence_factor must be"),
+        ({"checkpoint_every_steps": 0}, r"train\.checkpoint_every_steps must be"),
+        ({"logging_steps": 0}, r"train\.logging_steps must be"),
+        ({"peak_tflops": 0.0}, r"train\.peak_tflops must be"),
     ],
 )
 def test_params_out_of_range(params, rule):
@@ -252,9 +255,9 @@ def test_preflight_takes_every_architectures_defaults(model_type):
 @pytest.mark.parametrize(("model_type", "longest"), [("roformer", 1536), ("roberta", 510)])
 def test_preflight_knows_the_length_of_the_blocks(model_type, longest):
     params = TrainParams(model_type=model_type)
-    Train(Blocks(None), Tokenizer(None), params, block_size=longest).preflight()
+    Train(Blocks(None), Tokenizer(None), params, PlannedInputs(block_size=longest)).preflight()
     with pytest.raises(ConfigError, match=f"at most the longest sequence of the model, {longest:,} tokens"):
-        Train(Blocks(None), Tokenizer(None), params, block_size=longest + 1).preflight()
+        Train(Blocks(None), Tokenizer(None), params, PlannedInputs(block_size=longest + 1)).preflight()
 
 
 def test_sources(checkpoint, tmp_path):

@@ -139,10 +139,10 @@ def test_two_devices_train_as_one(plain, blocks, tokenizer, tmp_path):
 @pytest.mark.parametrize(
     ("params", "rule"),
     [
-        ({"gradient_accumulation_steps": 0}, r"train\.gradient_accumulation_steps is"),
-        ({"lr_scheduler_type": "warmup_stable_decay", "decay_ratio": 0.0}, r"train\.decay_ratio is"),
-        ({"min_lr_ratio": 1.0}, r"train\.min_lr_ratio is"),
-        ({"ema_decay": 1.0}, r"train\.ema_decay is"),
+        ({"gradient_accumulation_steps": 0}, r"train\.gradient_accumulation_steps must be"),
+        ({"lr_scheduler_type": "warmup_stable_decay", "decay_ratio": 0.0}, r"train\.decay_ratio must be"),
+        ({"min_lr_ratio": 1.0}, r"train\.min_lr_ratio must be"),
+        ({"ema_decay": 1.0}, r"train\.ema_decay must be"),
     ],
 )
 def test_params_out_of_range(params, rule):

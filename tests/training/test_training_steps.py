@@ -4,8 +4,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from components.training.params import TrainParams
-from components.training.steps import training_steps
+from components.training.params import TrainParams, training_steps
 from foundation.errors import ConfigError
 
 

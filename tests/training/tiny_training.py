@@ -24,7 +24,7 @@ SIZES = {
     "max_position_embeddings": 32,
 }
 SMALL = {"model_type": "roformer", "model_config": SIZES, "batch_size": 4, "epochs": 2, "learning_rate": 1e-3}
-TIMES = ("seconds", "tokens_per_second", "model_flops_utilization")
+TIMES = ("seconds", "tokens_per_second", "tflops_per_second")
 """Columns of the history that differ from run to run."""
 
 

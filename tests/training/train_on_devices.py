@@ -19,10 +19,8 @@ from components.modeling.library.documents_apart import keep_documents_apart
 from components.training.batches import without_autotune
 from components.training.devices import Devices
 from components.training.execution import Execution
-from components.training.optimizer import build_optimizer
-from components.training.params import TrainParams
-from components.training.resuming import create_slots
-from components.training.steps import training_steps
+from components.training.optimizer import build_optimizer, create_slots
+from components.training.params import TrainParams, training_steps
 from components.training.training_model import MaskedLMTraining
 from tests.modeling.tiny_models import LENGTH, VOCABULARY, random_model
 

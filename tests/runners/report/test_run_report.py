@@ -1,5 +1,6 @@
 """The report: complete in itself, honest about what is missing, and small."""
 
+import dataclasses
 import html.parser
 import json
 import re
@@ -14,6 +15,7 @@ from components.contract.reports import Answer, BySplit, Check, Sample
 from foundation.errors import ConfigError
 from runners.report.comparison import Comparison, as_text, open_run, write_comparison
 from runners.report.run_report import write_report
+from runners.report.sections import averaged
 from tests import reports as complete
 
 EVIL = "<script>alert(1)</script> & <b>"
@@ -146,6 +148,30 @@ def test_its_links_lead_to_files(tmp_path):
     links = [attributes["href"] for tag, attributes in page.tags if tag == "a"]
     assert len(links) > 10
     assert all((directory / link).exists() for link in links)
+
+
+def test_settings_that_train_nothing_anew_count_when_the_page_is_written(tmp_path):
+    """A point averages `train.logging_steps` steps; the utilisation is that of `train.peak_tflops`."""
+    directory = write_run(tmp_path, "one")
+    row = dataclasses.replace(complete.step_row(5, 1.0), gradient_norm=None, tflops_per_second=0.5)
+    rows = [dataclasses.replace(row, step=5 * number, loss=float(number)) for number in range(1, 8)]
+    train = tmp_path / "artifacts/one/train"
+    reports.write(train / "history_steps.json", rows)
+    (train / "manifest.json").unlink()
+    finish(train, "Checkpoint", "train")
+
+    def page(**settings):
+        run = json.loads((directory / "run.json").read_text())
+        run["config"]["train"] |= settings
+        (directory / "run.json").write_text(json.dumps(run))
+        return write_report(directory).read_text("utf-8")
+
+    assert "model flops utilization: 0.5" in page(logging_steps=1)
+    assert "model flops utilization: 0.25" in page(peak_tflops=2.0)
+    assert averaged(rows, 1) == averaged(rows, 5) == rows
+    points = [(point.step, point.loss, point.gradient_norm) for point in averaged(rows, 20)]
+    assert points == [(20, 2.5, None), (35, 6.0, None)]
+    assert len(averaged([dataclasses.replace(row, step=5 * n) for n in range(1, 2000)], 1)) <= 300
 
 
 @pytest.mark.parametrize("steps", [0, 1, 3])

@@ -1,0 +1,149 @@
+"""A field that is no part of its step's key leaves nothing in the step's artifact."""
+
+import dataclasses
+import json
+from pathlib import Path
+
+import numpy as np
+
+from components.contract import manifest
+from components.contract.artifacts import Artifact, Blocks, Checkpoint, Corpus, Tokenizer
+from components.contract.component import Component
+from components.contract.push_record import PushedTo
+from components.evaluate import Evaluate
+from components.evaluation.baseline import Baseline
+from components.evaluation.params import EvaluateParams
+from components.export import Export
+from components.ingest import Ingest
+from components.preprocess import Preprocess
+from components.push import Push
+from components.tokenizer import PrepareTokenizer
+from components.train import PlannedInputs, Train
+from components.validate import Validate
+from tests.training.tiny_training import TIMES, small_step, weights_of, write_blocks, write_tokenizer
+
+STEPS = (Ingest, PrepareTokenizer, Preprocess, Train, Evaluate, Export, Validate, Push)
+REASONS = {
+    "Train.planned": "read by the preflight alone, before there are blocks",
+    "Train.observer": "is called while training runs, and gives nothing back",
+    "TrainParams.checkpoint_every_steps": "training ends with the same weights wherever it was cut off",
+    "TrainParams.logging_steps": "read when the report's page is written",
+    "TrainParams.peak_tflops": "read by the terminal and when the report's page is written",
+    "Evaluate.pushed_to": "what is found there, its digest and its name, is in the key through `sources`",
+}
+"""Why a field is no part of a key. Each has a test below."""
+
+
+def params_of(step: type[Component[Artifact]]) -> type | None:
+    """The class of a step's params."""
+    kinds = {field.name: field.type for field in dataclasses.fields(step)}
+    return kinds.get("params")  # type: ignore[return-value]
+
+
+def test_every_field_outside_of_its_key_has_a_reason():
+    found = set()
+    for step in STEPS:
+        for owner in (step, params_of(step)):
+            assert dataclasses.is_dataclass(owner), (step, owner)
+            found |= {
+                f"{owner.__name__}.{field.name}"
+                for field in dataclasses.fields(owner)
+                if not field.metadata.get("key", True)
+            }
+    assert found == REASONS.keys()
+
+
+@dataclasses.dataclass(frozen=True)
+class Watching:
+    """An observer that leaves its name wherever it may."""
+
+    name: str = "sentinel-observer"
+
+    def preflight(self) -> None:
+        pass
+
+    def training_begins(self, training):
+        training.scratch.mkdir(parents=True)
+        (training.scratch / self.name).write_text(self.name)
+        return self
+
+    def epoch_ends(self, epoch, is_last):
+        pass
+
+    def training_ends(self):
+        pass
+
+    def training_is_cached(self):
+        return self.name
+
+
+def content_of(directory: Path) -> dict[str, object]:
+    """What an artifact holds, without what is another in each run: times, and the bytes of files that hold some."""
+    content: dict[str, object] = {}
+    for path in manifest.files_below(directory, ["checkpoints"]):
+        name = path.relative_to(directory).as_posix()
+        if name.startswith("logs/"):
+            name, content[path.parent.name] = "logs", True
+        elif path.suffix == ".json" and not name.startswith(("initial/", "model/")):
+            content[name] = without_times(json.loads(path.read_text()))
+        else:
+            content.setdefault(name, True)
+    return content
+
+
+def without_times(value):
+    if isinstance(value, dict):
+        return {
+            name: without_times(item)
+            for name, item in value.items()
+            if name not in (*TIMES, "measured_peak_tflops", "created")
+        }
+    return [without_times(item) for item in value] if isinstance(value, list) else value
+
+
+def test_a_training_leaves_nothing_of_them(tmp_path):
+    (tmp_path / "blocks").mkdir()
+    blocks = write_blocks(tmp_path / "blocks", train=42, test=9)
+    tokenizer = write_tokenizer(tmp_path / "tokenizer")
+    plain = small_step(blocks, tokenizer)
+    settings = {"checkpoint_every_steps": 7919, "logging_steps": 7907, "peak_tflops": 79.1875}
+    other = dataclasses.replace(
+        plain,
+        params=dataclasses.replace(plain.params, **settings),
+        planned=PlannedInputs(7901, "sentinel-packing", "sentinel-tokenizer", "sentinel-revision"),
+        observer=Watching(),
+    )
+    changed = {f"TrainParams.{name}" for name in settings} | {"Train.planned", "Train.observer"}
+    assert changed == {name for name in REASONS if name.startswith("Train")}
+    assert plain != other
+    assert plain.key({}) == other.key({})
+    for step, name in ((plain, "plain"), (other, "other")):
+        (tmp_path / name).mkdir()
+        step.run(tmp_path / name)
+        (tmp_path / name / "settings.json").write_text(manifest.canonical_json(step.settings))
+    assert content_of(tmp_path / "plain") == content_of(tmp_path / "other")
+    for model in ("initial", "model"):
+        first, second = (weights_of(tmp_path / name / model) for name in ("plain", "other"))
+        assert all(np.array_equal(one, another) for one, another in zip(first, second, strict=True))
+    files = [path.read_bytes() for path in manifest.files_below(tmp_path / "other", ["checkpoints"])]
+    assert not any(b"sentinel" in content for content in files)
+
+
+def evaluate_at(places: PushedTo, baseline: Baseline | None) -> Evaluate:
+    checkpoint = Checkpoint(Path("anywhere"))
+    step = Evaluate(Corpus(None), Blocks(None), Tokenizer(None), checkpoint, places, EvaluateParams())
+    vars(step)["baseline"] = baseline
+    return step
+
+
+def test_an_evaluation_hangs_on_what_was_found_and_not_on_where():
+    """All that an evaluation has of a baseline is a source, and so in the key."""
+    first = Baseline("the last blessed model (version 3 in one)", "digest", saved_model=Path("one/3"))
+    renamed = dataclasses.replace(first, told="the last blessed model (version 4 in one)")
+    places = PushedTo("one"), PushedTo("another", "me/model")
+    nowhere = [evaluate_at(place, None) for place in places]
+    assert nowhere[0].settings == nowhere[1].settings
+    assert nowhere[0].sources() == nowhere[1].sources() == {}
+    found = [evaluate_at(place, first) for place in places]
+    assert found[0].sources() == found[1].sources() == {"baseline": "digest", "baseline_name": first.name}
+    assert evaluate_at(places[0], renamed).sources() != found[0].sources()
