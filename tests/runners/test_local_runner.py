@@ -41,6 +41,18 @@ def test_second_run_is_cached_and_record_says_so(tmp_path):
     assert (tmp_path / run["steps"][-1]["artifact"] / "text").read_text() == "ss"
 
 
+def test_a_root_that_was_moved_has_everything_cached_and_no_word_of_its_old_place(tmp_path):
+    before, after = tmp_path / "before", tmp_path / "after"
+    quiet(before).execute(graph("sky"), {})
+    before.rename(after)
+    record = quiet(after).execute(graph("sky"), {})
+    assert statuses(record) == ["cached", "cached", "cached"]
+    assert record.artifacts["first"].parent == after / "artifacts/first"
+    written = [path for path in after.rglob("*") if path.suffix in (".json", ".html") and path.is_file()]
+    assert len(written) > 6
+    assert not [path for path in written if str(tmp_path) in path.read_text()]
+
+
 def test_equal_content_upstream_cuts_the_work_off_early(tmp_path):
     quiet(tmp_path).execute(graph("sky"), {})
     record = quiet(tmp_path).execute(graph("sun"), {})
