@@ -73,5 +73,21 @@ class MaskedLM(Protocol):
             (batch, predictions, vocabulary) float32.
         """
 
+    def keep_documents_apart(self) -> None:
+        """Lets `attention_mask` number the documents that are packed into a row, from here on.
+
+        A token then attends to those with its own number, and none to 0, padding.
+        """
+
+    def position_ids(self, document_ids: np.ndarray) -> np.ndarray | None:
+        """Positions that begin anew with each document; None where the model takes none, because they are relative.
+
+        Args:
+            document_ids: (rows, sequence) integers, 0 for padding at the end.
+
+        Returns:
+            (rows, sequence) int32.
+        """
+
     def weight_map(self) -> dict[str, PyTorchWeight]:
         """Every weight that a prediction depends on, by PyTorch's name."""

@@ -8,7 +8,7 @@ import numpy as np
 import tensorflow as tf
 
 from components.masking.masking import MaskingCollator
-from components.modeling.library.documents_apart import position_ids
+from components.modeling.library.adapter import as_masked_lm
 
 if TYPE_CHECKING:
     from datasets import Dataset
@@ -98,7 +98,7 @@ def batches(
         if packed:
             # The library drops columns whose names are none of the model's inputs.
             read["attention_mask"] = read.pop("document_ids")
-            positions = position_ids(model, read["attention_mask"])
+            positions = as_masked_lm(model).position_ids(read["attention_mask"])
             read |= {} if positions is None else {"position_ids": positions}
         return collator.mask(read, max(1, len(rows) // batch_size))
 

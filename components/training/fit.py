@@ -13,7 +13,7 @@ from components.contract.artifacts import Blocks
 from components.masking.masking import MaskingCollator, MaskingRate, max_predictions
 from components.masking.whole_words import WordBoundaries
 from components.modeling.checkpoint import save_masked_lm
-from components.modeling.library.documents_apart import keep_documents_apart
+from components.modeling.library.adapter import as_masked_lm
 from components.training.batches import batches, in_training_order
 from components.training.devices import describe_devices
 from components.training.execution import Execution
@@ -126,7 +126,7 @@ class Fit:
         """The model as `fit` trains it, with its optimizer, whose every variable exists."""
         params = self.params
         if self.blocks.packing == "packed":
-            keep_documents_apart(self.model)
+            as_masked_lm(self.model).keep_documents_apart()
         training = MaskedLMTraining(
             self.model,
             max_predictions(self.blocks.block_size, max(self.masking_rate().largest, params.eval_mlm_probability)),

@@ -1,6 +1,7 @@
 """transformers' TensorFlow classes as this project asks for a masked language model: the one place that knows them all.
 
-Every change to an instance of theirs lasts for one call, so the model stays an ordinary one, to save and call as ever.
+Every change to an instance of theirs lasts for one call, so the model stays an ordinary one, to save and call as ever:
+all but one, `keep_documents_apart`, after which a mask of ones and zeros still means what it always does.
 """
 
 import contextlib
@@ -11,6 +12,7 @@ import numpy as np
 import tensorflow as tf
 
 from components.modeling.architectures.records import architecture_of
+from components.modeling.library.documents_apart import keep_documents_apart, position_ids
 from components.modeling.library.dropout import keyed_dropout
 from components.modeling.library.embedding_read import embedding_read_once
 from components.modeling.library.fused_gelu import fused_gelu
@@ -85,6 +87,14 @@ class LibraryMaskedLM:
                 if recomputed:
                     changes.enter_context(recomputed_layers(self._model, dropout_key))
             return masked_logits(self._model, inputs, positions, training=dropout_key is not None)
+
+    def keep_documents_apart(self) -> None:
+        """Lets `attention_mask` number documents from here on."""
+        keep_documents_apart(self._model)
+
+    def position_ids(self, document_ids: np.ndarray) -> np.ndarray | None:
+        """Positions that begin anew with each document: see `MaskedLM.position_ids`."""
+        return position_ids(self._model, document_ids)
 
     def weight_map(self) -> dict[str, PyTorchWeight]:
         """Every weight that a prediction depends on, by PyTorch's name.
