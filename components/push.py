@@ -264,7 +264,7 @@ class Push(Component[Pushed]):
         if self.params.hub_model_id is None:
             return {}
         from components.publishing.hub_folder import write_folder
-        from components.publishing.model_card_sections import CardSettings, Made
+        from components.publishing.model_card_sections import CardArtifacts, CardSettings
 
         settings = CardSettings(
             repo_id=self.params.hub_model_id if repository is None else repository.repo_id,
@@ -275,8 +275,8 @@ class Push(Component[Pushed]):
             include_tf_weights=self.params.include_tf_weights,
             not_blessed=None if verdict.blessed else f"not blessed: {verdict.sentence}",
         )
-        made = Made(self.corpus, self.tokenizer, self.checkpoint, self.evaluation, self.model)
-        return write_folder(folder, made, settings)
+        artifacts = CardArtifacts(self.corpus, self.tokenizer, self.checkpoint, self.evaluation, self.model)
+        return write_folder(folder, artifacts, settings)
 
     def _push_to_hub(
         self,
