@@ -122,12 +122,12 @@ def own_questions(
     # Without a padding token another that is never masked does: nothing attends to it.
     pad_token_id = tokenizer.mask_token_id if tokenizer.pad_token_id is None else tokenizer.pad_token_id
     layout = layout_of("concatenate" if concatenated else "documents", block_size, pad_token_id)
-    laid, columns = [], []
+    filled, columns = [], []
     for encoded in encode(untruncated(tokenizer), reader.batches(CHARACTERS_A_BATCH)):
-        laid.append(layout.add(encoded.token_ids, encoded.tokens))
+        filled.append(layout.add(encoded.token_ids, encoded.tokens))
         columns.append((encoded.tokens, encoded.characters, encoded.bytes))
-    input_ids = np.concatenate([each.input_ids for each in laid])
-    attention_mask = np.concatenate([each.attention_mask for each in laid])
+    input_ids = np.concatenate([each.input_ids for each in filled])
+    attention_mask = np.concatenate([each.attention_mask for each in filled])
     if len(input_ids) == 0:
         raise ModelError(
             "the test split fills at least one block of the baseline's tokenizer",
