@@ -30,7 +30,7 @@ class PushParams:
         include_tf_weights: Whether the Keras weights, tf_model.h5, go to the Hub beside model.safetensors.
         during_training: Whether each epoch's weights are uploaded to the Hub while the next one trains, before it is
             known whether the model is blessed.
-        commit_message: Of the Hub's commit.
+        commit_message: Message of the Hub's commit.
         dry_run: Show what would be pushed, files, sizes and card, and send and publish nothing.
         allow_unblessed: Push although the evaluation didn't bless the model; its card says so.
     """
@@ -112,7 +112,7 @@ class PushParams:
 
     @property
     def pushed_to(self) -> PushedTo:
-        """Where the model goes, and the last blessed one is; a dry run asks no Hub."""
+        """Where the model goes, and where the last blessed one is looked for; a dry run looks at no Hub."""
         hub_model_id = None if self.dry_run else self.hub_model_id
         return PushedTo(os.path.join(os.path.abspath(self.serving_dir), self.model_name), hub_model_id)
 
