@@ -96,7 +96,7 @@ class Train(Component[Checkpoint]):
         else:
             require_checkpoint(params.pretrained, params.revision)
             self.require_own_tokenizer(config)
-        if params.asks_of_devices:
+        if params.needs_certain_devices:
             # Only then is it worth waiting for TensorFlow here.
             self.execution(config, params.batch_size)
 

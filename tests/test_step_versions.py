@@ -42,10 +42,10 @@ def test_changed_code_is_noticed_and_changed_remarks_are_not(copy):
     before = current(copy)
     path = copy / "components/training/optimizer.py"
     code = path.read_text("utf-8")
-    assert '"""The arguments."""' in code
-    path.write_text(
-        code.replace('"""The arguments."""', '"""Something else."""').replace("\n\n\n", "\n\n\n\n# A remark.\n")
-    )
+    docstring = '"""The arguments of `__init__`, by which Keras makes another like it."""'
+    assert docstring in code
+    remarked = code.replace(docstring, '"""Something else."""').replace("\n\n\n", "\n\n\n\n# A remark.\n")
+    path.write_text(remarked)
     assert current(copy) == before
     path.write_text(code.replace("0.5 * (1.0 + tf.cos", "0.25 * (1.0 + tf.cos"))
     [line] = complaints(before, current(copy))

@@ -19,7 +19,7 @@ class Devices:
     Attributes:
         kind: GPU or CPU.
         names: TensorFlow's names of them, such as GPU:0.
-        compute_capability: The lowest of the GPUs', (major, minor); None for a CPU or where it isn't told.
+        compute_capability: The lowest of the GPUs', (major, minor); None for a CPU or where it isn't known.
         bfloat16: Whether a CPU has instructions that multiply bfloat16 matrices.
     """
 
@@ -30,7 +30,7 @@ class Devices:
 
     @classmethod
     def visible(cls) -> "Devices":
-        """Those of this process. Starts TensorFlow's runtime."""
+        """The devices of this process. Starts TensorFlow's runtime."""
         gpus = tf.config.list_physical_devices("GPU")
         capabilities = [tf.config.experimental.get_device_details(gpu).get("compute_capability") for gpu in gpus]
         kind = "GPU" if gpus else "CPU"

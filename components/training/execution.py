@@ -35,14 +35,14 @@ GRAPH_REWRITE = "auto_mixed_precision_onednn_bfloat16"
 
 @dataclasses.dataclass(frozen=True)
 class Execution:
-    """What was chosen.
+    """The precision, the compiler and the devices that a training uses.
 
     Attributes:
         precision: float32, mixed_bfloat16 or mixed_float16.
         jit_compile: Whether XLA compiles the forward and backward pass.
         device_names: The devices that each have a copy of the model and a share of every batch.
-        devices: Those there are.
-        reasons: Why, by setting, of those that were `auto`.
+        devices: All devices that TensorFlow may use.
+        reasons: For each setting that was `auto`, why this was chosen for it.
     """
 
     precision: str
@@ -77,7 +77,7 @@ class Execution:
         return f"{line} (auto: {'; '.join(dict.fromkeys(self.reasons.values()))})" if self.reasons else line
 
     def as_plain(self) -> dict[str, Any]:
-        """For a report."""
+        """The same as plain values, for a report."""
         return {
             "precision": self.precision,
             "jit_compile": self.jit_compile,

@@ -10,8 +10,8 @@ class BadLoss(Exception):
     """The training loss went wrong.
 
     Args:
-        step: The step at which, from 1.
-        what: How.
+        step: The step at which it did, from 1.
+        what: What was found, in a few words.
     """
 
     def __init__(self, step: int, what: str) -> None:
@@ -74,6 +74,6 @@ class LossWatch:
         return {**vars(self), "lowest": None if math.isinf(self.lowest) else self.lowest}
 
     def restore(self, state: Mapping[str, Any]) -> None:
-        """Takes up a state."""
+        """Restores a state that `state` returned."""
         vars(self).update(state)
         self.lowest = math.inf if state["lowest"] is None else state["lowest"]

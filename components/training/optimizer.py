@@ -48,7 +48,7 @@ class WarmupAndDecay(tf.keras.optimizers.schedules.LearningRateSchedule):
         return self.peak * tf.where(step < self.warmup_steps, rise, self.floor + (1.0 - self.floor) * left)
 
     def get_config(self) -> dict[str, Any]:
-        """The arguments."""
+        """The arguments of `__init__`, by which Keras makes another like it."""
         names = ("peak", "steps", "warmup_steps", "decay_steps", "cosine", "floor")
         return {name: getattr(self, name) for name in names}
 

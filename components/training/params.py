@@ -37,9 +37,9 @@ class TrainParams:
             model is the one that is validated, saved, uploaded and evaluated.
         gradient_checkpointing: Whether the values inside of the encoder's layers are computed again for the gradients
             instead of kept: less memory, a third more work, the same gradients.
-        precision: Of the arithmetic; the weights, the loss and what is saved are float32 in any case. auto takes
-            mixed_bfloat16 or mixed_float16 where the GPUs or the CPU have hardware for it and it gains something, else
-            float32.
+        precision: Precision of the arithmetic; the weights, the loss and what is saved are float32 in any case. auto
+            takes mixed_bfloat16 or mixed_float16 where the GPUs or the CPU have hardware for it and it gains something,
+            else float32.
         jit_compile: Whether XLA compiles the step; auto does on GPUs, for architectures that it can compile. It
             compiles a few small kernels in any case, so that the device needs a working XLA even under false.
         strategy: Train on one_device, or mirrored on all GPUs (or all logical devices of a CPU), which share each
@@ -66,7 +66,7 @@ class TrainParams:
         peak_tflops: What all devices that it trains on can do together, in 10^12 floating-point operations a second,
             for the utilisation that the terminal and the report show; null for what is measured with a large matrix
             product. Another value trains nothing anew.
-        seed: Of the weights, the order of blocks, the masks and the dropout; from 0.
+        seed: Seed of the weights, the order of blocks, the masks and the dropout; from 0.
     """
 
     pretrained: str | None = None
@@ -204,8 +204,8 @@ class TrainParams:
             schedule_steps(self, self.max_steps)
 
     @property
-    def asks_of_devices(self) -> bool:
-        """Whether a setting asks for what some devices or architectures can't do."""
+    def needs_certain_devices(self) -> bool:
+        """Whether a setting demands what some devices or architectures can't do."""
         return self.precision.startswith("mixed") or self.jit_compile is True or self.strategy == "mirrored"
 
 

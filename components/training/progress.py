@@ -14,7 +14,7 @@ LONG_VALIDATION_SECONDS = 3.0
 
 
 class Progress:
-    """Says how training goes.
+    """Shows on the terminal how far training is.
 
     Args:
         steps: Steps in all.
@@ -32,7 +32,7 @@ class Progress:
         self._start: tuple[int, float] | None = None
 
     def step(self, step: int, measures: Mapping[str, Any]) -> None:
-        """Takes note of a step.
+        """Shows a step that was just made.
 
         Args:
             step: The step just made.
@@ -46,7 +46,7 @@ class Progress:
         TERMINAL.status(self.line)
 
     def validation(self) -> None:
-        """Says that the model is validated, if that takes long."""
+        """Shows that the model is validated, if that takes long."""
         began = time.monotonic()
 
         def line(columns: int | None) -> str:
@@ -65,11 +65,11 @@ class Progress:
         TERMINAL.status(self.line)
 
     def end(self) -> None:
-        """Says no more: training is over."""
+        """Takes the progress off the terminal: training is over."""
         TERMINAL.status(None)
 
     def line(self, columns: int | None) -> str:
-        """How far it is, with as much as there is room for.
+        """The progress in one line, with as many measures as there is room for.
 
         Args:
             columns: At most so many; None for any number, without a bar.

@@ -36,7 +36,7 @@ class Resumable(Protocol):
         """The state as JSON; every float finite."""
 
     def restore(self, state: Mapping[str, Any]) -> None:
-        """Takes up a state."""
+        """Restores a state that `state` returned."""
 
 
 class Checkpointing(tf.keras.callbacks.Callback):
@@ -48,15 +48,15 @@ class Checkpointing(tf.keras.callbacks.Callback):
     so is one at the end of training.
 
     Args:
-        checkpoints: Where they are.
+        checkpoints: Where the checkpoints are kept.
         resumed: The one to go on from; None for a start.
         every_steps: Steps from one to the next; auto for as often as takes 2% of the time; None for none.
         steps_per_epoch: Steps an epoch.
         epochs: Epochs in all.
-        facts: What to write into each.
-        parts: The other parts by name. They are called before this one.
-        interruption: Tells when somebody asked training to end. Then a checkpoint is written, unless there are to be
-            none, and the signal has its way.
+        facts: What each checkpoint says beside its position.
+        parts: The parts whose state is no variable, by name. Keras calls them before this one.
+        interruption: Knows whether a signal asked training to end. Then a checkpoint is written, unless there are to be
+            none, and the signal is delivered.
 
     Attributes:
         initial_epoch: For `fit`; the number of epochs, where the training was finished.
@@ -94,7 +94,7 @@ class Checkpointing(tf.keras.callbacks.Callback):
         self._supports_tf_logs = True
 
     def on_train_begin(self, logs: Mapping[str, Any] | None = None) -> None:
-        """Restores."""
+        """Restores the checkpoint that training goes on from."""
         self._written = time.monotonic()
         if self.resumed is None:
             return
@@ -120,7 +120,7 @@ class Checkpointing(tf.keras.callbacks.Callback):
         if within_epoch and (self.is_due() or self.is_last_chance()):
             self.write(self.step // self.steps_per_epoch, batch + 1)
         if within_epoch:
-            self.end_if_asked()
+            self.end_if_interrupted()
 
     def on_test_batch_end(self, batch: int, logs: Mapping[str, Any] | None = None) -> None:
         """Ends a validation that takes long: there is no checkpoint between an epoch's last step and its end."""
@@ -132,13 +132,13 @@ class Checkpointing(tf.keras.callbacks.Callback):
         is_last = self.model.stop_training or epoch + 1 == self.epochs
         if self.is_due() or (is_last and isinstance(self.every_steps, int)) or self.is_last_chance():
             self.write(self.epochs if is_last else epoch + 1, 0)
-        self.end_if_asked()
+        self.end_if_interrupted()
 
     def is_last_chance(self) -> bool:
         """Whether training is about to be interrupted, and is to be gone on from here."""
         return self.every_steps is not None and self.interruption.seconds is not None
 
-    def end_if_asked(self) -> None:
+    def end_if_interrupted(self) -> None:
         """Ends training by the signal that was held back, if there is one."""
         if self.interruption.seconds is not None:
             self.interruption.deliver()

@@ -36,7 +36,7 @@ class StopAt(tf.keras.callbacks.Callback):
         self._supports_tf_logs = True
 
     def on_train_batch_end(self, batch: int, logs: Mapping[str, Any] | None = None) -> None:
-        """Counts, stops."""
+        """Counts the step, and stops training after the last one."""
         self.step += 1
         if self.step >= self.steps:
             self.model.stop_training = True
@@ -73,7 +73,7 @@ class BestEpoch(tf.keras.callbacks.Callback):
         return None if self.epoch is None or self.checkpoints is None else f"{BEST}{self.epoch}"
 
     def on_epoch_end(self, epoch: int, logs: Mapping[str, Any] | None = None) -> None:
-        """Compares."""
+        """Compares the epoch's validation loss with the lowest so far."""
         if logs is None or "val_loss" not in logs:
             return
         loss = float(logs["val_loss"])
@@ -102,7 +102,7 @@ class BestEpoch(tf.keras.callbacks.Callback):
         return {"name": self.name, "epoch": self.epoch, "loss": loss, "waited": self.waited}
 
     def restore(self, state: Mapping[str, Any]) -> None:
-        """Takes up a state."""
+        """Restores a state that `state` returned."""
         self.epoch, self.waited = state["epoch"], state["waited"]
         self.loss = math.inf if state["loss"] is None else state["loss"]
         if self.checkpoints is not None and self.name is not None and self.checkpoints.find(self.name) is None:
@@ -126,11 +126,11 @@ class Interruption:
 
     @property
     def seconds(self) -> float | None:
-        """How long ago somebody asked; None where nobody has."""
+        """Seconds since a signal asked training to end; None where none has."""
         return None if self._received is None else time.monotonic() - self._since
 
     def hold_back(self) -> None:
-        """Begins to hold signals back, those that somebody handles. Only the main thread can, and only it gets any."""
+        """Begins to hold back those signals that have a handler. Only the main thread can, and only it receives any."""
         if self._handlers or threading.current_thread() is not threading.main_thread():
             return
         for number in SIGNALS:

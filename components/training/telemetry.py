@@ -198,7 +198,7 @@ class Telemetry(tf.keras.callbacks.Callback):
         return {"step": self.step, "rows": self.rows, "step_rows": self.step_rows, **windows}
 
     def restore(self, state: Mapping[str, Any]) -> None:
-        """Takes up a state, when training has begun."""
+        """Restores a state that `state` returned, once training has begun."""
         self.step, self.rows, self.step_rows = state["step"], list(state["rows"]), list(state["step_rows"])
         self.window, self.epoch = Window(**state["window"]), Window(**state["epoch"])
         self.watch.restore(state["watch"])

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from transformers import TFPreTrainedModel
 
 Batch = tuple[Mapping[str, tf.Tensor], tf.Tensor]
-"""inputs such as input_ids (batch, block_size), and labels (batch, block_size), -100 where nothing is asked."""
+"""inputs such as input_ids (batch, block_size), and labels (batch, block_size), -100 where there is no label."""
 
 
 class MaskedLMTraining(tf.keras.Model):
@@ -179,8 +179,8 @@ class MaskedLMTraining(tf.keras.Model):
 
     def label_count(self, labels: tf.Tensor) -> tf.Tensor:
         """How many of the labels (batch, block_size) the loss counts, () float32."""
-        asked = tf.reduce_sum(tf.cast(labels != IGNORED_LABEL, tf.float32), axis=1)  # (batch,)
-        return tf.reduce_sum(tf.minimum(asked, float(self.predictions)))
+        labelled = tf.reduce_sum(tf.cast(labels != IGNORED_LABEL, tf.float32), axis=1)  # (batch,)
+        return tf.reduce_sum(tf.minimum(labelled, float(self.predictions)))
 
     def test_step(self, batch: Batch) -> dict[str, tf.Tensor]:
         """The loss of a batch, without dropout."""
@@ -189,7 +189,7 @@ class MaskedLMTraining(tf.keras.Model):
         return {"loss": self.mean_loss.result()}
 
     def evaluate(self, *args: Any, **kwargs: Any) -> Any:
-        """As Keras' own, of the averaged weights where there are any: those are what is kept in the end."""
+        """Evaluates as Keras does, with the averaged weights where there are any: those are what is kept in the end."""
         with self.averaged_weights():
             return super().evaluate(*args, **kwargs)
 
