@@ -97,7 +97,9 @@ class RunRecord:
         """
         name_and_key = (step.name, step.key)
         earlier = self._recorded.get(name_and_key) if step.status == "cached" else None
-        self._recorded[name_and_key] = kept = earlier or step
+        kept = earlier or step
+        if kept.status != "failed":
+            self._recorded[name_and_key] = kept
         self.content["steps"].append({**dataclasses.asdict(kept), "seconds": round(kept.seconds, 3)})
         if metrics is not None:
             self.content["metrics"] = dict(metrics)
