@@ -38,13 +38,13 @@ class ExportParams:
     def __post_init__(self) -> None:
         if not 1 <= self.top_k <= self.max_top_k:
             raise ConfigError(
-                "export.top_k is a whole number from 1 to export.max_top_k",
+                "export.top_k must be a whole number from 1 to export.max_top_k",
                 received=f"top_k {self.top_k}, max_top_k {self.max_top_k}",
                 remedy="correct --export.top_k or --export.max_top_k",
             )
         if MASK not in self.example:
             raise ConfigError(
-                f"export.example has {MASK} where a word is to be filled in",
+                f"export.example must have {MASK} where a word is to be filled in",
                 received=repr(self.example),
                 remedy=f"put {MASK} into --export.example",
             )
@@ -84,7 +84,7 @@ class Export(Component[ServingModel]):
         tokenizer = self.tokenizer.load()
         if tokenizer.mask_token_id is None:
             raise ModelError(
-                "a masked language model has a mask token",
+                "a masked language model must have a mask token",
                 received=f"a {type(tokenizer).__name__} without one",
                 remedy="choose a tokenizer with a mask token (--tokenizer.pretrained)",
             )

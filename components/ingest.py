@@ -62,13 +62,13 @@ class IngestParams:
     def __post_init__(self) -> None:
         if not HUB_NAME.fullmatch(self.dataset):
             raise ConfigError(
-                f"ingest.dataset is {PYTHON_DOCS} or a Hub dataset's name such as dany0407/eli5_category",
+                f"ingest.dataset must be {PYTHON_DOCS} or a Hub dataset's name such as dany0407/eli5_category",
                 received=repr(self.dataset),
                 remedy="give local files with --ingest.path, or correct --ingest.dataset",
             )
         if self.path is not None and not self.path.strip():
             raise ConfigError(
-                "ingest.path names a file, a directory or a glob",
+                "ingest.path must name a file, a directory or a glob",
                 received=repr(self.path),
                 remedy="name one with --ingest.path, or leave it out",
             )
@@ -76,33 +76,33 @@ class IngestParams:
             value = getattr(self, key)
             if value is not None and (not self.is_from_hub or not value.strip()):
                 raise ConfigError(
-                    f"ingest.{key} is of a Hub dataset",
+                    f"ingest.{key} must belong to a Hub dataset",
                     received=f"{key} {value!r} with {self.path or self.dataset}",
                     remedy=f"leave out --ingest.{key}, or name a Hub dataset with --ingest.dataset",
                 )
         if self.encoding is not None:
             if self.path is None:
                 raise ConfigError(
-                    "ingest.encoding is of local files",
+                    "ingest.encoding must belong to local files",
                     received=f"encoding {self.encoding!r} with {self.dataset}",
                     remedy="leave out --ingest.encoding, or name files with --ingest.path",
                 )
             canonical_encoding(self.encoding)
         if self.split is not None and not SPLIT_EXPRESSION.fullmatch(self.split):
             raise ConfigError(
-                "ingest.split is a split or an expression such as train[:5000], train[10%:20%] or train+validation",
+                "ingest.split must be a split or an expression such as train[:5000], train[10%:20%] or train+test",
                 received=repr(self.split),
                 remedy="correct --ingest.split",
             )
         if not 0 < self.test_size < 1:
             raise ConfigError(
-                "ingest.test_size is above 0 and below 1, a part of the records",
+                "ingest.test_size must be above 0 and below 1, a part of the records",
                 received=str(self.test_size),
                 remedy="give e.g. --ingest.test_size 0.2",
             )
         if not 0 <= self.seed < 2**32:
             raise ConfigError(
-                "ingest.seed is from 0 to 4294967295", received=str(self.seed), remedy="give e.g. --ingest.seed 42"
+                "ingest.seed must be from 0 to 4294967295", received=str(self.seed), remedy="give e.g. --ingest.seed 42"
             )
 
     @property
@@ -190,7 +190,7 @@ class Ingest(Component[Corpus]):
             sizes = {"train": loaded.parts["train"], held_out(loaded.parts): loaded.parts[held_out(loaded.parts)]}
             if not all(sizes.values()):
                 raise DataError(
-                    "a corpus holds at least one record for each of train and test",
+                    "a corpus must hold at least one record for each of train and test",
                     received=" and ".join(f"{size:,} in files named {part}" for part, size in sizes.items()),
                     remedy=f"give more records, or split all of them anew: --ingest.split {'+'.join(loaded.parts)}",
                 )
@@ -200,7 +200,7 @@ class Ingest(Component[Corpus]):
             )
         if min(len(dataset) - 1, math.floor(len(dataset) * (1 - self.params.test_size))) < 1:
             raise DataError(
-                "a corpus holds at least one record for each of train and test",
+                "a corpus must hold at least one record for each of train and test",
                 received=f"{len(dataset)} with test_size {self.params.test_size}",
                 remedy="give more records, or another --ingest.test_size",
             )
@@ -257,7 +257,7 @@ def selected(loaded: Loaded, expression: str | None) -> Loaded:
     except (ValueError, AssertionError, IndexError) as error:
         names = ", ".join(f"{name} ({count:,} records)" for name, count in parts.items())
         raise ConfigError(
-            "ingest.split names records of a split that the source has",
+            "ingest.split must name records of a split that the source has",
             received=f"{expression!r} of {names}: {error}",
             remedy="give e.g. --ingest.split train[:5000], or leave it out",
         ) from error

@@ -44,25 +44,25 @@ class PreprocessParams:
     def __post_init__(self) -> None:
         if not self.text_column.removesuffix("?").strip("."):
             raise ConfigError(
-                "preprocess.text_column names a column",
+                "preprocess.text_column must name a column",
                 received=repr(self.text_column),
                 remedy="set --preprocess.text_column, for example to answers.text",
             )
         if self.block_size < SMALLEST_BLOCK:
             raise ConfigError(
-                f"preprocess.block_size is at least {SMALLEST_BLOCK} tokens",
+                f"preprocess.block_size must be at least {SMALLEST_BLOCK} tokens",
                 received=str(self.block_size),
                 remedy="set --preprocess.block_size, for example to 128",
             )
         if self.packing not in PACKINGS:
             raise ConfigError(
-                f"preprocess.packing is one of {', '.join(PACKINGS)}",
+                f"preprocess.packing must be one of {', '.join(PACKINGS)}",
                 received=repr(self.packing),
                 remedy="set --preprocess.packing to one of them",
             )
         if self.packing == "packed" and self.block_size > LARGEST_PACKED_BLOCK:
             raise ConfigError(
-                f"preprocess.block_size is at most {LARGEST_PACKED_BLOCK:,} where preprocess.packing is packed",
+                f"preprocess.block_size must be at most {LARGEST_PACKED_BLOCK:,} where preprocess.packing is packed",
                 received=f"{self.block_size:,}",
                 remedy="lower --preprocess.block_size, or set --preprocess.packing documents",
             )
@@ -97,7 +97,7 @@ class Preprocess(Component[Blocks]):
         pad_token_id = tokenizer.pad_token_id
         if packing != "concatenate" and pad_token_id is None:
             raise ConfigError(
-                f"preprocess.packing {packing} needs a tokenizer with a padding token",
+                f"the tokenizer must have a padding token where preprocess.packing is {packing}",
                 received="one without",
                 remedy="set --preprocess.packing concatenate, or another --tokenizer.pretrained",
             )
@@ -141,16 +141,16 @@ class Preprocess(Component[Blocks]):
             rows = reader.rows_with_text()
             for encoded in encode(backend, reader.batches(CHARACTERS_A_BATCH)):
                 tokens += len(encoded.token_ids)
-                laid = layout.lay(encoded.token_ids, encoded.tokens)
-                writer.write(laid.input_ids, laid.document_ids)
+                filled = layout.lay(encoded.token_ids, encoded.tokens)
+                writer.write(filled.input_ids, filled.document_ids)
                 count = len(encoded.tokens)
                 row = np.fromiter(itertools.islice(rows, count), np.int64, count)
                 records.write(row, encoded.tokens, encoded.characters, encoded.bytes)
-            laid = layout.rest()
-            writer.write(laid.input_ids, laid.document_ids)
+            filled = layout.rest()
+            writer.write(filled.input_ids, filled.document_ids)
         if not writer.blocks:
             raise DataError(
-                f"the {name} split fills at least one block",
+                f"the {name} split must fill at least one block",
                 received=f"{tokens:,} tokens for a block_size of {block_size:,}",
                 remedy="give more text, or a smaller --preprocess.block_size",
             )

@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     from components.hub.repository import HubRepository
 
 PREFLIGHT_ATTEMPTS = 3
-"""Before training a Hub that is out of reach is told soon; the upload itself is more patient."""
+"""Before training a Hub that is out of reach is reported soon; the upload itself is more patient."""
 MOST_VERDICTS = 5
 """A push that was overtaken as often gives up."""
 
@@ -90,7 +90,7 @@ class Push(Component[Pushed]):
         standing = next(path for path in (self.base_path, *self.base_path.parents) if os.path.lexists(path))
         if not standing.is_dir() or not os.access(standing, os.W_OK | os.X_OK):
             raise ConfigError(
-                "push.serving_dir is a directory that can be written, or can be made",
+                "push.serving_dir must be a directory that can be written, or can be made",
                 received=f"{standing}, which is {'not writable' if standing.is_dir() else 'not a directory'}",
                 remedy="choose another --push.serving_dir",
             )
@@ -102,7 +102,7 @@ class Push(Component[Pushed]):
     def holds(self, artifact: Pushed) -> bool:
         """Whether the pushed version still stands whole and is the latest, and the Hub holds the same files.
 
-        Out of reach of the Hub, or without a token, what it holds is taken for granted, which is told.
+        Out of reach of the Hub, or without a token, what it holds is taken for granted, and a line says so.
         """
         pushed = artifact.report
         if pushed.dry_run or latest(Path(pushed.base_path), pushed.digest) is None:
@@ -132,15 +132,15 @@ class Push(Component[Pushed]):
         if not self.evaluation.blessed and not self.params.allow_unblessed:
             uploaded = self.checkpoint.report.uploaded
             raise ModelError(
-                "only a blessed model is pushed, and this one was kept"
+                "a model must be blessed to be pushed, and this one was kept"
                 + (f"; what was uploaded while it trained stays in {uploaded}" if uploaded else ""),
                 received=self.evaluation.verdict,
                 remedy="train a better one, or push it all the same with --push.allow_unblessed true",
             )
         if not self.blessing.blesses(self.model):
             raise ArtifactError(
-                "only a model that was validated is pushed",
-                received=f"{self.model.directory}, which isn't the one that {self.blessing.directory} tells of",
+                "a model must be validated to be pushed",
+                received=f"{self.model.directory}, which isn't the one that {self.blessing.directory} is about",
                 remedy="validate it with --force validate",
             )
         repository = self._repository()
@@ -167,7 +167,7 @@ class Push(Component[Pushed]):
         if verdict.blessed or self.params.allow_unblessed:
             return
         raise ModelError(
-            "a model is pushed only if it is better than the last blessed one, which is another now than when this one "
+            "a model must be better than the last blessed one to be pushed, which is another now than when this one "
             "was evaluated; this one was kept",
             received=f"not blessed: {verdict.sentence}",
             remedy="train a better one, or push it all the same with --push.allow_unblessed true",
@@ -257,7 +257,7 @@ class Push(Component[Pushed]):
         if self.params.hub_model_id is None:
             return {}
         from components.publishing.hub_folder import write_folder
-        from components.publishing.model_card_sections import CardSettings, Made
+        from components.publishing.model_card_sections import CardArtifacts, CardSettings
 
         settings = CardSettings(
             repo_id=self.params.hub_model_id if repository is None else repository.repo_id,
@@ -268,8 +268,8 @@ class Push(Component[Pushed]):
             include_tf_weights=self.params.include_tf_weights,
             not_blessed=None if verdict.blessed else f"not blessed: {verdict.sentence}",
         )
-        made = Made(self.corpus, self.tokenizer, self.checkpoint, self.evaluation, self.model)
-        return write_folder(folder, made, settings)
+        artifacts = CardArtifacts(self.corpus, self.tokenizer, self.checkpoint, self.evaluation, self.model)
+        return write_folder(folder, artifacts, settings)
 
     def _push_to_hub(
         self,

@@ -52,20 +52,20 @@ class TokenizerParams:
     def __post_init__(self) -> None:
         if self.pretrained is not None and not self.pretrained.strip():
             raise ConfigError(
-                "tokenizer.pretrained is a Hub name or a local folder",
+                "tokenizer.pretrained must be a Hub name or a local folder",
                 received=repr(self.pretrained),
                 remedy="set --tokenizer.pretrained, for example to distilbert/distilroberta-base, or leave it out",
             )
         if self.revision is not None and self.pretrained is None:
             raise ConfigError(
-                "tokenizer.revision belongs to a pretrained tokenizer",
+                "tokenizer.revision must belong to a pretrained tokenizer",
                 received=f"{self.revision!r} without tokenizer.pretrained",
                 remedy="set --tokenizer.pretrained too, or leave --tokenizer.revision out",
             )
         for name, smallest in (("vocab_size", SMALLEST_VOCABULARY), ("min_frequency", 1), ("model_max_length", 8)):
             if not smallest <= getattr(self, name) <= LARGEST:
                 raise ConfigError(
-                    f"tokenizer.{name} is at least {smallest}, and at most {LARGEST:,}",
+                    f"tokenizer.{name} must be at least {smallest}, and at most {LARGEST:,}",
                     received=str(getattr(self, name)),
                     remedy=f"correct --tokenizer.{name}",
                 )
@@ -213,7 +213,7 @@ def load_local(directory: Path) -> "PreTrainedTokenizerFast":
         tokenizer = loader.from_pretrained(str(directory), local_files_only=True, **arguments)
     except Exception as error:  # the Rust library raises bare Exception for a damaged tokenizer.json
         raise ModelError(
-            "a local tokenizer is a folder that save_pretrained wrote, or one with vocab.json and merges.txt",
+            "a local tokenizer must be a folder that save_pretrained wrote, or one with vocab.json and merges.txt",
             received=f"{directory}: {first_line(error) if has_vocabulary(directory) else 'it holds no vocabulary'}",
             remedy="name such a folder, or a tokenizer on the Hub, with --tokenizer.pretrained",
         ) from error
@@ -235,13 +235,13 @@ def load_from_hub(name: str, commit: str) -> "PreTrainedTokenizerFast":
         return AutoTokenizer.from_pretrained(name, revision=commit, use_fast=True, trust_remote_code=False)
     except OSError as error:
         raise HubError(
-            "a pretrained tokenizer is a local folder or a repository that the Hugging Face Hub gives out",
+            "a pretrained tokenizer must be a local folder or a repository that the Hugging Face Hub gives out",
             received=f"{name!r} at {commit}: {first_line(error)}",
             remedy="check --tokenizer.pretrained and the network, or name a local folder",
         ) from error
     except Exception as error:  # as in load_local
         raise ModelError(
-            "a pretrained tokenizer loads with AutoTokenizer without code of its own",
+            "a pretrained tokenizer must load with AutoTokenizer without code of its own",
             received=f"{name!r} at {commit}: {first_line(error)}",
             remedy="choose another tokenizer with --tokenizer.pretrained",
         ) from error
@@ -255,13 +255,13 @@ def refuse_unmaskable(tokenizer: "PreTrainedTokenizerFast", origin: str) -> None
     """
     if not tokenizer.is_fast:
         raise ModelError(
-            "the tokenizer has a fast version (a tokenizer.json)",
+            "the tokenizer must have a fast version (a tokenizer.json)",
             received=f"{type(tokenizer).__name__} {origin}, which has none",
             remedy="choose another tokenizer with --tokenizer.pretrained, for example distilbert/distilroberta-base",
         )
     if tokenizer.mask_token is None:
         raise ModelError(
-            "the tokenizer has a mask token",
+            "the tokenizer must have a mask token",
             received=f"{type(tokenizer).__name__} {origin}, which has none "
             f"(its special tokens: {', '.join(tokenizer.all_special_tokens) or 'none'})",
             remedy="choose the tokenizer of a masked language model with --tokenizer.pretrained, for example "
@@ -279,7 +279,7 @@ def refuse_foreign_vocabulary(tokenizer: "PreTrainedTokenizerFast", directory: P
     missing = [token for token in SPECIAL_TOKENS.values() if token not in vocabulary]
     if missing:
         raise ModelError(
-            "a folder of only vocab.json and merges.txt holds RoBERTa's vocabulary, with its special tokens",
+            "a folder of only vocab.json and merges.txt must hold RoBERTa's vocabulary, with its special tokens",
             received=f"{directory}, whose vocabulary lacks {', '.join(missing)}",
             remedy="add the tokenizer's own tokenizer_config.json (save_pretrained writes it), or name another "
             "tokenizer with --tokenizer.pretrained",

@@ -19,7 +19,7 @@ from foundation.saved_model_layout import TOKENIZER
 if TYPE_CHECKING:
     from transformers import FillMaskPipeline, PreTrainedTokenizerFast
 
-    from components.validation.requests import Asked
+    from components.validation.requests import ServedModel
     from components.validation.server_process import ServerProcess
     from serving.client.answers import Answer
 
@@ -64,20 +64,20 @@ class ValidateParams:
     def __post_init__(self) -> None:
         if self.tolerance is not None and not 0 < self.tolerance < 1:
             raise ConfigError(
-                "validate.tolerance is over 0 and under 1",
+                "validate.tolerance must be over 0 and under 1",
                 received=str(self.tolerance),
                 remedy="leave out --validate.tolerance, or try 1e-4",
             )
         if not 0 < self.timeout_seconds < float("inf"):
             raise ConfigError(
-                "validate.timeout_seconds is over 0",
+                "validate.timeout_seconds must be over 0",
                 received=str(self.timeout_seconds),
                 remedy="leave out --validate.timeout_seconds, or try 300",
             )
         require_short_enough("validate.timeout_seconds", self.timeout_seconds)
         if self.url is not None and not MODEL_URL.fullmatch(self.url):
             raise ConfigError(
-                "validate.url is a model's URL for REST, http://HOST:PORT/v1/models/NAME",
+                "validate.url must be a model's URL for REST, http://HOST:PORT/v1/models/NAME",
                 received=repr(self.url),
                 remedy="write --validate.url like http://127.0.0.1:8501/v1/models/fill_mask, or leave it out",
             )
@@ -138,7 +138,7 @@ class Validate(Component[InfraBlessing]):
         statuses = [self.status_of(text, tokenizer, exported.max_sequence_length) for text in texts]
         if OK not in statuses:
             raise ServingError(
-                "at least one of validate.texts has a mask and no more tokens than the model takes",
+                "at least one of validate.texts must have a mask and no more tokens than the model takes",
                 received=f"{len(texts)} texts of which none has, with at most {exported.max_sequence_length} tokens",
                 remedy=f"give --validate.texts shorter ones, such as '[\"{MASK}\"]'",
             )
@@ -149,11 +149,11 @@ class Validate(Component[InfraBlessing]):
 
         answerable = next(text for text, status in zip(texts, statuses, strict=True) if status == OK)
         mask_alone = tokenizer(tokenizer.mask_token)["input_ids"]
-        with self.asked(out / "server.log", exported.text_signatures) as (server, asked):
-            alone, milliseconds = asked.one_by_one(texts)
-            together = asked.ask(texts)
-            others = self.ask_others(asked, answerable, tokenizer, exported)
-            logits = asked.ask_logits(mask_alone)
+        with self.served_model(out / "server.log", exported.text_signatures) as (server, served):
+            alone, milliseconds = served.one_by_one(texts)
+            together = served.ask(texts)
+            others = self.ask_others(served, answerable, tokenizer, exported)
+            logits = served.ask_logits(mask_alone)
         # As a server that is started here does: a GPU's arithmetic differs by more than the tolerance.
         with tf.device("/CPU:0"):
             pipeline = self.pipeline(tokenizer, exported.top_k)
@@ -204,13 +204,13 @@ class Validate(Component[InfraBlessing]):
         return OK if tokenizer.mask_token_id in ids else NO_MASK
 
     @contextlib.contextmanager
-    def asked(self, log: Path, takes_text: bool) -> "Iterator[tuple[ServerProcess, Asked]]":
+    def served_model(self, log: Path, takes_text: bool) -> "Iterator[tuple[ServerProcess, ServedModel]]":
         """A server that has the model, and what asks it.
 
         Raises:
             ServingError: If the server doesn't start, or doesn't answer.
         """
-        from components.validation.requests import Asked
+        from components.validation.requests import ServedModel
         from components.validation.server_process import ServerProcess, serving
 
         timeout, url = self.params.timeout_seconds, self.params.url
@@ -223,8 +223,8 @@ class Validate(Component[InfraBlessing]):
         )
         tokenizer = self.model.saved_model_directory / TOKENIZER
         try:
-            with server as running, contextlib.closing(Asked(running, timeout, tokenizer, takes_text)) as asked:
-                yield running, asked
+            with server as running, contextlib.closing(ServedModel(running, timeout, tokenizer, takes_text)) as served:
+                yield running, served
         except ServingError as error:
             if not url:
                 raise
@@ -238,12 +238,16 @@ class Validate(Component[InfraBlessing]):
         )
 
     def ask_others(
-        self, asked: "Asked", text: str, tokenizer: "PreTrainedTokenizerFast", exported: reports.ServingModelReport
+        self,
+        served: "ServedModel",
+        text: str,
+        tokenizer: "PreTrainedTokenizerFast",
+        exported: reports.ServingModelReport,
     ) -> "list[tuple[str, dict[str, Any], Answer]]":
         """A text's answers from the signatures besides `serving_default`: how, the pipeline's options, the answer."""
         from components.validation.answer_difference import by_mask
 
-        [answer] = asked.ask_tokens([text])
+        [answer] = served.ask_tokens([text])
         answers: list[tuple[str, dict[str, Any], Answer]] = [("through the signature tokens", {}, answer)]
         if exported.text_signatures:
             # Tokens by their names, so that no other word comes into it.
@@ -254,7 +258,7 @@ class Validate(Component[InfraBlessing]):
                 {"top_k": exported.top_k, "targets": names},
             ):
                 how = f"through the signature fill_mask with {options}"
-                answers.append((how, options, asked.ask_fill_mask(text, **options)))
+                answers.append((how, options, served.ask_fill_mask(text, **options)))
         return answers
 
     def pipeline(self, tokenizer: "PreTrainedTokenizerFast", top_k: int) -> "FillMaskPipeline":
@@ -280,7 +284,7 @@ class Validate(Component[InfraBlessing]):
     def differs(self, text: str, how: str, difference: str) -> ServingError:
         """The error of an answer that isn't the checkpoint's."""
         return ServingError(
-            "the served model answers as transformers' fill-mask pipeline does on the checkpoint",
+            "the served model must answer as transformers' fill-mask pipeline does on the checkpoint",
             received=f"{difference}, for {text!r} asked {how}",
             remedy=(f"{self.serve_it()}; " if self.params.url else "export the model again with --force export; ")
             + "where nothing but scores differs, and by little, "

@@ -219,14 +219,14 @@ def test_a_checkpoint_that_mixes_documents_is_refused(by_packing, tokenizer, tmp
 
 
 def test_wrong_settings_and_tokenizers_are_refused(corpus, tokenizer, tmp_path):
-    with pytest.raises(ConfigError, match=r"preprocess\.packing is one of concatenate, documents, packed"):
+    with pytest.raises(ConfigError, match=r"preprocess\.packing must be one of concatenate, documents, packed"):
         PreprocessParams(packing="tight")
-    with pytest.raises(ConfigError, match=r"preprocess\.block_size is at most 32,767 where preprocess\.packing"):
+    with pytest.raises(ConfigError, match=r"preprocess\.block_size must be at most 32,767 where preprocess\.packing"):
         PreprocessParams(block_size=40_000, packing="packed")
     loaded = tokenizer.load()
     loaded.pad_token = None
     loaded.save_pretrained(tmp_path / "tokenizer")
     for packing in ("documents", "packed"):
         step = Preprocess(corpus, Tokenizer(tmp_path), PreprocessParams("text", 16, packing))
-        with pytest.raises(ConfigError, match=rf"preprocess\.packing {packing} needs a tokenizer with a padding token"):
+        with pytest.raises(ConfigError, match=rf"must have a padding token where preprocess\.packing is {packing}"):
             step.run(tmp_path)

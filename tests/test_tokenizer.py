@@ -188,7 +188,7 @@ def test_a_tokenizer_of_another_kind_is_loaded(tmp_path: Path) -> None:
 def test_a_tokenizer_without_a_mask_token_is_refused(trained: Tokenizer, tmp_path: Path) -> None:
     rust = RustTokenizer.from_file(str(trained.directory / "tokenizer" / "tokenizer.json"))
     GPT2TokenizerFast(tokenizer_object=rust).save_pretrained(tmp_path / "gpt2")
-    with pytest.raises(ModelError, match=r"has a mask token.*GPT2TokenizerFast.*--tokenizer\.pretrained"):
+    with pytest.raises(ModelError, match=r"must have a mask token.*GPT2TokenizerFast.*--tokenizer\.pretrained"):
         prepare(NOWHERE, tmp_path / "out", pretrained=str(tmp_path / "gpt2"))
     assert not (tmp_path / "out" / "tokenizer").exists()
 
@@ -201,7 +201,7 @@ def test_a_tokenizer_without_a_fast_version_is_refused(tmp_path: Path) -> None:
         json.dumps({"tokenizer_class": "Wav2Vec2CTCTokenizer", "mask_token": "<mask>"})
     )
     assert not AutoTokenizer.from_pretrained(folder).is_fast
-    with pytest.raises(ModelError, match=r"has a fast version.*Wav2Vec2CTCTokenizer"):
+    with pytest.raises(ModelError, match=r"must have a fast version.*Wav2Vec2CTCTokenizer"):
         prepare(NOWHERE, tmp_path / "out", pretrained=str(folder))
 
 
@@ -212,7 +212,7 @@ def test_a_folder_without_a_tokenizer_that_loads_is_refused(content: str | None,
     if content is not None:
         (folder / "tokenizer.json").write_text(content)
         (folder / "tokenizer_config.json").write_text('{"tokenizer_class": "PreTrainedTokenizerFast"}')
-    with pytest.raises(ModelError, match=r"a local tokenizer is a folder.*--tokenizer\.pretrained") as caught:
+    with pytest.raises(ModelError, match=r"a local tokenizer must be a folder.*--tokenizer\.pretrained") as caught:
         prepare(NOWHERE, tmp_path / "out", pretrained=str(folder))
     assert len(caught.value.received) < len(str(folder)) + 200
     assert ("it holds no vocabulary" in caught.value.received) == (content is None)
@@ -231,12 +231,12 @@ def test_a_name_out_of_reach_is_refused(name: str, tmp_path: Path, monkeypatch: 
 @pytest.mark.parametrize(
     ("params", "message"),
     [
-        ({"vocab_size": 260}, "tokenizer.vocab_size is at least 261"),
-        ({"vocab_size": 10**22}, "tokenizer.vocab_size is at least 261, and at most 16,777,216"),
-        ({"min_frequency": 0}, "tokenizer.min_frequency is at least 1"),
-        ({"model_max_length": -1}, "tokenizer.model_max_length is at least 8"),
-        ({"pretrained": " "}, "tokenizer.pretrained is a Hub name or a local folder"),
-        ({"revision": "main"}, "tokenizer.revision belongs to a pretrained tokenizer"),
+        ({"vocab_size": 260}, "tokenizer.vocab_size must be at least 261"),
+        ({"vocab_size": 10**22}, "tokenizer.vocab_size must be at least 261, and at most 16,777,216"),
+        ({"min_frequency": 0}, "tokenizer.min_frequency must be at least 1"),
+        ({"model_max_length": -1}, "tokenizer.model_max_length must be at least 8"),
+        ({"pretrained": " "}, "tokenizer.pretrained must be a Hub name or a local folder"),
+        ({"revision": "main"}, "tokenizer.revision must belong to a pretrained tokenizer"),
     ],
 )
 def test_absurd_values_are_refused(params: dict[str, Any], message: str) -> None:

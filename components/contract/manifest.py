@@ -147,7 +147,8 @@ def read(directory: Path) -> dict[str, Any]:
         is_whole = content.get("manifest_digest") in (None, _own_digest(content))
     except FileNotFoundError as error:
         remedy = f"remove {directory} and run the pipeline again"
-        raise ArtifactError("an artifact has a manifest", received=f"none in {directory}", remedy=remedy) from error
+        rule = "an artifact must have a manifest"
+        raise ArtifactError(rule, received=f"none in {directory}", remedy=remedy) from error
     except OSError:
         raise
     except (ValueError, KeyError, TypeError, AttributeError) as error:

@@ -120,15 +120,15 @@ def own_questions(
     # Without a padding token another that is never masked does: nothing attends to it.
     pad_token_id = tokenizer.mask_token_id if tokenizer.pad_token_id is None else tokenizer.pad_token_id
     layout = layout_of("concatenate" if concatenated else "documents", block_size, pad_token_id)
-    laid, columns = [], []
+    filled, columns = [], []
     for encoded in encode(untruncated(tokenizer), reader.batches(CHARACTERS_A_BATCH)):
-        laid.append(layout.lay(encoded.token_ids, encoded.tokens))
+        filled.append(layout.lay(encoded.token_ids, encoded.tokens))
         columns.append((encoded.tokens, encoded.characters, encoded.bytes))
-    input_ids = np.concatenate([each.input_ids for each in laid])
-    attention_mask = np.concatenate([each.attention_mask for each in laid])
+    input_ids = np.concatenate([each.input_ids for each in filled])
+    attention_mask = np.concatenate([each.attention_mask for each in filled])
     if len(input_ids) == 0:
         raise ModelError(
-            "the test split fills at least one block of the baseline's tokenizer",
+            "the test split must fill at least one block of the baseline's tokenizer",
             received=f"none of {block_size} tokens",
             remedy="ingest more text, or set --evaluate.baseline null to compare with none",
         )
@@ -159,7 +159,7 @@ def is_same_tokenizer(one: "PreTrainedTokenizerFast", other: "PreTrainedTokenize
 
 def _unusable(baseline: Baseline, received: str) -> ModelError:
     return ModelError(
-        f"the model to compare with answers: {baseline.name}",
+        f"the model to compare with must answer: {baseline.name}",
         received=received,
         remedy="remove that version if it is damaged, name another with --evaluate.baseline, or set it to null to "
         "compare with none",

@@ -9,7 +9,7 @@ from components.contract.artifacts import Artifact
 from components.contract.push_record import facts_of
 from components.hub.seal import CARD, seal
 from components.publishing.model_card import model_card
-from components.publishing.model_card_sections import CardSettings, Made, why_not_blessed
+from components.publishing.model_card_sections import CardArtifacts, CardSettings, why_not_blessed
 from components.publishing.serving_directory import copy_file
 
 if TYPE_CHECKING:
@@ -19,12 +19,12 @@ TF_WEIGHTS = "tf_model.h5"
 SAVED_MODEL_VERSION = "1"
 
 
-def write_folder(folder: Path, made: Made, settings: CardSettings) -> dict[str, str]:
+def write_folder(folder: Path, artifacts: CardArtifacts, settings: CardSettings) -> dict[str, str]:
     """Fills a folder with everything that a push sends, and seals it. Equal artifacts give equal bytes.
 
     Args:
-        folder: Where to; made.
-        made: What the pipeline made.
+        folder: Where to; artifacts.
+        artifacts: What the pipeline artifacts.
         settings: What the card says beyond that, and which files go along.
 
     Returns:
@@ -38,19 +38,19 @@ def write_folder(folder: Path, made: Made, settings: CardSettings) -> dict[str, 
     from components.modeling.pytorch_weights import save_pytorch_weights
 
     folder.mkdir(parents=True)
-    card = model_card(made, settings)
-    checkpoint = made.checkpoint
+    card = model_card(artifacts, settings)
+    checkpoint = artifacts.checkpoint
     copy_part(checkpoint, "model/", folder, lambda name: name != TF_WEIGHTS or settings.include_tf_weights)
     copy_part(checkpoint, "logs/", folder / "logs")
-    copy_part(made.evaluation, "metrics.json", folder / "metrics.json")
+    copy_part(artifacts.evaluation, "metrics.json", folder / "metrics.json")
     if settings.include_saved_model:
-        prefix = made.model.saved_model_directory.relative_to(made.model.directory).as_posix() + "/"
-        copy_part(made.model, prefix, folder / "saved_model" / SAVED_MODEL_VERSION)
+        prefix = artifacts.model.saved_model_directory.relative_to(artifacts.model.directory).as_posix() + "/"
+        copy_part(artifacts.model, prefix, folder / "saved_model" / SAVED_MODEL_VERSION)
     # Over the Keras model's config.json: this one belongs to the weights beside it, and to both.
     save_pytorch_weights(load_masked_lm(checkpoint.model_directory), folder)
     copy_part(checkpoint, "history.csv", folder / "history.csv")
     (folder / CARD).write_text(card, encoding="utf-8")
-    blessed = why_not_blessed(made, settings) is None
+    blessed = why_not_blessed(artifacts, settings) is None
     facts = {"stage": "trained", "checkpoint": checkpoint.digest, **facts_of(checkpoint, blessed)}
     return seal(folder, facts)
 
@@ -90,7 +90,7 @@ def copy_part(artifact: Artifact, prefix: str, target: Path, wanted: Callable[[s
         wanted: Which of the names without prefix to copy.
 
     Raises:
-        ArtifactError: If a file was changed since it was made.
+        ArtifactError: If a file was changed since it was artifacts.
     """
     for name, file in artifact.manifest["files"].items():
         rest = name.removeprefix(prefix)

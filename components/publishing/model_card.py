@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 from components.contract.artifacts import ServingModel
 from components.hub.licenses import LICENSES
 from components.publishing import model_card_sections as sections
-from components.publishing.model_card_sections import CardSettings, Made, dataset_name, hub_dataset, is_hub_id
+from components.publishing.model_card_sections import CardArtifacts, CardSettings, dataset_name, hub_dataset, is_hub_id
 from components.publishing.params import LANGUAGE
 from foundation.errors import HubError
 
@@ -14,22 +14,22 @@ if TYPE_CHECKING:
     from huggingface_hub import ModelCardData
 
 
-def model_card(made: Made, settings: CardSettings) -> str:
+def model_card(artifacts: CardArtifacts, settings: CardSettings) -> str:
     """The text of README.md: metadata as YAML, then the page.
 
     Raises:
         HubError: If the metadata aren't what the Hub accepts.
     """
-    mask = made.model.report.mask_token
-    example = example_sentence(made.model, mask)
-    data = card_data(made, settings, mask, example)
+    mask = artifacts.model.report.mask_token
+    example = example_sentence(artifacts.model, mask)
+    data = card_data(artifacts, settings, mask, example)
     page = [
-        sections.introduction(made, settings),
-        sections.usage(made, settings, example),
-        sections.training_data(made),
-        sections.training(made),
-        sections.evaluation(made, settings),
-        sections.provenance(made),
+        sections.introduction(artifacts, settings),
+        sections.usage(artifacts, settings, example),
+        sections.training_data(artifacts),
+        sections.training(artifacts),
+        sections.evaluation(artifacts, settings),
+        sections.provenance(artifacts),
     ]
     text = f"---\n{data.to_yaml()}\n---\n\n" + "\n\n".join(page) + "\n"
     validate(text)
@@ -81,18 +81,18 @@ def validate(text: str) -> None:
         raise _invalid("a result that is no number")
 
 
-def card_data(made: Made, settings: CardSettings, mask: str, example: str) -> "ModelCardData":
+def card_data(artifacts: CardArtifacts, settings: CardSettings, mask: str, example: str) -> "ModelCardData":
     """The metadata of the card."""
     from huggingface_hub import EvalResult, ModelCardData
 
-    metrics, how = made.evaluation.metrics, made.evaluation.report.how
-    dataset = hub_dataset(made)
+    metrics, how = artifacts.evaluation.metrics, artifacts.evaluation.report.how
+    dataset = hub_dataset(artifacts)
     results = [
         EvalResult(
             task_type="fill-mask",
             task_name="Masked language modeling",
             dataset_type=dataset or "custom",
-            dataset_name=dataset_name(made),
+            dataset_name=dataset_name(artifacts),
             dataset_split=how.split,
             metric_type=kind,
             metric_name=f"{name} ({how.eval_mlm_probability:.0%} masked)",
@@ -105,14 +105,14 @@ def card_data(made: Made, settings: CardSettings, mask: str, example: str) -> "M
         )
         if key in metrics
     ]
-    started_from = made.params("checkpoint").get("pretrained")
+    started_from = artifacts.params("checkpoint").get("pretrained")
     return ModelCardData(
         license=settings.license,
         language=list(settings.languages) or None,
         library_name="transformers",
         pipeline_tag="fill-mask",
-        tags=["fill-mask", "masked-lm", made.checkpoint.report.model_type, "tensorboard"]
-        + ([] if sections.why_not_blessed(made, settings) is None else ["unblessed"])
+        tags=["fill-mask", "masked-lm", artifacts.checkpoint.report.model_type, "tensorboard"]
+        + ([] if sections.why_not_blessed(artifacts, settings) is None else ["unblessed"])
         + (["tf-keras"] if settings.include_tf_weights or settings.include_saved_model else []),
         base_model=started_from if is_hub_id(started_from) else None,
         datasets=[dataset] if dataset else None,
@@ -131,7 +131,7 @@ def example_sentence(model: ServingModel, mask: str) -> str:
 
 def _invalid(received: str) -> HubError:
     return HubError(
-        "a card's metadata are what the Hub accepts",
+        "a card's metadata must be what the Hub accepts",
         received=received,
         remedy="correct --push.license or --push.language (the Hub's documentation of model cards lists both)",
     )

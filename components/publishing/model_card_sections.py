@@ -15,8 +15,8 @@ MOST_ROWS = 40
 
 
 @dataclasses.dataclass(frozen=True)
-class Made:
-    """The artifacts that a card tells of."""
+class CardArtifacts:
+    """The artifacts that a card is about."""
 
     corpus: Corpus
     tokenizer: Tokenizer
@@ -53,34 +53,34 @@ class CardSettings:
     not_blessed: str | None = None
 
 
-def why_not_blessed(made: Made, settings: CardSettings) -> str | None:
+def why_not_blessed(artifacts: CardArtifacts, settings: CardSettings) -> str | None:
     """Why the model isn't blessed; None where it is."""
-    return settings.not_blessed if made.evaluation.blessed else made.evaluation.verdict
+    return settings.not_blessed if artifacts.evaluation.blessed else artifacts.evaluation.verdict
 
 
-def introduction(made: Made, settings: CardSettings) -> str:
+def introduction(artifacts: CardArtifacts, settings: CardSettings) -> str:
     """The title and what this is."""
-    report = made.checkpoint.report
-    metrics = made.evaluation.metrics
+    report = artifacts.checkpoint.report
+    metrics = artifacts.evaluation.metrics
     reached, unigram = (perplexity_text(metrics[f"perplexity_{name}"]) for name in ("after", "unigram"))
-    started_from = made.params("checkpoint").get("pretrained")
+    started_from = artifacts.params("checkpoint").get("pretrained")
     origin = (
         "trained from random weights"
         if started_from is None
         else f"fine-tuned from {named(started_from, 'a checkpoint')}"
     )
-    standing = made.evaluation.beside_counting
+    standing = artifacts.evaluation.beside_counting
     warning = "" if standing is None else f" **That is {standing}.**"
     return (
         f"# {settings.repo_id.rpartition('/')[2]}\n\n"
         f"A masked language model ({report.model_type}, {report.parameters:,} parameters, "
-        f"{report.vocabulary_size:,} tokens) {origin} on {dataset_name(made)}. It fills in the masked words of a "
+        f"{report.vocabulary_size:,} tokens) {origin} on {dataset_name(artifacts)}. It fills in the masked words of a "
         f"text: its perplexity on text that it didn't see is {reached}, where guessing by the words' frequencies has "
         f"{unigram}.{warning}"
     )
 
 
-def usage(made: Made, settings: CardSettings, example: str) -> str:
+def usage(artifacts: CardArtifacts, settings: CardSettings, example: str) -> str:
     """How to use it from transformers, TensorFlow Serving and this project."""
     parts = [
         "## How to use\n\nFrom transformers, with PyTorch:\n\n```python\nfrom transformers import pipeline\n\n"
@@ -98,7 +98,7 @@ def usage(made: Made, settings: CardSettings, example: str) -> str:
             f'huggingface-cli download {settings.repo_id} --include "saved_model/*" --local-dir {name}\n'
             f"docker run -p 8501:8501 -e MODEL_NAME={name} \\\n"
             f'  -v "$PWD/{name}/saved_model:/models/{name}" tensorflow/serving\n'
-            f"curl -d '{request_to_server(made, example)}' http://127.0.0.1:8501/v1/models/{name}:predict\n```"
+            f"curl -d '{request_to_server(artifacts, example)}' http://127.0.0.1:8501/v1/models/{name}:predict\n```"
         )
     parts.append(
         "As the start of another training with the pipeline that made it:\n\n```bash\n"
@@ -108,17 +108,17 @@ def usage(made: Made, settings: CardSettings, example: str) -> str:
     return "\n\n".join(parts)
 
 
-def request_to_server(made: Made, example: str) -> str:
+def request_to_server(artifacts: CardArtifacts, example: str) -> str:
     """The JSON that asks a server for the example: plain text, or token ids where the model takes nothing else."""
-    if made.model.takes_text:
+    if artifacts.model.takes_text:
         return json.dumps({"instances": [example]}, ensure_ascii=False)
-    input_ids = made.tokenizer.load()(example)["input_ids"]
+    input_ids = artifacts.tokenizer.load()(example)["input_ids"]
     return json.dumps({"instances": [{"input_ids": input_ids, "attention_mask": [1] * len(input_ids)}]})
 
 
-def training_data(made: Made) -> str:
+def training_data(artifacts: CardArtifacts) -> str:
     """What it was trained on, and what the corpus report says of it."""
-    report, params = made.corpus.report, made.params("corpus")
+    report, params = artifacts.corpus.report, artifacts.params("corpus")
     if report.parts:
         how = f"Train and test are the data's own parts (test: the files named {report.parts.test})."
     else:
@@ -126,7 +126,7 @@ def training_data(made: Made) -> str:
             f"Records were split into train and test (test_size {params.get('test_size')}, seed {params.get('seed')}) "
             "before anything else."
         )
-    lines = [f"## Training data\n\n{dataset_name(made)}: {report.summary}. {how}"]
+    lines = [f"## Training data\n\n{dataset_name(artifacts)}: {report.summary}. {how}"]
     rows: list[Sequence[object]] = [("records", *(f"{count:,}" for count in report.records))]
     rows.append(("exact duplicates", *(f"{count:,}" for count in report.duplicate_records)))
     for name, column in report.columns.items():
@@ -138,9 +138,9 @@ def training_data(made: Made) -> str:
     return "\n\n".join(lines)
 
 
-def training(made: Made) -> str:
+def training(artifacts: CardArtifacts) -> str:
     """Hyperparameters, the curve, hardware and duration."""
-    report, params = made.checkpoint.report, made.params("checkpoint")
+    report, params = artifacts.checkpoint.report, artifacts.params("checkpoint")
     shown = {
         name: value for name, value in params.items() if value is not None and name not in ("pretrained", "revision")
     }
@@ -154,7 +154,7 @@ def training(made: Made) -> str:
     machine = ", ".join(report.hardware.gpus) or f"{report.hardware.cpu_cores or '?'} CPU cores"
     rows = [
         (row.epoch, number(row.loss), number(row.val_loss), f"{row.tokens_per_second or 0:,.0f}")
-        for row in made.checkpoint.history
+        for row in artifacts.checkpoint.history
     ]
     shortened = rows if len(rows) <= MOST_ROWS else rows[:: -(-len(rows) // MOST_ROWS)] + rows[-1:]
     return "\n\n".join(
@@ -168,9 +168,9 @@ def training(made: Made) -> str:
     )
 
 
-def evaluation(made: Made, settings: CardSettings) -> str:
+def evaluation(artifacts: CardArtifacts, settings: CardSettings) -> str:
     """Metrics before and after against the baseline, and how they were measured."""
-    metrics, how = made.evaluation.metrics, made.evaluation.report.how
+    metrics, how = artifacts.evaluation.metrics, artifacts.evaluation.report.how
     names = {"perplexity": "perplexity", "cross_entropy": "cross-entropy (nats)"}
     names |= {"top1_accuracy": "top-1 accuracy", "top5_accuracy": "top-5 accuracy"}
     rows = [
@@ -183,7 +183,7 @@ def evaluation(made: Made, settings: CardSettings) -> str:
         for name, shown in names.items()
     ]
     by_document = "" if how.packing == "concatenate" else ", each of one document"
-    why = why_not_blessed(made, settings)
+    why = why_not_blessed(artifacts, settings)
     warning = "" if why is None else f"> **Not blessed.** This model was {why}.\n\n"
     return (
         f"## Evaluation\n\n{warning}"
@@ -197,13 +197,13 @@ def evaluation(made: Made, settings: CardSettings) -> str:
     )
 
 
-def provenance(made: Made) -> str:
+def provenance(artifacts: CardArtifacts) -> str:
     """Library versions, and the keys by which the artifacts are found again."""
-    versions = made.checkpoint.manifest.get("library_versions", {})
-    artifacts: dict[str, Artifact] = {field.name: getattr(made, field.name) for field in dataclasses.fields(made)}
+    versions = artifacts.checkpoint.manifest.get("library_versions", {})
+    named: dict[str, Artifact] = vars(artifacts)
     keys = [
         (artifact.manifest.get("component", name), f"`{artifact.manifest.get('key', '')}`", f"`{artifact.digest}`")
-        for name, artifact in artifacts.items()
+        for name, artifact in named.items()
     ]
     return "\n\n".join(
         [
@@ -233,16 +233,16 @@ def number(value: Any) -> str:
     return f"{value:,.1f}" if abs(value) >= 100 else f"{value:.4g}"
 
 
-def hub_dataset(made: Made) -> str | None:
+def hub_dataset(artifacts: CardArtifacts) -> str | None:
     """The corpus' id on the Hub; None for local files and the embedded corpus."""
-    params = made.params("corpus")
+    params = artifacts.params("corpus")
     dataset = params.get("dataset")
     return str(dataset) if params.get("path") is None and dataset and "/" in str(dataset) else None
 
 
-def dataset_name(made: Made) -> str:
+def dataset_name(artifacts: CardArtifacts) -> str:
     """The corpus' name for people: never a path of this machine."""
-    params = made.params("corpus")
+    params = artifacts.params("corpus")
     if params.get("path") is not None:
         return f"local files ({Path(str(params['path'])).name})"
     part = f", {params['split']}" if params.get("split") not in (None, "train") else ""

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from components.validation.server_process import ServerProcess
 
 
-class Asked:
+class ServedModel:
     """A served model.
 
     Args:

@@ -27,7 +27,7 @@ class Comparison:
 
     Attributes:
         first: One run.
-        second: Another; differences are told as this one's over the first's.
+        second: Another; ratios are this one's values over the first's.
     """
 
     first: RunFacts
@@ -74,10 +74,10 @@ class Comparison:
         estimate = paired_ratio(self.first, self.second, other.report.how, same)
         if estimate is None:
             return f"There are too few records in common for an interval of the difference in {unit}{why}."
-        from components.evaluation.gate import ratio_told
+        from components.evaluation.gate import ratio_in_words
 
         ratio, interval = estimate
-        found = f"{unit} of the second is {ratio_told(ratio, interval, 'that of the first')}{why}"
+        found = f"{unit} of the second is {ratio_in_words(ratio, interval, 'that of the first')}{why}"
         least, most = 1 - SEED_MARGIN, 1 + SEED_MARGIN
         if interval.high < least:
             return f"The second is better: {found}."
@@ -99,7 +99,7 @@ def open_run(root: Path, name: str) -> RunFacts:
             return RunFacts(directory.resolve())
     known = sorted(path.parent.name for path in root.glob("runs/*/run.json") if path.parent.name != "latest")
     raise ConfigError(
-        "--compare names two runs by id, as latest, or by the path of their folder",
+        "--compare must name two runs by id, as latest, or by the path of their folder",
         received=name,
         remedy=f"use two of {', '.join(known[-5:])}"
         if known

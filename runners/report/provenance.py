@@ -21,12 +21,12 @@ def steps(facts: RunFacts) -> Markup:
         rows.append([name, step["status"], duration(step["seconds"]), step["summary"]])
     total = sum(step["seconds"] for step in facts.steps)
     ran = sum(step["status"] == "ran" for step in facts.steps)
-    told = f"{duration(total)} in all; "
-    told += (
+    note = f"{duration(total)} in all; "
+    note += (
         "every step ran." if ran == len(rows) else f"{ran} of {len(rows)} steps ran, the others were cached or failed."
     )
     return (
-        section("Steps", tag("p", told, class_="soft"), table(["step", "", "time", "what came out"], rows))
+        section("Steps", tag("p", note, class_="soft"), table(["step", "", "time", "what came out"], rows))
         if rows
         else Markup("")
     )

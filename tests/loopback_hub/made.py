@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Any
 
 from components.contract import manifest, reports
 from components.contract.artifacts import Checkpoint, Corpus, Evaluation, ServingModel, Tokenizer
-from components.publishing.model_card_sections import Made
+from components.publishing.model_card_sections import CardArtifacts
 from components.training.report import write_rows
 from tests import reports as complete
 
@@ -15,9 +15,9 @@ if TYPE_CHECKING:
 SENTENCES = ["the cat sat on the mat .", "a dog ran over the hill .", "the sun is hot and far ."]
 
 
-def make(directory: Path) -> Made:
+def make(directory: Path) -> CardArtifacts:
     """A pipeline's artifacts below a directory: a one-layer RoBERTa with random weights and its tokenizer."""
-    return Made(
+    return CardArtifacts(
         Corpus(_corpus(directory / "corpus")),
         Tokenizer(_tokenizer(directory / "tokenizer")),
         Checkpoint(_checkpoint(directory / "checkpoint", directory / "tokenizer/tokenizer")),

@@ -249,14 +249,14 @@ def test_where_it_goes_is_part_of_the_key(tmp_path: Path) -> None:
 
 
 def test_a_model_that_is_not_blessed_is_pushed_nowhere(tmp_path: Path) -> None:
-    with pytest.raises(ModelError, match=r"only a blessed.*was kept\. .*not blessed: worse.*--push.allow_unblessed"):
+    with pytest.raises(ModelError, match=r"must be blessed.*was kept\. .*not blessed: worse.*--push.allow_unblessed"):
         run(make_push(tmp_path, blessed=False), tmp_path / "out")
     assert not (tmp_path / "serving").exists()
 
 
 def test_the_refusal_names_what_was_uploaded_during_training(tmp_path: Path) -> None:
     url = "https://hub/ada/answers/tree/0123abcd"
-    with pytest.raises(ModelError, match=r"only a blessed model") as refusal:
+    with pytest.raises(ModelError, match=r"a model must be blessed") as refusal:
         run(make_push(tmp_path, blessed=False, uploaded=url), tmp_path / "out")
     assert f"stays in {url}." in str(refusal.value)
 

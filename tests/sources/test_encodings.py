@@ -206,7 +206,7 @@ def test_what_is_no_encoding_of_text_is_refused(wrong: str) -> None:
 
 
 def test_an_encoding_is_of_local_text_alone(tmp_path: Path) -> None:
-    with pytest.raises(ConfigError, match=r"ingest\.encoding is of local files"):
+    with pytest.raises(ConfigError, match=r"ingest\.encoding must belong to local files"):
         IngestParams(dataset="some/data", encoding="latin-1")
     import pyarrow
     import pyarrow.parquet

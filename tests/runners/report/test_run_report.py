@@ -157,7 +157,9 @@ def test_a_run_that_ended_early_has_a_report_too(tmp_path, steps):
     assert "No disk left" in page.words
 
 
-@pytest.mark.parametrize("error", [None, "only a blessed model is pushed: it is worse than guessing by word frequency"])
+@pytest.mark.parametrize(
+    "error", [None, "a model must be blessed to be pushed: it is worse than guessing by word frequency"]
+)
 def test_a_model_worse_than_counting_words_is_told_once_at_the_top(tmp_path, error):
     directory = write_run(tmp_path, "one")
     run = json.loads((directory / "run.json").read_text())
