@@ -277,7 +277,7 @@ def test_a_test_split_without_blocks_is_refused(tmp_path, tokenizer, checkpoint,
 
 def test_blocks_in_which_nothing_can_be_masked_are_refused(tmp_path, tokenizer, checkpoint, ids):
     special = write_blocks(tmp_path / "blocks", ids, np.full((2, BLOCK_SIZE), 2, np.int32))
-    with pytest.raises(DataError, match="at least one token of the test split is masked"):
+    with pytest.raises(DataError, match="at least one token of the test split must be masked"):
         evaluate(tmp_path / "out", special, tokenizer, checkpoint)
 
 
@@ -417,7 +417,7 @@ def test_an_empty_slice_says_so(evaluation):
     assert entry.note.startswith("empty: no masked token")
 
 
-@pytest.mark.parametrize(("column", "message"), [("kategory", "is a column"), ("lists", "one value a record")])
+@pytest.mark.parametrize(("column", "message"), [("kategory", "must be a column"), ("lists", "one value a record")])
 def test_a_column_that_cannot_slice_is_refused_by_name(tmp_path, blocks, tokenizer, checkpoint, column, message):
     with pytest.raises(DataError, match=rf"{message}.*--evaluate.slice_column to one of text, category"):
         evaluate(tmp_path, blocks, tokenizer, checkpoint, slice_column=column)
@@ -532,7 +532,7 @@ def test_a_baseline_with_another_tokenizer_is_compared_by_bits_per_character(
 
 def test_a_baseline_that_is_none_is_told(tmp_path, blocks, tokenizer, checkpoint):
     (tmp_path / "baseline").mkdir()
-    with pytest.raises(ModelError, match=r"the model to compare with answers: .*--evaluate.baseline"):
+    with pytest.raises(ModelError, match=r"the model to compare with must answer: .*--evaluate.baseline"):
         evaluate(tmp_path / "out", blocks, tokenizer, checkpoint, baseline=str(tmp_path / "baseline"))
 
 

@@ -1,4 +1,7 @@
-"""What crosses a step boundary: directories, each with a manifest, one class a kind."""
+"""What crosses a step boundary: directories, each with a manifest, one class a kind.
+
+The dataclasses that their JSON files hold are those of `components.contract.reports`.
+"""
 
 import dataclasses
 import functools
@@ -91,7 +94,7 @@ class Corpus(Artifact):
 
     Files:
         dataset/: a `datasets.DatasetDict` with the splits `train` and `test`, saved by `save_to_disk`.
-        report.json: statistics and anomalies, by split and by text column.
+        report.json: a `CorpusReport`.
     """
 
     @functools.cached_property
@@ -109,7 +112,7 @@ class Tokenizer(Artifact):
 
     Files:
         tokenizer/: what `save_pretrained` writes (`tokenizer.json`, `tokenizer_config.json`, …).
-        report.json: its kind, vocabulary size and special tokens.
+        report.json: a `TokenizerReport`.
     """
 
     @functools.cached_property
@@ -136,9 +139,7 @@ class Blocks(Artifact):
         records/train.arrow, records/test.arrow: a row a record with text, in the order of the blocks (of the corpus,
             for packed ones), as an Arrow stream: `row` in the corpus' split int64; `tokens` that it became, special
             ones among them, `characters` and `bytes` (UTF-8) of its text, int32.
-        report.json: block_size, text_column, special_tokens_per_record, and by split the records, tokens and blocks,
-            and what was skipped or dropped; where documents are kept apart, `packing`, and by split the positions
-            that are `padding`.
+        report.json: a `BlocksReport`.
     """
 
     @functools.cached_property
@@ -181,16 +182,10 @@ class Checkpoint(Artifact):
     Files:
         model/: the trained model and its tokenizer, as `save_pretrained` writes them.
         initial/: the same model before the first step.
-        history.json, history.csv: a row an epoch: epoch, step (its last), loss (nats a masked token), perplexity,
-            val_loss, val_perplexity, learning_rate, gradient_norm (the mean over the steps, before clipping), seconds
-            (of its steps), tokens_per_second (masked or not), tflops_per_second (10^12 floating-point operations of
-            the model a second; divided by the devices' peak, its utilisation).
-        history_steps.json, history_steps.csv: a row every 20 steps, or fewer where training is short: step, and over
-            the steps since the row before: loss, perplexity, learning_rate (of the last one), gradient_norm,
-            tokens_per_second, tflops_per_second.
+        history.json, history.csv: a row an epoch, an `EpochRow`.
+        history_steps.json, history_steps.csv: a row every 20 steps, or fewer where training is short, a `StepRow`.
         logs/: TensorBoard events, of the same numbers.
-        report.json: architecture, parameters, steps, hardware and duration; `flops_a_step`; `measured_peak_tflops`,
-            what the devices reach with a large matrix product.
+        report.json: a `TrainingReport`.
     """
 
     @functools.cached_property
@@ -223,18 +218,15 @@ class Evaluation(Artifact):
     """How well the model fills masks, before and after training and against others, and whether it is blessed.
 
     Files:
-        metrics.json: `metrics`, a flat dictionary of numbers; `intervals`, by metric a list of both ends; `slices`, a
-            list of parts of the masked tokens with their perplexity; `how` they were measured; `summary`, a line.
+        metrics.json: an `EvaluationReport`, with the intervals, the slices, and how all was measured. Of its `metrics`,
             `perplexity_*`, `cross_entropy_*` (nats a token), `top1_accuracy_*` and `top5_accuracy_*` (0 to 1) end in
             `before` and `after` (training), `unigram` (add-one smoothed frequencies in the train split) and, where it
             has the same tokenizer, `baseline`; `top1_accuracy` and `top5_accuracy` are those after training;
             `masked_tokens`, `blocks`, `records` (with a masked token) and `contaminated_blocks` count.
             `bits_per_character_*` and `bits_per_byte_*`, which models with different tokenizers can be compared by,
             are cross_entropy / ln 2 x tokens / characters of the records (without special tokens).
-        blessing.json: `blessed`; why, in a `sentence`; the `checks` one by one; the `baseline`, if any; and, where the
-            model is no better than guessing by word frequency, a few words that say so, `beside_counting`, else null;
-            `must_beat`, which baseline was set to be beaten, null for none.
-        samples.json: the sample sentences with their answers `before` and `after` training.
+        blessing.json: a `Blessing`.
+        samples.json: a `Sample` for each sample sentence.
         scores.npz: `record` (masked_tokens,) int64, the row in the test split of Corpus, and the natural
             `log_probability_*` (masked_tokens,) of the true token by model, in the order of masks.npz.
         baseline.npz: only for a baseline with another tokenizer: its questions as in masks.npz, and its answers.
@@ -297,7 +289,7 @@ class ServingModel(Artifact):
     Files:
         saved_model/: one version directory in TF Serving's form: `saved_model.pb`, `variables/`, `assets/`,
             `assets.extra/tokenizer/`.
-        report.json: signatures, the largest sequence and an example.
+        report.json: a `ServingModelReport`.
     """
 
     @functools.cached_property
@@ -330,8 +322,7 @@ class InfraBlessing(Artifact):
     """Word that a server loaded the exported model and answered as the checkpoint does.
 
     Files:
-        report.json: `model`, the digest of the ServingModel; the server, how long it took to start and to answer
-            (milliseconds), and by text the largest relative difference of a score.
+        report.json: a `ValidationReport`.
         server.log: what the server printed.
     """
 
@@ -349,9 +340,8 @@ class Pushed(Artifact):
     """Where a model was pushed to.
 
     Files:
-        pushed.json: the serving directory, the version, and the digest of what stands there: of what was pushed, or of
-            an equal model that stood there before; `compared_again`, what came of it where push had to compare it with
-            another model than the evaluation did, else null.
+        pushed.json: a `PushReport`.
+        hub/: the folder that went to the Hub, if one did.
     """
 
     @functools.cached_property

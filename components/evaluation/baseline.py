@@ -80,7 +80,7 @@ def _in_serving_directory(base_path: Path, own_digest: str) -> Baseline | None:
         return None
     except OSError as error:
         raise PipelineError(
-            "the serving directory can be read, to find the last blessed model",
+            "the serving directory must be readable, to find the last blessed model",
             received=f"{error.strerror or error} ({base_path})",
             remedy="give the permission, or set --evaluate.baseline null to compare with none",
         ) from error

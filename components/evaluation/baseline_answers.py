@@ -130,7 +130,7 @@ def own_questions(
     attention_mask = np.concatenate([each.attention_mask for each in filled])
     if len(input_ids) == 0:
         raise ModelError(
-            "the test split fills at least one block of the baseline's tokenizer",
+            "the test split must fill at least one block of the baseline's tokenizer",
             received=f"none of {block_size} tokens",
             remedy="ingest more text, or set --evaluate.baseline null to compare with none",
         )
@@ -161,7 +161,7 @@ def is_same_tokenizer(one: "PreTrainedTokenizerFast", other: "PreTrainedTokenize
 
 def _unusable(baseline: Baseline, received: str) -> ModelError:
     return ModelError(
-        f"the model to compare with answers: {baseline.name}",
+        f"the model to compare with must answer: {baseline.name}",
         received=received,
         remedy="remove that version if it is damaged, name another with --evaluate.baseline, or set it to null to "
         "compare with none",

@@ -89,7 +89,7 @@ class Judge:
         baseline = self._last_blessed()
         if _identity(baseline) != _identity(verdict.baseline):
             raise Overtaken(
-                "a model is pushed over no other than it was compared with",
+                "a model must be pushed over no other than the one that it was compared with",
                 received="no blessed model any more" if baseline is None else f"{baseline.name}, pushed meanwhile",
                 remedy="run the same command again, which compares with that",
             )

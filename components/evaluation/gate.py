@@ -34,7 +34,7 @@ def check_all(
 
     Args:
         resampled: Holds the models `before`, `after`, `unigram` and, where there is one, `baseline`.
-        thresholds: What is asked.
+        thresholds: What the model must reach.
         baseline: What the baseline is called; None for none.
         same_tokenizer: Whether the baseline answered the same questions; else bits a character are compared.
     """
@@ -58,28 +58,28 @@ def check_all(
         checks.append(_below("max_perplexity", "", value, interval, thresholds.max_perplexity))
     if thresholds.min_improvement_over_start is not None:
         change, interval = resampled.perplexity_ratio(AFTER, BEFORE)
-        told = "that before training"
+        other = "that before training"
         limit = 1 - thresholds.min_improvement_over_start
-        checks.append(_below("improvement_over_start", told, change, interval, limit))
+        checks.append(_below("improvement_over_start", other, change, interval, limit))
     if thresholds.min_improvement_over_unigram is not None:
         checks.append(_over_unigram(resampled, 1 - thresholds.min_improvement_over_unigram))
     if baseline is not None and thresholds.min_improvement_over_baseline is not None:
         if same_tokenizer:
             change, interval = resampled.perplexity_ratio(AFTER, BASELINE)
-            told = f"that of {baseline}"
+            other = f"that of {baseline}"
         else:
             change, interval = resampled.bits_ratio(AFTER, BASELINE)
-            told = f"those of {baseline}, which has another tokenizer"
+            other = f"those of {baseline}, which has another tokenizer"
         limit = 1 - thresholds.min_improvement_over_baseline
         metric = "perplexity is" if same_tokenizer else "bits per character are"
-        checks.append(_below("improvement_over_baseline", told, change, interval, limit, metric))
+        checks.append(_below("improvement_over_baseline", other, change, interval, limit, metric))
     return checks
 
 
 def beside_counting(resampled: Resampled) -> str | None:
     """That a model is no better than counting words, in plain words; None where it is better, beyond chance.
 
-    It is told whatever the model is asked to reach. Without records enough for an interval, what was measured counts.
+    This is said whatever the thresholds are. Without records enough for an interval, what was measured counts.
 
     Args:
         resampled: Holds the models `after` and `unigram`.
@@ -93,12 +93,12 @@ def beside_counting(resampled: Resampled) -> str | None:
     return f"hardly better than {COUNTING}" if high < 1 else f"not better than {COUNTING}, beyond chance"
 
 
-def ratio_told(ratio: float, interval: Interval, other: str) -> str:
+def ratio_in_words(ratio: float, interval: Interval, other: str) -> str:
     """A ratio as a difference, such as `12.3% below that before training (interval 11.0% to 13.5%)`.
 
     Args:
         ratio: One value over another.
-        interval: Its interval; what lies on the other side of 1 than the ratio is told as negative.
+        interval: Its interval; what lies on the other side of 1 than the ratio is negative.
         other: What the other value is called; empty where it stands beside.
     """
     if ratio > 1:
@@ -118,13 +118,13 @@ def sentence_of(checks: list[Check]) -> str:
 
 
 def _below(
-    name: str, told: str, value: float, interval: Interval | None, limit: float, metric: str = "perplexity is"
+    name: str, other: str, value: float, interval: Interval | None, limit: float, metric: str = "perplexity is"
 ) -> Check:
     """Passes where the interval's upper end is below the limit; an interval that isn't finite never is."""
     if interval is None:  # pragma: no cover (records were counted before)
         return Check(name, False, f"{metric} without an interval", value, None, limit)
-    if told:
-        found, wanted = ratio_told(value, interval, told), _wanted(limit)
+    if other:
+        found, wanted = ratio_in_words(value, interval, other), _wanted(limit)
     else:
         found = (
             f"{perplexity_text(value)} (interval {perplexity_text(interval.low)} to {perplexity_text(interval.high)})"
@@ -143,7 +143,7 @@ def _over_unigram(resampled: Resampled, limit: float) -> Check:
     if check.passed or standing is None or interval is None:
         return check
     after, unigram = (perplexity_text(resampled.perplexity(model)[0]) for model in (AFTER, UNIGRAM))
-    found = f"perplexity {after}, unigram {unigram}, that is {ratio_told(ratio, interval, '')}"
+    found = f"perplexity {after}, unigram {unigram}, that is {ratio_in_words(ratio, interval, '')}"
     return dataclasses.replace(check, sentence=f"{standing}: {found}{_end(interval, limit, _wanted(limit))}")
 
 

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from components.modeling.scoring import Scores
 
 ACCURACIES = (1, 5)
-"""Of how many of a model's first guesses the accuracy is told."""
+"""How many of a model's first guesses count as right, in each of the accuracies."""
 UNITS = {"characters": "bits_per_character", "bytes": "bits_per_byte"}
 
 

@@ -42,7 +42,7 @@ class EvaluateParams:
             local folder; null for none.
         confidence: Of the intervals, from 0.5 up to, but not, 1.
         bootstrap_resamples: How often the records are drawn anew for an interval, from 100.
-        slice_column: Column of the corpus by whose values metrics are told apart, such as category; null for none.
+        slice_column: Column of the corpus by whose values there are slices, such as category; null for none.
         contamination_ngram: Tokens in a row that a test block must share with the train split to count as
             contaminated, from 2.
         pseudo_log_likelihood_blocks: Test blocks scored token by token too, which costs as many passes as they have
@@ -69,43 +69,48 @@ class EvaluateParams:
         names = [f"min_improvement_over_{name}" for name in ("start", "unigram", "baseline")]
         improvements: dict[str, float | None] = {name: getattr(self, name) for name in names}
         for name, rule, allowed, example in (
-            ("seed", "is a whole number from 0", self.seed >= 0, "42"),
-            ("batch_size", "is from 1 to 4096", 1 <= self.batch_size <= 4096, "16, or to less if memory runs out"),
-            ("max_blocks", "is at least 1, or null", self.max_blocks is None or self.max_blocks >= 1, "1000, or null"),
+            ("seed", "must be a whole number from 0", self.seed >= 0, "42"),
+            ("batch_size", "must be from 1 to 4096", 1 <= self.batch_size <= 4096, "16, or to less if memory runs out"),
+            (
+                "max_blocks",
+                "must be at least 1, or null",
+                self.max_blocks is None or self.max_blocks >= 1,
+                "1000, or null",
+            ),
             (
                 "max_perplexity",
-                "is above 1, or null for any",
+                "must be above 1, or null for any",
                 self.max_perplexity is None or 1 < self.max_perplexity < math.inf,
                 "50, or to null",
             ),
             *(
-                (name, "is a number below 1, or null", value is None or -math.inf < value < 1, str(SEED_MARGIN))
+                (name, "must be a number below 1, or null", value is None or -math.inf < value < 1, str(SEED_MARGIN))
                 for name, value in improvements.items()
             ),
             (
                 "baseline",
-                f"is {LAST_BLESSED}, a Hub name, a local folder, or null",
+                f"must be {LAST_BLESSED}, a Hub name, a local folder, or null",
                 self.baseline is None or self.baseline.strip(),
                 LAST_BLESSED,
             ),
-            ("confidence", "is from 0.5 up to, but not, 1", 0.5 <= self.confidence < 1, "0.95"),
+            ("confidence", "must be from 0.5 up to, but not, 1", 0.5 <= self.confidence < 1, "0.95"),
             (
                 "bootstrap_resamples",
-                "is from 100 to 1,000,000",
+                "must be from 100 to 1,000,000",
                 100 <= self.bootstrap_resamples <= 1_000_000,
                 "10000",
             ),
             (
                 "slice_column",
-                "names a column, or is null",
+                "must name a column, or be null",
                 self.slice_column is None or self.slice_column.strip("."),
                 "category",
             ),
-            ("contamination_ngram", "is at least 2", self.contamination_ngram >= 2, "24"),
-            ("pseudo_log_likelihood_blocks", "is at least 0", self.pseudo_log_likelihood_blocks >= 0, "20"),
+            ("contamination_ngram", "must be at least 2", self.contamination_ngram >= 2, "24"),
+            ("pseudo_log_likelihood_blocks", "must be at least 0", self.pseudo_log_likelihood_blocks >= 0, "20"),
             (
                 "sample_texts",
-                f"are sentences with a {MASK} each",
+                f"must be sentences with a {MASK} each",
                 all(MASK in text for text in self.sample_texts),
                 f"'[\"This is a {MASK}.\"]'",
             ),

@@ -173,7 +173,7 @@ def questions_of_test_split(
     split = blocks.split("test")
     if len(split) == 0:
         raise DataError(
-            "the test split has at least one block",
+            "the test split must have at least one block",
             received="none",
             remedy="raise --ingest.test_size, ingest more text, or lower --preprocess.block_size",
         )
@@ -191,7 +191,7 @@ def questions_of_test_split(
     )
     if len(questions.masks) == 0:
         raise DataError(
-            "at least one token of the test split is masked",
+            "at least one token of the test split must be masked",
             received=f"none in {len(indices)} blocks at train.eval_mlm_probability {settings.probability}",
             remedy="ingest more text, or raise --train.eval_mlm_probability",
         )

@@ -30,7 +30,7 @@ class Slice:
     """Some of the masked tokens.
 
     Attributes:
-        group: What they are told apart by.
+        group: What the slices of a group differ in.
         name: What these have in common.
         chosen: (masked tokens,) bool.
     """
@@ -110,10 +110,12 @@ def column_values(split: "Dataset", column: str) -> list[str]:
     flat = split.flatten()
     remedy = f"set --evaluate.slice_column to one of {', '.join(plain_columns(flat))}, or leave it out"
     if column not in flat.column_names:
-        raise DataError("evaluate.slice_column is a column of the corpus", received=repr(column), remedy=remedy)
+        raise DataError("evaluate.slice_column must be a column of the corpus", received=repr(column), remedy=remedy)
     if column not in plain_columns(flat):
         raise DataError(
-            "evaluate.slice_column holds one value a record", received=f"{column!r}, which holds lists", remedy=remedy
+            "evaluate.slice_column must hold one value a record",
+            received=f"{column!r}, which holds lists",
+            remedy=remedy,
         )
     values: Sequence[Any] = flat.with_format("arrow")[:][column].to_pylist()
     return [MISSING if value is None else str(value) for value in values]

@@ -135,7 +135,7 @@ class Resampled:
             columns[("slice", part.group, part.name)] = np.bincount(at, minlength=everyone)
             for name, loss in (slice_loss or {}).items():
                 columns[("slice", part.group, part.name, name)] = np.bincount(at, loss[part.chosen], minlength=everyone)
-        # A record that no model was asked about tells nothing.
+        # A record that no model was asked about says nothing.
         asked = np.logical_or.reduce([sums.masked > 0 for sums in models.values()])
         matrix = np.stack([column[asked].astype(np.float64) for column in columns.values()], axis=1)
         self.models = tuple(models)

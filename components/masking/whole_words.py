@@ -101,7 +101,7 @@ def choose_words(
         rates: (blocks,) share of the maskable tokens that are chosen, from 0 to 1.
         slots: The most tokens chosen in a row.
         rounding: (blocks,) chance from 0 to 1: whether one more token is chosen than the whole ones.
-        keys: (blocks, block_size) chance, of which that at a word's start tells its place among others as long.
+        keys: (blocks, block_size) chance, of which that at a word's start decides its place among others as long.
         offsets: (blocks,) chance: where systematic sampling begins.
 
     Returns:
@@ -148,8 +148,8 @@ def _in_word(character: str) -> bool:
 
 def _unmarked(received: str) -> ConfigError:
     return ConfigError(
-        "train.whole_word_mask needs a tokenizer that marks where words begin, as byte-level BPE, WordPiece and "
-        "SentencePiece do",
+        "the tokenizer must mark where words begin, as byte-level BPE, WordPiece and SentencePiece do, where "
+        "train.whole_word_mask is true",
         received=received,
         remedy="set --train.whole_word_mask false, or another --tokenizer.pretrained",
     )

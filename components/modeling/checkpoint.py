@@ -34,7 +34,7 @@ def load_masked_lm(directory: Path, source: str | None = None) -> "TFPreTrainedM
 
     Weights may be safetensors in PyTorch's or TensorFlow's naming, `tf_model.h5` or `pytorch_model.bin`, each whole or
     in shards.
-    What the checkpoint lacks (the head, if it was saved from a base model) starts at random, told in a warning.
+    What the checkpoint lacks (the head, if it was saved from a base model) starts at random, which a warning says.
 
     Example:
         model = load_masked_lm(checkpoint_directory("distilbert/distilroberta-base"))  # of components.hub.checkpoints
@@ -111,7 +111,7 @@ def save_masked_lm(model: "TFPreTrainedModel", tokenizer: "PreTrainedTokenizerBa
     Args:
         model: A masked LM.
         tokenizer: Its tokenizer.
-        directory: Made if it doesn't exist.
+        directory: It is created if it doesn't exist.
 
     Raises:
         PipelineError: If the disk has no room for it.

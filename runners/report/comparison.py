@@ -74,10 +74,10 @@ class Comparison:
         estimate = paired_ratio(self.first, self.second, other.report.how, same)
         if estimate is None:
             return f"There are too few records in common for an interval of the difference in {unit}{why}."
-        from components.evaluation.gate import ratio_told
+        from components.evaluation.gate import ratio_in_words
 
         ratio, interval = estimate
-        found = f"{unit} of the second is {ratio_told(ratio, interval, 'that of the first')}{why}"
+        found = f"{unit} of the second is {ratio_in_words(ratio, interval, 'that of the first')}{why}"
         least, most = 1 - SEED_MARGIN, 1 + SEED_MARGIN
         if interval.high < least:
             return f"The second is better: {found}."

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from components.contract.reports import Interval
-from components.evaluation.gate import Thresholds, beside_counting, check_all, ratio_told, sentence_of
+from components.evaluation.gate import Thresholds, beside_counting, check_all, ratio_in_words, sentence_of
 from components.evaluation.params import EvaluateParams
 from components.evaluation.statistics import Length, RecordSums, Resampled
 
@@ -99,7 +99,7 @@ def test_a_model_that_learned_next_to_nothing_is_not_blessed():
     ],
 )
 def test_ratios_are_told_in_percent(ratio, low, high, told):
-    assert ratio_told(ratio, Interval(low, high), "the other") == told
+    assert ratio_in_words(ratio, Interval(low, high), "the other") == told
 
 
 def test_pairing_sees_what_intervals_of_each_alone_hide():

@@ -1,0 +1,84 @@
+"""What the steps report, one frozen dataclass a file.
+
+A report's attributes are its file's keys. An attribute with a default is left out of the file where it has that
+default; every other one is always there, as null where it is None.
+"""
+
+from components.contract.reports.data import (
+    BlockCounts,
+    BlocksReport,
+    BySplit,
+    ColumnCounts,
+    ColumnReport,
+    CorpusReport,
+    Parts,
+    RecordsWithoutText,
+    Skipped,
+    TokenizerReport,
+)
+from components.contract.reports.evaluation import (
+    Answer,
+    Blessing,
+    Check,
+    ComparedModel,
+    Ends,
+    EvaluationReport,
+    Interval,
+    Measurement,
+    Sample,
+    SliceReport,
+)
+from components.contract.reports.files import Report, as_plain, from_plain, write
+from components.contract.reports.serving import (
+    Candidate,
+    Example,
+    HubPush,
+    PushReport,
+    ServingModelReport,
+    SignatureReport,
+    TensorReport,
+    ValidatedText,
+    ValidationReport,
+)
+from components.contract.reports.training import EpochRow, ExecutionReport, Hardware, StepRow, TrainingReport
+
+__all__ = [
+    "Answer",
+    "Blessing",
+    "BlockCounts",
+    "BlocksReport",
+    "BySplit",
+    "Candidate",
+    "Check",
+    "ColumnCounts",
+    "ColumnReport",
+    "ComparedModel",
+    "CorpusReport",
+    "Ends",
+    "EpochRow",
+    "EvaluationReport",
+    "Example",
+    "ExecutionReport",
+    "Hardware",
+    "HubPush",
+    "Interval",
+    "Measurement",
+    "Parts",
+    "PushReport",
+    "RecordsWithoutText",
+    "Report",
+    "Sample",
+    "ServingModelReport",
+    "SignatureReport",
+    "Skipped",
+    "SliceReport",
+    "StepRow",
+    "TensorReport",
+    "TokenizerReport",
+    "TrainingReport",
+    "ValidatedText",
+    "ValidationReport",
+    "as_plain",
+    "from_plain",
+    "write",
+]

@@ -1,0 +1,177 @@
+"""What is served: the reports of a ServingModel, of its validation and of its push."""
+
+import dataclasses
+from collections.abc import Mapping
+
+
+@dataclasses.dataclass(frozen=True)
+class TensorReport:
+    """An input or output of a signature.
+
+    Attributes:
+        dtype: TensorFlow's name of its type.
+        shape: Its dimensions, None where one is free; None altogether where even their number is.
+    """
+
+    dtype: str
+    shape: tuple[int | None, ...] | None
+
+
+@dataclasses.dataclass(frozen=True)
+class SignatureReport:
+    """What a served model takes and gives, by name."""
+
+    inputs: Mapping[str, TensorReport]
+    outputs: Mapping[str, TensorReport]
+
+
+@dataclasses.dataclass(frozen=True)
+class Candidate:
+    """A token that the served model offers for a mask.
+
+    Attributes:
+        score: Its probability, from 0 to 1.
+        token: Its id.
+        token_str: Its text.
+    """
+
+    score: float
+    token: int
+    token_str: str
+
+
+@dataclasses.dataclass(frozen=True)
+class Example:
+    """A text to try a model on.
+
+    Attributes:
+        text: With the tokenizer's own mask token.
+        answer: The candidates for its first mask, best first.
+    """
+
+    text: str
+    answer: tuple[Candidate, ...]
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class ServingModelReport:
+    """`report.json` of a ServingModel.
+
+    Attributes:
+        summary: What came out, in a line.
+        signatures: What the model takes and gives, by signature.
+        max_sequence_length: The most tokens of a text, special ones included.
+        top_k: Candidates a mask, unless a request says how many.
+        max_top_k: The most candidates a mask that a request may ask for; None where the model takes no text, and a
+            request can't ask.
+        mask_token: The mask token's text.
+        text_signatures: Whether the tokenizer is in the graph, so that the model takes text.
+        why_no_text_signatures: Why it isn't; None where it is.
+        example: A text to try the model on.
+    """
+
+    summary: str
+    signatures: Mapping[str, SignatureReport]
+    max_sequence_length: int
+    top_k: int
+    max_top_k: int | None
+    mask_token: str
+    text_signatures: bool
+    why_no_text_signatures: str | None
+    example: Example
+
+
+@dataclasses.dataclass(frozen=True)
+class ValidatedText:
+    """A text that the served model was asked.
+
+    Attributes:
+        text: The text.
+        status: What the model says of it: `ok`, `no_mask` or `too_many_tokens`.
+        largest_score_difference: The largest relative difference of a score from the checkpoint's.
+    """
+
+    text: str
+    status: str
+    largest_score_difference: float
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class ValidationReport:
+    """`report.json` of an InfraBlessing.
+
+    Attributes:
+        summary: What came out, in a line.
+        model: The digest of the ServingModel.
+        server: What served it.
+        start_seconds: How long the server took to start; None for one that ran before.
+        first_request_milliseconds: How long the first answer took.
+        median_request_milliseconds: How long an answer took, the median over the texts.
+        largest_score_difference: The largest relative difference of a score from the checkpoint's.
+        texts: The texts one by one.
+    """
+
+    summary: str
+    model: str
+    server: str
+    start_seconds: float | None
+    first_request_milliseconds: float
+    median_request_milliseconds: float
+    largest_score_difference: float
+    texts: tuple[ValidatedText, ...]
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class HubPush:
+    """What a push left on the Hub; of a dry run, what it would send.
+
+    Attributes:
+        repo_id: The model's repository.
+        commit: The commit, 40 hexadecimal digits; None for a dry run.
+        url: Where that is seen; None for a dry run.
+        created: Whether the push made the commit, rather than find its files there; None for a dry run.
+        files: SHA-256 by path.
+    """
+
+    repo_id: str
+    commit: str | None
+    url: str | None
+    created: bool | None
+    files: Mapping[str, str]
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class PushReport:
+    """`pushed.json` of a Pushed. What a dry run doesn't know is None.
+
+    Attributes:
+        model_name: The name that servers know the model by.
+        serving_dir: The directory of all models; None for a dry run.
+        base_path: The directory of the model's versions.
+        version: The version; None for a dry run.
+        path: The version's directory; None for a dry run.
+        digest: The digest of the ServingModel that stands there: of what was pushed, or of an equal model that stood
+            there before.
+        created: Whether the push made the version, rather than find the model there; None for a dry run.
+        blessed: Whether the model is blessed; None for a dry run.
+        compared_again: What came of comparing the model with another than the evaluation did; None where push had no
+            need to.
+        dry_run: Whether nothing was sent or published.
+        hub: What is on the Hub; None for no push to the Hub.
+        summary: What came out, in a line.
+        page: What would be pushed, for people; None except for a dry run.
+    """
+
+    model_name: str
+    serving_dir: str | None
+    base_path: str
+    version: int | None
+    path: str | None
+    digest: str
+    created: bool | None
+    blessed: bool | None
+    compared_again: str | None
+    dry_run: bool
+    hub: HubPush | None
+    summary: str
+    page: str | None = None
