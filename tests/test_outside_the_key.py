@@ -20,6 +20,7 @@ from components.push import Push
 from components.tokenizer import PrepareTokenizer
 from components.train import PlannedInputs, Train
 from components.validate import Validate
+from tests.publishing.test_push import make_push
 from tests.training.tiny_training import TIMES, small_step, weights_of, write_blocks, write_tokenizer
 
 STEPS = (Ingest, PrepareTokenizer, Preprocess, Train, Evaluate, Export, Validate, Push)
@@ -29,6 +30,7 @@ REASONS = {
     "TrainParams.checkpoint_every_steps": "training ends with the same weights wherever it was cut off",
     "TrainParams.logging_steps": "read when the report's page is written",
     "TrainParams.peak_tflops": "read by the terminal and when the report's page is written",
+    "Push.root": "a relative place is below it, and stays relative in what the step writes",
     "Evaluate.pushed_to": "what is found there, its digest and its name, is in the key through `sources`",
 }
 """Why a field is no part of a key. Each has a test below."""
@@ -129,9 +131,21 @@ def test_a_training_leaves_nothing_of_them(tmp_path):
     assert not any(b"sentinel" in content for content in files)
 
 
+def test_a_push_is_the_same_below_another_root(tmp_path):
+    pushed = {}
+    for name in ("one", "another"):
+        step = dataclasses.replace(make_push(tmp_path, serving_dir="serving"), root=str(tmp_path / name))
+        (tmp_path / f"out-{name}").mkdir()
+        step.run(tmp_path / f"out-{name}")
+        assert (tmp_path / name / "serving/fill_mask/1/saved_model.pb").is_file()
+        pushed[name] = step.key({}), content_of(tmp_path / f"out-{name}")
+    assert pushed["one"] == pushed["another"]
+    assert str(tmp_path) not in json.dumps(pushed["one"][1])
+
+
 def evaluate_at(places: PushedTo, baseline: Baseline | None) -> Evaluate:
     checkpoint = Checkpoint(Path("anywhere"))
-    step = Evaluate(Corpus(None), Blocks(None), Tokenizer(None), checkpoint, places, EvaluateParams())
+    step = Evaluate(Corpus(None), Blocks(None), Tokenizer(None), checkpoint, places, 0.15, EvaluateParams())
     vars(step)["baseline"] = baseline
     return step
 
@@ -139,7 +153,7 @@ def evaluate_at(places: PushedTo, baseline: Baseline | None) -> Evaluate:
 def test_an_evaluation_hangs_on_what_was_found_and_not_on_where():
     """All that an evaluation has of a baseline is a source, and so in the key."""
     first = Baseline("the last blessed model (version 3 in one)", "digest", saved_model=Path("one/3"))
-    renamed = dataclasses.replace(first, told="the last blessed model (version 4 in one)")
+    renamed = dataclasses.replace(first, name="the last blessed model (version 4 in one)")
     places = PushedTo("one"), PushedTo("another", "me/model")
     nowhere = [evaluate_at(place, None) for place in places]
     assert nowhere[0].settings == nowhere[1].settings
