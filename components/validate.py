@@ -4,7 +4,7 @@ import contextlib
 import dataclasses
 import re
 import statistics
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
@@ -91,6 +91,42 @@ class ValidateParams:
 
 
 @dataclasses.dataclass(frozen=True)
+class Served:
+    """What the exported model answered.
+
+    Attributes:
+        alone: The status and the answer of each text, asked by itself.
+        together: The same, all texts asked in one request.
+        milliseconds: How long each text took by itself.
+        answerable: The text that the other signatures were asked.
+        others: For each of their answers how it was asked, the pipeline's options that give the same, and the answer.
+        logits: (tokens, vocabulary) of the mask token alone.
+    """
+
+    alone: "list[tuple[str, Answer]]"
+    together: "list[tuple[str, Answer]]"
+    milliseconds: list[float]
+    answerable: str
+    others: "list[tuple[str, dict[str, Any], Answer]]"
+    logits: list[list[float]]
+
+
+@dataclasses.dataclass(frozen=True)
+class Expected:
+    """What the checkpoint answers.
+
+    Attributes:
+        answers: Of each text; empty for one that can't be answered.
+        of_others: Of the text that the other signatures were asked, with their options.
+        logits: (tokens, vocabulary) float32, of the mask token alone.
+    """
+
+    answers: "list[Answer]"
+    of_others: "list[Answer]"
+    logits: Any
+
+
+@dataclasses.dataclass(frozen=True)
 class Validate(Component[InfraBlessing]):
     """Compares the exported model's answers, from a real server, with those of transformers' fill-mask pipeline.
 
@@ -127,73 +163,129 @@ class Validate(Component[InfraBlessing]):
             ServingError: If the server doesn't load the model, or an answer differs.
             ModelError: If the checkpoint can't be loaded.
         """
-        import tensorflow as tf
-
-        from components.validation.answer_difference import compare
-
         tokenizer = self.tokenizer.load()
-        exported = self.model.report
+        statuses = self.statuses(tokenizer)
+        server, served = self.ask_server(out / "server.log", tokenizer, statuses)
+        expected = self.ask_checkpoint(tokenizer, statuses, served)
+        texts = self.compare_texts(statuses, served, expected)
+        self.compare_other_signatures(tokenizer, served, expected)
+        reports.write(out / REPORT, self.report(server, served, texts))
+
+    def statuses(self, tokenizer: "PreTrainedTokenizerFast") -> dict[str, str]:
+        """The texts to ask, each with the status that the model must answer it with.
+
+        Raises:
+            ServingError: If the model can answer none of them.
+        """
+        longest = self.model.report.max_sequence_length
         texts = [text.replace(MASK, tokenizer.mask_token) for text in self.params.texts]
-        texts = list(dict.fromkeys([*texts, self.model.example]))
-        statuses = [self.status_of(text, tokenizer, exported.max_sequence_length) for text in texts]
-        if OK not in statuses:
+        statuses = {text: self.status_of(text, tokenizer, longest) for text in [*texts, self.model.example]}
+        if OK not in statuses.values():
             raise ServingError(
                 "at least one of validate.texts must have a mask and no more tokens than the model takes",
-                received=f"{len(texts)} texts of which none has, with at most {exported.max_sequence_length} tokens",
+                received=f"{len(statuses)} texts of which none has, with at most {longest} tokens",
                 remedy=f"give --validate.texts shorter ones, such as '[\"{MASK}\"]'",
             )
-        if not exported.text_signatures:
-            # The tokenizer then runs at the client, which refuses all other texts.
-            texts = [text for text, status in zip(texts, statuses, strict=True) if status == OK]
-            statuses = [OK] * len(texts)
+        if self.model.takes_text:
+            return statuses
+        # The tokenizer then runs at the client, which refuses all other texts.
+        return {text: status for text, status in statuses.items() if status == OK}
 
-        answerable = next(text for text, status in zip(texts, statuses, strict=True) if status == OK)
-        mask_alone = tokenizer(tokenizer.mask_token)["input_ids"]
-        with self.serve(out / "server.log", exported.text_signatures) as (server, client):
+    def ask_server(
+        self, log: Path, tokenizer: "PreTrainedTokenizerFast", statuses: Mapping[str, str]
+    ) -> tuple["ServerProcess", Served]:
+        """Asks the exported model, through every signature that it has.
+
+        Raises:
+            ServingError: If the server doesn't start, or doesn't answer.
+        """
+        texts = list(statuses)
+        answerable = next(text for text, status in statuses.items() if status == OK)
+        with self.serve(log, self.model.takes_text) as (server, client):
             alone, milliseconds = client.ask_one_by_one(texts)
             together = client.ask(texts)
-            others = self.ask_other_signatures(client, answerable, tokenizer, exported)
-            logits = client.ask_logits(mask_alone)
+            others = self.ask_other_signatures(client, answerable, tokenizer)
+            logits = client.ask_logits(tokenizer(tokenizer.mask_token)["input_ids"])
+        return server, Served(alone, together, milliseconds, answerable, others, logits)
+
+    def ask_checkpoint(
+        self, tokenizer: "PreTrainedTokenizerFast", statuses: Mapping[str, str], served: Served
+    ) -> Expected:
+        """Asks transformers' fill-mask pipeline the same.
+
+        Raises:
+            ModelError: If the checkpoint can't be loaded.
+        """
+        import tensorflow as tf
+
         # On the CPU, as a server that is started here: a GPU's arithmetic differs by more than the tolerance.
         with tf.device("/CPU:0"):
-            pipeline = self.pipeline(tokenizer, exported.top_k)
-            expected = [pipeline(text) if status == OK else [] for text, status in zip(texts, statuses, strict=True)]
-            expected_of_others = [pipeline(answerable, **options) for _, options, _ in others]
-            expected_logits = pipeline.model(tf.constant([mask_alone])).logits[0].numpy()
+            pipeline = self.pipeline(tokenizer, self.model.report.top_k)
+            mask_alone = tf.constant([tokenizer(tokenizer.mask_token)["input_ids"]])
+            return Expected(
+                [pipeline(text) if status == OK else [] for text, status in statuses.items()],
+                [pipeline(served.answerable, **options) for _, options, _ in served.others],
+                pipeline.model(mask_alone).logits[0].numpy(),
+            )
 
-        rows: list[reports.ValidatedText] = []
-        for index, text in enumerate(texts):
+    def compare_texts(
+        self, statuses: Mapping[str, str], served: Served, expected: Expected
+    ) -> list[reports.ValidatedText]:
+        """Compares each text's two answers with the one that it must have.
+
+        Raises:
+            ServingError: Naming the first difference.
+        """
+        from components.validation.answer_difference import compare
+
+        rows = []
+        answers = zip(statuses.items(), served.alone, served.together, expected.answers, strict=True)
+        for (text, wanted), alone, together, answer in answers:
             largest = 0.0
-            for (status, answer), how in ((alone[index], "by itself"), (together[index], "with the others")):
-                if status != statuses[index]:
-                    raise self.differs(text, how, f"the status is {status} instead of {statuses[index]}")
-                comparison = compare(expected[index], answer, self.params.allowed)
+            for (status, received), how in ((alone, "by itself"), (together, "with the others")):
+                if status != wanted:
+                    raise self.differs(text, how, f"the status is {status} instead of {wanted}")
+                comparison = compare(answer, received, self.params.allowed)
                 if comparison.difference is not None:
                     raise self.differs(text, how, comparison.difference)
                 largest = max(largest, comparison.largest)
-            rows.append(reports.ValidatedText(text, statuses[index], largest))
-        for (how, _, answer), one in zip(others, expected_of_others, strict=True):
-            difference = compare(one, answer, self.params.allowed).difference
+            rows.append(reports.ValidatedText(text, wanted, largest))
+        return rows
+
+    def compare_other_signatures(
+        self, tokenizer: "PreTrainedTokenizerFast", served: Served, expected: Expected
+    ) -> None:
+        """Compares what the signatures besides `serving_default` answered.
+
+        Raises:
+            ServingError: Naming the first difference.
+        """
+        from components.validation.answer_difference import compare
+
+        for (how, _, received), answer in zip(served.others, expected.of_others, strict=True):
+            difference = compare(answer, received, self.params.allowed).difference
             if difference is not None:
-                raise self.differs(answerable, how, difference)
-        if (difference := self.difference_of_logits(expected_logits, logits)) is not None:
+                raise self.differs(served.answerable, how, difference)
+        if (difference := self.difference_of_logits(expected.logits, served.logits)) is not None:
             raise self.differs(tokenizer.mask_token, "through the signature logits", difference)
-        largest = max(row.largest_score_difference for row in rows)
-        median = statistics.median(milliseconds)
+
+    def report(
+        self, server: "ServerProcess", served: Served, texts: list[reports.ValidatedText]
+    ) -> reports.ValidationReport:
+        """The content of `report.json`."""
+        largest = max(text.largest_score_difference for text in texts)
+        median = statistics.median(served.milliseconds)
         was_up = "" if server.start_seconds is None else f" was up in {server.start_seconds:.1f} s"
-        reports.write(
-            out / REPORT,
-            reports.ValidationReport(
-                summary=f"{len(texts)} texts answered as by the checkpoint, scores within {largest:.0e}; "
-                f"{server.kind}{was_up}, {median:.0f} ms a text",
-                model=self.model.digest,
-                server=server.kind,
-                start_seconds=server.start_seconds,
-                first_request_milliseconds=milliseconds[0],
-                median_request_milliseconds=median,
-                largest_score_difference=largest,
-                texts=tuple(rows),
-            ),
+        return reports.ValidationReport(
+            summary=f"{len(texts)} texts answered as by the checkpoint, scores within {largest:.0e}; "
+            f"{server.kind}{was_up}, {median:.0f} ms a text",
+            model=self.model.digest,
+            server=server.kind,
+            start_seconds=server.start_seconds,
+            first_request_milliseconds=served.milliseconds[0],
+            median_request_milliseconds=median,
+            largest_score_difference=largest,
+            texts=tuple(texts),
         )
 
     def status_of(self, text: str, tokenizer: "PreTrainedTokenizerFast", longest: int) -> str:
@@ -245,7 +337,6 @@ class Validate(Component[InfraBlessing]):
         client: "SignatureClient",
         text: str,
         tokenizer: "PreTrainedTokenizerFast",
-        exported: reports.ServingModelReport,
     ) -> "list[tuple[str, dict[str, Any], Answer]]":
         """A text's answers from the signatures besides `serving_default`.
 
@@ -256,13 +347,14 @@ class Validate(Component[InfraBlessing]):
 
         [answer] = client.ask_tokens([text])
         answers: list[tuple[str, dict[str, Any], Answer]] = [("through the signature tokens", {}, answer)]
-        if exported.text_signatures:
+        if self.model.takes_text:
+            top_k = self.model.report.top_k
             # Targets are tokens by their names, so that each of them is exactly one token.
             candidates = by_mask(answer)[0]
             names = tokenizer.convert_ids_to_tokens([candidates[0]["token"], candidates[-1]["token"]])
             for options in (
-                {"top_k": min(exported.top_k + 1, self.model.most_candidates)},
-                {"top_k": exported.top_k, "targets": names},
+                {"top_k": min(top_k + 1, self.model.most_candidates)},
+                {"top_k": top_k, "targets": names},
             ):
                 how = f"through the signature fill_mask with {options}"
                 answers.append((how, options, client.ask_fill_mask(text, **options)))
