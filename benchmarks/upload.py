@@ -96,7 +96,7 @@ def measure(arguments: argparse.Namespace) -> dict[str, Any]:
     from components.training.fit import Observing
     from components.training.observer import ObservedTraining
     from components.training.training_model import MaskedLMTraining
-    from tests.loopback_hub.made import bpe
+    from tests.loopback_hub.small_artifacts import bpe
 
     waited = [0.0]
 

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar
 
 from components.contract import reports
-from components.contract.artifacts import REPORT, Blocks, Checkpoint, Tokenizer
+from components.contract.artifacts import HISTORY, REPORT, STEP_HISTORY, Blocks, Checkpoint, Tokenizer
 from components.contract.component import Component
 from components.training.observer import TrainingObserver
 from components.training.params import TrainParams, training_steps
@@ -129,8 +129,8 @@ class Train(Component[Checkpoint]):
             telemetry, best_epoch = fit.run()
             save_masked_lm(model, tokenizer, out / "model")
 
-        write_rows(out / "history", telemetry.EPOCH_COLUMNS, telemetry.rows)
-        write_rows(out / "history_steps", telemetry.STEP_COLUMNS, telemetry.step_rows)
+        write_rows(out / HISTORY, telemetry.EPOCH_COLUMNS, telemetry.rows)
+        write_rows(out / STEP_HISTORY, telemetry.STEP_COLUMNS, telemetry.step_rows)
         report = training_report(model, self.blocks, self.params, steps, execution, telemetry, best_epoch)
         flush_tree(out)
         reports.write(out / REPORT, dataclasses.replace(report, seconds=round(time.perf_counter() - started, 3)))
@@ -246,7 +246,7 @@ class Train(Component[Checkpoint]):
         for name in ("early_stopping_patience", "load_best_model_at_end"):
             if getattr(self.params, name) and len(self.blocks.split("test")) == 0:
                 raise DataError(
-                    f"train.{name} needs a validation loss, so the test split must have at least one block",
+                    f"with train.{name}, the test split must have at least one block, for a validation loss",
                     received=f"train.{name} {getattr(self.params, name)}, and a test split without a block",
                     remedy=f"leave out --train.{name}, raise --ingest.test_size or lower --preprocess.block_size",
                 )

@@ -1,4 +1,4 @@
-"""Every error that a user can cause or meet.
+"""The kinds of errors that a user can cause or meet. What needs a finer name is a subclass, where it is raised.
 
 PipelineError            a step failed; exit code 1
 ├── ConfigError          bad usage or configuration, found before any work; exit code 2

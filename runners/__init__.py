@@ -1,1 +1,1 @@
-"""Where the steps run: the only code that knows."""
+"""Runs the steps of a pipeline somewhere: no other code knows where that is."""

@@ -26,7 +26,7 @@ class Storage(Protocol):
         """Whether there is a directory, or a file, of that name."""
 
     def names(self, group: str) -> list[str]:
-        """The names of the directories whose names continue the group's by one part, sorted."""
+        """The names of the directories directly below a directory, sorted."""
 
     def create(self, name: str) -> Path:
         """Makes a directory where it is missing, and waits until it is durable; its path."""

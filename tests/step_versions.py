@@ -6,9 +6,9 @@ Nobody can tell that from code, but a program can tell that code changed:
     python -m tests.step_versions            shows what changed since the digests were recorded
     python -m tests.step_versions --renew    records the versions and digests of now
 
-A step's code is every module of ours that `components/<step>.py` imports, at its top or inside a function, and those
-that they import. A module's digest is that of its syntax tree: comments, docstrings, formatting, and imports for type
-checkers alone don't count.
+A step's code is every module of ours that `components/<step>.py` imports, at its top or inside a function, those that
+they import, and the data files beside them. A module's digest is that of its syntax tree: comments, docstrings,
+formatting, and imports for type checkers alone don't count.
 """
 
 import argparse
@@ -36,8 +36,10 @@ STEPS = {
     "push": "Push",
 }
 """Each step's class, by the module in `components/` that has it."""
-STARTED = {"validate": ("serving.__main__",)}
+STARTED = {"validate": ("serving.__main__", "components.validation.child")}
 """Modules that a step doesn't import, but starts as a process of its own."""
+DATA = (".pbtxt",)
+"""Endings of files beside a module that it copies into what a step makes."""
 
 
 def file_of(module: str, root: Path = ROOT) -> Path | None:
@@ -118,6 +120,9 @@ def closure(step: str, root: Path = ROOT) -> dict[str, str]:
             continue
         digests[name], imported = read(name, path, path.read_bytes())
         waiting += imported
+        for data in sorted(path.parent.glob("*")) if path.name == "__init__.py" else ():
+            if data.suffix in DATA:
+                digests[f"{name}/{data.name}"] = hashlib.sha256(data.read_bytes()).hexdigest()[:16]
     return dict(sorted(digests.items()))
 
 

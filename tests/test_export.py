@@ -5,6 +5,7 @@ import re
 import shlex
 import subprocess
 import sys
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -211,8 +212,8 @@ def test_a_tokenizer_that_cannot_be_exact_leaves_text_out(tmp_path):
     assert report["max_top_k"] is None
     assert exported.summary.startswith("answers token ids only, because of its tokenizer: ")
     # The command to ask it with names the tokenizer, and no more candidates than there are.
-    report_of_push = complete.push(path=str(exported.saved_model_directory))
-    asked = make_parser().parse_args(pipeline._client_arguments(report_of_push, exported))
+    arguments = pipeline._client_arguments(complete.push(), exported, exported.saved_model_directory)
+    asked = make_parser().parse_args(arguments)
     assert (asked.texts, asked.top_k, asked.model) == ([report["example"]["text"]], 2, "fill_mask")
     assert ClientTokenizer(asked.tokenizer)
     assert "## No text" in (exported.saved_model_directory / "MODEL.md").read_text("utf-8")
@@ -234,7 +235,8 @@ def test_no_more_candidates_are_promised_than_the_vocabulary_has(tmp_path):
 @pytest.mark.parametrize("text", ["-<mask>-", "It's <mask>.", "<mask>\nand <mask>"])
 def test_the_command_to_ask_with_takes_any_example(exported, monkeypatch, text):
     monkeypatch.setattr(ServingModel, "example", text)
-    asked = make_parser().parse_args(pipeline._client_arguments(complete.push(model_name="other"), exported))
+    arguments = pipeline._client_arguments(complete.push(model_name="other"), exported, Path("version"))
+    asked = make_parser().parse_args(arguments)
     assert (asked.texts, asked.top_k, asked.model, asked.tokenizer) == ([text], 3, "other", None)
 
 

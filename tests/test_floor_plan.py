@@ -1,4 +1,4 @@
-"""What the import contracts can't see: facts about architectures, and changes to others' instances, keep to rooms."""
+"""What the import contracts can't see: facts keep to their rooms, and rules are rules."""
 
 import ast
 from pathlib import Path
@@ -73,3 +73,24 @@ def test_what_is_looked_for_is_found_in_its_room():
     """So that a search that finds nothing anywhere doesn't pass."""
     for find, room in ((architectures_named, RECORDS), (methods_replaced, PATCHES)):
         assert [line for path in room.glob("*.py") for line in find(ast.parse(path.read_text("utf-8")))]
+
+
+ERRORS = {"PipelineError", "ConfigError", "DataError", "ModelError", "ArtifactError", "HubError", "ServingError"}
+
+
+def rules(tree):
+    """Each error's rule, as far as it is written out, and its line."""
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id in ERRORS and node.args:
+            parts = [part.value for part in ast.walk(node.args[0]) if isinstance(part, ast.Constant)]
+            text = "".join(part for part in parts if isinstance(part, str))
+            if text and not any(isinstance(part, ast.Name) and part.id == "rule" for part in ast.walk(node.args[0])):
+                yield node.lineno, text
+
+
+def test_an_errors_rule_says_what_must_be():
+    """A rule in the indicative reads as a fact."""
+    found = [(path, line, rule) for path in CODE for line, rule in rules(ast.parse(path.read_text("utf-8")))]
+    assert len(found) > 150
+    facts = {f"{path.relative_to(ROOT)}:{line} {rule}" for path, line, rule in found if "must" not in rule}
+    assert facts == set()

@@ -13,7 +13,7 @@ import pytest
 from tests.own_environment import EnvironmentMissing, python_with
 
 ROOT = Path(__file__).resolve().parent.parent
-INSTALLED = ("components", "configs", "pipeline.py", "runners", "serving")
+INSTALLED = ("components", "configs", "foundation", "pipeline.py", "runners", "serving")
 
 pytestmark = [pytest.mark.slow, pytest.mark.skipif(not (ROOT / ".git").exists(), reason="needs git's list of files")]
 
@@ -92,9 +92,9 @@ def test_the_license_is_named_and_travels(distributions):
 
 def test_what_runs_is_what_was_installed(environment, tmp_path):
     code = f"import {', '.join(name.removesuffix('.py') for name in INSTALLED)}\n"
-    code += "print(pipeline.__file__, components.__file__, configs.__file__, runners.__file__, serving.__file__)"
+    code += f"print({', '.join(name.removesuffix('.py') + '.__file__' for name in INSTALLED)})"
     places = run(environment / "python", "-c", code, cwd=tmp_path).stdout.split()
-    assert len(places) == 5
+    assert len(places) == len(INSTALLED)
     assert all(Path(place).is_relative_to(environment.parent) for place in places)
 
 
@@ -129,11 +129,10 @@ def test_commands_have_help(environment, tmp_path, program, said):
 def test_files_that_the_code_reads_are_found(environment, tmp_path):
     code = (
         "import pathlib, components, evaluate, serving\n"
-        "from serving import saved_model_extras\n"
         "from serving.server.playground import Playground\n"
         "assert Playground(['m']).answer('GET', '/script.js').body\n"
         "here = pathlib.Path(serving.__file__).parent\n"
-        "assert (here / saved_model_extras.BATCHING_PARAMETERS).is_file()\n"
+        "assert (here / 'graph/batching_params.pbtxt').is_file()\n"
         "assert (here / 'deployment/.env').is_file()\n"
         "metrics = pathlib.Path(components.__file__).parent / 'metrics'\n"
         "print(evaluate.load(str(metrics / 'masked_perplexity')).compute(predictions=[0.0])['perplexity'])"

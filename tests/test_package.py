@@ -39,7 +39,7 @@ MODULES = ["pipeline"] + [
 
 
 def test_importing_has_no_effect():
-    """Whatever is imported: environment variables, finders, the signals' handlers and warnings stay as they were."""
+    """Whatever is imported: environment variables, finders, the path and the signals' handlers stay as they were."""
     code = (
         "import os, signal, sys, warnings\n"
         "import numpy, transformers, httpx, aiohttp, grpc, datasets, tensorflow\n"

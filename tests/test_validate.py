@@ -191,7 +191,7 @@ def test_a_server_that_takes_too_long_is_stopped(step, tmp_path):
 @pytest.mark.slow
 def test_a_server_ends_with_its_parent_even_where_that_is_killed(step, tmp_path):
     parent = (
-        "import sys, time; from pathlib import Path; from serving import server_process\n"
+        "import sys, time; from pathlib import Path; from components.validation import server_process\n"
         "with server_process.serving(Path(sys.argv[1]), Path(sys.argv[2]), 200) as server:\n"
         "    print(server.process_id, flush=True); time.sleep(200)"
     )

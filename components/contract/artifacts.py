@@ -20,6 +20,8 @@ if TYPE_CHECKING:
 
 REPORT = "report.json"
 """The file of most kinds that says what came out."""
+HISTORY, STEP_HISTORY = "history", "history_steps"
+"""The names of a Checkpoint's histories, each as `.json` and `.csv`."""
 
 Content = TypeVar("Content")
 
@@ -196,12 +198,12 @@ class Checkpoint(Artifact):
     @functools.cached_property
     def history(self) -> tuple[reports.EpochRow, ...]:
         """A row an epoch."""
-        return self.read_rows("history.json", reports.EpochRow)
+        return self.read_rows(f"{HISTORY}.json", reports.EpochRow)
 
     @functools.cached_property
     def step_history(self) -> tuple[reports.StepRow, ...]:
         """A row every 20 optimizer steps, or fewer where training is short."""
-        return self.read_rows("history_steps.json", reports.StepRow)
+        return self.read_rows(f"{STEP_HISTORY}.json", reports.StepRow)
 
     @property
     def model_directory(self) -> Path:

@@ -1,4 +1,4 @@
-"""Whether a blessing still holds: what it was given against may not be the last blessed model any more."""
+"""Whether a blessing still holds when the model is pushed: the last blessed model may be another one by then."""
 
 import dataclasses
 from collections.abc import Callable
@@ -79,7 +79,7 @@ class Judge:
         return Verdict(check.passed, check.sentence, baseline, again=True, binding=True)
 
     def confirm(self, verdict: Verdict) -> None:
-        """Looks once more, when nobody else can push any more.
+        """Looks once more whether a verdict holds, at the moment when no other process can push.
 
         Raises:
             Overtaken: If the verdict doesn't hold any more.

@@ -98,7 +98,7 @@ def ratio_in_words(ratio: float, interval: Interval, other: str) -> str:
 
     Args:
         ratio: One value over another.
-        interval: Its interval; what lies on the other side of 1 than the ratio is negative.
+        interval: Its interval. An end on the other side of 1 than the ratio is written as a negative difference.
         other: What the other value is called; empty where it stands beside.
     """
     if ratio > 1:

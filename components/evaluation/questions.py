@@ -95,10 +95,10 @@ class Questions:
         """Draws the masks.
 
         Args:
-            indices: As in the attributes, like all before `concatenated`.
-            input_ids: The true tokens.
-            attention_mask: 0 for padding.
-            records: Those of the whole test split.
+            indices: See the attribute of the same name.
+            input_ids: See the attribute.
+            attention_mask: See the attribute.
+            records: See the attribute.
             concatenated: Whether the blocks are the records' tokens one after the other, cut at every block_size; else
                 each record has rows of its own.
             tokenizer: Gives the mask token, the special tokens and the vocabulary's size.
@@ -163,9 +163,9 @@ def questions_of_test_split(
     """The test blocks with their masks.
 
     Args:
-        blocks: Whose test split is asked about.
-        tokenizer: That made them.
-        settings: Which questions.
+        blocks: The blocks; their test split is asked about.
+        tokenizer: The tokenizer that the blocks were made with.
+        settings: How the questions are drawn.
 
     Raises:
         DataError: If the split has no blocks, or nothing in them can be masked.

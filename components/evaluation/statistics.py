@@ -101,14 +101,14 @@ class Resampled:
     """Metrics over resampled records. Every metric sees the same draws, so that differences are paired.
 
     Args:
-        models: By name, on the same records.
-        length: Of the records' text.
+        models: Each model's sums, by its name, over the same records.
+        length: The lengths of the records' text.
         slices: Parts of the masked tokens.
-        slice_loss: By model, the loss (masked tokens,) that the slices' tokens have.
-        record: (masked tokens,) the record that each belongs to.
-        confidence: Of the intervals, above 0 and below 1.
-        resamples: How many draws of the records.
-        seed: Of the draws.
+        slice_loss: For each model, by its name, the loss of the masked tokens, (masked tokens,) in nats.
+        record: (masked tokens,) the record that each token belongs to.
+        confidence: The confidence of the intervals, above 0 and below 1.
+        resamples: How often the records are drawn anew.
+        seed: The seed of these draws.
     """
 
     def __init__(

@@ -166,7 +166,7 @@ def require_packable(config: "PretrainedConfig") -> None:
     reason = architecture_of(config).why_not_packable(config)
     if reason is not None:
         raise ConfigError(
-            "preprocess.packing packed needs an architecture whose documents can be kept apart",
+            "with preprocess.packing packed, the architecture must be one whose documents can be kept apart",
             received=f"{config.model_type} (train.pretrained or train.model_type): {reason}",
             remedy="set --preprocess.packing documents or concatenate, or train another architecture, such as roberta",
         )

@@ -62,7 +62,7 @@ class MaskedLM(Protocol):
         """The logits at given positions, without computing those at others.
 
         Args:
-            inputs: As above.
+            inputs: `input_ids`, `attention_mask` and, where the model takes them, `position_ids`.
             positions: (batch, predictions) int32, from 0 to the sequence's length, exclusive. May repeat.
             dropout_key: (2,) uint32, of which dropout's chance is a function; None for no dropout.
             recomputed: Whether the values inside of the encoder's layers are computed again for the gradients.

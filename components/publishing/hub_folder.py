@@ -5,7 +5,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from components.contract.artifacts import Artifact
+from components.contract.artifacts import HISTORY, Artifact
 from components.contract.push_record import facts_of
 from components.hub.seal import CARD, seal
 from components.publishing.model_card import model_card
@@ -48,7 +48,7 @@ def write_folder(folder: Path, artifacts: CardArtifacts, settings: CardSettings)
         copy_part(artifacts.model, prefix, folder / "saved_model" / SAVED_MODEL_VERSION)
     # Over the Keras model's config.json: this one belongs to the weights beside it, and to both.
     save_pytorch_weights(load_masked_lm(checkpoint.model_directory), folder)
-    copy_part(checkpoint, "history.csv", folder / "history.csv")
+    copy_part(checkpoint, f"{HISTORY}.csv", folder / f"{HISTORY}.csv")
     (folder / CARD).write_text(card, encoding="utf-8")
     blessed = why_not_blessed(artifacts, settings) is None
     facts = {"stage": "trained", "checkpoint": checkpoint.digest, **facts_of(checkpoint, blessed)}

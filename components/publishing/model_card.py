@@ -130,7 +130,7 @@ def example_sentence(model: ServingModel, mask: str) -> str:
 
 def _invalid(received: str) -> HubError:
     return HubError(
-        "a card's metadata are what the Hub accepts",
+        "a card's metadata must be what the Hub accepts",
         received=received,
         remedy="correct --push.license or --push.language (the Hub's documentation of model cards lists both)",
     )

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from components.contract.artifacts import Artifact, Checkpoint, Corpus, Evaluation, ServingModel, Tokenizer
+from components.contract.artifacts import HISTORY, Artifact, Checkpoint, Corpus, Evaluation, ServingModel, Tokenizer
 from foundation.perplexity import perplexity_text
 
 MOST_ROWS = 40
@@ -163,7 +163,7 @@ def training(artifacts: CardArtifacts) -> str:
             table(("hyperparameter", "value"), [(name, f"`{value}`") for name, value in sorted(shown.items())]),
             table(("epoch", "loss", "validation loss", "tokens/s"), shortened),
             f"It took {report.seconds:,.0f} s on {machine}. The curves are in the tab *Training metrics* "
-            "(TensorBoard), and in `history.csv`.",
+            f"(TensorBoard), and in `{HISTORY}.csv`.",
         ]
     )
 

@@ -189,7 +189,7 @@ def locked(base_path: Path) -> Iterator[None]:
             yield
     except Timeout as error:
         raise PipelineError(
-            "only one process at a time may push to a base path",
+            "a push must wait until no other process pushes to the same base path",
             received=f"{base_path / LOCK_NAME}, held for over {LOCK_TIMEOUT_SECONDS:.0f} seconds",
             remedy="wait for the other push to end, or end it",
         ) from error

@@ -127,13 +127,13 @@ def choose_execution(params: "TrainParams", devices: Devices, config: "Pretraine
         precision, reasons["precision"] = choose_precision(devices, config, in_graph)
     elif not in_graph and (reason := why_not_in(precision, config)):
         raise ConfigError(
-            f"train.precision {precision} needs an architecture whose code can compute in it",
+            f"with train.precision {precision}, the architecture must be one whose code can compute in it",
             received=f"train.precision {precision} for {reason}",
             remedy="set --train.precision auto or float32",
         )
     elif precision == "mixed_float16" and devices.kind == "CPU":
         raise ConfigError(
-            "train.precision mixed_float16 needs a GPU: a CPU computes float16 by way of float32, slowly",
+            "with train.precision mixed_float16, there must be a GPU: a CPU computes float16 by way of float32, slowly",
             received=f"train.precision mixed_float16 on {devices}",
             remedy="set --train.precision auto, float32 or mixed_bfloat16",
         )
@@ -141,7 +141,7 @@ def choose_execution(params: "TrainParams", devices: Devices, config: "Pretraine
         jit_compile, reasons["jit_compile"] = choose_jit_compile(devices, config)
     elif jit_compile and (reason := architecture_of(config).why_not_compiled(config)):
         raise ConfigError(
-            "train.jit_compile true needs an architecture that XLA can compile",
+            "with train.jit_compile true, the architecture must be one that XLA can compile",
             received=f"train.jit_compile true for {reason}",
             remedy="set --train.jit_compile auto or false",
         )
@@ -152,7 +152,7 @@ def choose_execution(params: "TrainParams", devices: Devices, config: "Pretraine
         names = devices.names
         if len(names) < 2:
             raise ConfigError(
-                "train.strategy mirrored needs two devices or more",
+                "with train.strategy mirrored, there must be two devices or more",
                 received=f"train.strategy mirrored on {devices}",
                 remedy="set --train.strategy auto or one_device",
             )

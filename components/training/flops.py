@@ -77,8 +77,8 @@ def measured_peak_flops(dtype: tf.DType = tf.float32, devices: int = 1, seconds:
     The fastest of several rounds, in about `seconds`: what else the machine does in the meantime makes it less.
 
     Args:
-        dtype: Of the matrices.
-        devices: Over how many it goes: GPUs add up, the logical devices of a CPU share its cores.
+        dtype: The type of the matrices' elements.
+        devices: How many devices train. The rates of GPUs add up; the logical devices of a CPU share its cores.
         seconds: How long to measure.
     """
     on_gpu = bool(tf.config.list_logical_devices("GPU"))

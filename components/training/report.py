@@ -30,12 +30,12 @@ def training_report(
     """What was trained, from what, and on which hardware. Its `seconds` are for the caller to fill in.
 
     Args:
-        model: As trained.
+        model: The trained model.
         blocks: What it was trained on.
         params: The settings. Those that are no part of the step's key leave nothing here.
-        steps: As planned.
+        steps: The steps that were planned.
         execution: The precision and the devices.
-        telemetry: The history.
+        telemetry: The history of the training.
         best_epoch: The epoch with the lowest validation loss; None without validation.
     """
     from components.training.devices import describe_devices

@@ -48,27 +48,27 @@ class RunFacts:
     @functools.cached_property
     def corpus(self) -> Corpus | None:
         """What ingest made."""
-        return self._made(Corpus, "ingest")
+        return self._artifact_of(Corpus, "ingest")
 
     @functools.cached_property
     def blocks(self) -> Blocks | None:
         """What preprocess made."""
-        return self._made(Blocks, "preprocess")
+        return self._artifact_of(Blocks, "preprocess")
 
     @functools.cached_property
     def checkpoint(self) -> Checkpoint | None:
         """What train made."""
-        return self._made(Checkpoint, "train")
+        return self._artifact_of(Checkpoint, "train")
 
     @functools.cached_property
     def evaluation(self) -> Evaluation | None:
         """What evaluate made."""
-        return self._made(Evaluation, "evaluate")
+        return self._artifact_of(Evaluation, "evaluate")
 
     @functools.cached_property
     def pushed(self) -> Pushed | None:
         """What push made."""
-        return self._made(Pushed, "push")
+        return self._artifact_of(Pushed, "push")
 
     @property
     def metrics(self) -> Mapping[str, float]:
@@ -95,7 +95,7 @@ class RunFacts:
         """The rows of the training's history by step."""
         return self.checkpoint.step_history if self.checkpoint else ()
 
-    def _made(self, kind: type[Kind], step: str) -> Kind | None:
+    def _artifact_of(self, kind: type[Kind], step: str) -> Kind | None:
         """The artifact of a step; None where there is none."""
         directory = self.artifact(step)
         return None if directory is None else kind(directory)

@@ -41,7 +41,7 @@ class TokenSignatures(tf.Module):
     """A masked language model that is asked with token ids.
 
     Args:
-        model: The masked language model.
+        model: The masked language model, which offers what `serving.graph.language_model.Model` says.
         mask_token_id: The mask's id.
         top_k: Candidates a mask.
         max_sequence_length: The most tokens of a text, special tokens included.
@@ -133,7 +133,7 @@ class TextSignatures(TokenSignatures):
     are answered all the same. Nothing is ever truncated.
 
     Args:
-        model: The masked language model.
+        model: The masked language model, which offers what `serving.graph.language_model.Model` says.
         tokenizer: Its tokenizer.
         top_k: Candidates a mask.
         max_top_k: The largest `top_k` that a request may ask.

@@ -1,6 +1,7 @@
 """The configuration: one truth for keys, and every mistake named before any work."""
 
 import dataclasses
+from pathlib import Path
 
 import pytest
 import yaml
@@ -103,7 +104,8 @@ def test_the_validation_and_the_evaluation_mask_at_one_rate():
         steps[component.name] = component
         return component.at(None)
 
-    pipeline(run, parse(configuration.config_path("quickstart"), "--train.eval_mlm_probability", "0.25"))
+    config = parse(configuration.config_path("quickstart"), "--train.eval_mlm_probability", "0.25")
+    pipeline(run, config, Path("root"))
     assert steps["train"].params.eval_mlm_probability == steps["evaluate"].eval_mlm_probability == 0.25
 
 

@@ -18,7 +18,7 @@ from components.publishing.params import PushParams
 from components.push import Push
 from tests import reports as complete
 from tests.blessing import bless
-from tests.loopback_hub import made as small
+from tests.loopback_hub import small_artifacts as small
 
 BLOCK_SIZE, RECORDS, SPECIAL = 32, 60, 5
 SHARES = {"good": 0.5, "best": 1.0}

@@ -20,7 +20,7 @@ from components.publishing.model_card_sections import CardSettings, request_to_s
 from foundation.errors import HubError
 from tests import reports as complete
 from tests.finished import finish
-from tests.loopback_hub.made import make
+from tests.loopback_hub.small_artifacts import make
 
 SETTINGS = CardSettings("ada/answers", "apache-2.0", ("en",), include_saved_model=True, include_tf_weights=True)
 

@@ -18,8 +18,8 @@ from runners.local import LocalRunner
 from tests.blessing import bless
 from tests.loopback_hub.faults import Fault
 from tests.loopback_hub.fixtures import TOKEN, environment, running_hub  # noqa: F401 (a fixture)
-from tests.loopback_hub.made import make
 from tests.loopback_hub.server import Account
+from tests.loopback_hub.small_artifacts import make
 
 ROOT = Path(__file__).resolve().parents[2]
 

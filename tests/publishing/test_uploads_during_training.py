@@ -17,7 +17,7 @@ from components.training.observer import ObservedTraining
 from foundation.errors import HubError
 from tests.loopback_hub.faults import Fault
 from tests.loopback_hub.fixtures import TOKEN, running_hub  # noqa: F401 (a fixture)
-from tests.loopback_hub.made import make
+from tests.loopback_hub.small_artifacts import make
 
 EPOCHS = 3
 
@@ -146,7 +146,7 @@ def test_hopeless_uploads_are_refused_before_any_step(hub, monkeypatch):
     with pytest.raises(HubError, match="organizations are lovelace, readers"):
         preflight(HubTarget("others/answers"))
     monkeypatch.delenv("HF_TOKEN")
-    with pytest.raises(HubError, match="needs a token"):
+    with pytest.raises(HubError, match="must have a token"):
         preflight(HubTarget("answers"))
 
 

@@ -14,7 +14,7 @@ import pyarrow.parquet
 import pytest
 
 from components.sources.hub import PARQUET_BRANCH
-from tests.sources.loopback_hub import commit_of, serving
+from tests.sources.dataset_hub import commit_of, serving
 
 ROOT = Path(__file__).parents[2]
 INGEST = """

@@ -29,7 +29,7 @@ class SliceReport:
     baseline's are also None where there is no baseline with the same tokenizer.
 
     Attributes:
-        group: What the slices of a group are told apart by.
+        group: What distinguishes the slices of a group, such as how frequent a token is.
         name: What the tokens of this one have in common.
         masked_tokens: How many they are.
         records: How many records they are in.

@@ -18,6 +18,11 @@ def no_reason(config: "PretrainedConfig") -> str | None:
     return None
 
 
+def no_matrix(model: Any) -> Any:
+    """The output matrix of its own that a model lacks whose output layer is the embedding of tokens."""
+    return None
+
+
 def from_zero(config: "PretrainedConfig") -> int:
     """The first position of architectures that count positions from 0."""
     return 0
@@ -50,11 +55,12 @@ class Architecture:
         input_embeddings: How PyTorch's name of the embedding of tokens ends.
         output_layer: PyTorch's name of the layer that turns hidden states into logits.
         own_output_matrix: Gives the variable of an output matrix that Keras holds although it is tied; None for none.
-        unused_weights: How PyTorch's names of weights begin that no prediction depends on, and that its class lacks.
-        pytorch_layouts: By the end of PyTorch's name, what brings an array into PyTorch's form, where transformers'
-            own rules don't.
-        pytorch_copies: By PyTorch's name of an array, the name of the one that it must equal.
-        pytorch_copies_where_untied: The same, only where the output matrix isn't the embedding of tokens.
+        unused_weights: Beginnings of PyTorch's names. Weights with such a name change no prediction, and PyTorch's
+            class doesn't have them, so they are left out of its file.
+        pytorch_layouts: Functions by the end of PyTorch's name: each brings an array into PyTorch's form, where
+            transformers' own rules don't.
+        pytorch_copies: Names of arrays in PyTorch's file, each with the name of the array that it must equal.
+        pytorch_copies_where_untied: Such names that count only where the output matrix isn't the embedding of tokens.
     """
 
     model_type: str
@@ -70,7 +76,7 @@ class Architecture:
     why_not_exported: Condition = no_reason
     input_embeddings: str = ".word_embeddings.weight"
     output_layer: str = "cls.predictions.decoder"
-    own_output_matrix: Callable[[Any], Any] = no_reason
+    own_output_matrix: Callable[[Any], Any] = no_matrix
     unused_weights: tuple[str, ...] = ()
     pytorch_layouts: Mapping[str, Callable[[np.ndarray], np.ndarray]] = dataclasses.field(default_factory=dict)
     pytorch_copies: Mapping[str, str] = dataclasses.field(default_factory=dict)

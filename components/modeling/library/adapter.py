@@ -14,10 +14,9 @@ import tensorflow as tf
 from components.modeling.architectures.records import architecture_of
 from components.modeling.library.documents_apart import keep_documents_apart, position_ids
 from components.modeling.library.dropout import keyed_dropout
-from components.modeling.library.embedding_read import embedding_read_once
 from components.modeling.library.fused_gelu import fused_gelu
 from components.modeling.library.gradient_checkpointing import recomputed_layers
-from components.modeling.library.head import masked_logits, without_head
+from components.modeling.library.head import embedding_read_once, masked_logits, without_head
 from components.modeling.masked_lm import Inputs, MaskedLM, PyTorchWeight
 
 if TYPE_CHECKING:

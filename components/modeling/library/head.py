@@ -5,6 +5,10 @@ position's hidden state with the whole vocabulary: nearly half of all floating-p
 the layer that turns hidden states into logits sees only the positions asked for. `get_lm_head` names that layer
 in each of the library's masked-LM classes, so one mechanism serves them all. Loss and gradients are those of the
 dense path, because no other position has a part in either.
+
+The embedding of tokens is read once a call. A variable that is looked up by rows is copied whole by every other read,
+such as the head's: TensorFlow can't tell whether rows will be written meanwhile. Here a model's lookup and its head
+take the tensor of one read, which copies nothing.
 """
 
 import contextlib
@@ -12,8 +16,6 @@ from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
 import tensorflow as tf
-
-from components.modeling.library.embedding_read import embedding_read_once
 
 if TYPE_CHECKING:
     from transformers import TFPreTrainedModel
@@ -73,3 +75,28 @@ def without_head(head: tf.keras.layers.Layer) -> Iterator[None]:
     finally:
         # The method of the class shows again.
         del head.call
+
+
+@contextlib.contextmanager
+def embedding_read_once(model: Any) -> Iterator[None]:
+    """Makes a model use one read of its embedding of tokens.
+
+    For the duration of one call or trace, on this model's instances only, in one thread.
+
+    Args:
+        model: Any of transformers' TensorFlow masked language models.
+    """
+    layer = model.get_input_embeddings()
+    read = {
+        name: value
+        for name, value in vars(layer).items()
+        if isinstance(value, tf.Variable) and value.shape.rank == 2 and value.shape[0] == model.config.vocab_size
+    }
+    # Under mixed precision the layers cast a variable each time they read it.
+    if layer.compute_dtype != layer.variable_dtype:
+        read = {}
+    vars(layer).update({name: tf.convert_to_tensor(variable) for name, variable in read.items()})
+    try:
+        yield
+    finally:
+        vars(layer).update(read)

@@ -1,8 +1,6 @@
 """The usage examples in the docstrings of public classes run as they stand, but for paths, ports and the model."""
 
 import asyncio
-import inspect
-import textwrap
 import warnings
 from collections.abc import Iterator
 from pathlib import Path
@@ -14,26 +12,14 @@ import pytest
 import tensorflow as tf
 
 from components.modeling.checkpoint import build_masked_lm
+from components.modeling.library.adapter import as_masked_lm
 from serving.client import AsyncFillMaskClient, FillMaskClient, TargetWarning
 from serving.graph.signatures import TextSignatures, TokenSignatures
 from serving.graph.tokenizers.build import build_in_graph_tokenizer
 from serving.server.listener import bind
 from serving.server.models.served_models import ServedModels, load
 from serving.server.server import EmbeddedServer, running
-
-
-def run_example(documented: Any, names: dict[str, Any], changes: dict[str, str]) -> dict[str, Any]:
-    """Runs the example of a docstring, and returns what it assigned."""
-    _, code = inspect.getdoc(documented).split("Example:\n")
-    code = textwrap.dedent(code)
-    for old, new in changes.items():
-        assert old in code, old
-        code = code.replace(old, new)
-    if not code.startswith("async with"):
-        exec(code, names)
-        return names
-    exec(f"async def example():\n{textwrap.indent(code, '    ')}\n    return locals()", names)
-    return asyncio.run(names["example"]())
+from tests.docstring_examples import run_example
 
 
 @pytest.fixture(scope="module")
@@ -42,7 +28,7 @@ def names(byte_level_tokenizer: Any) -> dict[str, Any]:
     return {
         "tf": tf,
         "tokenizer": byte_level_tokenizer,
-        "model": build_masked_lm("roberta", sizes, byte_level_tokenizer, seed=0),
+        "model": as_masked_lm(build_masked_lm("roberta", sizes, byte_level_tokenizer, seed=0)),
         "build_in_graph_tokenizer": build_in_graph_tokenizer,
         "TextSignatures": TextSignatures,
         "TokenSignatures": TokenSignatures,
