@@ -77,7 +77,7 @@ def test_early_stopping_keeps_the_best_epoch(stopped, blocks, tokenizer):
 
 def test_validation_needs_a_test_split(tokenizer, tmp_path):
     few = write_blocks(tmp_path / "blocks", train=8, test=0)
-    with pytest.raises(DataError, match=r"train\.load_best_model_at_end needs.*ingest\.test_size"):
+    with pytest.raises(DataError, match=r"with train\.load_best_model_at_end, .* must have.*ingest\.test_size"):
         train(few, tokenizer, tmp_path / "out", load_best_model_at_end=True)
 
 
