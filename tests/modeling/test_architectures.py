@@ -30,7 +30,16 @@ from components.training.devices import Devices
 from components.training.execution import why_not_in
 from foundation.errors import ConfigError, ModelError
 from serving.server.models.saved_model import SavedModel
-from tests.modeling.tiny_models import BATCH, LENGTH, MODELS, VARIANTS, VOCABULARY, random_model, token_batch
+from tests.modeling.tiny_models import (
+    BATCH,
+    LENGTH,
+    MODELS,
+    VARIANTS,
+    VOCABULARY,
+    all_slow_but,
+    random_model,
+    token_batch,
+)
 from tests.own_environment import EnvironmentMissing, python_with
 from tests.table_reads import ROWS, WHOLE, reads_of_saved
 from tests.test_export import finished, train_tokenizer
@@ -45,8 +54,7 @@ OTHER_TOKEN = 4
 
 def every_model(quick=tuple(MODELS)):
     """The battery's parameter: every model, those that are not quick marked slow."""
-    marked = [pytest.param(name, marks=() if name in quick else pytest.mark.slow) for name in MODELS]
-    return pytest.mark.parametrize("name", marked)
+    return pytest.mark.parametrize("name", all_slow_but(quick, MODELS))
 
 
 PLAIN = tuple(name for name in MODELS if name not in VARIANTS)

@@ -1,8 +1,10 @@
 """A small random model of every architecture, as its record describes it."""
 
+from collections.abc import Iterable
 from typing import Any
 
 import numpy as np
+import pytest
 import tensorflow as tf
 from transformers import CONFIG_MAPPING, TFPreTrainedModel
 
@@ -20,6 +22,12 @@ VARIANTS: dict[str, tuple[str, dict[str, Any]]] = {
 """Models with weights of other kinds, by a name: architecture, and values over its tiny ones."""
 MODELS: dict[str, tuple[str, dict[str, Any]]] = {name: (name, {}) for name in MODEL_TYPES} | VARIANTS
 """Every one there is to test with."""
+
+
+def all_slow_but(quick: Iterable[str], names: Iterable[str] = MODEL_TYPES) -> list[Any]:
+    """A test's parameters: names of models, those that aren't quick marked slow."""
+    quick = set(quick)
+    return [pytest.param(name, marks=() if name in quick else pytest.mark.slow) for name in names]
 
 
 def random_model(name: str, **values: Any) -> TFPreTrainedModel:

@@ -7,10 +7,10 @@ from transformers.models.mobilebert.modeling_tf_mobilebert import TFNoNorm
 
 from components.training.optimizer import AdamW, build_optimizer, decays
 from components.training.params import TrainParams, training_steps
-from tests.modeling.tiny_models import MODELS, random_model
+from tests.modeling.tiny_models import MODEL_TYPES, MODELS, all_slow_but, random_model
 
 
-@pytest.mark.parametrize("name", MODELS)
+@pytest.mark.parametrize("name", all_slow_but(MODEL_TYPES, MODELS))
 def test_biases_and_norms_do_not_decay(name):
     """By what a weight is to its layer, where the optimizer goes by its shape and name."""
     model = random_model(name)

@@ -100,6 +100,7 @@ def check_equal(left_alone, out):
     assert files == others
 
 
+@pytest.mark.slow
 def test_killed_again_and_again(inputs, left_alone, tmp_path):
     """At a step, while a checkpoint is written, and at the end; the newest checkpoint is damaged on the way."""
     out = tmp_path / "out"

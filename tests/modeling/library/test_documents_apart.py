@@ -12,7 +12,7 @@ from components.modeling.library.gradient_checkpointing import recomputed_layers
 from components.training.optimizer import AdamW
 from components.training.training_model import MaskedLMTraining
 from foundation.errors import ConfigError
-from tests.modeling.tiny_models import LENGTH, VOCABULARY, random_model
+from tests.modeling.tiny_models import LENGTH, VOCABULARY, all_slow_but, random_model
 
 DOCUMENTS = np.array([[1] * 7 + [2] * 9, [1] * 4 + [2] * 8 + [0] * 4], np.int16)
 """(2, LENGTH)"""
@@ -42,7 +42,7 @@ def changed(ids, row=0, document=1):
     return other
 
 
-@pytest.mark.parametrize("name", ["bert", "flaubert", "xlm"])
+@pytest.mark.parametrize("name", all_slow_but({"bert", "xlm"}, ["bert", "flaubert", "xlm"]))
 def test_layers_that_are_computed_again_keep_them_apart(name):
     """While they are, for the gradients, and afterwards."""
     none = (
