@@ -29,7 +29,12 @@ DEBERTA_V2 = Architecture(
     "deberta-v2",
     tiny=TINY,
     variants={
-        "deberta-v2 in buckets": {**RELATIVE_ATTENTION, "position_buckets": 8, "max_relative_positions": 9},
+        "deberta-v2 in buckets": {
+            **RELATIVE_ATTENTION,
+            "position_buckets": 8,
+            "max_relative_positions": 9,
+            "share_att_key": True,
+        },
         "deberta-v2 relative": {
             **RELATIVE_ATTENTION,
             "position_buckets": 8,
