@@ -224,6 +224,7 @@ def test_a_tokenizer_that_cannot_be_exact_leaves_text_out(tmp_path):
     np.testing.assert_array_equal(outputs["position"], [[1], [-1]])
 
 
+@pytest.mark.slow
 def test_no_more_candidates_are_promised_than_the_vocabulary_has(tmp_path):
     tokenizer = train_tokenizer()
     exported = export(tmp_path, tokenizer, ExportParams(top_k=500, max_top_k=600))

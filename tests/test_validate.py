@@ -135,7 +135,7 @@ def test_a_model_that_a_given_server_has(step, tmp_path):
     ("signature", "how"),
     [
         pytest.param("tokens", "through the signature tokens", marks=pytest.mark.slow),
-        ("fill_mask", r"through the signature fill_mask with \{'top_k': 6\}"),
+        pytest.param("fill_mask", r"through the signature fill_mask with \{'top_k': 6\}", marks=pytest.mark.slow),
         pytest.param("logits", "logits differ by .* through the signature logits", marks=pytest.mark.slow),
     ],
 )
@@ -159,6 +159,7 @@ def test_a_wrong_answer_of_any_signature_is_caught(step, tmp_path, monkeypatch, 
         run(dataclasses.replace(step, model=finish(ServingModel, tmp_path / "model")), tmp_path / "out")
 
 
+@pytest.mark.slow
 def test_an_export_without_text_signatures_passes(tmp_path):
     report = run(made(tmp_path, not_in_graph=True), tmp_path / "out").read_json("report.json")
     assert [row["status"] for row in report["texts"]] == ["ok"] * 4

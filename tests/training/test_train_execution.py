@@ -92,6 +92,7 @@ def test_recomputed_layers_train_as_others(plain, blocks, tokenizer, tmp_path):
     assert_close(train(blocks, tokenizer, tmp_path / "out", **EXACT, gradient_checkpointing=True), plain)
 
 
+@pytest.mark.slow
 def test_the_averaged_model_is_validated_and_saved(plain, blocks, tokenizer, tmp_path):
     """What the history says of the last epoch holds for the model that is saved."""
     averaged = train(blocks, tokenizer, tmp_path / "out", **EXACT, ema_decay=0.99)

@@ -266,6 +266,7 @@ def test_every_combination_trains(plain_losses, precision, compiled, accumulatio
     np.testing.assert_allclose(losses, plain_losses, rtol=1e-4 if precision == "float32" else 2e-2)
 
 
+@pytest.mark.slow
 def test_xla_compiles_the_whole_step():
     """Nothing of the optimizer is left to be launched by itself, weight by weight; nor of an average of the weights."""
     training = made(AdamW(1e-2), "roformer", NO_DROPOUT, compiled=True, max_grad_norm=1.0, ema_decay=0.5)

@@ -68,6 +68,7 @@ def test_padding_and_truncation_in_the_tokenizers_file_are_left_out(wordpiece_to
     assert not Comparison(tokenizer, built).differences(texts)
 
 
+@pytest.mark.slow
 def test_a_byte_level_bpe_with_a_normalizer(byte_level_tokenizer, prose):
     """Its special tokens are looked for in normal text: `<S>` is one, `<MASK>` isn't."""
     tokenizer = changed(byte_level_tokenizer, normalizer={"type": "Lowercase"})
