@@ -19,15 +19,16 @@ from transformers.models.auto.modeling_tf_auto import TF_MODEL_FOR_MASKED_LM_MAP
 
 from components.contract.artifacts import Checkpoint, Tokenizer
 from components.export import Export
+from components.masking.masking import IGNORED_LABEL
 from components.modeling.architectures.records import ARCHITECTURES, architecture_of
 from components.modeling.checkpoint import load_masked_lm, save_masked_lm
 from components.modeling.configuration import require_packable, require_positions
 from components.modeling.library.adapter import LibraryMaskedLM
 from components.modeling.library.documents_apart import keep_documents_apart, position_ids
-from components.modeling.masked_loss import IGNORED_LABEL, label_positions, masked_cross_entropy
 from components.modeling.pytorch_weights import pytorch_weights, save_pytorch_weights
 from components.training.devices import Devices
 from components.training.execution import why_not_in
+from components.training.training_model import label_positions, masked_cross_entropy
 from foundation.errors import ConfigError, ModelError
 from serving.server.models.saved_model import SavedModel
 from tests.modeling.tiny_models import (

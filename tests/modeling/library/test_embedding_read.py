@@ -7,7 +7,7 @@ import tensorflow as tf
 from components.masking.masking import IGNORED_LABEL
 from components.modeling.library.adapter import LibraryMaskedLM
 from components.modeling.library.head import embedding_read_once, masked_logits
-from components.modeling.masked_loss import label_positions, masked_cross_entropy
+from components.training.training_model import label_positions, masked_cross_entropy
 from serving.graph.signatures import TokenSignatures
 from tests.modeling.tiny_models import VOCABULARY, random_model, token_batch
 from tests.table_reads import ROWS, WHOLE, reads_of_traced

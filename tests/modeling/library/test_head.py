@@ -4,8 +4,9 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
+from components.masking.masking import IGNORED_LABEL
 from components.modeling.library.head import masked_logits
-from components.modeling.masked_loss import IGNORED_LABEL, label_positions, masked_cross_entropy
+from components.training.training_model import label_positions, masked_cross_entropy
 from tests.modeling.tiny_models import VOCABULARY, random_model
 
 BATCH, LENGTH, PREDICTIONS = 3, 16, 5

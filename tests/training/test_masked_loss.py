@@ -4,7 +4,8 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from components.modeling.masked_loss import IGNORED_LABEL, cross_entropy, label_positions
+from components.masking.masking import IGNORED_LABEL
+from components.training.training_model import cross_entropy, label_positions
 
 BATCH, LENGTH, PREDICTIONS = 3, 16, 5
 
