@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, ClassVar
 from components.contract import manifest, reports
 from components.contract.artifacts import REPORT, Corpus
 from components.contract.component import Component
+from components.hub.identifiers import is_repository_id
 from components.sources import Loaded, corpus_report
 from components.sources.embedded import NAME as PYTHON_DOCS
 from components.sources.embedded import EmbeddedCorpus
@@ -27,7 +28,6 @@ from foundation.errors import ConfigError, DataError
 if TYPE_CHECKING:
     from datasets import DatasetDict
 
-HUB_NAME = re.compile(r"[A-Za-z0-9][\w.-]*(/[\w.-]+)?")
 SPLIT_PART = r"[\w.-]+(\[(-?\d+%?)?:(-?\d+%?)?\])?(\([\w_]+\))?"
 SPLIT_EXPRESSION = re.compile(rf"{SPLIT_PART}(\s*\+\s*{SPLIT_PART})*")
 
@@ -61,7 +61,7 @@ class IngestParams:
     seed: int = 42
 
     def __post_init__(self) -> None:
-        if not HUB_NAME.fullmatch(self.dataset):
+        if not is_repository_id(self.dataset):
             raise ConfigError(
                 f"ingest.dataset must be {PYTHON_DOCS} or a Hub dataset's name such as dany0407/eli5_category",
                 received=repr(self.dataset),

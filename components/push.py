@@ -30,8 +30,6 @@ from foundation.terminal import TERMINAL
 if TYPE_CHECKING:
     from components.hub.repository import HubRepository
 
-PREFLIGHT_ATTEMPTS = 3
-"""Few, so that a Hub that is out of reach is reported soon, before training; the upload itself is more patient."""
 MOST_VERDICTS = 5
 """A push that other pushes overtake so often gives up."""
 
@@ -98,7 +96,7 @@ class Push(Component[Pushed]):
                 remedy="choose another --push.serving_dir",
             )
         if self.params.hub_target is not None and not self.params.dry_run:
-            from components.hub.repository import HubRepository
+            from components.hub.repository import PREFLIGHT_ATTEMPTS, HubRepository
 
             HubRepository(self.params.hub_target, attempts=PREFLIGHT_ATTEMPTS).check()
 

@@ -14,6 +14,7 @@ from components.contract.component import Component
 from components.contract.mask_placeholder import MASK
 from foundation.errors import ConfigError, ServingError
 from foundation.longest_wait import require_short_enough
+from foundation.text_answers import NO_MASK, OK, TOO_MANY_TOKENS
 from foundation.versions import TOKENIZER
 
 if TYPE_CHECKING:
@@ -22,11 +23,6 @@ if TYPE_CHECKING:
     from components.validation.server_process import ServerProcess
     from components.validation.signature_client import SignatureClient
     from serving.client.answers import Answer
-
-NO_MASK = "no_mask"
-TOO_MANY_TOKENS = "too_many_tokens"
-OK = "ok"
-"""What the model says of a text; the values are those of `serving.graph.signatures`."""
 
 TEXTS = (
     f"The answer is {MASK}.",

@@ -19,6 +19,8 @@ if TYPE_CHECKING:
 NOT_OURS_BUT_HARMLESS = frozenset({".gitattributes", ".gitignore", CARD, "LICENSE"})
 """The files that the Hub or its web page puts into a new repository."""
 REQUEST_SECONDS = 30.0
+PREFLIGHT_ATTEMPTS = 3
+"""Few, so that a Hub that is out of reach is reported soon, before training; the upload itself is more patient."""
 
 
 @dataclasses.dataclass(frozen=True)

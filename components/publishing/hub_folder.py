@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from components.contract.artifacts import HISTORY, Artifact
 from components.contract.push_record import facts_of
 from components.hub.seal import CARD, seal
+from components.modeling.weights import TENSORFLOW
 from components.publishing.model_card import model_card
 from components.publishing.model_card_sections import CardArtifacts, CardSettings, why_not_blessed
 from components.publishing.serving_directory import copy_file
@@ -15,7 +16,6 @@ from components.publishing.serving_directory import copy_file
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase, TFPreTrainedModel
 
-TF_WEIGHTS = "tf_model.h5"
 SAVED_MODEL_VERSION = "1"
 
 
@@ -40,7 +40,7 @@ def write_folder(folder: Path, artifacts: CardArtifacts, settings: CardSettings)
     folder.mkdir(parents=True)
     card = model_card(artifacts, settings)
     checkpoint = artifacts.checkpoint
-    copy_part(checkpoint, "model/", folder, lambda name: name != TF_WEIGHTS or settings.include_tf_weights)
+    copy_part(checkpoint, "model/", folder, lambda name: name != TENSORFLOW or settings.include_tf_weights)
     copy_part(checkpoint, "logs/", folder / "logs")
     copy_part(artifacts.evaluation, "metrics.json", folder / "metrics.json")
     if settings.include_saved_model:

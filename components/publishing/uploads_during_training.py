@@ -24,8 +24,6 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger(__name__)
 
-PREFLIGHT_ATTEMPTS = 3
-"""How often the Hub is asked before training: one that is out of reach is reported soon."""
 FINAL_TRIES = 3
 FINAL_MESSAGE = "Trained, not evaluated yet"
 """Only the push step, after the evaluation, ends a training on the Hub."""
@@ -55,7 +53,7 @@ class UploadsDuringTraining:
         Raises:
             HubError: If the token is missing or may not write, or the repository is another's.
         """
-        from components.hub.repository import HubRepository
+        from components.hub.repository import PREFLIGHT_ATTEMPTS, HubRepository
 
         HubRepository(self.target, attempts=PREFLIGHT_ATTEMPTS).check()
 

@@ -10,9 +10,10 @@ from pathlib import Path
 
 from foundation.errors import ConfigError, ServingError
 from foundation.longest_wait import require_short_enough
+from foundation.text_answers import INVALID_TOP_K, MASK_TOKENS, NO_MASK, NO_TARGET, OK, TOO_MANY_TOKENS
 from serving.client import target_words, transport_errors
 from serving.client.answers import Answer, Transport, no_mask, read_answer, shorten
-from serving.client.target_words import MASK_TOKENS, TargetWarning
+from serving.client.target_words import TargetWarning
 
 TARGETS_CHECKED = 100
 """The most new targets of a call that are checked: each costs a row in two further requests."""
@@ -126,7 +127,7 @@ class FillMaskRequests:
                 "assets.extra/tokenizer)",
             ) from error
         for index, status in enumerate(outputs["status"]):
-            if status != "ok":
+            if status != OK:
                 raise await self._unanswered(status, texts[index], first + index, top_k, outputs["num_tokens"][index])
         return [read_answer(outputs, row) for row in range(len(texts))]
 
@@ -156,23 +157,23 @@ class FillMaskRequests:
     async def _unanswered(self, status: str, text: str, index: int, top_k: int | None, tokens: int) -> ServingError:
         """The error of a text that the model can't answer."""
         shown = f"text {index + 1}: {shorten(text)}"
-        if status == "no_mask":
+        if status == NO_MASK:
             known = (await self._transport.predict("serving_default", {"text": list(MASK_TOKENS)}))["status"]
-            tokens_known = [token for token, one in zip(MASK_TOKENS, known, strict=True) if one == "ok"]
+            tokens_known = [token for token, one in zip(MASK_TOKENS, known, strict=True) if one == OK]
             return no_mask(shown, tokens_known[0] if tokens_known else None)
-        if status == "too_many_tokens":
+        if status == TOO_MANY_TOKENS:
             return ServingError(
                 "a text must have at most as many tokens as the model takes",
                 received=f"{tokens} tokens in {shown}",
                 remedy="shorten it, keeping what stands around the mask",
             )
-        if status == "invalid_top_k":
+        if status == INVALID_TOP_K:
             return ServingError(
                 "top_k must be at least 1 and at most what the model was exported for",
                 received=str(top_k),
                 remedy="ask for fewer candidates, or export with a larger --export.max_top_k",
             )
-        if status == "no_target":
+        if status == NO_TARGET:
             return ServingError(
                 "at least one target must have a token in the model's vocabulary",
                 received=f"none for {shown}",

@@ -8,11 +8,12 @@ import itertools
 from collections.abc import Iterable, Iterator
 from typing import TYPE_CHECKING, Any
 
+from foundation.text_answers import MASK_TOKENS, OK
+
 if TYPE_CHECKING:
     from serving.client.answers import Transport
 
-# Mask tokens of the tokenizers in use, and what they write where a word isn't in their vocabulary.
-MASK_TOKENS = ("<mask>", "[MASK]", "<special1>", "[mask]")
+# What the tokenizers in use write where a word isn't in their vocabulary.
 UNKNOWN_TOKENS = ("[UNK]", "<unk>")
 
 # The bytes that byte-level BPE writes in its vocabulary as other characters, from U+0100 on.
@@ -45,7 +46,7 @@ async def remarks(transport: "Transport", words: list[str], text: str, rows: int
     counted = await _ask(transport, "serving_default", {"text": texts}, rows)
     around = counted[0]["num_tokens"]  # the special tokens, which every text has
     tokens = {one: row["num_tokens"] - around for one, row in zip(texts, counted, strict=True)}
-    answered = {one for one, row in zip(texts, counted, strict=True) if row["status"] == "ok"}
+    answered = {one for one, row in zip(texts, counted, strict=True) if row["status"] == OK}
 
     shortest = next((token for token in MASK_TOKENS if token in answered), text)
     scored_words = [word for word in words if word]  # no word at all would mean the whole vocabulary
@@ -56,7 +57,7 @@ async def remarks(transport: "Transport", words: list[str], text: str, rows: int
     }
     scored = await _ask(transport, "fill_mask", inputs, rows)
     stand_ins = {
-        word: row["token_str"][0][0] for word, row in zip(scored_words, scored, strict=True) if row["status"] == "ok"
+        word: row["token_str"][0][0] for word, row in zip(scored_words, scored, strict=True) if row["status"] == OK
     }
     found = (
         remark(word, stand_ins.get(word), tokens[word], next((form for form in forms[word] if tokens[form] == 1), None))

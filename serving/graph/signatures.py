@@ -16,17 +16,11 @@ from typing import Any
 
 import tensorflow as tf
 
+from foundation.text_answers import INVALID_TOP_K, NO_MASK, NO_TARGET, OK, TOO_MANY_TOKENS
 from serving.graph.language_model import LanguageModel, Model
 from serving.graph.masks import by_row, in_turns, mask_positions
 from serving.graph.tokenizers.in_graph import InGraphTokenizer
 from serving.graph.tokenizers.segments import repeat
-
-OK = "ok"
-NO_MASK = "no_mask"
-TOO_MANY_TOKENS = "too_many_tokens"
-INVALID_TOP_K = "invalid_top_k"
-NO_TARGET = "no_target"
-"""The values of `status`: `ok` for a text that is answered, else why it is not."""
 
 NO_TOKEN = -1
 """The `token` and `position` of a place that stands for nothing; its score is 0 and its strings are empty."""

@@ -11,12 +11,12 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from foundation.text_answers import MASK_TOKENS
 from serving.server.signature import Signature, TensorSpec
 from serving.server.status import StatusError, invalid
 
 TEXT_OUTPUTS = {"score", "token", "token_str", "sequence", "status", "num_masks"}
 USUAL_TOP_K = 5
-USUAL_MASK_TOKENS = ("<mask>", "[MASK]")
 # A sequence has the candidate in the mask's place, and special tokens at its ends.
 ADDED_BYTES = 32
 TOKEN_BYTES = 16
@@ -91,7 +91,7 @@ class AnswerSizes:
             name: {key: numpy_type(spec.dtype) for key, spec in one.outputs.items()} for name, one in signatures.items()
         }
         self._ranks = {name: rank for name, one in signatures.items() if (rank := rank_of_inputs(one)) is not None}
-        self._mask_tokens = [folded(token) for token in (USUAL_MASK_TOKENS if mask_token is None else [mask_token])]
+        self._mask_tokens = {folded(token) for token in (MASK_TOKENS if mask_token is None else [mask_token])}
         self._longest = longest
         self._most_candidates: dict[str, int] = {}
         # No text has more candidates than the vocabulary has tokens, and this signature's output shows how many.
