@@ -110,6 +110,7 @@ class Train(Component[Checkpoint]):
         if (out / REPORT).exists():
             return  # It is written last, and all else is on the disk before it.
         remove_all_but_checkpoints(out)
+        set_damaged_checkpoints_aside(StepCheckpoints(out / CHECKPOINTS))
         self.require_blocks_to_learn_from()
         self.require_validation()
         steps = training_steps(self.params, len(self.blocks.split("train")))
@@ -136,19 +137,24 @@ class Train(Component[Checkpoint]):
         reports.write(out / REPORT, dataclasses.replace(report, seconds=round(time.perf_counter() - started, 3)))
 
     def resumes(self, partial: Path) -> str | None:
-        """How far a training came that was cut off, by its newest checkpoint."""
+        """How far a training came that was cut off, by its newest whole checkpoint."""
         if (partial / REPORT).exists():
             return "its end"
-        checkpoint = StepCheckpoints(partial / CHECKPOINTS).newest()
+        checkpoints = StepCheckpoints(partial / CHECKPOINTS)
+        damaged = " and ".join(checkpoints.damaged())
+        because = f", because {damaged} can't be used" if damaged else ""
+        checkpoint = checkpoints.newest()
         if checkpoint is None:
-            return None
+            return f"its start{because}" if damaged or checkpoints.has_set_aside() else None
         there = checkpoint.facts["params"]
         names = [field.name for field in dataclasses.fields(self.params) if field.metadata.get("key", True)]
         others = [
             f"train.{name} {there.get(name)!r}" for name in names if there.get(name) != getattr(self.params, name)
         ]
-        return f"step {checkpoint.step:,} of {checkpoint.facts['steps']:,}" + (
-            f" with {', '.join(others)}" if others else ""
+        return (
+            f"step {checkpoint.step:,} of {checkpoint.facts['steps']:,}"
+            + (f" with {', '.join(others)}" if others else "")
+            + because
         )
 
     def execution(self, config: "PretrainedConfig", batch_size: int) -> "Execution":
@@ -288,3 +294,10 @@ def remove_all_but_checkpoints(directory: Path) -> None:
     for path in directory.iterdir():
         if path.name != CHECKPOINTS:
             shutil.rmtree(path) if path.is_dir() else path.unlink()
+
+
+def set_damaged_checkpoints_aside(checkpoints: StepCheckpoints) -> None:
+    """Names the damaged checkpoints that training can't go on from, and sets them aside."""
+    for name, what in checkpoints.damaged().items():
+        aside = checkpoints.set_aside(name)
+        TERMINAL.paragraph(f"  {Train.name:<11} damaged: {what}; set aside as {aside.name}")
