@@ -122,19 +122,27 @@ class Train(Component[Checkpoint]):
         from components.modeling.checkpoint import save_masked_lm
         from components.training.execution import deterministic_operations
         from components.training.fit import Fit
+        from components.training.stopping import Interruption
 
-        with execution.scope(), deterministic_operations(execution.is_deterministic(self.params.deterministic)):
+        every_steps = self.params.checkpoint_every_steps
+        when = f"after this step, with{'out' if every_steps is None else ''} a checkpoint"
+        # Once a model is trained, a signal waits until it is saved.
+        with (
+            Interruption(when) as interruption,
+            execution.scope(),
+            deterministic_operations(execution.is_deterministic(self.params.deterministic)),
+        ):
             model = self.starting_model(tokenizer)
             save_masked_lm(model, tokenizer, out / "initial")
-            fit = Fit(model, tokenizer, self.blocks, self.params, steps, execution, out, self.observer)
+            fit = Fit(model, tokenizer, self.blocks, self.params, steps, execution, out, interruption, self.observer)
             telemetry, best_epoch = fit.run()
+            interruption.when = "when the model is saved"
             save_masked_lm(model, tokenizer, out / "model")
-
-        write_rows(out / HISTORY, telemetry.EPOCH_COLUMNS, telemetry.rows)
-        write_rows(out / STEP_HISTORY, telemetry.STEP_COLUMNS, telemetry.step_rows)
-        report = training_report(model, self.blocks, self.params, steps, execution, telemetry, best_epoch)
-        flush_tree(out)
-        reports.write(out / REPORT, dataclasses.replace(report, seconds=round(time.perf_counter() - started, 3)))
+            write_rows(out / HISTORY, telemetry.EPOCH_COLUMNS, telemetry.rows)
+            write_rows(out / STEP_HISTORY, telemetry.STEP_COLUMNS, telemetry.step_rows)
+            report = training_report(model, self.blocks, self.params, steps, execution, telemetry, best_epoch)
+            flush_tree(out)
+            reports.write(out / REPORT, dataclasses.replace(report, seconds=round(time.perf_counter() - started, 3)))
 
     def resumes(self, partial: Path) -> str | None:
         """How far a training came that was cut off, by its newest whole checkpoint."""

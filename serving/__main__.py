@@ -14,9 +14,11 @@ import time
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from foundation.disk import require_working_directory
 from foundation.errors import PipelineError
 from foundation.keras_choice import choose_keras
 from foundation.terminal import take_any_text
+from foundation.termination import TERMINATION, number_of
 from foundation.versions import TOKENIZER
 from serving.server.command_line import batching_parameters, check, grpc_port, make_parser, metrics_path, model_configs
 from serving.server.limits.settings import Limits
@@ -36,20 +38,23 @@ def main(arguments: list[str] | None = None) -> int:
     """Serves until SIGINT or SIGTERM.
 
     Returns:
-        The exit code: 0 after SIGINT or SIGTERM, 2 for bad usage, 1 if the model can't be served.
+        The exit code: 0 after SIGINT or SIGTERM, 2 for bad usage, 1 if the model can't be served; 130 or 143 where the
+        signal came before it was.
     """
+    TERMINATION.interrupt("stopped")
     choose_keras()
     take_any_text()
     options = make_parser().parse_args(arguments)
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s", stream=sys.stderr)
     try:
+        require_working_directory()
         check(options)
         return serve(options)
     except PipelineError as error:
         print(f"error: {error}", file=sys.stderr)
         return error.exit_code
-    except KeyboardInterrupt:
-        return 130
+    except KeyboardInterrupt as interrupt:
+        return 128 + number_of(interrupt)
 
 
 def serve(options: argparse.Namespace) -> int:

@@ -15,10 +15,9 @@ import tensorflow as tf
 from components.training.step_checkpoints import BEST, StepCheckpoints, restore_variables, save_variables
 from foundation.errors import DamagedArtifact
 from foundation.terminal import TERMINAL
+from foundation.termination import SIGNALS
 
 logger = logging.getLogger(__name__)
-
-SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 
 class StopAt(tf.keras.callbacks.Callback):
@@ -132,10 +131,14 @@ class BestEpoch(tf.keras.callbacks.Callback):
 class Interruption:
     """Signals that ask a training to end, held back until a step is done, so that a checkpoint can be written first.
 
-    As a context, it gives the signals back to their handlers at its end.
+    As a context, it gives the signals back to their handlers at its end, and sends the one that it held back again.
+
+    Attributes:
+        when: When training ends after a signal, as a phrase that follows "stopping".
     """
 
-    def __init__(self) -> None:
+    def __init__(self, when: str) -> None:
+        self.when = when
         self._handlers: dict[signal.Signals, Any] = {}
         self._received: signal.Signals | None = None
         self._since = 0.0
@@ -183,4 +186,4 @@ class Interruption:
             self.deliver()
         else:
             with contextlib.suppress(RuntimeError):  # the signal came in the middle of a line
-                TERMINAL.tell("  stopping after this step, with a checkpoint; once more stops at once")
+                TERMINAL.tell(f"  stopping {self.when}; once more stops at once")

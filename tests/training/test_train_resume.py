@@ -169,9 +169,9 @@ def interrupted(inputs, out, settings, number, at_step):
     """Trains in this process, which a signal is sent to after a step."""
     import components.training.stopping as stopping
     from foundation.errors import PipelineError
-    from runners.termination import handle_termination, number_of
+    from foundation.termination import TERMINATION, number_of
 
-    handle_termination()
+    TERMINATION.interrupt("ended at once")
     counted = stopping.StopAt.on_train_batch_end
 
     def counting(callback, *arguments):
