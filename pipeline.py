@@ -34,7 +34,7 @@ from components.tokenizer import PrepareTokenizer
 from components.train import PlannedInputs, Train
 from components.validate import Validate
 from foundation.disk import require_working_directory
-from foundation.errors import PipelineError
+from foundation.errors import ConfigError, PipelineError
 from foundation.keras_choice import choose_keras
 from foundation.perplexity import perplexity_text
 from foundation.terminal import TERMINAL, TerminalHandler, is_utf8, take_any_text
@@ -44,7 +44,7 @@ from runners.run import Run
 from runners.run_record import AT_ONCE
 
 DESCRIPTION = "From a pile of text to a served masked language model."
-"""What --help says first. Docstrings are gone under `python -OO`."""
+"""What --help says first."""
 DEFAULT_CONFIG = "quickstart"
 COMMAND = "masked-lm-pipeline"
 """What an installed package calls this program."""
@@ -111,6 +111,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     take_any_text()
     try:
         require_working_directory()
+        _require_text(arguments)
         parser = build_parser()
         options = parse(parser, arguments, config_path(_config_name(arguments)))
         config = config_of(parser, options)
@@ -237,6 +238,23 @@ def _short(path: Path) -> str:
     return str(path.relative_to(here)) if path.is_relative_to(here) else str(path)
 
 
+def _require_text(arguments: Sequence[str]) -> None:
+    """Refuses arguments whose bytes are no text in the locale's encoding: records and reports could not name them.
+
+    Raises:
+        ConfigError: If there is one.
+    """
+    for argument in arguments:
+        try:
+            argument.encode()
+        except UnicodeEncodeError as error:
+            raise ConfigError(
+                "the command line must be text in the locale's encoding",
+                received=f"{argument!a}, where that is {sys.getfilesystemencoding()}",
+                remedy="set PYTHONUTF8=1, or a locale of UTF-8 such as LC_ALL=C.UTF-8",
+            ) from error
+
+
 def _config_name(arguments: Sequence[str]) -> str:
     """The value of --config, which must be known before the other options are parsed."""
     first = argparse.ArgumentParser(add_help=False, allow_abbrev=False, exit_on_error=False)
@@ -246,6 +264,9 @@ def _config_name(arguments: Sequence[str]) -> str:
 
 def command() -> int:
     """What the installed command runs: `main`, in a process of its own, which signals end."""
+    if sys.flags.optimize > 1:
+        # Keras and transformers read docstrings while they are imported, so `python -OO` goes on as `python -O`.
+        os.execve(sys.executable, [sys.executable, *sys.argv], {**os.environ, "PYTHONOPTIMIZE": "1"})
     TERMINATION.interrupt(f"{PROGRAM}: {AT_ONCE}")
     os.environ.setdefault("TRANSFORMERS_VERBOSITY", "error")
     os.environ.setdefault("HF_DATASETS_DISABLE_PROGRESS_BARS", "1")

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING
 from foundation.disk import require_working_directory
 from foundation.errors import PipelineError
 from foundation.keras_choice import choose_keras
-from foundation.terminal import take_any_text
+from foundation.terminal import TERMINAL, take_any_text
 from foundation.termination import TERMINATION, number_of
 from foundation.versions import TOKENIZER
 from serving.server.command_line import batching_parameters, check, grpc_port, make_parser, metrics_path, model_configs
@@ -51,7 +51,7 @@ def main(arguments: list[str] | None = None) -> int:
         check(options)
         return serve(options)
     except PipelineError as error:
-        print(f"error: {error}", file=sys.stderr)
+        TERMINAL.tell(f"error: {error}")
         return error.exit_code
     except KeyboardInterrupt as interrupt:
         return 128 + number_of(interrupt)
@@ -103,10 +103,10 @@ def serve(options: argparse.Namespace) -> int:
         lines.append(f"Playground:  {root}")
         lines.append(production(directory, models[0].name, options.model_config_file))
         if not is_loopback(host):
-            print(open_to_others(host, port), file=sys.stderr, flush=True)
+            TERMINAL.tell(open_to_others(host, port))
         server = EmbeddedServer(served, limits(options), meter, page, options.allow_reload_config)
         asyncio.run(serve_until_stopped(options, server, listener, "\n".join(lines)))
-    print("stopped", flush=True)
+    TERMINAL.line("stopped")
     return 0
 
 
@@ -137,7 +137,7 @@ async def serve_until_stopped(
     port = await server.start(listener, grpc_port(options))
     if port is not None:
         lines += f"\ngRPC:        {listener.getsockname()[0]}:{port}"
-    print(lines, flush=True)
+    TERMINAL.line(lines)
     await stop_requested.wait()
     await server.stop()
 

@@ -57,6 +57,9 @@ class Pipeline:
         environment = {**os.environ, "HF_HUB_OFFLINE": "1", "TMPDIR": str(self.temporary), MARK: self.mark}
         command = [sys.executable, str(ROOT / "pipeline.py"), *self.arguments]
         pipe = subprocess.PIPE
+        for number in CODES:  # which a shell may have had this process ignore, and then a child does so, too
+            if signal.getsignal(number) == signal.SIG_IGN:
+                signal.signal(number, signal.SIG_DFL)
         with subprocess.Popen(
             command, cwd=self.directory, env=environment, stdout=pipe, stderr=pipe, text=True
         ) as process:

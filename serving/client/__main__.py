@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from foundation.errors import PipelineError
-from foundation.terminal import is_utf8
+from foundation.terminal import TERMINAL, is_utf8
 from serving.client.fill_mask_client import MODEL, URL, FillMaskClient
 from serving.client.target_words import TargetWarning
 
@@ -60,13 +60,13 @@ def main(arguments: list[str] | None = None) -> int:
             warnings.simplefilter("always", TargetWarning)
             answer = client.fill_mask(options.texts, top_k=options.top_k, targets=options.target)
     except PipelineError as error:
-        print(f"error: {error}", file=sys.stderr)
+        TERMINAL.tell(f"error: {error}")
         return error.exit_code
     except KeyboardInterrupt:
         return 130
     for warning in noted:
-        print(f"warning: {warning.message}", file=sys.stderr)
-    print(to_json(answer, ascii_only=not is_utf8(sys.stdout)))
+        TERMINAL.tell(f"warning: {warning.message}")
+    TERMINAL.line(to_json(answer, ascii_only=not is_utf8(sys.stdout)))
     return 0
 
 

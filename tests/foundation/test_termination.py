@@ -9,6 +9,8 @@ from pathlib import Path
 
 import pytest
 
+from foundation import termination
+
 ROOT = Path(__file__).resolve().parents[2]
 BEGIN = """
 import contextlib, hashlib, os, signal, sys, threading, time, weakref
@@ -44,6 +46,17 @@ def end(body, *numbers, seconds=0.2):
         began = time.monotonic()
         out, told = process.communicate(timeout=30)
     return process.returncode, out, told, time.monotonic() - began
+
+
+@pytest.fixture(autouse=True)
+def not_ignored():
+    """A shell may have had this process ignore some, and then a child does so, too."""
+    before = {number: signal.getsignal(number) for number in termination.SIGNALS}
+    for number in termination.SIGNALS:
+        signal.signal(number, signal.SIG_DFL)
+    yield
+    for number, handler in before.items():
+        signal.signal(number, handler)
 
 
 @pytest.mark.parametrize(("number", "code"), [(signal.SIGTERM, 143), (signal.SIGINT, 130), (signal.SIGHUP, 129)])
