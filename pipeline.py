@@ -126,8 +126,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
         TERMINAL.tell(f"{PROGRAM}: {error}")
         return error.exit_code
     except KeyboardInterrupt as interrupt:
-        TERMINAL.tell(f"{PROGRAM}: {str(interrupt) or 'interrupted'}")
-        return 128 + number_of(interrupt)
+        return _interrupted(interrupt)
+
+
+def _interrupted(interrupt: KeyboardInterrupt) -> int:
+    """Tells of an interrupt; the exit code."""
+    TERMINAL.tell(f"{PROGRAM}: {str(interrupt) or 'interrupted'}")
+    return 128 + number_of(interrupt)
 
 
 def _plan_or_run(options: Namespace, config: Config) -> int:
@@ -267,13 +272,16 @@ def command() -> int:
     if sys.flags.optimize > 1:
         # Keras and transformers read docstrings while they are imported, so `python -OO` goes on as `python -O`.
         os.execve(sys.executable, [sys.executable, *sys.argv], {**os.environ, "PYTHONOPTIMIZE": "1"})
-    TERMINATION.interrupt(f"{PROGRAM}: {AT_ONCE}")
-    os.environ.setdefault("TRANSFORMERS_VERBOSITY", "error")
-    os.environ.setdefault("HF_DATASETS_DISABLE_PROGRESS_BARS", "1")
-    # Keras' remarks about its own retracing and callbacks tell a user nothing to do.
-    logging.getLogger("tensorflow").setLevel(logging.ERROR)
-    logging.lastResort = TerminalHandler(logging.WARNING)
-    code = main()
+    try:
+        TERMINATION.interrupt(f"{PROGRAM}: {AT_ONCE}")
+        os.environ.setdefault("TRANSFORMERS_VERBOSITY", "error")
+        os.environ.setdefault("HF_DATASETS_DISABLE_PROGRESS_BARS", "1")
+        # Keras' remarks about its own retracing and callbacks tell a user nothing to do.
+        logging.getLogger("tensorflow").setLevel(logging.ERROR)
+        logging.lastResort = TerminalHandler(logging.WARNING)
+        code = main()
+    except KeyboardInterrupt as interrupt:
+        code = _interrupted(interrupt)
     if TERMINATION.received is not None:
         TERMINATION.leave(code)
     TERMINATION.ignore()

@@ -79,9 +79,9 @@ class Termination:
             said: What is told where the process ends without its main thread.
         """
         self.said = said
-        self._handle(self._raise)
         if self._wakes is None:
             self._watch()
+        self._handle(self._raise)
 
     def ignore(self) -> None:
         """Has signals do nothing: all is done, and Python itself takes a moment to end."""

@@ -1,5 +1,11 @@
 """`python -m serving.client "The answer is <mask>." --top-k 3`: asks a served model on the command line."""
 
+if __name__ == "__main__":
+    # There is nothing to close, and the imports below take a moment, in which a signal would end in a traceback.
+    from foundation.termination import TERMINATION
+
+    TERMINATION.end_at_once("interrupted")
+
 import argparse
 import json
 import sys
