@@ -58,6 +58,7 @@ class Termination:
         self._held: int | None = None
         self._is_held_back = False
         self._wakes: int | None = None
+        self._hook = sys.unraisablehook
 
     def end_at_once(self, said: str) -> None:
         """Has a signal end the process on the spot.
@@ -146,16 +147,16 @@ class Termination:
         # A child that is forked has no such thread, and must not wake ours.
         os.register_at_fork(before=functools.partial(signal.set_wakeup_fd, -1), after_in_parent=wake)
         threading.Thread(target=self._keep_watching, args=(reads,), name="signals", daemon=True).start()
-        others = sys.unraisablehook
+        self._hook = sys.unraisablehook
+        sys.unraisablehook = self._come_again
 
-        def hook(unraisable: "sys.UnraisableHookArgs") -> None:
-            if issubclass(unraisable.exc_type, KeyboardInterrupt):
-                number, self.received = self.received or signal.SIGINT, None
-                os.write(wakes, bytes([AGAIN + number]))
-            else:
-                others(unraisable)
-
-        sys.unraisablehook = hook
+    def _come_again(self, unraisable: "sys.UnraisableHookArgs") -> None:
+        """Has a signal sent again whose exception Python ignores; any other exception is reported as before."""
+        if self._wakes is not None and issubclass(unraisable.exc_type, KeyboardInterrupt):
+            number, self.received = self.received or signal.SIGINT, None
+            os.write(self._wakes, bytes([AGAIN + number]))
+        else:
+            self._hook(unraisable)
 
     def _keep_watching(self, reads: int) -> None:
         answered = self._answered
