@@ -144,7 +144,7 @@ def left_alone(tmp_path_factory):
 
 
 @pytest.mark.slow
-@pytest.mark.timeout(280 * ROUNDS)
+@pytest.mark.timeout(900 * ROUNDS)
 @pytest.mark.parametrize("twice", [False, True], ids=["once", "twice"])
 def test_interrupted_in_every_step(left_alone, tmp_path, twice, capsys):
     """And each time the same command goes on, to the end of a run that nothing disturbed."""
