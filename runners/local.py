@@ -1,6 +1,7 @@
 """Runs a pipeline in this process, one step after another."""
 
 import contextlib
+import functools
 import time
 import traceback
 from collections.abc import Callable, Mapping
@@ -89,16 +90,13 @@ class LocalRunner:
         try:
             with TERMINATION.held_back():
                 record = self._open_record(config)
-                TERMINATION.closing = record.close_at_once
+                TERMINATION.closing = functools.partial(self._close_at_once, record)
             with disk.temporary_files_in(record.temporary):
                 self._plan_and_run(pipeline, record)
-            with TERMINATION.held_back():
-                self._close_record(record, "succeeded")
+            self._close_record(record, "succeeded")
         except KeyboardInterrupt as interrupt:
             if not str(interrupt):
-                interrupt.args = (
-                    f"{INTERRUPTED} between two steps; finished steps are kept, and the same command goes on from them",
-                )
+                interrupt.args = (BETWEEN_STEPS,)
             self._close_record(record, "interrupted", str(interrupt))
             raise
         except PipelineError as error:
@@ -247,7 +245,13 @@ class LocalRunner:
         """Closes the record, unless there is none yet or it is closed already, and writes the report."""
         if record is None or record.is_closed:
             return
-        record.finish(status, error)
+        with TERMINATION.held_back():
+            record.finish(status, error)
+            self._write_report(record.directory)
+
+    def _close_at_once(self, record: RunRecord) -> None:
+        """Closes the record, and writes the report, of a run that won't be waited for."""
+        record.close_at_once()
         self._write_report(record.directory)
 
     def _write_report(self, directory: Path) -> None:

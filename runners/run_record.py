@@ -134,9 +134,11 @@ class RunRecord:
         return self.content["finished"] is not None
 
     def close_at_once(self) -> None:
-        """Closes the record of a run that can't wait for what it is doing to end."""
+        """Closes the record of a run that can't wait for what it is doing to end, which may be closing the record."""
         shutil.rmtree(self.temporary, ignore_errors=True)
-        if not self.is_closed:
+        if self.is_closed:
+            self.write()
+        else:
             self.finish("interrupted", AT_ONCE)
 
     def start_over(self) -> None:
