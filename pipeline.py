@@ -4,6 +4,12 @@ python pipeline.py --runner local [--config NAME_OR_PATH] [--root DIR] [--until 
                    [--plan] [--print_config] [--compare RUN RUN] [--<section>.<key> VALUE ...]
 """
 
+if __name__ == "__main__":
+    # The imports below take a moment, in which a signal would end in a traceback.
+    from foundation.termination import TERMINATION
+
+    TERMINATION.end_at_once("pipeline.py: interrupted before anything began")
+
 import argparse
 import dataclasses
 import logging
@@ -27,14 +33,18 @@ from components.push import Push
 from components.tokenizer import PrepareTokenizer
 from components.train import PlannedInputs, Train
 from components.validate import Validate
-from foundation.errors import PipelineError
+from foundation.disk import require_working_directory
+from foundation.errors import ConfigError, PipelineError
 from foundation.keras_choice import choose_keras
 from foundation.perplexity import perplexity_text
 from foundation.terminal import TERMINAL, TerminalHandler, is_utf8, take_any_text
+from foundation.termination import TERMINATION, number_of
 from foundation.versions import TOKENIZER
 from runners.run import Run
-from runners.termination import handle_termination, number_of
+from runners.run_record import AT_ONCE
 
+DESCRIPTION = "From a pile of text to a served masked language model."
+"""What --help says first."""
 DEFAULT_CONFIG = "quickstart"
 COMMAND = "masked-lm-pipeline"
 """What an installed package calls this program."""
@@ -71,7 +81,7 @@ def planned_inputs(config: Config) -> PlannedInputs:
 def build_parser() -> ArgumentParser:
     """The command line's options."""
     # The library's own --print_config prints sections only where a configuration file is given by path.
-    parser = ArgumentParser(prog=PROGRAM, description=__doc__.splitlines()[0], exit_on_error=False, print_config=None)
+    parser = ArgumentParser(prog=PROGRAM, description=DESCRIPTION, exit_on_error=False, print_config=None)
     steps = list(SECTIONS)
     parser.add_argument("--runner", choices=["local"], default="local", help="Where the steps run.")
     parser.add_argument("--config", default=DEFAULT_CONFIG, help="A name in configs/, or the path of a YAML file.")
@@ -98,9 +108,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """
     arguments = sys.argv[1:] if arguments is None else arguments
     choose_keras()
-    handle_termination()
     take_any_text()
     try:
+        require_working_directory()
+        _require_text(arguments)
         parser = build_parser()
         options = parse(parser, arguments, config_path(_config_name(arguments)))
         config = config_of(parser, options)
@@ -115,8 +126,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
         TERMINAL.tell(f"{PROGRAM}: {error}")
         return error.exit_code
     except KeyboardInterrupt as interrupt:
-        TERMINAL.tell(f"{PROGRAM}: {interrupt or 'interrupted'}")
-        return 128 + number_of(interrupt)
+        return _interrupted(interrupt)
+
+
+def _interrupted(interrupt: KeyboardInterrupt) -> int:
+    """Tells of an interrupt; the exit code."""
+    TERMINAL.tell(f"{PROGRAM}: {str(interrupt) or 'interrupted'}")
+    return 128 + number_of(interrupt)
 
 
 def _plan_or_run(options: Namespace, config: Config) -> int:
@@ -227,6 +243,23 @@ def _short(path: Path) -> str:
     return str(path.relative_to(here)) if path.is_relative_to(here) else str(path)
 
 
+def _require_text(arguments: Sequence[str]) -> None:
+    """Refuses arguments whose bytes are no text in the locale's encoding: records and reports could not name them.
+
+    Raises:
+        ConfigError: If there is one.
+    """
+    for argument in arguments:
+        try:
+            argument.encode()
+        except UnicodeEncodeError as error:
+            raise ConfigError(
+                "the command line must be text in the locale's encoding",
+                received=f"{argument!a}, where that is {sys.getfilesystemencoding()}",
+                remedy="set PYTHONUTF8=1, or a locale of UTF-8 such as LC_ALL=C.UTF-8",
+            ) from error
+
+
 def _config_name(arguments: Sequence[str]) -> str:
     """The value of --config, which must be known before the other options are parsed."""
     first = argparse.ArgumentParser(add_help=False, allow_abbrev=False, exit_on_error=False)
@@ -235,13 +268,24 @@ def _config_name(arguments: Sequence[str]) -> str:
 
 
 def command() -> int:
-    """What the installed command runs: `main`, in a process of its own."""
-    os.environ.setdefault("TRANSFORMERS_VERBOSITY", "error")
-    os.environ.setdefault("HF_DATASETS_DISABLE_PROGRESS_BARS", "1")
-    # Keras' remarks about its own retracing and callbacks tell a user nothing to do.
-    logging.getLogger("tensorflow").setLevel(logging.ERROR)
-    logging.lastResort = TerminalHandler(logging.WARNING)
-    return main()
+    """What the installed command runs: `main`, in a process of its own, which signals end."""
+    if sys.flags.optimize > 1:
+        # Keras and transformers read docstrings while they are imported, so `python -OO` goes on as `python -O`.
+        os.execve(sys.executable, [sys.executable, *sys.argv], {**os.environ, "PYTHONOPTIMIZE": "1"})
+    try:
+        TERMINATION.interrupt(f"{PROGRAM}: {AT_ONCE}")
+        os.environ.setdefault("TRANSFORMERS_VERBOSITY", "error")
+        os.environ.setdefault("HF_DATASETS_DISABLE_PROGRESS_BARS", "1")
+        # Keras' remarks about its own retracing and callbacks tell a user nothing to do.
+        logging.getLogger("tensorflow").setLevel(logging.ERROR)
+        logging.lastResort = TerminalHandler(logging.WARNING)
+        code = main()
+    except KeyboardInterrupt as interrupt:
+        code = _interrupted(interrupt)
+    if TERMINATION.received is not None:
+        TERMINATION.leave(code)
+    TERMINATION.ignore()
+    return code
 
 
 if __name__ == "__main__":

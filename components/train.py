@@ -110,6 +110,7 @@ class Train(Component[Checkpoint]):
         if (out / REPORT).exists():
             return  # It is written last, and all else is on the disk before it.
         remove_all_but_checkpoints(out)
+        set_damaged_checkpoints_aside(StepCheckpoints(out / CHECKPOINTS))
         self.require_blocks_to_learn_from()
         self.require_validation()
         steps = training_steps(self.params, len(self.blocks.split("train")))
@@ -121,34 +122,47 @@ class Train(Component[Checkpoint]):
         from components.modeling.checkpoint import save_masked_lm
         from components.training.execution import deterministic_operations
         from components.training.fit import Fit
+        from components.training.stopping import Interruption
 
-        with execution.scope(), deterministic_operations(execution.is_deterministic(self.params.deterministic)):
+        every_steps = self.params.checkpoint_every_steps
+        when = f"after this step, with{'out' if every_steps is None else ''} a checkpoint"
+        # Once a model is trained, a signal waits until it is saved.
+        with (
+            Interruption(when) as interruption,
+            execution.scope(),
+            deterministic_operations(execution.is_deterministic(self.params.deterministic)),
+        ):
             model = self.starting_model(tokenizer)
             save_masked_lm(model, tokenizer, out / "initial")
-            fit = Fit(model, tokenizer, self.blocks, self.params, steps, execution, out, self.observer)
+            fit = Fit(model, tokenizer, self.blocks, self.params, steps, execution, out, interruption, self.observer)
             telemetry, best_epoch = fit.run()
+            interruption.when = "when the model is saved"
             save_masked_lm(model, tokenizer, out / "model")
-
-        write_rows(out / HISTORY, telemetry.EPOCH_COLUMNS, telemetry.rows)
-        write_rows(out / STEP_HISTORY, telemetry.STEP_COLUMNS, telemetry.step_rows)
-        report = training_report(model, self.blocks, self.params, steps, execution, telemetry, best_epoch)
-        flush_tree(out)
-        reports.write(out / REPORT, dataclasses.replace(report, seconds=round(time.perf_counter() - started, 3)))
+            write_rows(out / HISTORY, telemetry.EPOCH_COLUMNS, telemetry.rows)
+            write_rows(out / STEP_HISTORY, telemetry.STEP_COLUMNS, telemetry.step_rows)
+            report = training_report(model, self.blocks, self.params, steps, execution, telemetry, best_epoch)
+            flush_tree(out)
+            reports.write(out / REPORT, dataclasses.replace(report, seconds=round(time.perf_counter() - started, 3)))
 
     def resumes(self, partial: Path) -> str | None:
-        """How far a training came that was cut off, by its newest checkpoint."""
+        """How far a training came that was cut off, by its newest whole checkpoint."""
         if (partial / REPORT).exists():
             return "its end"
-        checkpoint = StepCheckpoints(partial / CHECKPOINTS).newest()
+        checkpoints = StepCheckpoints(partial / CHECKPOINTS)
+        damaged = " and ".join(checkpoints.damaged())
+        because = f", because {damaged} can't be used" if damaged else ""
+        checkpoint = checkpoints.newest()
         if checkpoint is None:
-            return None
+            return f"its start{because}" if damaged or checkpoints.has_set_aside() else None
         there = checkpoint.facts["params"]
         names = [field.name for field in dataclasses.fields(self.params) if field.metadata.get("key", True)]
         others = [
             f"train.{name} {there.get(name)!r}" for name in names if there.get(name) != getattr(self.params, name)
         ]
-        return f"step {checkpoint.step:,} of {checkpoint.facts['steps']:,}" + (
-            f" with {', '.join(others)}" if others else ""
+        return (
+            f"step {checkpoint.step:,} of {checkpoint.facts['steps']:,}"
+            + (f" with {', '.join(others)}" if others else "")
+            + because
         )
 
     def execution(self, config: "PretrainedConfig", batch_size: int) -> "Execution":
@@ -288,3 +302,10 @@ def remove_all_but_checkpoints(directory: Path) -> None:
     for path in directory.iterdir():
         if path.name != CHECKPOINTS:
             shutil.rmtree(path) if path.is_dir() else path.unlink()
+
+
+def set_damaged_checkpoints_aside(checkpoints: StepCheckpoints) -> None:
+    """Names the damaged checkpoints that training can't go on from, and sets them aside."""
+    for name, what in checkpoints.damaged().items():
+        aside = checkpoints.set_aside(name)
+        TERMINAL.paragraph(f"  {Train.name:<11} damaged: {what}; set aside as {aside.name}")

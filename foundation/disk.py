@@ -1,13 +1,14 @@
-"""The disk: putting files on it for sure, asking whether it has room, and the error when it is full."""
+"""The disk: putting files on it for sure, temporary ones, asking whether it has room, and the error when it is full."""
 
 import contextlib
 import errno
 import os
 import shutil
 import tempfile
+from collections.abc import Iterator
 from pathlib import Path
 
-from foundation.errors import PipelineError
+from foundation.errors import ConfigError, PipelineError
 
 FULL = (errno.ENOSPC, errno.EDQUOT)
 FULL_TEXTS = tuple(os.strerror(number) for number in FULL)
@@ -39,6 +40,45 @@ def make_directory(directory: Path) -> None:
     for path in reversed(missing):
         path.mkdir(exist_ok=True)
         flush(path.parent)
+
+
+def require_working_directory() -> None:
+    """Refuses to work in a directory that was removed: no relative path means anything there.
+
+    Raises:
+        ConfigError: If so.
+    """
+    try:
+        os.getcwd()
+    except OSError as error:
+        raise ConfigError(
+            "the working directory must exist",
+            received=f"one that was removed ({error.strerror})",
+            remedy="change to another directory and run the same command there",
+        ) from error
+
+
+@contextlib.contextmanager
+def temporary_files_in(directory: Path) -> Iterator[None]:
+    """Has this process, its libraries and its children keep their temporary files in a directory, removed at the end.
+
+    What a process that is killed leaves is then in a place that is known: TensorFlow alone leaves dozens of files.
+
+    Args:
+        directory: Made here; its parent exists.
+    """
+    before, variable = tempfile.tempdir, os.environ.get("TMPDIR")
+    directory.mkdir()
+    tempfile.tempdir = os.environ["TMPDIR"] = os.fspath(directory)
+    try:
+        yield
+    finally:
+        tempfile.tempdir = before
+        if variable is None:
+            del os.environ["TMPDIR"]
+        else:
+            os.environ["TMPDIR"] = variable
+        shutil.rmtree(directory, ignore_errors=True)
 
 
 def is_full(error: BaseException | None) -> bool:

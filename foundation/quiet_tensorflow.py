@@ -64,7 +64,13 @@ def filtered_stderr() -> Iterator[None]:
     except OSError:  # a daemon may have closed it
         yield
         return
-    with tempfile.TemporaryFile() as held:
+    with contextlib.ExitStack() as files:
+        try:
+            held = files.enter_context(tempfile.TemporaryFile())
+        except OSError:  # no directory takes one
+            os.close(kept)
+            yield
+            return
         os.dup2(held.fileno(), 2)
         try:
             yield

@@ -70,8 +70,9 @@ class Terminal:
             self.clear()
             stream = sys.stderr
             start = "" if not is_terminal(stream) else f"\r{ERASE_BELOW}" if is_rewritable(stream) else "\n"
-            with contextlib.suppress(OSError):
-                print(f"{start}{text}", file=stream, flush=True)
+            if stream is not None:
+                with contextlib.suppress(OSError):
+                    print(f"{start}{text}", file=stream, flush=True)
 
     def clear(self) -> None:
         """Erases the line that is rewritten, until it is drawn again."""

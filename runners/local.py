@@ -1,6 +1,7 @@
 """Runs a pipeline in this process, one step after another."""
 
 import contextlib
+import functools
 import time
 import traceback
 from collections.abc import Callable, Mapping
@@ -12,6 +13,7 @@ from components.contract.component import Component
 from components.hub.reading import HubUnreachable
 from foundation import disk
 from foundation.errors import ConfigError, DamagedArtifact, PipelineError
+from foundation.termination import TERMINATION
 from runners.report.run_report import write_report
 from runners.run import Pipeline, drive
 from runners.run_record import RunRecord, StepRecord, close_killed_runs
@@ -21,6 +23,7 @@ from runners.store import Store
 Output = TypeVar("Output", bound=Artifact)
 
 INTERRUPTED = "interrupted"
+BETWEEN_STEPS = f"{INTERRUPTED} between two steps; finished steps are kept, and the same command goes on from them"
 SAME_COMMAND = "the same command then goes on from what is finished"
 
 
@@ -83,11 +86,18 @@ class LocalRunner:
         Raises:
             PipelineError: If a step fails; the record says which, and holds the message.
         """
-        record = self._open_record(config)
+        record = None
         try:
-            self._plan_and_run(pipeline, record)
+            with TERMINATION.held_back():
+                record = self._open_record(config)
+                TERMINATION.closing = functools.partial(self._close_at_once, record)
+            with disk.temporary_files_in(record.temporary):
+                self._plan_and_run(pipeline, record)
+            self._close_record(record, "succeeded")
         except KeyboardInterrupt as interrupt:
-            self._close_record(record, "interrupted", str(interrupt) or INTERRUPTED)
+            if not str(interrupt):
+                interrupt.args = (BETWEEN_STEPS,)
+            self._close_record(record, "interrupted", str(interrupt))
             raise
         except PipelineError as error:
             self._close_record(record, "failed", str(error))
@@ -96,7 +106,6 @@ class LocalRunner:
             failure = self._unexpected(error, record)
             self._close_record(record, "failed", str(failure))
             raise failure from error
-        self._close_record(record, "succeeded")
         return record
 
     def _plan_and_run(self, pipeline: Pipeline, record: RunRecord) -> None:
@@ -127,6 +136,8 @@ class LocalRunner:
         key = None
         try:
             with self.working(component.name):
+                if (lost := TERMINATION.lost()) is not None:
+                    raise lost
                 component, sources = self._settle(component)
                 key = component.key(sources)
                 artifact, status = self._find_or_make(component, key, sources)
@@ -136,10 +147,14 @@ class LocalRunner:
                     summary = f"{summary}; {notice}"
                 metrics = artifact.metrics if isinstance(artifact, Evaluation) else None
         except BaseException as error:
-            if isinstance(error, KeyboardInterrupt):
-                error.args = (self._interruption(component, key),)
+            # Where a library made another error of an interrupt, or there is one by now, it is an interrupt.
+            failure = error if isinstance(error, KeyboardInterrupt) else TERMINATION.lost() or error
+            if isinstance(failure, KeyboardInterrupt):
+                failure.args = (self._interruption(component, key),)
             seconds = time.perf_counter() - started
-            record.add(StepRecord(component.name, "failed", seconds, key, None, str(error) or type(error).__name__))
+            record.add(StepRecord(component.name, "failed", seconds, key, None, str(failure) or type(error).__name__))
+            if failure is not error:
+                raise failure from error
             raise
         seconds = time.perf_counter() - started
         directory = artifact.directory.relative_to(self.root).as_posix()
@@ -226,8 +241,17 @@ class LocalRunner:
                 remedy="name another with --root DIR",
             ) from error
 
-    def _close_record(self, record: RunRecord, status: str, error: str | None = None) -> None:
-        record.finish(status, error)
+    def _close_record(self, record: RunRecord | None, status: str, error: str | None = None) -> None:
+        """Closes the record, unless there is none yet or it is closed already, and writes the report."""
+        if record is None or record.is_closed:
+            return
+        with TERMINATION.held_back():
+            record.finish(status, error)
+            self._write_report(record.directory)
+
+    def _close_at_once(self, record: RunRecord) -> None:
+        """Closes the record, and writes the report, of a run that won't be waited for."""
+        record.close_at_once()
         self._write_report(record.directory)
 
     def _write_report(self, directory: Path) -> None:
@@ -238,8 +262,10 @@ class LocalRunner:
             details = _write_traceback(directory / "report_traceback.txt", failure)
             self.show(f"  {'report':<11} failed: {type(failure).__name__}: {failure}{details}")
 
-    def _unexpected(self, error: Exception, record: RunRecord) -> PipelineError:
+    def _unexpected(self, error: Exception, record: RunRecord | None) -> PipelineError:
         """An error that no step foresaw, as one message; the traceback goes to a file of the run."""
+        if record is None:
+            raise error
         details = _write_traceback(record.directory / "traceback.txt", error)
         if disk.is_full(error):
             steps = record.content["steps"]

@@ -6,6 +6,7 @@ import datetime
 import json
 import os
 import secrets
+import shutil
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -18,7 +19,11 @@ from foundation import disk
 NAME = "run.json"
 RUNNING = ".running"
 """A file in a run's folder that its process holds locked, and removes at the end of the run."""
+TEMPORARY = "tmp"
+"""A directory in a run's folder for its process' temporary files, removed at the end of the run."""
 KILLED = "the run's process ended without closing this record: it was killed, or its machine went down"
+
+AT_ONCE = "interrupted, and ended at once; finished steps are kept, and the same command goes on from them"
 
 
 @dataclasses.dataclass
@@ -118,6 +123,24 @@ class RunRecord:
         (self.directory / RUNNING).unlink(missing_ok=True)
         self._running.release()
 
+    @property
+    def temporary(self) -> Path:
+        """Where the run's process keeps its temporary files."""
+        return self.directory / TEMPORARY
+
+    @property
+    def is_closed(self) -> bool:
+        """Whether it says how the run ended."""
+        return self.content["finished"] is not None
+
+    def close_at_once(self) -> None:
+        """Closes the record of a run that can't wait for what it is doing to end, which may be closing the record."""
+        shutil.rmtree(self.temporary, ignore_errors=True)
+        if self.is_closed:
+            self.write()
+        else:
+            self.finish("interrupted", AT_ONCE)
+
     def start_over(self) -> None:
         """Empties the list of steps, because the run begins again."""
         self.content["steps"] = []
@@ -151,6 +174,7 @@ def close_killed_runs(root: Path) -> Iterator[Path]:
         path = running.with_name(NAME)
         # Whose lock is held by a process is still running.
         with contextlib.suppress(Timeout, OSError, ValueError), FileLock(running, blocking=False):
+            shutil.rmtree(path.with_name(TEMPORARY), ignore_errors=True)
             content = json.loads(path.read_text("utf-8"))
             if content["status"] == "running":
                 manifest.write_json(path, {**content, "status": "killed", "error": KILLED})

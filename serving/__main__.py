@@ -1,5 +1,11 @@
 """`python -m serving --model-dir DIR`: serves an exported model on this machine."""
 
+if __name__ == "__main__":
+    # The imports below take a moment, in which a signal would end in a traceback.
+    from foundation.termination import TERMINATION
+
+    TERMINATION.end_at_once("stopped")
+
 import argparse
 import asyncio
 import contextlib
@@ -14,9 +20,11 @@ import time
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from foundation.disk import require_working_directory
 from foundation.errors import PipelineError
 from foundation.keras_choice import choose_keras
-from foundation.terminal import take_any_text
+from foundation.terminal import TERMINAL, take_any_text
+from foundation.termination import SIGNALS, TERMINATION, number_of
 from foundation.versions import TOKENIZER
 from serving.server.command_line import batching_parameters, check, grpc_port, make_parser, metrics_path, model_configs
 from serving.server.limits.settings import Limits
@@ -33,23 +41,26 @@ TENSORFLOW_SERVING_IMAGE = "tensorflow/serving:2.20.0"
 
 
 def main(arguments: list[str] | None = None) -> int:
-    """Serves until SIGINT or SIGTERM.
+    """Serves until SIGINT, SIGTERM or SIGHUP.
 
     Returns:
-        The exit code: 0 after SIGINT or SIGTERM, 2 for bad usage, 1 if the model can't be served.
+        The exit code: 0 after a signal, or 128 plus its number where it came before the model was served; 2 for bad
+        usage, 1 if the model can't be served.
     """
-    choose_keras()
-    take_any_text()
-    options = make_parser().parse_args(arguments)
-    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s", stream=sys.stderr)
     try:
+        TERMINATION.interrupt("stopped")
+        choose_keras()
+        take_any_text()
+        options = make_parser().parse_args(arguments)
+        logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s", stream=sys.stderr)
+        require_working_directory()
         check(options)
         return serve(options)
     except PipelineError as error:
-        print(f"error: {error}", file=sys.stderr)
+        TERMINAL.tell(f"error: {error}")
         return error.exit_code
-    except KeyboardInterrupt:
-        return 130
+    except KeyboardInterrupt as interrupt:
+        return 128 + number_of(interrupt)
 
 
 def serve(options: argparse.Namespace) -> int:
@@ -98,10 +109,10 @@ def serve(options: argparse.Namespace) -> int:
         lines.append(f"Playground:  {root}")
         lines.append(production(directory, models[0].name, options.model_config_file))
         if not is_loopback(host):
-            print(open_to_others(host, port), file=sys.stderr, flush=True)
+            TERMINAL.tell(open_to_others(host, port))
         server = EmbeddedServer(served, limits(options), meter, page, options.allow_reload_config)
         asyncio.run(serve_until_stopped(options, server, listener, "\n".join(lines)))
-    print("stopped", flush=True)
+    TERMINAL.line("stopped")
     return 0
 
 
@@ -118,7 +129,7 @@ def limits(options: argparse.Namespace) -> Limits:
 async def serve_until_stopped(
     options: argparse.Namespace, server: "EmbeddedServer", listener: socket.socket, lines: str
 ) -> None:
-    """Serves until SIGINT or SIGTERM, then finishes what is under way.
+    """Serves until SIGINT, SIGTERM or SIGHUP, then finishes what is under way.
 
     Args:
         options: The port for gRPC.
@@ -127,12 +138,14 @@ async def serve_until_stopped(
         lines: Printed once the server takes requests.
     """
     stop_requested = asyncio.Event()
-    for number in (signal.SIGINT, signal.SIGTERM):
-        asyncio.get_running_loop().add_signal_handler(number, stop_requested.set)
+    for number in SIGNALS:
+        # Under nohup the end of a terminal ends nothing.
+        if number != signal.SIGHUP or signal.getsignal(number) != signal.SIG_IGN:
+            asyncio.get_running_loop().add_signal_handler(number, stop_requested.set)
     port = await server.start(listener, grpc_port(options))
     if port is not None:
         lines += f"\ngRPC:        {listener.getsockname()[0]}:{port}"
-    print(lines, flush=True)
+    TERMINAL.line(lines)
     await stop_requested.wait()
     await server.stop()
 

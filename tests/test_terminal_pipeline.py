@@ -73,6 +73,48 @@ def test_what_is_printed_as_yaml_can_be_read_back_whatever_the_terminal(job):
     assert "path: café.txt\n" in again
 
 
+def test_help_needs_no_docstrings():
+    texts = [
+        subprocess.run([sys.executable, *options, PIPELINE, "--help"], capture_output=True, check=True).stdout
+        for options in ([], ["-OO"])
+    ]
+    assert texts[0] == texts[1] != b""
+
+
+@pytest.mark.parametrize("command", [[PIPELINE], [PIPELINE, "--help"], ["-m", "serving", "--model-dir", "."]])
+def test_a_directory_that_is_gone_is_told_in_a_line(tmp_path, command):
+    gone = tmp_path / "gone"
+    gone.mkdir()
+    shell = 'cd "$1" && rmdir "$1" && shift && exec "$@"'
+    done = subprocess.run(
+        ["sh", "-c", shell, "sh", gone, sys.executable, *command],
+        env={**os.environ, "PYTHONPATH": str(PIPELINE.parent)},
+        capture_output=True,
+        text=True,
+    )
+    assert (done.returncode, done.stdout) == (2, "")
+    assert "the working directory must exist" in done.stderr
+    assert done.stderr.count("\n") == 1
+
+
+def test_what_is_no_text_in_the_locale_is_refused(job):
+    environment = {**os.environ, "LC_ALL": "C", "PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0"}
+    command = [sys.executable, *arguments("--ingest.path", "café.txt")]
+    done = subprocess.run(command, cwd=job, env=environment, capture_output=True, text=True)
+    assert done.returncode == 2
+    assert "PYTHONUTF8=1" in done.stderr
+    assert done.stderr.count("\n") == 1
+
+
+@pytest.mark.parametrize("closed", [">&-", "2>&-", ">/dev/full", "| head -c 1", "<&- >&- 2>&-"])
+def test_output_that_nobody_takes_is_no_obstacle(job, closed):
+    shell = f'{{ "$@"; echo $? >&9; }} 9>code {closed}'
+    command = [sys.executable, *arguments("--plan")]
+    done = subprocess.run(["sh", "-c", shell, "sh", *command], cwd=job, capture_output=True, text=True)
+    assert (job / "code").read_text() == "0\n", done.stderr
+    assert done.stderr == ""
+
+
 @pytest.mark.slow
 def test_training_has_one_line_whatever_the_width_and_an_interrupt_has_its_own(job):
     screen = Screen(80)

@@ -153,7 +153,7 @@ def read(directory: Path) -> dict[str, Any]:
         ) from error
     except OSError:
         raise
-    except (ValueError, KeyError, TypeError, AttributeError) as error:
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
         raise DamagedArtifact(directory, f"{path}, which can't be read as a manifest: {error}") from error
     if not is_whole:
         raise DamagedArtifact(directory, f"{path}, which is no longer what was written")

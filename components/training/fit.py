@@ -53,6 +53,7 @@ class Fit:
         steps: How many steps it makes.
         execution: The precision and the devices; training runs in its scope.
         out: Has the checkpoints, also those of a run that was cut off; TensorBoard's logs go there.
+        interruption: Holds signals back from the first step on, also after training, until the model is saved.
         observer: Who watches, if anybody.
     """
 
@@ -63,6 +64,7 @@ class Fit:
     steps: TrainingSteps
     execution: Execution
     out: Path
+    interruption: Interruption
     observer: TrainingObserver | None = None
 
     def run(self) -> tuple[Telemetry, int | None]:
@@ -88,8 +90,7 @@ class Fit:
             self.params.early_stopping_threshold,
             checkpoints if self.params.load_best_model_at_end else None,
         )
-        interruption = Interruption()
-        checkpointing = self.checkpointing(checkpoints, resumed, {"telemetry": telemetry, "best": best}, interruption)
+        checkpointing = self.checkpointing(checkpoints, resumed, {"telemetry": telemetry, "best": best})
         training.first_step = checkpointing.initial_step
         # Checkpoints come after what they hold the state of, and observers last.
         stop = StopAt(self.steps.steps, checkpointing.step)
@@ -99,16 +100,15 @@ class Fit:
         # the data sets, which are made by now.
         tf.keras.utils.set_random_seed(self.params.seed)
         try:
-            with interruption:
-                training.fit(
-                    train_batches,
-                    validation_data=validation_batches,
-                    initial_epoch=checkpointing.initial_epoch,
-                    epochs=self.steps.epochs,
-                    steps_per_epoch=self.steps.steps_per_epoch,
-                    callbacks=callbacks,
-                    verbose=0,
-                )
+            training.fit(
+                train_batches,
+                validation_data=validation_batches,
+                initial_epoch=checkpointing.initial_epoch,
+                epochs=self.steps.epochs,
+                steps_per_epoch=self.steps.steps_per_epoch,
+                callbacks=callbacks,
+                verbose=0,
+            )
         except BadLoss as bad:
             good = checkpoints.before(bad.step)
             raise self.loss_failure(bad, self.blocks_of(bad.step, order), training, good) from bad
@@ -192,7 +192,6 @@ class Fit:
         checkpoints: StepCheckpoints,
         resumed: StepCheckpoint | None,
         parts: Mapping[str, Any],
-        interruption: Interruption,
     ) -> Checkpointing:
         """What writes the checkpoints, and restores the one that training goes on from."""
         facts = {
@@ -208,7 +207,7 @@ class Fit:
             epochs=self.steps.epochs,
             facts=facts,
             parts=parts,
-            interruption=interruption,
+            interruption=self.interruption,
         )
 
     def observation(self, training: MaskedLMTraining, first_step: int) -> list["Observing"]:

@@ -57,8 +57,8 @@ class TrainParams:
         divergence_factor: How many times its lowest so far the smoothed training loss may be, for 100 steps in a row,
             before training is given up; 0 for any.
         checkpoint_every_steps: Steps from one checkpoint to the next, from which the same command goes on after it was
-            cut off; auto for as often as takes 2% of the time, null for none. A checkpoint has the size of three
-            models, and up to five exist at once.
+            cut off; auto for one within 30 seconds and then as often as takes 2% of the time, null for none. A
+            checkpoint has the size of three models, and up to five exist at once.
         deterministic: Whether equal runs on equal hardware give equal weights, bit for bit; auto on CPUs, where it
             costs nothing.
         logging_steps: Steps that a point of the report's curves by step averages. What is recorded, in

@@ -1,5 +1,6 @@
 """Checkpoints every so many steps of a training, and going on from one as if it had never stopped."""
 
+import dataclasses
 import logging
 import time
 from collections.abc import Mapping
@@ -14,6 +15,7 @@ from components.training.step_checkpoints import (
     STEP,
     StepCheckpoint,
     StepCheckpoints,
+    other_version,
     restore_variables,
     save_variables,
 )
@@ -22,9 +24,10 @@ from foundation.errors import ConfigError
 
 logger = logging.getLogger(__name__)
 
-PART_OF_TIME = 0.02
-FIRST_SECONDS = 1.0
-"""What the first checkpoint is taken to last."""
+FIRST_SECONDS = 20.0
+"""When the first checkpoint is due: with a step that takes long and the writing, it is there within 30 seconds."""
+PART_OF_TIME = 0.015
+"""What checkpoints are to take of the time after the first: where one takes a third longer, it is 2%."""
 VALIDATION_SECONDS = 5.0
 """How long an interrupted training waits for the end of a validation, to write a checkpoint after it."""
 
@@ -50,7 +53,8 @@ class Checkpointing(tf.keras.callbacks.Callback):
     Args:
         checkpoints: Where the checkpoints are kept.
         resumed: The one to go on from; None for a start.
-        every_steps: Steps from one to the next; auto for as often as takes 2% of the time; None for none.
+        every_steps: Steps from one to the next; auto for one within 30 seconds, and then as often as takes 2% of the
+            time; None for none.
         steps_per_epoch: Steps an epoch.
         epochs: Epochs in all.
         facts: What each checkpoint says beside its position.
@@ -87,20 +91,22 @@ class Checkpointing(tf.keras.callbacks.Callback):
         self.step = resumed.step if resumed else 0
         self.initial_epoch = int(resumed.facts["epoch"]) if resumed else 0
         self.initial_step = int(resumed.facts["step_in_epoch"]) if resumed else 0
-        self._seconds = FIRST_SECONDS
-        self._written = time.monotonic()
+        self._schedule = Schedule(time.monotonic())
         self._running: list[tuple[tf.Variable, np.ndarray]] = []
         # Without it Keras would wait for the loss at every step, which leaves a GPU idle.
         self._supports_tf_logs = True
 
     def on_train_begin(self, logs: Mapping[str, Any] | None = None) -> None:
         """Restores the checkpoint that training goes on from."""
-        self._written = time.monotonic()
+        self._schedule = Schedule(time.monotonic())
         if self.resumed is None:
             return
         restore_variables(self.model, self.resumed.variables)
         for name, part in self.parts.items():
-            part.restore(self.resumed.facts["parts"][name])
+            try:
+                part.restore(self.resumed.facts["parts"][name])
+            except (KeyError, TypeError, ValueError) as error:
+                raise other_version(self.resumed.directory, error) from error
         if self.initial_step:
             variables = [variable for metric in self.model.metrics for variable in metric.variables]
             self._running = [(variable, variable.numpy()) for variable in variables]
@@ -114,6 +120,7 @@ class Checkpointing(tf.keras.callbacks.Callback):
     def on_train_batch_end(self, batch: int, logs: Mapping[str, Any] | None = None) -> None:
         """Writes a checkpoint where one is due."""
         self.step += 1
+        self._schedule.step_ends(time.monotonic())
         # Before the first step, which may take long to compile, nothing would be lost.
         self.interruption.hold_back()
         within_epoch = batch + 1 < self.steps_per_epoch and not self.model.stop_training
@@ -146,7 +153,7 @@ class Checkpointing(tf.keras.callbacks.Callback):
     def is_due(self) -> bool:
         """Whether a checkpoint belongs after the step just made."""
         if self.every_steps == "auto":
-            return time.monotonic() - self._written > self._seconds / PART_OF_TIME
+            return self._schedule.is_due(time.monotonic())
         return self.every_steps is not None and self.step % self.every_steps == 0
 
     def write(self, epoch: int, step_in_epoch: int) -> None:
@@ -160,10 +167,12 @@ class Checkpointing(tf.keras.callbacks.Callback):
             PipelineError: If the disk doesn't take it.
             BadLoss: If the weights are no numbers any more, which the loss would show a step later.
         """
+        # A GPU first does the steps that it was given: their time is not the checkpoint's.
+        self.model.optimizer.iterations.numpy()
+        started = time.monotonic()
         parts = {name: part.state() for name, part in self.parts.items()}
         if not tf.math.is_finite(tf.linalg.global_norm(self.model.trainable_variables)):
             raise BadLoss(self.step, "weights that are NaN or infinity")
-        started = time.monotonic()
         position = {"step": self.step, "epoch": epoch, "step_in_epoch": step_in_epoch}
         best = parts.get("best", {}).get("name")
         self.checkpoints.write(
@@ -171,8 +180,55 @@ class Checkpointing(tf.keras.callbacks.Callback):
             {**self.facts, **position, "best": best, "parts": parts},
             lambda path: save_variables(self.model, path),
         )
-        self._written = time.monotonic()
-        self._seconds = self._written - started
+        self._schedule.was_written(started, time.monotonic())
+
+
+@dataclasses.dataclass
+class Schedule:
+    """When checkpoints are due: the first soon, the others as seldom as keeps their part of the time small.
+
+    Attributes:
+        began: When training began, in seconds of a clock, as all times here.
+        step_ended: When the last step ended; None before the first.
+        step_seconds: How long the last step took.
+        first_written: When the first checkpoint was there; None before.
+        last_written: When the last one was there.
+        last_seconds: How long it took to write.
+        later_seconds: How long all but the first took.
+    """
+
+    began: float
+    step_ended: float | None = None
+    step_seconds: float = 0.0
+    first_written: float | None = None
+    last_written: float = 0.0
+    last_seconds: float = 0.0
+    later_seconds: float = 0.0
+
+    def step_ends(self, now: float) -> None:
+        """Notes that a step ended."""
+        self.step_seconds = now - (self.began if self.step_ended is None else self.step_ended)
+        self.step_ended = now
+
+    def is_due(self, now: float) -> bool:
+        """Whether a checkpoint is due after the step that just ended."""
+        if self.first_written is None:
+            # The end of the next step would be too late.
+            return now + self.step_seconds - self.began >= FIRST_SECONDS
+        # The first condition spreads them over the time, the second counts those that took longer than was thought.
+        return self.last_seconds <= PART_OF_TIME * (
+            now - self.last_written
+        ) and self.later_seconds + self.last_seconds <= PART_OF_TIME * (now - self.first_written)
+
+    def was_written(self, started: float, now: float) -> None:
+        """Notes that a checkpoint was written."""
+        self.last_written, self.last_seconds = now, now - started
+        if self.first_written is None:
+            self.first_written = now
+        else:
+            self.later_seconds += self.last_seconds
+        # What was written isn't part of the next step.
+        self.step_ended = now
 
 
 def require_same_precision(there: Mapping[str, Any], machine: Mapping[str, Any]) -> None:

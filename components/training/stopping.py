@@ -13,11 +13,11 @@ from typing import Any
 import tensorflow as tf
 
 from components.training.step_checkpoints import BEST, StepCheckpoints, restore_variables, save_variables
+from foundation.errors import DamagedArtifact
 from foundation.terminal import TERMINAL
+from foundation.termination import SIGNALS
 
 logger = logging.getLogger(__name__)
-
-SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 
 class StopAt(tf.keras.callbacks.Callback):
@@ -92,7 +92,7 @@ class BestEpoch(tf.keras.callbacks.Callback):
 
     def on_train_end(self, logs: Mapping[str, Any] | None = None) -> None:
         """Loads the best epoch's weights, in the place of those that would be kept."""
-        if self.checkpoints is not None and self.name is not None:
+        if self.checkpoints is not None and self.name is not None and not self.forget_damaged():
             with self.model.averaged_weights():
                 restore_variables(self.model.masked_lm, str(self.checkpoints.directory / self.name / "variables"))
 
@@ -105,21 +105,40 @@ class BestEpoch(tf.keras.callbacks.Callback):
         """Restores a state that `state` returned."""
         self.epoch, self.waited = state["epoch"], state["waited"]
         self.loss = math.inf if state["loss"] is None else state["loss"]
-        if self.checkpoints is not None and self.name is not None and self.checkpoints.find(self.name) is None:
+        self.forget_damaged()
+
+    def forget_damaged(self) -> bool:
+        """Sets the best epoch's checkpoint aside where it is damaged, and says so; whether it was."""
+        if self.checkpoints is None or self.name is None:
+            return False
+        try:
+            self.checkpoints.read(self.name)
+        except (DamagedArtifact, OSError) as error:
+            what = error.received if isinstance(error, DamagedArtifact) else str(error)
+            with contextlib.suppress(FileNotFoundError):
+                self.checkpoints.set_aside(self.name)
             logger.warning(
-                "%s is damaged: only the epochs to come count for the best one; where there is none, the last is kept.",
+                "%s is damaged: only the epochs to come count for the best one; where there is none, the last is kept. "
+                "What was found: %s. It is set aside.",
                 self.checkpoints.directory / self.name,
+                what,
             )
             self.epoch, self.loss = None, math.inf
+            return True
+        return False
 
 
 class Interruption:
     """Signals that ask a training to end, held back until a step is done, so that a checkpoint can be written first.
 
-    As a context, it gives the signals back to their handlers at its end.
+    As a context, it gives the signals back to their handlers at its end, and sends the one that it held back again.
+
+    Attributes:
+        when: When training ends after a signal, as a phrase that follows "stopping".
     """
 
-    def __init__(self) -> None:
+    def __init__(self, when: str) -> None:
+        self.when = when
         self._handlers: dict[signal.Signals, Any] = {}
         self._received: signal.Signals | None = None
         self._since = 0.0
@@ -167,4 +186,4 @@ class Interruption:
             self.deliver()
         else:
             with contextlib.suppress(RuntimeError):  # the signal came in the middle of a line
-                TERMINAL.tell("  stopping after this step, with a checkpoint; once more stops at once")
+                TERMINAL.tell(f"  stopping {self.when}; once more stops at once")

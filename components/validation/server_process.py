@@ -82,6 +82,7 @@ def serving(saved_model: Path, log: Path, timeout_seconds: float) -> Iterator[Se
                 stdout=output,
                 stderr=subprocess.STDOUT,
                 env=environment(),
+                cwd=directory if kind == TENSORFLOW_SERVING else None,
                 # Ctrl-C in a terminal reaches this process alone, which then ends the server.
                 process_group=0,
             )
@@ -108,14 +109,15 @@ def tensorflow_serving(base_path: Path) -> tuple[str, list[str]]:
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
-    # It has no option to turn gRPC off, so that gets a socket in the file system.
+    # It has no option to turn gRPC off, so that gets a socket in the file system, by a relative path: the system takes
+    # 107 bytes at most.
     return f"http://127.0.0.1:{port}", [
         TENSORFLOW_SERVING,
         f"--model_name={MODEL_NAME}",
         f"--model_base_path={base_path}",
         f"--rest_api_port={port}",
         "--port=0",
-        f"--grpc_socket_path={base_path.parent / 'grpc'}",
+        "--grpc_socket_path=grpc",
         # By default it tries to load a broken model again and again for five minutes.
         "--max_num_load_retries=0",
     ]

@@ -1,5 +1,11 @@
 """`python -m serving.client "The answer is <mask>." --top-k 3`: asks a served model on the command line."""
 
+if __name__ == "__main__":
+    # There is nothing to close, and the imports below take a moment, in which a signal would end in a traceback.
+    from foundation.termination import TERMINATION
+
+    TERMINATION.end_at_once("interrupted")
+
 import argparse
 import json
 import sys
@@ -8,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from foundation.errors import PipelineError
-from foundation.terminal import is_utf8
+from foundation.terminal import TERMINAL, is_utf8
 from serving.client.fill_mask_client import MODEL, URL, FillMaskClient
 from serving.client.target_words import TargetWarning
 
@@ -60,13 +66,13 @@ def main(arguments: list[str] | None = None) -> int:
             warnings.simplefilter("always", TargetWarning)
             answer = client.fill_mask(options.texts, top_k=options.top_k, targets=options.target)
     except PipelineError as error:
-        print(f"error: {error}", file=sys.stderr)
+        TERMINAL.tell(f"error: {error}")
         return error.exit_code
     except KeyboardInterrupt:
         return 130
     for warning in noted:
-        print(f"warning: {warning.message}", file=sys.stderr)
-    print(to_json(answer, ascii_only=not is_utf8(sys.stdout)))
+        TERMINAL.tell(f"warning: {warning.message}")
+    TERMINAL.line(to_json(answer, ascii_only=not is_utf8(sys.stdout)))
     return 0
 
 

@@ -1,4 +1,4 @@
-"""Checkpoints on disk: whole or not there, the newest two kept and one from before a divergence; a full disk told."""
+"""Checkpoints on disk: whole or set aside, those kept that may be needed, and a full disk told."""
 
 import json
 import resource
@@ -17,9 +17,11 @@ from components.training.training_model import MaskedLMTraining
 from foundation.errors import ConfigError, PipelineError
 from tests.modeling.tiny_models import all_slow_but, random_model
 
+FACTS = {"epoch": 0, "step_in_epoch": 1, "steps": 2000, "params": {}, "machine": {}, "parts": {}}
+
 
 def write(checkpoints, step, best=None, content=b"weights"):
-    facts = {"step": step, "best": best}
+    facts = {**FACTS, "step": step, "best": best}
     checkpoints.write(f"step-{step}", facts, lambda path: Path(f"{path}.data").write_bytes(content * 100))
 
 
@@ -59,7 +61,9 @@ def test_one_is_kept_from_before_a_divergence(checkpoints, every):
 
 def test_the_best_epochs_that_belong_to_them_are_kept(checkpoints):
     def best(epoch):
-        checkpoints.write(f"best-{epoch}", {"epoch": epoch}, lambda path: Path(path).write_bytes(b"best"))
+        checkpoints.write(
+            f"best-{epoch}", {"epoch": epoch, "val_loss": 1.0}, lambda path: Path(path).write_bytes(b"best")
+        )
 
     best(1)
     write(checkpoints, 100, "best-1")
@@ -85,23 +89,121 @@ def lose(directory):
     (directory / "variables.data").unlink()
 
 
-def cut_off(directory):
-    (directory / "manifest.json").write_text((directory / "manifest.json").read_text()[:50])
-
-
 def unfinish(directory):
     directory.rename(directory.with_name(f"{directory.name}.partial"))
 
 
-@pytest.mark.parametrize("damage", [truncate, flip, lose, cut_off, unfinish, shutil.rmtree])
-def test_a_damaged_checkpoint_leaves_the_one_before_it(checkpoints, damage):
+def add(directory):
+    (directory / "variables.more").write_bytes(b"weights")
+
+
+def manifest_of(content):
+    """A way to damage a checkpoint: its manifest has other bytes."""
+    return lambda directory: (directory / "manifest.json").write_bytes(content)
+
+
+def cut_off(directory):
+    (directory / "manifest.json").write_text((directory / "manifest.json").read_text()[:50])
+
+
+def change(**facts):
+    """A way to damage a checkpoint: its manifest says something else, and is whole in itself."""
+
+    def damage(directory):
+        content = {**json.loads((directory / "manifest.json").read_text()), **facts}
+        content = {name: value for name, value in content.items() if value is not None}
+        described = {name: content[name] for name in content.keys() - {"files", "manifest_digest"}}
+        (directory / "manifest.json").unlink()
+        manifest.write(directory, described)
+
+    return damage
+
+
+def forget_digest(directory):
+    content = json.loads((directory / "manifest.json").read_text())
+    del content["manifest_digest"]
+    (directory / "manifest.json").write_text(json.dumps(content))
+
+
+def replace_by_file(directory):
+    shutil.rmtree(directory)
+    directory.write_text("no directory")
+
+
+DAMAGES = {
+    "truncated": truncate,
+    "flipped": flip,
+    "lost": lose,
+    "added": add,
+    "a file": replace_by_file,
+    "manifest cut off": cut_off,
+    "manifest lost": lambda directory: (directory / "manifest.json").unlink(),
+    "manifest without digest": forget_digest,
+    "manifest a list": manifest_of(b"[]"),
+    "manifest null": manifest_of(b"null"),
+    "manifest empty": manifest_of(b""),
+    "manifest no UTF-8": manifest_of(b"\xff\xfe{}"),
+    "manifest nested": manifest_of(b"[" * 100_000),
+    "manifest without files": manifest_of(b'{"files": null}'),
+    "manifest with odd files": manifest_of(b'{"files": {"variables.data": {"bytes": "many"}}}'),
+    "without parts": change(parts=None),
+    "with odd parts": change(parts=[]),
+    "of another step": change(step=19),
+    "step a text": change(step="20"),
+}
+
+
+def test_every_bit_of_a_manifest_counts(checkpoints):
+    write(checkpoints, 20)
+    path = checkpoints.directory / "step-20/manifest.json"
+    content = path.read_bytes()
+    for number in range(len(content)):
+        damaged = bytearray(content)
+        damaged[number] ^= 1 << number % 8
+        path.write_bytes(damaged)
+        found = checkpoints.newest()
+        # White space between two values may become other white space, which says the same.
+        assert found is None or json.loads(damaged) == json.loads(content), damaged[number - 20 : number + 20]
+    path.write_bytes(content)
+    assert checkpoints.newest().step == 20
+
+
+@pytest.mark.parametrize("damage", DAMAGES.values(), ids=DAMAGES)
+def test_a_damaged_checkpoint_is_set_aside_and_leaves_the_one_before_it(checkpoints, damage):
+    write(checkpoints, 10)
+    write(checkpoints, 20)
+    assert not checkpoints.damaged()
+    damage(checkpoints.directory / "step-20")
+    assert checkpoints.newest().step == 10
+    [(name, what)] = checkpoints.damaged().items()
+    assert (name, str(checkpoints.directory / name) in what) == ("step-20", True)
+    checkpoints.set_aside(name)
+    assert not checkpoints.damaged()
+    assert checkpoints.has_set_aside()
+    write(checkpoints, 20)
+    assert checkpoints.newest().step == 20
+    assert names(checkpoints) == ["step-10", "step-20", "step-20.damaged"]
+
+
+@pytest.mark.parametrize("damage", [unfinish, shutil.rmtree])
+def test_what_is_no_checkpoint_is_debris(checkpoints, damage):
     write(checkpoints, 10)
     write(checkpoints, 20)
     damage(checkpoints.directory / "step-20")
+    assert not checkpoints.damaged()
     assert checkpoints.newest().step == 10
     write(checkpoints, 20)
-    assert checkpoints.newest().step == 20
     assert names(checkpoints) == ["step-10", "step-20"]
+
+
+def test_damaged_ones_dont_pile_up(checkpoints):
+    write(checkpoints, 10)
+    for step in (20, 30, 40, 50, 50):
+        write(checkpoints, step)
+        flip(checkpoints.directory / f"step-{step}")
+        checkpoints.set_aside(f"step-{step}")
+    write(checkpoints, 60)
+    assert names(checkpoints) == ["step-10", "step-40.damaged", "step-50.damaged", "step-60"]
 
 
 @pytest.mark.parametrize("damage", [truncate, flip, lose, cut_off])
@@ -111,8 +213,10 @@ def test_a_damaged_checkpoint_takes_no_place(checkpoints, damage, step):
     write(checkpoints, 10)
     write(checkpoints, 20)
     damage(checkpoints.directory / "step-20")
-    write(StepCheckpoints(checkpoints.directory), step)
-    assert names(checkpoints) == ["step-10", f"step-{step}"]
+    checkpoints = StepCheckpoints(checkpoints.directory)
+    checkpoints.set_aside("step-20")
+    write(checkpoints, step)
+    assert names(checkpoints) == sorted(["step-10", "step-20.damaged", f"step-{step}"])
 
 
 def test_a_full_disk_is_told_and_leaves_the_checkpoint_before(checkpoints):
@@ -120,12 +224,12 @@ def test_a_full_disk_is_told_and_leaves_the_checkpoint_before(checkpoints):
     variable = tf.Variable(tf.zeros(100_000))
     tracked = tf.Module()
     tracked.variable = variable
-    checkpoints.write("step-10", {"step": 10}, lambda path: save_variables(tracked, path))
+    checkpoints.write("step-10", {**FACTS, "step": 10}, lambda path: save_variables(tracked, path))
     limits = resource.getrlimit(resource.RLIMIT_FSIZE)
     resource.setrlimit(resource.RLIMIT_FSIZE, (50_000, limits[1]))
     try:
         with pytest.raises(PipelineError, match=r"step-20.*checkpoint_every_steps null.*goes on from step 10"):
-            checkpoints.write("step-20", {"step": 20}, lambda path: save_variables(tracked, path))
+            checkpoints.write("step-20", {**FACTS, "step": 20}, lambda path: save_variables(tracked, path))
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, limits)
     assert names(checkpoints) == ["step-10"]

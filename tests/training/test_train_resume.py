@@ -114,8 +114,9 @@ def test_killed_again_and_again(inputs, left_alone, tmp_path):
     # As by a disk that lost power: the newest checkpoint is cut short, and the one before it is there.
     data = out / "checkpoints" / "step-8" / "variables.data-00000-of-00001"
     os.truncate(data, data.stat().st_size // 2)
-    assert this_step(inputs).resumes(out) == "step 4 of 30"
+    assert this_step(inputs).resumes(out) == "step 4 of 30, because step-8 can't be used"
     die("end", 0)
+    assert (out / "checkpoints" / "step-8.damaged").is_dir()
     # With none to come: how often is no part of what is trained.
     assert train_in_a_process(inputs, out, {"checkpoint_every_steps": None}) == 0
     check_equal(left_alone, out)
@@ -168,9 +169,9 @@ def interrupted(inputs, out, settings, number, at_step):
     """Trains in this process, which a signal is sent to after a step."""
     import components.training.stopping as stopping
     from foundation.errors import PipelineError
-    from runners.termination import handle_termination, number_of
+    from foundation.termination import TERMINATION, number_of
 
-    handle_termination()
+    TERMINATION.interrupt("ended at once")
     counted = stopping.StopAt.on_train_batch_end
 
     def counting(callback, *arguments):
@@ -213,3 +214,36 @@ def test_whoever_wants_no_checkpoints_gets_none_at_an_interrupt(inputs, tmp_path
     process.join()
     assert process.exitcode == 143
     assert this_step(inputs).resumes(tmp_path) is None
+
+
+def damage(directory):
+    """Changes one bit of a checkpoint's weights."""
+    [data] = directory.glob("variables.data*")
+    content = bytearray(data.read_bytes())
+    content[len(content) // 2] ^= 1
+    data.write_bytes(content)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("damaged", "goes_on"),
+    [
+        (["step-8"], "step 4 of 30, because step-8 can't be used"),
+        (["step-4", "step-8"], "its start, because step-8 and step-4 can't be used"),
+    ],
+)
+def test_what_is_damaged_is_named_and_set_aside(inputs, left_alone, tmp_path, damaged, goes_on):
+    """Training goes on from the one before, or from the start, as was said; and it ends as one that was left alone."""
+    out = tmp_path / "out"
+    assert train_in_a_process(inputs, out, death=("step", 10)) == -signal.SIGKILL
+    for name in damaged:
+        damage(out / "checkpoints" / name)
+    assert this_step(inputs).resumes(out) == goes_on
+    assert train_in_a_process(inputs, out, {"checkpoint_every_steps": None}, death=("end", 0)) == -signal.SIGKILL
+    assert sorted(path.name for path in (out / "checkpoints").glob("step-*.damaged")) == [
+        f"{name}.damaged" for name in damaged
+    ]
+    # What was set aside stays until the training is finished, even where it began at its start.
+    assert this_step(inputs).resumes(out) in ("step 4 of 30", "its start")
+    assert train_in_a_process(inputs, out) == 0
+    check_equal(left_alone, out)
