@@ -3,12 +3,12 @@
 import contextlib
 import os
 import shutil
+from collections.abc import Callable
 from pathlib import Path
 from typing import Protocol
 
-from filelock import FileLock
-
 from foundation import disk
+from foundation.process_lock import ProcessLock
 
 
 class Storage(Protocol):
@@ -38,7 +38,14 @@ class Storage(Protocol):
         """Removes a directory and all that is in it, where it exists."""
 
     def lock(self, name: str) -> contextlib.AbstractContextManager[object]:
-        """Holds a name against every other process; waits for its turn. The lock ends with its process."""
+        """Holds a name against every other process; waits for its turn. The lock ends with its process.
+
+        Raises:
+            LockHeld: If another process holds it, and nobody wants to wait.
+        """
+
+    def lock_for_a_moment(self, name: str) -> contextlib.AbstractContextManager[object]:
+        """The same for what nobody holds for long: waits for its turn in any case, without a word."""
 
 
 class LocalStorage:
@@ -46,10 +53,14 @@ class LocalStorage:
 
     Args:
         root: The directory; it need not exist.
+        wait: Whether to wait for a name that another process holds.
+        show: Called with a line for whom it waits; None for a wait without a word.
     """
 
-    def __init__(self, root: Path) -> None:
+    def __init__(self, root: Path, *, wait: bool = True, show: Callable[[str], None] | None = None) -> None:
         self.root = root
+        self.wait = wait
+        self.show = show
 
     def path(self, name: str) -> Path:
         """The directory's path."""
@@ -78,8 +89,18 @@ class LocalStorage:
         if self.exists(name):
             shutil.rmtree(self.path(name))
 
-    def lock(self, name: str) -> FileLock:
-        """Holds a file beside the directory, `.<its name>.lock`."""
+    def lock(self, name: str) -> ProcessLock:
+        """Holds a file beside the directory, `.<its name>.lock`, for the step that the name's parent is of."""
+        step = self.path(name).parent.name
+        show = self.show
+        line = None if show is None else lambda text: show(f"  {step:<11} {text}")
+        return ProcessLock(self._lock_path(name), step, timeout_seconds=None if self.wait else 0.0, show=line)
+
+    def lock_for_a_moment(self, name: str) -> ProcessLock:
+        """Holds the same file."""
+        return ProcessLock(self._lock_path(name), name)
+
+    def _lock_path(self, name: str) -> Path:
         path = self.path(name)
         disk.make_directory(path.parent)
-        return FileLock(path.with_name(f".{path.name}.lock"))
+        return path.with_name(f".{path.name}.lock")
