@@ -47,7 +47,7 @@ class Holder:
     def __str__(self) -> str:
         if self.pid is None:
             return "another process"
-        return f"process {self.pid} on {self.host} (holding it since {str(self.since)[:19].replace('T', ' ')} UTC)"
+        return f"process {self.pid} on {self.host} (since {str(self.since)[:19].replace('T', ' ')} UTC)"
 
 
 class ProcessLock:
@@ -131,7 +131,10 @@ class ProcessLock:
         if self._descriptor is None:
             raise ValueError(f"{self.path} isn't held")
         os.lseek(self._descriptor, 0, os.SEEK_END)
-        os.write(self._descriptor, f"{line}\n".encode())
+        # On a line of its own, also after one that a full disk has cut short.
+        data = f"\n{line}\n".encode()
+        if os.write(self._descriptor, data) < len(data):
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(self.path))
 
     def release(self) -> None:
         """Gives the lock back, and removes its file."""
@@ -183,17 +186,18 @@ def holder_of(path: Path) -> Holder:
     """What a lock's file says of its holder: nothing where it is missing or half written."""
     try:
         with open(path, "rb") as file:
-            first, *notes = file.read(MOST_HOLDER_BYTES).decode("utf-8", "replace").split("\n")[:-1] or [""]
+            text = file.read(MOST_HOLDER_BYTES).decode("utf-8", "replace")
     except OSError:
         return Holder()
+    lines = [line for line in text.split("\n")[:-1] if line]
     try:
-        content = json.loads(first)
+        content = json.loads(lines[0])
         pid, host, since = (content[name] for name in ("pid", "host", "since"))
-    except (ValueError, KeyError, TypeError):
-        return Holder(notes=tuple(notes))
+    except (ValueError, KeyError, TypeError, IndexError, RecursionError):
+        return Holder(notes=tuple(lines))
     if not (isinstance(pid, int) and isinstance(host, str) and isinstance(since, str)):
-        return Holder(notes=tuple(notes))
-    return Holder(pid, host, since, tuple(notes))
+        return Holder(notes=tuple(lines[1:]))
+    return Holder(pid, host, since, tuple(lines[1:]))
 
 
 def _lock(descriptor: int, kind: int, path: Path) -> bool:

@@ -45,7 +45,7 @@ class Storage(Protocol):
         """
 
     def lock_for_a_moment(self, name: str) -> contextlib.AbstractContextManager[object]:
-        """The same for what nobody holds for long: waits for its turn in any case, without a word."""
+        """The same for what nobody holds for long: waits for its turn in any case."""
 
 
 class LocalStorage:
@@ -91,16 +91,14 @@ class LocalStorage:
 
     def lock(self, name: str) -> ProcessLock:
         """Holds a file beside the directory, `.<its name>.lock`, for the step that the name's parent is of."""
-        step = self.path(name).parent.name
-        show = self.show
-        line = None if show is None else lambda text: show(f"  {step:<11} {text}")
-        return ProcessLock(self._lock_path(name), step, timeout_seconds=None if self.wait else 0.0, show=line)
+        return self._lock(name, self.path(name).parent.name, None if self.wait else 0.0)
 
     def lock_for_a_moment(self, name: str) -> ProcessLock:
         """Holds the same file."""
-        return ProcessLock(self._lock_path(name), name)
+        return self._lock(name, name, None)
 
-    def _lock_path(self, name: str) -> Path:
-        path = self.path(name)
+    def _lock(self, name: str, what: str, timeout_seconds: float | None) -> ProcessLock:
+        path, show = self.path(name), self.show
         disk.make_directory(path.parent)
-        return path.with_name(f".{path.name}.lock")
+        line = None if show is None else lambda text: show(f"  {what:<11} {text}")
+        return ProcessLock(path.with_name(f".{path.name}.lock"), what, timeout_seconds=timeout_seconds, show=line)
