@@ -140,10 +140,10 @@ def _plan(root: Path, keep: int) -> Collection:
     inventory = take_inventory(root)
     runs = _kept_runs(inventory, keep)
     for run in runs:
-        if run.record is None and not run.is_running:
+        if run.damage:
             raise ArtifactError(
                 "--gc must know what the runs use that it keeps",
-                received=str(run.damage),
+                received=run.damage,
                 remedy=f"remove {run.directory}, whose artifacts then go too unless other runs use them, or keep fewer",
             )
     in_use = {name for run in runs for name in run.in_use}

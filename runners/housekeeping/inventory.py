@@ -46,10 +46,11 @@ class Run:
         """Whether somebody renamed the folder."""
         return not run_record.IDENTIFIER.fullmatch(self.name)
 
-    @property
+    @functools.cached_property
     def is_empty(self) -> bool:
-        """Whether the run was killed before it wrote anything."""
-        return not self.is_running and not (self.directory / run_record.NAME).exists()
+        """Whether the run has written nothing: it is about to begin, or was killed as it began."""
+        begun = {run_record.RUNNING, f"{run_record.NAME}.partial"}
+        return not self.is_running and not any(path.name not in begun for path in self.directory.glob("*"))
 
     @functools.cached_property
     def _read(self) -> tuple[dict[str, Any] | None, str | None]:
@@ -65,14 +66,16 @@ class Run:
 
     @property
     def damage(self) -> str | None:
-        """Why the record can't be read; None if it can."""
-        return self._read[1]
+        """Why the record can't be read; None if it can, or there is none yet."""
+        return None if self.is_running or self.is_empty else self._read[1]
 
     @property
     def status(self) -> str:
         """How the run ended, in a word."""
         if self.is_running:
             return "running"
+        if self.is_empty:
+            return "killed"
         if self.record is None:
             return "damaged"
         return "killed" if self.record["status"] == "running" else str(self.record["status"])

@@ -33,7 +33,7 @@ def as_text(inventory: Inventory, columns: int = COLUMNS) -> str:
         f"{count(len(inventory.runs), 'run')} and {count(len(inventory.artifacts), 'artifact')} in {inventory.root}: "
         f"{total}\nAn artifact counts in the size of every run that uses it."
     )
-    damages = [f"damaged: {each.damage}" for each in inventory.runs if each.damage and not each.is_running]
+    damages = [f"damaged: {each.damage}" for each in inventory.runs if each.damage]
     damages += [f"damaged: {each.damage}" for each in inventory.artifacts.values() if each.damage]
     return "\n\n".join([*parts, *(["\n".join(damages)] if damages else [])])
 

@@ -42,6 +42,11 @@ class Verification:
     damages: list[str] = dataclasses.field(default_factory=list)
     notes: list[str] = dataclasses.field(default_factory=list)
 
+    def add(self, other: "Verification") -> None:
+        """Counts what another comparison has found, too."""
+        for field in dataclasses.fields(self):
+            setattr(self, field.name, getattr(self, field.name) + getattr(other, field.name))
+
     @property
     def summary(self) -> str:
         """What was compared, in a line."""
@@ -64,7 +69,7 @@ def verify(root: Path) -> Verification:
     """
     inventory = take_inventory(root)
     result = Verification()
-    result.damages += [str(run.damage) for run in inventory.runs if run.damage and not run.is_running]
+    result.damages += [str(run.damage) for run in inventory.runs if run.damage]
     for each in inventory.directories:
         if each.kind == FINISHED:
             result.artifacts += 1
@@ -77,7 +82,10 @@ def verify(root: Path) -> Verification:
             result.notes.append(f"{each.path} was set aside as damaged; --gc removes it")
     for base_path in inventory.base_paths:
         for path in versions(base_path).values():
-            _check_version(path, result)
+            compared = Verification()
+            _check_version(path, compared)
+            if path.exists():  # no push has removed it meanwhile
+                result.add(compared)
     return result
 
 
@@ -99,19 +107,15 @@ def _check_unless_replaced(
 ) -> None:
     """Compares a directory with its manifest; again where another process has replaced or removed it meanwhile."""
     while True:
-        before = _bytes_of(directory / manifest.NAME)
+        before = _mark(directory / manifest.NAME)
         compared = Verification()
         _check(directory, compared, more)
-        after = _bytes_of(directory / manifest.NAME)
+        after = _mark(directory / manifest.NAME)
         if before == after or not compared.damages:
             break
-    if after is None and before is not None:
+    if not directory.exists() or (after is None and before is not None):
         return
-    if not directory.exists():
-        return
-    result.files += compared.files
-    result.bytes += compared.bytes
-    result.damages += compared.damages
+    result.add(compared)
 
 
 def _check(
@@ -195,8 +199,10 @@ def _check_version(directory: Path, result: Verification) -> None:
     result.damages += [f"{directory / name}, which its push didn't bring" for name in found if name not in known]
 
 
-def _bytes_of(path: Path) -> bytes | None:
+def _mark(path: Path) -> tuple[int, int] | None:
+    """What tells a file from another that takes its place; None where there is none."""
     try:
-        return path.read_bytes()
+        status = path.stat()
     except OSError:
         return None
+    return status.st_ino, status.st_mtime_ns

@@ -265,6 +265,13 @@ def test_a_kept_run_whose_record_is_damaged_ends_it_before_anything_is_removed(m
     assert names(root)[0] == runs[-1:]
 
 
+def test_a_kept_run_whose_record_is_gone_ends_it_too(many):
+    root, runs = many
+    (root / "runs" / runs[-1] / "run.json").unlink()
+    with pytest.raises(ArtifactError, match="must know what the runs use"):
+        collect(root, keep=1)
+
+
 def test_no_root_and_no_runs_to_keep_are_refused(tmp_path):
     with pytest.raises(ConfigError, match="must be a directory in which a pipeline has run"):
         collect(tmp_path / "nowhere")

@@ -2,6 +2,8 @@
 
 import json
 import os
+import shutil
+import threading
 from pathlib import Path
 
 import pytest
@@ -9,7 +11,8 @@ import pytest
 from components.contract import manifest, reports
 from components.contract.manifest import digest_of_file
 from components.publishing.serving_directory import publish
-from runners.housekeeping.verification import as_text, verify
+from runners.housekeeping import verification
+from runners.housekeeping.verification import Verification, as_text, verify
 from tests import reports as complete
 from tests.runners.small_steps import graph, quiet, statuses
 
@@ -150,3 +153,42 @@ def test_a_version_that_an_earlier_version_of_the_program_pushed_or_nobody_is_no
     assert ["only the sizes" in note for note in result.notes] == [True, False]
     (Path(record.parents[1]) / "saved_model.pb").write_text("another size")
     assert len(verify(root).damages) == 1
+
+
+def test_what_another_process_replaces_meanwhile_is_no_fault(root):
+    over = threading.Event()
+
+    def replace():
+        while not over.is_set():
+            quiet(root, force=frozenset({"write", "first"})).execute(graph("sky"), SETTINGS)
+
+    replacing = threading.Thread(target=replace)
+    replacing.start()
+    try:
+        damages = [damage for _ in range(80) for damage in verify(root).damages]
+    finally:
+        over.set()
+        replacing.join()
+    assert damages == []
+    assert len(list(root.glob("runs/2*"))) > 3
+
+
+def test_what_was_replaced_or_removed_while_it_was_compared_is_compared_again(root):
+    artifact = next(root.glob("artifacts/first/*"))
+    times = []
+
+    def replace(directory, content):
+        times.append(content["created"])
+        if len(times) == 1:
+            quiet(root, force=frozenset({"first"})).execute(graph("sky"), SETTINGS)
+            return ["a fault of the old one"]
+        if len(times) == 3:
+            shutil.rmtree(directory)
+            return ["a fault of what is gone"]
+        return []
+
+    result = Verification()
+    verification._check_unless_replaced(artifact, result, replace)
+    assert (len(times), result.files, result.damages) == (2, 1, [])
+    verification._check_unless_replaced(artifact, result, replace)
+    assert (len(times), result.files, result.damages) == (3, 1, [])
