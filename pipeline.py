@@ -1,7 +1,8 @@
 """From a pile of text to a served masked language model: the graph, and the command line under it.
 
 python pipeline.py --runner local [--config NAME_OR_PATH] [--root DIR] [--until STEP] [--force STEP]
-                   [--plan] [--print_config] [--compare RUN RUN] [--<section>.<key> VALUE ...]
+                   [--no_wait] [--plan] [--print_config] [--<section>.<key> VALUE ...]
+python pipeline.py [--root DIR] --list | --compare RUN RUN | --verify | --gc [--keep N] [--dry_run]
 """
 
 if __name__ == "__main__":
@@ -48,6 +49,8 @@ DESCRIPTION = "From a pile of text to a served masked language model."
 DEFAULT_CONFIG = "quickstart"
 COMMAND = "masked-lm-pipeline"
 """What an installed package calls this program."""
+TASKS = ("plan", "list", "compare", "verify", "gc")
+"""The options that ask for something else than a run."""
 PROGRAM = COMMAND if Path(sys.argv[0]).name == COMMAND else "pipeline.py"
 
 
@@ -90,11 +93,21 @@ def build_parser() -> ArgumentParser:
     parser.add_argument(
         "--force", choices=steps, nargs="+", action="extend", help="Steps to run although they are cached."
     )
+    parser.add_argument(
+        "--no_wait", action="store_true", help="End where another run is making the same artifact, or pushing."
+    )
     parser.add_argument("--plan", action="store_true", help="Show what would run and what is cached; run nothing.")
     parser.add_argument("--print_config", action="store_true", help="Print the whole effective configuration as YAML.")
     parser.add_argument(
         "--compare", nargs=2, metavar="RUN", help="Show two runs side by side, by id or as latest; run nothing."
     )
+    parser.add_argument("--list", action="store_true", help="List the root's runs and artifacts; run nothing.")
+    parser.add_argument(
+        "--verify", action="store_true", help="Compare every file of the root with its digest; run and change nothing."
+    )
+    parser.add_argument("--gc", action="store_true", help="Remove what no kept run reaches; run nothing.")
+    parser.add_argument("--keep", type=int, metavar="N", help="How many of the newest runs --gc keeps; 5.")
+    parser.add_argument("--dry_run", action="store_true", help="Show only what --gc would remove.")
     add_sections(parser)
     return parser
 
@@ -114,6 +127,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
         _require_text(arguments)
         parser = build_parser()
         options = parse(parser, arguments, config_path(_config_name(arguments)))
+        _refuse_two_tasks(options)
+        if options.list or options.verify or options.gc:
+            return _look_after(options)
         config = config_of(parser, options)
         if options.print_config:
             notes = "".join(f"# {note}\n" for note in options.notes)
@@ -135,15 +151,51 @@ def _interrupted(interrupt: KeyboardInterrupt) -> int:
     return 128 + number_of(interrupt)
 
 
+def _refuse_two_tasks(options: Namespace) -> None:
+    """Refuses options that ask for two things at once, or have no meaning without another one.
+
+    Raises:
+        ConfigError: If they do.
+    """
+    tasks = [f"--{name}" for name in TASKS if options[name]]
+    if len(tasks) > 1:
+        raise ConfigError(
+            f"the command line must name at most one of {', '.join(f'--{name}' for name in TASKS)}",
+            received=" and ".join(tasks),
+            remedy="give one command for each",
+        )
+    if not options.gc and (options.dry_run or options.keep is not None):
+        raise ConfigError(
+            "--keep and --dry_run must be given together with --gc",
+            received="no --gc",
+            remedy="add --gc, or leave them out; --push.dry_run true is the dry run of a push",
+        )
+
+
+def _look_after(options: Namespace) -> int:
+    """Lists, checks or tidies up the root."""
+    from runners.housekeeping import commands  # only here, so that --help is quick
+
+    root = Path(options.root)
+    if options.list:
+        return commands.list_root(root)
+    if options.verify:
+        return commands.verify_root(root)
+    return commands.collect_garbage(root, options.keep, options.dry_run)
+
+
 def _plan_or_run(options: Namespace, config: Config) -> int:
     from runners.local import LocalRunner  # only here, so that --help is quick
 
     root = Path(os.path.abspath(options.root))
     config = _with_movable_serving_directory(config, root)
+    if options.no_wait:
+        config = dataclasses.replace(config, push=dataclasses.replace(config.push, lock_timeout_seconds=0.0))
     runner = LocalRunner(
         root,
         until=options.until,
         force=frozenset(options.force or ()),
+        wait=not options.no_wait,
         show=TERMINAL.paragraph,
         working=TERMINAL.working,
     )
@@ -156,7 +208,7 @@ def _plan_or_run(options: Namespace, config: Config) -> int:
     TERMINAL.line(f"{options.config} · root {Path(options.root)}")
     for note in options.notes:
         TERMINAL.paragraph(f"  {note}")
-    record = runner.execute(lambda run: pipeline(run, config, str(root)), config.as_plain())
+    record = runner.execute(lambda run: pipeline(run, config, str(root)), config.as_plain(), options.config)
     metrics, artifacts = record.content["metrics"], record.artifacts
     TERMINAL.line(f"\nRun         {_short(record.directory)}")
     TERMINAL.line(f"Report      {_short(record.directory / 'report.html')}")
@@ -206,7 +258,14 @@ def _compare(root: Path, first: str, second: str) -> int:
     comparison = Comparison(open_run(root, first), open_run(root, second))
     TERMINAL.line(as_text(comparison))
     path = comparison.second.directory / f"compared_with_{comparison.first.run['id']}.html"
-    write_comparison(comparison, path)
+    try:
+        write_comparison(comparison, path)
+    except OSError as error:
+        raise PipelineError(
+            "the folder of the second run must be writable, for the comparison's page",
+            received=f"{path}: {error.strerror or error}",
+            remedy="give the permission or make room; the comparison above is complete",
+        ) from error
     TERMINAL.line(f"\nReport  {_short(path)}")
     return 0
 

@@ -223,6 +223,9 @@ class Push(Component[Pushed]):
             facts,
             confirm=lambda: judge.confirm(verdict),
             before_visible=before_visible,
+            lock_timeout_seconds=self.params.lock_timeout_seconds,
+            keep_versions=self.params.keep_versions,
+            show=tell,
         )
         return publication, upload()
 

@@ -34,6 +34,7 @@ class LocalRunner:
         root: The pipeline root: `artifacts/` and `runs/` go there.
         until: The last step to run; None for all.
         force: Steps to run although they are cached.
+        wait: Whether to wait for what another run on the same root is making; otherwise that ends this one.
         show: Called with a line of text to show.
         working: Called with the name of what is being done; the context lasts as long as it.
     """
@@ -44,10 +45,11 @@ class LocalRunner:
         *,
         until: str | None = None,
         force: frozenset[str] = frozenset(),
+        wait: bool = True,
         show: Callable[[str], None] = print,
         working: Callable[[str], contextlib.AbstractContextManager[object]] = contextlib.nullcontext,
     ) -> None:
-        self.store = Store(LocalStorage(root))
+        self.store = Store(LocalStorage(root, wait=wait, show=show))
         self.root = root
         self.until = until
         self.force = force
@@ -64,14 +66,20 @@ class LocalRunner:
         Raises:
             PipelineError: What a component that would run refuses beforehand.
         """
+        return self._plan(pipeline, None)
+
+    def _plan(self, pipeline: Pipeline, record: RunRecord | None) -> list[tuple[Component[Any], str]]:
+        """The plan; where it is for a run, its record says that the run uses what is there."""
         planned: list[tuple[Component[Any], str]] = []
 
         def plan_step(component: Component[Output]) -> Output:
             component, sources = self._settle(component)
             artifact = None
             if all(each.path is not None for each in component.inputs.values()):
+                key = component.key(sources)
+                self._use(component, key, record)
                 with contextlib.suppress(DamagedArtifact):  # which is made anew
-                    artifact = self._cached(component, component.key(sources))
+                    artifact = self._cached(component, key)
             planned.append((component, "cached" if artifact else "run"))
             if artifact is None:
                 component.preflight()
@@ -80,8 +88,13 @@ class LocalRunner:
         drive(pipeline, plan_step, self.until)
         return planned
 
-    def execute(self, pipeline: Pipeline, config: dict[str, Any]) -> RunRecord:
+    def execute(self, pipeline: Pipeline, config: dict[str, Any], configuration: str | None = None) -> RunRecord:
         """Runs what is not cached, shows a line a step, and leaves `runs/<id>/run.json`.
+
+        Args:
+            pipeline: The graph.
+            config: The effective configuration as plain values.
+            configuration: The name or path of the file that it began with.
 
         Raises:
             PipelineError: If a step fails; the record says which, and holds the message.
@@ -89,7 +102,7 @@ class LocalRunner:
         record = None
         try:
             with TERMINATION.held_back():
-                record = self._open_record(config)
+                record = self._open_record(config, configuration)
                 TERMINATION.closing = functools.partial(self._close_at_once, record)
             with disk.temporary_files_in(record.temporary):
                 self._plan_and_run(pipeline, record)
@@ -119,7 +132,7 @@ class LocalRunner:
             try:
                 # Nobody should train for a day and then learn that a name was wrong.
                 with self.working("plan"):
-                    self.plan(pipeline)
+                    self._plan(pipeline, record)
                 drive(pipeline, run_step, self.until)
             except DamagedArtifact as damage:
                 if damage.directory in damaged:  # the disk doesn't keep what it is given
@@ -140,6 +153,7 @@ class LocalRunner:
                     raise lost
                 component, sources = self._settle(component)
                 key = component.key(sources)
+                self._use(component, key, record)
                 artifact, status = self._find_or_make(component, key, sources)
                 # Reading what is shown may find damage, which is then this step's.
                 summary = artifact.summary
@@ -161,6 +175,13 @@ class LocalRunner:
         if record.add(StepRecord(component.name, status, seconds, key, directory, summary), metrics):
             self.show(f"  {component.name:<11} {status:<7} {seconds:7.1f} s  {summary}")
         return artifact
+
+    def _use(self, component: Component[Any], key: str, record: RunRecord | None) -> None:
+        """Has the record say that the run uses an artifact, before it looks for it, so that nobody removes it."""
+        name = self.store.name(component, key)
+        if record is not None and name not in record.used:
+            with self.store.undisturbed():
+                record.use(name)
 
     def _find_or_make(self, component: Component[Output], key: str, sources: Mapping[str, str]) -> tuple[Output, str]:
         """The artifact of a step, and whether it `ran` for it or was `cached`."""
@@ -226,12 +247,13 @@ class LocalRunner:
         goes_on = f"goes on with {component.name} from {how_far}" if how_far else f"starts {component.name} again"
         return f"{INTERRUPTED} in {component.name}; finished steps are kept, and the same command {goes_on}"
 
-    def _open_record(self, config: dict[str, Any]) -> RunRecord:
+    def _open_record(self, config: dict[str, Any], configuration: str | None) -> RunRecord:
         """A new record; those of runs that were killed are closed first."""
         try:
-            for directory in close_killed_runs(self.root):
-                self._write_report(directory)
-            return RunRecord(self.root, config, self.show)
+            with self.store.undisturbed():
+                for directory in close_killed_runs(self.root):
+                    self._write_report(directory)
+                return RunRecord(self.root, config, self.show, configuration)
         except OSError as error:
             if disk.is_full(error):
                 raise disk.full_disk(error, self.root, "a run's record is written", SAME_COMMAND) from error

@@ -5,22 +5,28 @@ import dataclasses
 import datetime
 import json
 import os
+import re
 import secrets
 import shutil
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from filelock import FileLock, Timeout
-
 from components.contract import manifest
 from foundation import disk
+from foundation.errors import ArtifactError
+from foundation.process_lock import ProcessLock, holder_of, is_held
 
 NAME = "run.json"
+RUNS = "runs"
+LATEST = "latest"
 RUNNING = ".running"
-"""A file in a run's folder that its process holds locked, and removes at the end of the run."""
+"""A file in a run's folder that its process holds locked, and that goes at the end of the run. It has a line for each
+artifact that the run uses."""
 TEMPORARY = "tmp"
 """A directory in a run's folder for its process' temporary files, removed at the end of the run."""
+IDENTIFIER = re.compile(r"\d{8}T\d{6}Z-[0-9a-f]{4}")
+"""What a run's folder is called, unless somebody gave it another name."""
 KILLED = "the run's process ended without closing this record: it was killed, or its machine went down"
 
 AT_ONCE = "interrupted, and ended at once; finished steps are kept, and the same command goes on from them"
@@ -54,21 +60,32 @@ class RunRecord:
         root: The pipeline root.
         config: The effective configuration as plain values.
         show: Called with a line of text to show.
+        configuration: The name or path of the file that the configuration began with.
+
+    Attributes:
+        used: The names of the artifacts that the run said that it uses.
 
     Raises:
         OSError: If it can't be begun.
     """
 
-    def __init__(self, root: Path, config: dict[str, Any], show: Callable[[str], None] = print) -> None:
+    def __init__(
+        self,
+        root: Path,
+        config: dict[str, Any],
+        show: Callable[[str], None] = print,
+        configuration: str | None = None,
+    ) -> None:
         started = datetime.datetime.now(datetime.UTC)
         self.id = f"{started:%Y%m%dT%H%M%SZ}-{secrets.token_hex(2)}"
         self.root = root
-        self.directory = root / "runs" / self.id
+        self.directory = root / RUNS / self.id
         self.content: dict[str, Any] = {
             "id": self.id,
             "status": "running",
             "started": manifest.now(),
             "finished": None,
+            "configuration": configuration,
             "config": config,
             "steps": [],
             "metrics": {},
@@ -78,7 +95,8 @@ class RunRecord:
         self._show = show
         self._recorded: dict[tuple[str, str | None], StepRecord] = {}
         disk.make_directory(self.directory)
-        self._running = FileLock(self.directory / RUNNING)
+        self.used: set[str] = set()
+        self._running = ProcessLock(self.directory / RUNNING, "run")
         self._running.acquire()
         manifest.write_json(self.directory / NAME, self.content)
         self._point_latest()
@@ -87,6 +105,18 @@ class RunRecord:
     def artifacts(self) -> dict[str, Path]:
         """The directories of the artifacts, by the names of their steps."""
         return {step["name"]: self.root / step["artifact"] for step in self.content["steps"] if step["artifact"]}
+
+    def use(self, name: str) -> None:
+        """Says that the run uses an artifact, or is about to make it: until its end nobody else removes it.
+
+        Args:
+            name: The artifact's, relative to the root.
+
+        Raises:
+            OSError: If that can't be written.
+        """
+        self._running.note(name)
+        self.used.add(name)
 
     def add(self, step: StepRecord, metrics: Mapping[str, float] | None = None) -> bool:
         """Appends a step and writes the record.
@@ -120,7 +150,6 @@ class RunRecord:
         """
         self.content |= {"status": status, "error": error, "finished": manifest.now()}
         self.write()
-        (self.directory / RUNNING).unlink(missing_ok=True)
         self._running.release()
 
     @property
@@ -155,10 +184,95 @@ class RunRecord:
             self._show(f"  {'record':<11} {path} can't be written: {error.strerror or error}")
 
     def _point_latest(self) -> None:
-        latest = self.directory.parent / "latest"
+        latest = self.directory.parent / LATEST
         fresh = self.directory.parent / f".latest-{self.id}"
         fresh.symlink_to(self.id)
         os.replace(fresh, latest)
+
+
+def read(directory: Path) -> dict[str, Any]:
+    """The record of a run: what `RunRecord` wrote, or an earlier version of it, each value of the type that it has.
+
+    Args:
+        directory: `runs/<id>`.
+
+    Raises:
+        ArtifactError: If there is none, or it isn't one.
+    """
+    path = directory / NAME
+    try:
+        content = json.loads(path.read_bytes())
+        _check(content)
+    except (OSError, ValueError, TypeError, KeyError, RecursionError) as error:
+        reason = (error.strerror or str(error)) if isinstance(error, OSError) else str(error)
+        raise ArtifactError(
+            "a run's folder must hold its record, as it was written",
+            received=f"{path}: {' '.join(reason.split())}",
+            remedy=f"name another run; what can't be mended goes with {directory}, and the artifacts stay",
+        ) from error
+    return {"configuration": None, "metrics": {}, "library_versions": {}, **content}
+
+
+def _check(content: Any) -> None:
+    """Raises a TypeError, ValueError or KeyError for what is no record of a run."""
+
+    def require(where: Any, name: str, kinds: Any, there: bool = True) -> Any:
+        if not isinstance(where, dict):
+            raise TypeError("it isn't made of keys and values")
+        if there and name not in where:
+            raise ValueError(f"it has no {name}")
+        value = where.get(name)
+        if name in where and (not isinstance(value, kinds) or (isinstance(value, bool) and bool not in kinds)):
+            raise TypeError(f"its {name} is no {' or '.join(kind.__name__ for kind in kinds)}")
+        return value
+
+    none = type(None)
+    if not re.fullmatch(r"[\w.-]+", require(content, "id", (str,))):
+        raise ValueError("its id is none")
+    for name in ("status", "started"):
+        require(content, name, (str,))
+    for name in ("finished", "error"):
+        require(content, name, (str, none))
+    require(content, "configuration", (str, none), there=False)
+    for name, value in require(content, "config", (dict,)).items():
+        if not isinstance(value, dict):
+            raise TypeError(f"its config.{name} is no section")
+    for step in require(content, "steps", (list,)):
+        for name in ("name", "status"):
+            require(step, name, (str,))
+        require(step, "seconds", (int, float))
+        require(step, "artifact", (str, none))
+        require(step, "key", (str, none), there=False)
+        require(step, "summary", (str,), there=False)
+    for name in require(content, "metrics", (dict,), there=False) or {}:
+        require(content["metrics"], name, (int, float))
+    for name in require(content, "library_versions", (dict,), there=False) or {}:
+        require(content["library_versions"], name, (str,))
+
+
+def folders(root: Path) -> list[Path]:
+    """The folders of a root's runs, the oldest first; those that somebody named otherwise come first of all."""
+    found = [path for path in (root / RUNS).glob("*") if path.is_dir() and not path.is_symlink()]
+
+    def order(path: Path) -> tuple[bool, str, int, str]:
+        try:
+            written = (path / NAME).stat().st_mtime_ns
+        except OSError:
+            written = 0
+        # A name has the second in which the run began; of those that began in one, the last to end is the newest.
+        return bool(IDENTIFIER.fullmatch(path.name)), path.name.split("-")[0], written, path.name
+
+    return sorted((path for path in found if not path.name.startswith(".")), key=order)
+
+
+def is_running(directory: Path) -> bool:
+    """Whether the process of a run is alive."""
+    return is_held(directory / RUNNING)
+
+
+def used_by(directory: Path) -> tuple[str, ...]:
+    """The names of the artifacts that a run said that it uses."""
+    return holder_of(directory / RUNNING).notes
 
 
 def close_killed_runs(root: Path) -> Iterator[Path]:
@@ -170,13 +284,18 @@ def close_killed_runs(root: Path) -> Iterator[Path]:
     Yields:
         The folder of each of those runs.
     """
-    for running in sorted(root.glob(f"runs/*/{RUNNING}")):
-        path = running.with_name(NAME)
-        # Whose lock is held by a process is still running.
-        with contextlib.suppress(Timeout, OSError, ValueError), FileLock(running, blocking=False):
-            shutil.rmtree(path.with_name(TEMPORARY), ignore_errors=True)
-            content = json.loads(path.read_text("utf-8"))
-            if content["status"] == "running":
-                manifest.write_json(path, {**content, "status": "killed", "error": KILLED})
-                yield path.parent
-            running.unlink()
+    for running in sorted(root.glob(f"{RUNS}/*/{RUNNING}")):
+        if running.parent.is_symlink():
+            continue
+        lock = ProcessLock(running, "run")
+        with contextlib.suppress(OSError, ArtifactError):
+            if not lock.take():  # its process is alive
+                continue
+            try:
+                shutil.rmtree(running.with_name(TEMPORARY), ignore_errors=True)
+                content = read(running.parent)
+                if content["status"] == "running":
+                    manifest.write_json(running.with_name(NAME), {**content, "status": "killed", "error": KILLED})
+                    yield running.parent
+            finally:
+                lock.release()

@@ -3,12 +3,12 @@
 import contextlib
 import os
 import shutil
+from collections.abc import Callable
 from pathlib import Path
 from typing import Protocol
 
-from filelock import FileLock
-
 from foundation import disk
+from foundation.process_lock import ProcessLock
 
 
 class Storage(Protocol):
@@ -38,7 +38,14 @@ class Storage(Protocol):
         """Removes a directory and all that is in it, where it exists."""
 
     def lock(self, name: str) -> contextlib.AbstractContextManager[object]:
-        """Holds a name against every other process; waits for its turn. The lock ends with its process."""
+        """Holds a name against every other process; waits for its turn. The lock ends with its process.
+
+        Raises:
+            LockHeld: If another process holds it, and nobody wants to wait.
+        """
+
+    def lock_for_a_moment(self, name: str) -> contextlib.AbstractContextManager[object]:
+        """The same for what nobody holds for long: waits for its turn in any case."""
 
 
 class LocalStorage:
@@ -46,10 +53,14 @@ class LocalStorage:
 
     Args:
         root: The directory; it need not exist.
+        wait: Whether to wait for a name that another process holds.
+        show: Called with a line for whom it waits; None for a wait without a word.
     """
 
-    def __init__(self, root: Path) -> None:
+    def __init__(self, root: Path, *, wait: bool = True, show: Callable[[str], None] | None = None) -> None:
         self.root = root
+        self.wait = wait
+        self.show = show
 
     def path(self, name: str) -> Path:
         """The directory's path."""
@@ -78,8 +89,16 @@ class LocalStorage:
         if self.exists(name):
             shutil.rmtree(self.path(name))
 
-    def lock(self, name: str) -> FileLock:
-        """Holds a file beside the directory, `.<its name>.lock`."""
-        path = self.path(name)
+    def lock(self, name: str) -> ProcessLock:
+        """Holds a file beside the directory, `.<its name>.lock`, for the step that the name's parent is of."""
+        return self._lock(name, self.path(name).parent.name, None if self.wait else 0.0)
+
+    def lock_for_a_moment(self, name: str) -> ProcessLock:
+        """Holds the same file."""
+        return self._lock(name, name, None)
+
+    def _lock(self, name: str, what: str, timeout_seconds: float | None) -> ProcessLock:
+        path, show = self.path(name), self.show
         disk.make_directory(path.parent)
-        return FileLock(path.with_name(f".{path.name}.lock"))
+        line = None if show is None else lambda text: show(f"  {what:<11} {text}")
+        return ProcessLock(path.with_name(f".{path.name}.lock"), what, timeout_seconds=timeout_seconds, show=line)

@@ -4,6 +4,7 @@ artifacts/<step>/<key>             a finished artifact: it holds a manifest
 artifacts/<step>/<key>.partial     what a step writes, its manifest last
 artifacts/<step>/<key>.replaced    an older artifact of that key, until the new one stands
 artifacts/<step>/<key>.damaged     an artifact that was found damaged, set aside
+artifacts/<step>/<key>.removed     one that is being removed
 """
 
 import contextlib
@@ -21,7 +22,8 @@ from runners.storage import Storage
 
 Output = TypeVar("Output", bound=Artifact)
 
-PARTIAL, DAMAGED, REPLACED = ".partial", ".damaged", ".replaced"
+ARTIFACTS = "artifacts"
+PARTIAL, DAMAGED, REPLACED, REMOVED = ".partial", ".damaged", ".replaced", ".removed"
 """What follows the key in the name of a directory that is no finished artifact."""
 KEY_DIGITS = 16
 """Hexadecimal digits of the key in a directory's name; the manifest holds all 64."""
@@ -46,6 +48,14 @@ class Store:
         """Where the artifact of a step and key stands once it is finished."""
         return self.storage.path(_name(component, key))
 
+    def name(self, component: Component[Output], key: str) -> str:
+        """The name of the artifact of a step and key, relative to the root."""
+        return _name(component, key)
+
+    def undisturbed(self) -> contextlib.AbstractContextManager[object]:
+        """Holds off whoever removes artifacts, for the moment that it takes to say that one is in use."""
+        return self.storage.lock_for_a_moment(ARTIFACTS)
+
     def find(self, component: Component[Output], key: str) -> Output | None:
         """The finished artifact of a step and key; None where there is none.
 
@@ -54,7 +64,7 @@ class Store:
         """
         artifact = component.at(self.path(component, key))
         try:
-            written_for = artifact.manifest["key"]
+            written_for = artifact.manifest.get("key")
         except DamagedArtifact:
             raise
         except ArtifactError:
@@ -172,11 +182,15 @@ class Store:
         """Does what a run that was killed while it replaced an artifact had yet to do.
 
         Between its two renames the name is free: the new artifact takes it, which is finished, or else the old one.
+        Where the name is taken, nobody goes on from what else is left.
         """
         if not self.storage.exists(name):
             left = (candidate for candidate in (name + PARTIAL, name + REPLACED) if self._is_finished(candidate))
             if (finished := next(left, None)) is not None:
                 self.storage.rename(finished, name)
+        if self._is_finished(name):
+            self.storage.remove(name + PARTIAL)
+            self.storage.remove(name + REPLACED)
         self._remove_scratch(component, name)
 
     def _is_finished(self, name: str) -> bool:
@@ -190,7 +204,7 @@ class Store:
 
 def _group(step: str) -> str:
     """What the names of a step's directories begin with."""
-    return f"artifacts/{step}"
+    return f"{ARTIFACTS}/{step}"
 
 
 def _name(component: Component[Output], key: str) -> str:

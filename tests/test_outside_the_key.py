@@ -30,6 +30,8 @@ REASONS = {
     "TrainParams.checkpoint_every_steps": "training ends with the same weights wherever it was cut off",
     "TrainParams.logging_steps": "read when the report's page is written",
     "TrainParams.peak_tflops": "read by the terminal and when the report's page is written",
+    "PushParams.keep_versions": "removes earlier versions, and says so on the terminal alone",
+    "PushParams.lock_timeout_seconds": "only how long a push waits for another",
     "Push.root": "a relative place is below it, and stays relative in what the step writes",
     "Evaluate.pushed_to": "what is found there, its digest and its name, is in the key through `sources`",
 }
@@ -141,6 +143,20 @@ def test_a_push_is_the_same_below_another_root(tmp_path):
         pushed[name] = step.key({}), content_of(tmp_path / f"out-{name}")
     assert pushed["one"] == pushed["another"]
     assert str(tmp_path) not in json.dumps(pushed["one"][1])
+
+
+def test_a_push_leaves_nothing_of_what_it_does_to_other_versions_and_for_how_long_it_waits(tmp_path):
+    pushed = {}
+    for name, settings in (("one", {}), ("another", {"keep_versions": 7919, "lock_timeout_seconds": 7907.0})):
+        assert {f"PushParams.{setting}" for setting in settings} <= REASONS.keys()
+        step = dataclasses.replace(make_push(tmp_path, serving_dir="serving", **settings), root=str(tmp_path / name))
+        (tmp_path / f"out-{name}").mkdir()
+        step.run(tmp_path / f"out-{name}")
+        (tmp_path / f"out-{name}/settings.json").write_text(manifest.canonical_json(step.settings))
+        pushed[name] = step.key({}), content_of(tmp_path / f"out-{name}")
+    assert pushed["one"] == pushed["another"]
+    written = [path.read_text() for path in (tmp_path / "out-another").iterdir()]
+    assert not any(number in text for text in written for number in ("7919", "7907"))
 
 
 def evaluate_at(places: PushedTo, baseline: Baseline | None) -> Evaluate:

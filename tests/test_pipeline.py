@@ -11,7 +11,9 @@ from pathlib import Path
 
 import pytest
 
+from components.publishing.serving_directory import LOCK_NAME
 from foundation.perplexity import perplexity_text
+from foundation.process_lock import ProcessLock
 
 ROOT = Path(__file__).resolve().parent.parent
 STEPS = ["ingest", "tokenizer", "preprocess", "train", "evaluate", "export", "validate", "push"]
@@ -159,6 +161,21 @@ def test_a_serving_directory_elsewhere_is_another_push(job, tmp_path):
     assert (tmp_path / "served/tiny/1/saved_model.pb").is_file()
     done = pipeline(*arguments, "--push.serving_dir", directory / "root/serving", cwd=directory)
     assert latest(directory)["steps"][-1]["status"] == "cached"
+
+
+def test_a_push_that_is_not_to_wait_ends_where_another_process_pushes(job, tmp_path):
+    directory, arguments, _ = job
+    (tmp_path / "tiny").mkdir()
+    to_push = [*arguments, "--push.serving_dir", tmp_path]
+    with ProcessLock(tmp_path / "tiny" / LOCK_NAME, "another"):
+        done = pipeline(*to_push, "--no_wait", cwd=directory)
+    assert done.returncode == 1
+    assert "Traceback" not in done.stderr
+    assert done.stderr.count("\n") == 1
+    assert f"push must be alone with what it writes. Received: {tmp_path}/tiny/.push.lock is held by" in done.stderr
+    assert f"by process {os.getpid()} on " in done.stderr
+    assert latest(directory)["steps"][-1]["status"] == "failed"
+    assert sorted(path.name for path in (tmp_path / "tiny").iterdir()) == []
 
 
 def test_a_changed_setting_runs_what_depends_on_it_and_nothing_else(job):

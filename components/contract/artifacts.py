@@ -85,7 +85,12 @@ class Artifact:
         Raises:
             DamagedArtifact: If it is no longer what was written.
         """
-        data = (self.directory / name).read_bytes()
+        if name not in self.manifest["files"]:
+            raise DamagedArtifact(self.directory, f"{self.directory / name}, which its manifest doesn't list")
+        try:
+            data = (self.directory / name).read_bytes()
+        except FileNotFoundError as error:
+            raise DamagedArtifact(self.directory, f"{self.directory / name} is missing") from error
         if hashlib.sha256(data).hexdigest() != self.manifest["files"][name]["sha256"]:
             raise DamagedArtifact(self.directory, f"{self.directory / name}, whose SHA-256 isn't its manifest's")
         return json.loads(data)

@@ -138,11 +138,27 @@ def read(directory: Path) -> dict[str, Any]:
         ArtifactError: If the directory has none.
         DamagedArtifact: If the manifest can't be read, or a file is missing or of another size.
     """
+    content = parse(directory)
+    for name, described in content["files"].items():
+        file, size = directory / name, int(described["bytes"])
+        if not file.is_file() or file.stat().st_size != size:
+            raise DamagedArtifact(directory, f"{file} is missing or not of {size:,} bytes")
+    return content
+
+
+def parse(directory: Path) -> dict[str, Any]:
+    """A finished artifact's manifest, whatever became of its files.
+
+    Raises:
+        ArtifactError: If the directory has none.
+        DamagedArtifact: If it can't be read.
+    """
     path = directory / NAME
     try:
         content: dict[str, Any] = json.loads(path.read_bytes())
-        files = content["files"]
-        sizes = {name: int(file["bytes"]) for name, file in files.items()}
+        described = [(int(file["bytes"]), file["sha256"]) for file in content["files"].values()]
+        if not all(isinstance(digest, str) for digest in (content["digest"], *(digest for _, digest in described))):
+            raise TypeError("a digest must be a text")
         # Manifests that earlier versions wrote have no digest of their own.
         is_whole = content.get("manifest_digest") in (None, _own_digest(content))
     except FileNotFoundError as error:
@@ -154,13 +170,10 @@ def read(directory: Path) -> dict[str, Any]:
     except OSError:
         raise
     except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
-        raise DamagedArtifact(directory, f"{path}, which can't be read as a manifest: {error}") from error
+        reason = f"it has no {error}" if isinstance(error, KeyError) else str(error)
+        raise DamagedArtifact(directory, f"{path}, which can't be read as a manifest: {reason}") from error
     if not is_whole:
         raise DamagedArtifact(directory, f"{path}, which is no longer what was written")
-    for name, size in sizes.items():
-        file = directory / name
-        if not file.is_file() or file.stat().st_size != size:
-            raise DamagedArtifact(directory, f"{file} is missing or not of {size:,} bytes")
     return content
 
 
@@ -179,17 +192,31 @@ def verify(directory: Path, content: Mapping[str, Any], seen: Seen) -> None:
     Raises:
         DamagedArtifact: For the first file that isn't what was written.
     """
-    for name, file in content["files"].items():
-        path = directory / name
-        if not path.is_file():
-            raise DamagedArtifact(directory, f"{path} is missing")
-        status = path.stat()
-        mark = (status.st_ino, status.st_size, status.st_mtime_ns)
-        if seen.get(path) == mark:
-            continue
-        if digest_of_file(path) != file["sha256"]:
-            raise DamagedArtifact(directory, f"{path}, whose SHA-256 is no longer that of its manifest")
+    for name in content["files"]:
+        verify_file(directory, content, name, seen)
+
+
+def verify_file(directory: Path, content: Mapping[str, Any], name: str, seen: Seen | None = None) -> Path:
+    """Compares one file of a finished artifact with its digest; see `verify`.
+
+    Returns:
+        The file's path.
+
+    Raises:
+        DamagedArtifact: If it isn't what was written, or the manifest doesn't list it.
+    """
+    path = directory / name
+    if name not in content["files"] or not path.is_file():
+        raise DamagedArtifact(directory, f"{path} is missing")
+    status = path.stat()
+    mark = (status.st_ino, status.st_size, status.st_mtime_ns)
+    if seen is not None and seen.get(path) == mark:
+        return path
+    if digest_of_file(path) != content["files"][name]["sha256"]:
+        raise DamagedArtifact(directory, f"{path}, whose SHA-256 is no longer that of its manifest")
+    if seen is not None:
         seen[path] = mark
+    return path
 
 
 def write_json(path: Path, value: Any) -> None:

@@ -3,14 +3,17 @@
 import dataclasses
 import json
 import os
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from components.contract.artifacts import Checkpoint, ServingModel
-from components.contract.manifest import digest_of
+from components.contract.manifest import digest_of, write_json
 
 RECORD = "assets.extra/pushed.json"
 """The record's path in a version's directory. On the Hub the record is `components.hub.seal.SEAL`."""
+OWN_DIGEST = "record_digest"
+"""Its key of the SHA-256 of all its other keys."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -57,12 +60,27 @@ def facts_of(checkpoint: Checkpoint, blessed: bool) -> dict[str, Any]:
     return {"blessed": blessed, "model_digest": model_digest(checkpoint)}
 
 
+def write_record(version_directory: Path, record: Mapping[str, Any]) -> None:
+    """Writes what a push records about a version, with a digest of its own."""
+    write_json(version_directory / RECORD, {**record, OWN_DIGEST: _own_digest(record)})
+
+
 def read_record(version_directory: Path) -> dict[str, Any] | None:
-    """What a push recorded about a version; None unless every file that it lists still has its size."""
+    """What a push recorded about a version; None unless it is whole, and every file it lists still has its size."""
     try:
         record: dict[str, Any] = json.loads((version_directory / RECORD).read_text("utf-8"))
         sizes: dict[str, int] = record["files"]
         complete = all((version_directory / name).stat().st_size == size for name, size in sizes.items())
-    except (OSError, ValueError, KeyError, TypeError, AttributeError):
+        complete = complete and is_whole(record)
+    except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError):
         return None
     return record if complete else None
+
+
+def is_whole(record: Mapping[str, Any]) -> bool:
+    """Whether a record is what was written. Those that earlier versions wrote have no digest of their own."""
+    return record.get(OWN_DIGEST) in (None, _own_digest(record))
+
+
+def _own_digest(record: Mapping[str, Any]) -> str:
+    return digest_of({name: value for name, value in record.items() if name != OWN_DIGEST})

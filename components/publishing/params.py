@@ -7,6 +7,7 @@ import re
 from components.contract.push_record import PushedTo
 from components.hub.access import HubTarget
 from components.hub.identifiers import LANGUAGE, LICENSES, is_repository_id
+from components.publishing.serving_directory import LEAST_VERSIONS, LOCK_TIMEOUT_SECONDS
 from components.publishing.uploads_during_training import UploadsDuringTraining
 from foundation.errors import ConfigError
 
@@ -31,6 +32,9 @@ class PushParams:
         commit_message: The message of the commit on the Hub.
         dry_run: Whether to show what would be pushed (files, sizes and card), and to send and publish nothing.
         allow_unblessed: Whether to push although the evaluation didn't bless the model; its card says so.
+        keep_versions: How many versions stay in the serving directory, the newest ones; null for all, else at least 2:
+            the latest and the one before it, for a rollback. The last blessed version stays in any case.
+        lock_timeout_seconds: How long to wait for another process that pushes to the same place; 0 for not at all.
     """
 
     model_name: str = "fill_mask"
@@ -46,6 +50,8 @@ class PushParams:
     commit_message: str = "End of training"
     dry_run: bool = False
     allow_unblessed: bool = False
+    keep_versions: int | None = dataclasses.field(default=None, metadata={"key": False})
+    lock_timeout_seconds: float = dataclasses.field(default=LOCK_TIMEOUT_SECONDS, metadata={"key": False})
 
     def __post_init__(self) -> None:
         # Servers take the name out of a URL up to the next slash or colon.
@@ -60,6 +66,18 @@ class PushParams:
                 "push.serving_dir must be a directory",
                 received=repr(self.serving_dir),
                 remedy="give --push.serving_dir DIR",
+            )
+        if self.keep_versions is not None and self.keep_versions < LEAST_VERSIONS:
+            raise ConfigError(
+                f"push.keep_versions must be at least {LEAST_VERSIONS}, so that the version before the latest stays",
+                received=str(self.keep_versions),
+                remedy=f"set --push.keep_versions {LEAST_VERSIONS}, or null to keep all",
+            )
+        if not self.lock_timeout_seconds >= 0:
+            raise ConfigError(
+                "push.lock_timeout_seconds must be 0 or more",
+                received=str(self.lock_timeout_seconds),
+                remedy="set --push.lock_timeout_seconds 600",
             )
         self._check_hub()
 

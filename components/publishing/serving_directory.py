@@ -5,8 +5,9 @@
             assets.extra/pushed.json    what this pipeline recorded about it (`components.contract.push_record`)
         .push.lock                      held by the process that publishes
         .pushing-…                      a version that is being written, which no server takes for one
+        .removed-…                      one that is being removed, which no server takes for one any more
 
-A version becomes visible by one rename, when every byte of it is on the disk.
+A version becomes visible by one rename, when every byte of it is on the disk, and invisible by another.
 """
 
 import dataclasses
@@ -19,15 +20,19 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from components.contract.manifest import now, write_json
-from components.contract.push_record import RECORD, read_record
+from components.contract.manifest import now
+from components.contract.push_record import RECORD, read_record, write_record
 from foundation import disk
 from foundation.errors import ArtifactError, PipelineError
+from foundation.process_lock import ProcessLock
 from foundation.versions import SAVED_MODEL, versions
 
 PARTIAL_PREFIX = ".pushing-"
+REMOVED_PREFIX = ".removed-"
 LOCK_NAME = ".push.lock"
 LOCK_TIMEOUT_SECONDS = 600.0
+LEAST_VERSIONS = 2
+"""The latest version, and the one before it, for a rollback."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -75,6 +80,9 @@ def publish(
     *,
     confirm: Callable[[], None] = lambda: None,
     before_visible: Callable[[], None] = lambda: None,
+    lock_timeout_seconds: float = LOCK_TIMEOUT_SECONDS,
+    keep_versions: int | None = None,
+    show: Callable[[str], None] | None = None,
 ) -> Publication:
     """Makes a SavedModel the latest version of a base path, unless it is that already.
 
@@ -91,6 +99,9 @@ def publish(
             as one, although exports of equal weights differ in their bytes: if the latest version has it, it stays.
         confirm: Called when no other process can publish any more. What it raises ends the push.
         before_visible: Called when a new version is on the disk, but no server sees it yet. What it raises removes it.
+        lock_timeout_seconds: How long to wait for another process that publishes there; 0 for not at all.
+        keep_versions: How many versions stay, see `remove_old_versions`; None for all.
+        show: Called with a line for whom it waits, and which versions it removed.
 
     Returns:
         The version, new or found.
@@ -107,13 +118,14 @@ def publish(
     """
     with write_errors(base_path):
         base_path.mkdir(parents=True, exist_ok=True)
-        with locked(base_path):
+        with locked(base_path, lock_timeout_seconds, show):
             remove_debris(base_path)
             confirm()
             published = latest(base_path, digest, facts.get("identity"))
             if published is not None:
                 if facts.get("blessed"):
                     record_blessing(published.path)
+                remove_old_versions(base_path, keep_versions, show)
                 return published
             version = max(versions(base_path), default=0) + 1
             partial = base_path / f"{PARTIAL_PREFIX}{version}-{uuid.uuid4().hex[:8]}"
@@ -126,14 +138,47 @@ def publish(
                 shutil.rmtree(partial, ignore_errors=True)
                 raise
             disk.flush(base_path)
+            remove_old_versions(base_path, keep_versions, show)
             return Publication(path=path, version=version, digest=digest, created=True)
+
+
+def remove_old_versions(base_path: Path, keep: int | None, show: Callable[[str], None] | None = None) -> None:
+    """Removes the oldest versions of a base path, each by one rename first, so that no server sees half of one.
+
+    Never removed are the two latest; the last blessed one, which the next model must beat; the last blessed one with
+    other weights than that, which this model must beat when it is evaluated again; and whatever this pipeline has not
+    pushed, or can't be read. The caller holds the lock.
+
+    Args:
+        base_path: The directory of the versions.
+        keep: How many stay at most, but for these; at least 2. None for all.
+        show: Called with a line that names them.
+    """
+    if keep is None:
+        return
+    found = versions(base_path)
+    records = {number: read_record(path) for number, path in found.items()}
+    blessed = {number: facts.get("model_digest") for number, facts in records.items() if facts and facts.get("blessed")}
+    kept = set(list(found)[-max(keep, LEAST_VERSIONS) :])
+    if blessed:
+        last = max(blessed)
+        kept |= {last, *[number for number in blessed if blessed[number] != blessed[last]][-1:]}
+    removed = [number for number, facts in records.items() if facts is not None and number not in kept]
+    for number in removed:
+        gone = base_path / f"{REMOVED_PREFIX}{number}-{uuid.uuid4().hex[:8]}"
+        os.rename(found[number], gone)
+        disk.flush(base_path)
+        shutil.rmtree(gone, ignore_errors=True)
+    if removed and show is not None:
+        several = "s" if len(removed) > 1 else ""
+        show(f"removed version{several} {', '.join(map(str, removed))}, as push.keep_versions is {keep}")
 
 
 def record_blessing(version_directory: Path) -> None:
     """Records that a version that was pushed unblessed is blessed by now, so that later models must beat it."""
     record = read_record(version_directory)
     if record is not None and record.get("blessed") is False:
-        write_json(version_directory / RECORD, {**record, "blessed": True})
+        write_record(version_directory, {**record, "blessed": True})
 
 
 def copy_version(saved_model: Path, target: Path, sha256: Mapping[str, str], record: Mapping[str, Any]) -> None:
@@ -148,7 +193,7 @@ def copy_version(saved_model: Path, target: Path, sha256: Mapping[str, str], rec
     names = sorted(sha256, key=lambda name: (name == SAVED_MODEL, name))
     sizes = {name: (saved_model / name).stat().st_size for name in names}
     (target / RECORD).parent.mkdir()
-    write_json(target / RECORD, {**record, "pushed": now(), "files": sizes})
+    write_record(target, {**record, "pushed": now(), "files": sizes, "sha256": {name: sha256[name] for name in names}})
     for name in names:
         copy_file(saved_model / name, target / name, sha256[name])
     for directory in [target, *(path for path in target.rglob("*") if path.is_dir())]:
@@ -173,26 +218,30 @@ def copy_file(source: Path, target: Path, sha256: str) -> None:
         )
 
 
+def debris(base_path: Path) -> list[Path]:
+    """What killed pushes left, where nobody holds the lock, under which a push may still be writing it."""
+    return [path for prefix in (PARTIAL_PREFIX, REMOVED_PREFIX) for path in sorted(base_path.glob(f"{prefix}*"))]
+
+
 def remove_debris(base_path: Path) -> None:
     """Removes what killed pushes left. The caller holds the lock, so none of it is still being written."""
-    for path in base_path.glob(f"{PARTIAL_PREFIX}*"):
+    for path in debris(base_path):
         shutil.rmtree(path, ignore_errors=True)
 
 
 @contextmanager
-def locked(base_path: Path) -> Iterator[None]:
-    """Holds the base path's lock, which the system releases when the process ends, however it ends."""
-    from filelock import FileLock, Timeout
+def locked(
+    base_path: Path,
+    timeout_seconds: float = LOCK_TIMEOUT_SECONDS,
+    show: Callable[[str], None] | None = None,
+) -> Iterator[None]:
+    """Holds the base path's lock, which the system releases when the process ends, however it ends.
 
-    try:
-        with FileLock(base_path / LOCK_NAME, timeout=LOCK_TIMEOUT_SECONDS):
-            yield
-    except Timeout as error:
-        raise PipelineError(
-            "a push must wait until no other process pushes to the same base path",
-            received=f"{base_path / LOCK_NAME}, held for over {LOCK_TIMEOUT_SECONDS:.0f} seconds",
-            remedy="wait for the other push to end, or end it",
-        ) from error
+    Raises:
+        LockHeld: If another process holds it for longer.
+    """
+    with ProcessLock(base_path / LOCK_NAME, "push", timeout_seconds=timeout_seconds, show=show):
+        yield
 
 
 @contextmanager

@@ -2,13 +2,16 @@
 
 import dataclasses
 import math
+import os
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from components.contract import manifest
 from components.contract.reports import Measurement
 from components.evaluation.params import SEED_MARGIN
 from foundation.errors import ConfigError
+from runners import run_record
 from runners.report.charts import Line, line_chart
 from runners.report.facts import RunFacts
 from runners.report.html import Markup, duration, join, link, perplexity, section, table, tag, with_interval
@@ -93,11 +96,14 @@ def open_run(root: Path, name: str) -> RunFacts:
 
     Raises:
         ConfigError: If there is none.
+        ArtifactError: If its record can't be read.
     """
-    for directory in (root / "runs" / name, Path(name)):
-        if (directory / "run.json").is_file():
-            return RunFacts(directory.resolve())
-    known = sorted(path.parent.name for path in root.glob("runs/*/run.json") if path.parent.name != "latest")
+    for directory in (root / run_record.RUNS / name, Path(name)):
+        if name and os.path.isfile(directory / run_record.NAME):
+            facts = RunFacts(directory.resolve())
+            _ = facts.run  # a damaged record is refused here
+            return facts
+    known = [path.name for path in run_record.folders(root) if (path / run_record.NAME).is_file()]
     raise ConfigError(
         "--compare must name two runs, each by its id, as latest, or by the path of its folder",
         received=name,
@@ -159,6 +165,8 @@ def sums_of(facts: RunFacts) -> Any:
 
     if facts.evaluation is None or facts.blocks is None:
         return np.zeros((0, 4))
+    for artifact, name in ((facts.evaluation, "scores.npz"), (facts.blocks, "records/test.arrow")):
+        manifest.verify_file(artifact.directory, artifact.manifest, name)
     with np.load(facts.evaluation.directory / "scores.npz", allow_pickle=False) as scores:
         record, loss = scores["record"], -scores["log_probability_after"].astype(np.float64)
     records = facts.blocks.records("test")

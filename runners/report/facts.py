@@ -2,13 +2,13 @@
 
 import dataclasses
 import functools
-import json
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, TypeVar
 
 from components.contract.artifacts import Artifact, Blocks, Checkpoint, Corpus, Evaluation, Pushed
 from components.contract.reports import Ends, EpochRow, Sample, StepRow
+from runners import run_record
 
 Kind = TypeVar("Kind", bound=Artifact)
 
@@ -25,8 +25,12 @@ class RunFacts:
 
     @functools.cached_property
     def run(self) -> dict[str, Any]:
-        """The content of `run.json`."""
-        return dict(json.loads((self.directory / "run.json").read_text("utf-8")))
+        """The content of `run.json`.
+
+        Raises:
+            ArtifactError: If it can't be read.
+        """
+        return run_record.read(self.directory)
 
     @property
     def steps(self) -> list[dict[str, Any]]:

@@ -5,6 +5,8 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
 from tests.runners.small_steps import Write, graph, quiet
 
 REPOSITORY = Path(__file__).resolve().parents[2]
@@ -56,10 +58,11 @@ def test_a_run_that_goes_on_is_left_alone(tmp_path):
     assert not list(tmp_path.glob("runs/*/.running"))
 
 
-def test_a_record_that_cannot_be_read_is_left_alone(tmp_path):
+@pytest.mark.parametrize("content", [b"", b"{", b"[]", b"null", b"{}", b'{"status": "running"}', b"\xff"])
+def test_a_record_that_cannot_be_read_is_left_alone(tmp_path, content):
     folder = tmp_path / "runs/20200101T000000Z-0000"
     folder.mkdir(parents=True)
     (folder / ".running").touch()
-    (folder / "run.json").write_text("{")
+    (folder / "run.json").write_bytes(content)
     assert quiet(tmp_path).execute(graph("sky"), {}).content["status"] == "succeeded"
-    assert (folder / "run.json").read_text() == "{"
+    assert (folder / "run.json").read_bytes() == content

@@ -285,3 +285,14 @@ def test_a_record_or_report_that_cannot_be_written_hides_nothing(tmp_path, monke
         LocalRunner(tmp_path, show=shown.append).execute(lambda run: run(Filling("disk" if full else "data")), {})
     assert raised.value.exit_code == 1
     assert any("run.json can't be written: No space left" in line for line in shown)
+
+
+def test_what_a_killed_run_left_beside_a_finished_artifact_goes_with_the_next_run(tmp_path):
+    """A run with --force is killed: while the step runs, and between the two renames."""
+    artifact = quiet(tmp_path).execute(graph("sky"), {}).artifacts["write"]
+    for suffix in (".partial", ".replaced"):
+        shutil.copytree(artifact, artifact.with_name(artifact.name + suffix))
+    (artifact.with_name(f"{artifact.name}.partial") / "manifest.json").unlink()
+    artifact.with_name(f".{artifact.name}.lock").touch()
+    assert statuses(quiet(tmp_path).execute(graph("sky"), {})) == ["cached"] * 3
+    assert os.listdir(artifact.parent) == [artifact.name]

@@ -1,13 +1,20 @@
 """Two runners on one root at the same time."""
 
 import dataclasses
+import json
+import os
 import subprocess
 import sys
+import threading
 import time
 from pathlib import Path
 
+import pytest
+
 from components.contract.component import Component
-from tests.runners.small_steps import Text, quiet, statuses
+from foundation.process_lock import LockHeld, ProcessLock
+from runners.local import LocalRunner
+from tests.runners.small_steps import Text, Write, quiet, statuses
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 PATIENCE_SECONDS = 1.5
@@ -54,3 +61,35 @@ def test_a_step_runs_once_and_the_other_runner_waits_for_it(tmp_path):
     [artifact] = (tmp_path / "root/artifacts/slow").glob("*/manifest.json")
     assert (artifact.parent / "text").read_text() == "made"
     assert len(list((tmp_path / "root/runs").glob("2*/run.json"))) == 2
+
+
+def lock_of(root, step):
+    """The lock of a step's artifact, as another process would hold it."""
+    path = quiet(root).store.path(step, step.key({}))
+    path.parent.mkdir(parents=True)
+    return ProcessLock(path.with_name(f".{path.name}.lock"), "another")
+
+
+def test_a_run_that_waits_says_for_whom(tmp_path, monkeypatch):
+    monkeypatch.setattr("foundation.process_lock.SILENT_SECONDS", 0.1)
+    lock, shown = lock_of(tmp_path, Write()), []
+    lock.acquire()
+    threading.Timer(0.4, lock.release).start()
+    record = LocalRunner(tmp_path, show=shown.append).execute(lambda run: run(Write()), {})
+    assert statuses(record) == ["ran"]
+    assert [line.split(" on ")[0] for line in shown[:1]] == [f"  write       waits for process {os.getpid()}"]
+    assert [line.split()[1] for line in shown] == ["waits", "ran"]
+    assert not list(tmp_path.rglob(".*.lock"))
+
+
+def test_a_run_that_does_not_wait_ends_and_says_for_whom_it_would_have_to(tmp_path):
+    shown = []
+    refused = pytest.raises(LockHeld, match=rf"write must be alone.* is held by process {os.getpid()} on")
+    with lock_of(tmp_path, Write()), refused as raised:
+        LocalRunner(tmp_path, wait=False, show=shown.append).execute(lambda run: run(Write()), {})
+    assert raised.value.exit_code == 1
+    assert shown == []
+    content = json.loads((tmp_path / "runs/latest/run.json").read_text())
+    assert content["status"] == "failed"
+    assert "is held by process" in content["error"]
+    assert statuses(quiet(tmp_path, wait=False).execute(lambda run: run(Write()), {})) == ["ran"]
