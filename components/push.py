@@ -225,6 +225,7 @@ class Push(Component[Pushed]):
             facts,
             confirm=lambda: judge.confirm(verdict),
             before_visible=before_visible,
+            show=tell,
         )
         return publication, upload()
 

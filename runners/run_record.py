@@ -151,8 +151,10 @@ def close_killed_runs(root: Path) -> Iterator[Path]:
         path = running.with_name(NAME)
         # Whose lock is held by a process is still running.
         with contextlib.suppress(Timeout, OSError, ValueError), FileLock(running, blocking=False):
-            content = json.loads(path.read_text("utf-8"))
+            # A run that was killed before it had a record leaves none to close.
+            content = json.loads(path.read_text("utf-8")) if path.exists() else {"status": "killed"}
             if content["status"] == "running":
                 manifest.write_json(path, {**content, "status": "killed", "error": KILLED})
                 yield path.parent
+            path.with_name(NAME + ".partial").unlink(missing_ok=True)
             running.unlink()

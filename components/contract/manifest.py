@@ -17,6 +17,9 @@ from foundation import disk
 from foundation.errors import ArtifactError, DamagedArtifact
 
 NAME = "manifest.json"
+OWN_DIGEST = "manifest_digest"
+"""The name under which a manifest has its own digest."""
+DIGEST_DIGITS = 64
 LIBRARIES = (
     "tensorflow",
     "tf-keras",
@@ -121,14 +124,29 @@ def write(directory: Path, facts: Mapping[str, Any], *, without: Collection[str]
     digest = digest_of({"type": facts["type"], "files": {name: file["sha256"] for name, file in files.items()}})
     content = {**facts, "digest": digest, "files": files}
     content |= {"created": now(), "library_versions": library_versions()}
-    content["manifest_digest"] = _own_digest(content)
+    content = sealed(content, OWN_DIGEST)
     write_json(directory / NAME, content)
     return content
 
 
-def _own_digest(content: Mapping[str, Any]) -> str:
-    """SHA-256 of a manifest without its own digest."""
-    return digest_of({name: value for name, value in content.items() if name != "manifest_digest"})
+def sealed(content: Mapping[str, Any], name: str) -> dict[str, Any]:
+    """What a file is to hold, with the digest of all of it under a name."""
+    return {**content, name: digest_of(content)}
+
+
+def is_as_sealed(content: Mapping[str, Any], name: str) -> bool:
+    """Whether what a file holds has the digest that it says.
+
+    Earlier versions wrote files without one. They are told from those in which the digest's own name is damaged.
+    """
+
+    def digest_without(left_out: str) -> str:
+        return digest_of({key: value for key, value in content.items() if key != left_out})
+
+    if name in content:
+        return bool(content[name] == digest_without(name))
+    digests = [key for key, value in content.items() if isinstance(value, str) and len(value) == DIGEST_DIGITS]
+    return not any(content[key] == digest_without(key) for key in digests)
 
 
 def read(directory: Path) -> dict[str, Any]:
@@ -143,8 +161,7 @@ def read(directory: Path) -> dict[str, Any]:
         content: dict[str, Any] = json.loads(path.read_bytes())
         files = content["files"]
         sizes = {name: int(file["bytes"]) for name, file in files.items()}
-        # Manifests that earlier versions wrote have no digest of their own.
-        is_whole = content.get("manifest_digest") in (None, _own_digest(content))
+        is_whole = is_as_sealed(content, OWN_DIGEST)
     except FileNotFoundError as error:
         raise ArtifactError(
             "an artifact must have a manifest",
@@ -153,7 +170,7 @@ def read(directory: Path) -> dict[str, Any]:
         ) from error
     except OSError:
         raise
-    except (ValueError, KeyError, TypeError, AttributeError) as error:
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
         raise DamagedArtifact(directory, f"{path}, which can't be read as a manifest: {error}") from error
     if not is_whole:
         raise DamagedArtifact(directory, f"{path}, which is no longer what was written")

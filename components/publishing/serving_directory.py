@@ -19,8 +19,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from components.contract.manifest import now, write_json
-from components.contract.push_record import RECORD, read_record
+from components.contract.manifest import now
+from components.contract.push_record import RECORD, damage_of, read_record, write_record
 from foundation import disk
 from foundation.errors import ArtifactError, PipelineError
 from foundation.versions import SAVED_MODEL, versions
@@ -47,10 +47,18 @@ class Publication:
     created: bool
 
 
-def latest(base_path: Path, digest: str, identity: str | None = None) -> Publication | None:
-    """The latest version of a base path, if it is complete and is the model with this digest or identity.
+def latest(
+    base_path: Path, digest: str, identity: str | None = None, show: Callable[[str], None] = lambda line: None
+) -> Publication | None:
+    """The latest version of a base path, if it is undamaged and is the model with this digest or identity.
 
     An older version doesn't count, because servers serve the latest.
+
+    Args:
+        base_path: The directory of the versions.
+        digest: The digest of the ServingModel artifact.
+        identity: What models that answer alike have in common.
+        show: Called with a line about a version that is this model, but damaged.
     """
     try:
         found = versions(base_path)
@@ -62,8 +70,12 @@ def latest(base_path: Path, digest: str, identity: str | None = None) -> Publica
     record = read_record(path)
     if record is None:
         return None
-    same = record.get("digest") == digest or (identity is not None and record.get("identity") == identity)
-    return Publication(path=path, version=version, digest=str(record.get("digest")), created=False) if same else None
+    if record.get("digest") != digest and (identity is None or record.get("identity") != identity):
+        return None
+    if (damage := damage_of(path, record)) is not None:
+        show(f"version {version} is damaged, and the model becomes a new one: {damage}")
+        return None
+    return Publication(path=path, version=version, digest=str(record.get("digest")), created=False)
 
 
 def publish(
@@ -75,6 +87,7 @@ def publish(
     *,
     confirm: Callable[[], None] = lambda: None,
     before_visible: Callable[[], None] = lambda: None,
+    show: Callable[[str], None] = lambda line: None,
 ) -> Publication:
     """Makes a SavedModel the latest version of a base path, unless it is that already.
 
@@ -91,6 +104,7 @@ def publish(
             as one, although exports of equal weights differ in their bytes: if the latest version has it, it stays.
         confirm: Called when no other process can publish any more. What it raises ends the push.
         before_visible: Called when a new version is on the disk, but no server sees it yet. What it raises removes it.
+        show: Called with a line about a damaged version that this model takes the place of.
 
     Returns:
         The version, new or found.
@@ -110,7 +124,7 @@ def publish(
         with locked(base_path):
             remove_debris(base_path)
             confirm()
-            published = latest(base_path, digest, facts.get("identity"))
+            published = latest(base_path, digest, facts.get("identity"), show)
             if published is not None:
                 if facts.get("blessed"):
                     record_blessing(published.path)
@@ -133,7 +147,7 @@ def record_blessing(version_directory: Path) -> None:
     """Records that a version that was pushed unblessed is blessed by now, so that later models must beat it."""
     record = read_record(version_directory)
     if record is not None and record.get("blessed") is False:
-        write_json(version_directory / RECORD, {**record, "blessed": True})
+        write_record(version_directory, {**record, "blessed": True})
 
 
 def copy_version(saved_model: Path, target: Path, sha256: Mapping[str, str], record: Mapping[str, Any]) -> None:
@@ -148,7 +162,7 @@ def copy_version(saved_model: Path, target: Path, sha256: Mapping[str, str], rec
     names = sorted(sha256, key=lambda name: (name == SAVED_MODEL, name))
     sizes = {name: (saved_model / name).stat().st_size for name in names}
     (target / RECORD).parent.mkdir()
-    write_json(target / RECORD, {**record, "pushed": now(), "files": sizes})
+    write_record(target, {**record, "pushed": now(), "files": sizes, "sha256": {name: sha256[name] for name in names}})
     for name in names:
         copy_file(saved_model / name, target / name, sha256[name])
     for directory in [target, *(path for path in target.rglob("*") if path.is_dir())]:
