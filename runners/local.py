@@ -245,10 +245,10 @@ class LocalRunner:
             steps = record.content["steps"]
             what = f"the files of {steps[-1]['name']} are written" if steps else "files are written"
             return disk.full_disk(error, self.root, what, SAME_COMMAND + details)
-        if isinstance(error, OSError):
+        if isinstance(error, OSError) or disk.is_refusing(error):
             return PipelineError(
                 "the system must let a step read and write its files",
-                received=str(error),
+                received=" ".join(str(error).split()),
                 remedy=f"mend what it names and run the same command again{details}",
             )
         return PipelineError(

@@ -18,7 +18,7 @@ from foundation import disk
 NAME = "run.json"
 RUNNING = ".running"
 """A file in a run's folder that its process holds locked, and removes at the end of the run."""
-KILLED = "the run's process ended without closing this record: it was killed, or its machine went down"
+KILLED = "the run's process ended without closing this record: it was killed, its machine went down, or its disk failed"
 
 
 @dataclasses.dataclass
@@ -114,8 +114,10 @@ class RunRecord:
             error: The message the user saw, if any.
         """
         self.content |= {"status": status, "error": error, "finished": manifest.now()}
-        self.write()
-        (self.directory / RUNNING).unlink(missing_ok=True)
+        # Where the record can't say how the run ended, the next run finds by this file that it did.
+        if self.write():
+            with contextlib.suppress(OSError):
+                (self.directory / RUNNING).unlink(missing_ok=True)
         self._running.release()
 
     def start_over(self) -> None:
@@ -123,13 +125,19 @@ class RunRecord:
         self.content["steps"] = []
         self.content["metrics"] = {}
 
-    def write(self) -> None:
-        """Writes `run.json`, complete or not at all; where it can't be written, the run goes on and says so."""
+    def write(self) -> bool:
+        """Writes `run.json`, complete or not at all; where it can't be written, the run goes on and says so.
+
+        Returns:
+            Whether it was written.
+        """
         path = self.directory / NAME
         try:
             manifest.write_json(path, self.content)
         except OSError as error:
             self._show(f"  {'record':<11} {path} can't be written: {error.strerror or error}")
+            return False
+        return True
 
     def _point_latest(self) -> None:
         latest = self.directory.parent / "latest"

@@ -3,6 +3,7 @@
 A directory that holds `manifest.json` is finished and immutable. The file is written last.
 """
 
+import contextlib
 import dataclasses
 import datetime
 import hashlib
@@ -221,5 +222,6 @@ def write_json(path: Path, value: Any) -> None:
         os.replace(partial, path)
         disk.flush(path.parent)
     except BaseException:
-        partial.unlink(missing_ok=True)
+        with contextlib.suppress(OSError):  # which would hide what happened
+            partial.unlink(missing_ok=True)
         raise

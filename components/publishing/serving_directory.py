@@ -158,9 +158,10 @@ def copy_version(saved_model: Path, target: Path, sha256: Mapping[str, str], rec
             received=f"none in {saved_model}",
             remedy="run the pipeline again with --force export",
         )
-    target.mkdir()
     names = sorted(sha256, key=lambda name: (name == SAVED_MODEL, name))
     sizes = {name: (saved_model / name).stat().st_size for name in names}
+    disk.require_room(target.parent, sum(sizes.values()), f"the version in {target.parent}")
+    target.mkdir()
     (target / RECORD).parent.mkdir()
     write_record(target, {**record, "pushed": now(), "files": sizes, "sha256": {name: sha256[name] for name in names}})
     for name in names:

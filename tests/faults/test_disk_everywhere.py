@@ -62,7 +62,7 @@ def test_wherever_the_disk_fails_there_is_one_message_and_the_run_goes_on_later(
         failed = forks.start(arguments, directory, Fault(change, kind)).wait()
         if wrong := message_wrong(kind, failed, directory):
             where = failed.changes[change - 1] if len(failed.changes) >= change else "nowhere"
-            return f"{wrong} at {where}: {failed.output[-600:]} {failed.error}"
+            return f"{wrong} at {where}: {failed.output[-300:]} {failed.error[-700:]}"
         done = forks.start(arguments, directory).wait()
         if done.code or done.error:
             return f"afterwards, exit code {done.code}: {done.error}"
