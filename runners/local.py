@@ -241,14 +241,14 @@ class LocalRunner:
     def _unexpected(self, error: Exception, record: RunRecord) -> PipelineError:
         """An error that no step foresaw, as one message; the traceback goes to a file of the run."""
         details = _write_traceback(record.directory / "traceback.txt", error)
+        steps = record.content["steps"]
+        what = f"the files of {steps[-1]['name']} are written" if steps else "files are written"
         if disk.is_full(error):
-            steps = record.content["steps"]
-            what = f"the files of {steps[-1]['name']} are written" if steps else "files are written"
             return disk.full_disk(error, self.root, what, SAME_COMMAND + details)
         if isinstance(error, OSError) or disk.is_refusing(error):
             return PipelineError(
                 "the system must let a step read and write its files",
-                received=" ".join(str(error).split()),
+                received=f"{' '.join(str(error).split())}, while {what} below {self.root}",
                 remedy=f"mend what it names and run the same command again{details}",
             )
         return PipelineError(

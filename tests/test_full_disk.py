@@ -7,9 +7,9 @@ import subprocess
 import pytest
 from test_pipeline import pipeline, write_job
 
+from components.training.params import TrainParams
 from foundation import disk
 from foundation.errors import PipelineError
-from components.training.params import TrainParams
 from tests.training.tiny_training import SIZES, write_tokenizer
 
 

@@ -19,7 +19,7 @@ Case = TypeVar("Case")
 SEED = int(os.environ.get("FAULTS_SEED", "1"))
 """Another one finds other moments, files and bits."""
 SIZE = float(os.environ.get("FAULTS_SIZE", "1"))
-"""How many cases of each kind, as a multiple of what a run of all tests has time for; 100 is enough for all there are."""
+"""How many cases of each kind, as a multiple of what a run of all tests has time for; 100 is enough for all."""
 AT_ONCE = min(4, len(os.sched_getaffinity(0)))
 
 

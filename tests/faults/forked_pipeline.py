@@ -118,7 +118,6 @@ class Forks:
         self._process = subprocess.Popen(
             command, cwd=REPOSITORY, env=environment, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
         )
-        assert self._process.stdin is not None and self._process.stdout is not None
         assert self._process.stdout.readline() == "ready\n"
         return self
 
@@ -209,7 +208,6 @@ def run(request: dict[str, Any], asking: socket.socket) -> None:
         file = os.open(name, os.O_RDWR | os.O_CREAT, 0o644)
         os.dup2(file, descriptor)
         os.close(file)
-    sys.stdin = open(0, encoding="utf-8", closefd=False)
     sys.stdout.reconfigure(line_buffering=True)
     temporary = place / "tmp"
     temporary.mkdir()

@@ -15,9 +15,8 @@ import signal
 import socket
 import struct
 from collections.abc import Sequence
-from pathlib import Path
 
-WRITES = {1: "write", 18: "write", 20: "write", 295: "write", 328: "write", 40: "write", 77: "truncate", 285: "allocate"}
+WRITES = dict.fromkeys((1, 18, 20, 295, 328, 40), "write") | {77: "truncate", 285: "allocate"}
 """System calls of x86-64 by number whose first argument is a descriptor. Those on standard streams aren't asked for."""
 FLUSHES = {74: "fsync", 75: "fsync"}
 OPENS = {2: (0, None, 1), 257: (1, 0, 2)}
@@ -196,7 +195,8 @@ def _listen() -> int:
     direct = [*FLUSHES, *PATHS, COPY_FILE_RANGE]
     tests = [(number, "notify") for number in direct] + [(number, "descriptor") for number in WRITES]
     tests += [(number, f"flags {flags}") for number, (_, _, flags) in OPENS.items()]
-    labels = {"notify": len(tests) + 2, "descriptor": len(tests) + 3, "flags 1": len(tests) + 5, "flags 2": len(tests) + 7}
+    places = (len(tests) + more for more in (2, 3, 5, 7))
+    labels = dict(zip(("notify", "descriptor", "flags 1", "flags 2"), places, strict=True))
     program = [(LOAD, 0, 0, 0)]
     for place, (number, label) in enumerate(tests, 1):
         program.append((IF_EQUAL, labels[label] - place - 1, 0, number))

@@ -9,11 +9,12 @@ import pytest
 
 from components.contract import manifest
 from tests.faults.conftest import chance, sample, try_all
-from tests.faults.tiny_root import MODEL, ROOT, STEPS, artifact_of, differences
+from tests.faults.tiny_root import MODEL, ROOT, STEPS, artifact_of
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(0)]
 
-FLIPS = 60
+FLIPS = 90
+SERVED = 6
 MENDED = ["ingest", "preprocess", "evaluate"]
 """Whose artifact is made anew in every run of these tests; what the others make takes longer."""
 READERS = {
@@ -103,3 +104,31 @@ def test_what_was_damaged_is_made_anew_as_it_was(forks, undisturbed, tmp_path):
         return None
 
     try_all("made anew", try_one, cases)
+
+
+def test_a_bit_of_any_file_of_a_served_version_is_noticed_by_push_and_by_comparison(forks, undisturbed, tmp_path):
+    """The same model is pushed anew over it; another one isn't compared with what is damaged."""
+    version = undisturbed.directory / MODEL / "1"
+    names = sorted(
+        path.relative_to(version).as_posix() for path in version.rglob("*") if path.is_file() and path.stat().st_size
+    )
+    rival = shutil.copytree(undisturbed.directory, tmp_path / "rival", symlinks=True)
+    other = ["--train.learning_rate", "2e-3", "--until", "train"]
+    assert forks.start([*undisturbed.arguments, *other], rival).wait().code == 0
+
+    def try_one(number, name):
+        directory = shutil.copytree(rival, tmp_path / str(number), symlinks=True)
+        bit = flip_a_bit(directory / MODEL / "1" / name, f"served {name}")
+        is_record = name.endswith("pushed.json")
+        compared = forks.start([*undisturbed.arguments, *other[:2], "--until", "evaluate"], directory).wait()
+        if (compared.code, "must answer" in compared.error) != ((0, False) if is_record else (1, True)):
+            return f"bit {bit}, compared: exit code {compared.code}: {compared.output} {compared.error}"
+        if is_record and "damaged record" not in compared.output + compared.error:
+            return f"bit {bit}, not named: {compared.output} {compared.error}"
+        pushed = forks.start(undisturbed.arguments, directory).wait()
+        if pushed.code or sorted(path.name for path in (directory / MODEL).glob("[0-9]*")) != ["1", "2"]:
+            return f"bit {bit}, pushed: exit code {pushed.code}: {pushed.output} {pushed.error}"
+        shutil.rmtree(directory)
+        return None
+
+    try_all("noticed", try_one, sample("served", names, SERVED))

@@ -3,15 +3,14 @@
 Full disks of real sizes are in `test_full_disk.py`; here the kernel answers as such a disk does, at any chosen moment.
 """
 
-import json
 import re
 import shutil
 
 import pytest
 
-from tests.faults.conftest import chance, sample, try_all
+from tests.faults.conftest import sample, try_all
 from tests.faults.system_calls import FAILING, Fault
-from tests.faults.tiny_root import ROOT, STEPS, before, differences
+from tests.faults.tiny_root import STEPS, before, differences
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(0)]
 

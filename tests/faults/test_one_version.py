@@ -1,4 +1,4 @@
-"""The same model twice makes one version, whatever was made anew around it; one that answers otherwise makes another."""
+"""The same model twice makes one version, whatever was made anew around it; one that answers otherwise another."""
 
 import os
 import shutil
@@ -28,10 +28,8 @@ def push(forks, undisturbed, directory, *options):
 
 def test_training_to_equal_weights_makes_no_version(forks, undisturbed, job):
     """Its times, events and speeds are others, and so are the bytes of what is exported."""
-    exported = artifact_of(job, "export").name
     output = push(forks, undisturbed, job, "--force", "train")
     assert "already version 1" in output
-    assert not (job / ROOT / "artifacts/export" / exported).exists() or exported in output or "export      ran" in output
     assert versions(job) == ["1"]
 
 

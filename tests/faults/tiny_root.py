@@ -60,7 +60,7 @@ def state(directory: Path, until: str) -> dict[str, Any]:
     record = json.loads((directory / ROOT / "runs/latest/run.json").read_text())
     found["metrics"] = record["metrics"] if STEPS.index(until) >= STEPS.index("evaluate") else None
     found["status"] = record["status"]
-    found["statuses"] = set(json.loads(path.read_text())["status"] for path in directory.glob("root/runs/2*/run.json"))
+    found["statuses"] = {json.loads(path.read_text())["status"] for path in directory.glob("root/runs/2*/run.json")}
     found["statuses"] -= {"succeeded", "killed", "failed", "interrupted"}
     found["still running"] = [str(path) for path in directory.glob("root/runs/*/.running")]
     found["report"] = (directory / ROOT / "runs/latest/report.html").is_file()
