@@ -73,7 +73,7 @@ class Run:
             return False
         return True
 
-    def wait(self, seconds: float = 120.0) -> Outcome:
+    def wait(self, seconds: float = 300.0) -> Outcome:
         """Waits for its end.
 
         Raises:
