@@ -5,9 +5,11 @@ stopped, and start children of their own. `Forks` is the side of the tests.
 """
 
 import dataclasses
+import importlib
 import itertools
 import json
 import os
+import pkgutil
 import signal
 import socket
 import subprocess
@@ -158,8 +160,13 @@ def serve() -> None:
     from tensorflow_serving.apis import prediction_log_pb2  # noqa: F401
     from transformers.models.bert import modeling_tf_bert  # noqa: F401
 
-    import runners.local
-    import runners.report.run_report  # noqa: F401
+    import components
+    import runners
+
+    # Importing has no effect, and what is imported now can't change under the tests.
+    for package in (components, runners):
+        for module in pkgutil.walk_packages(package.__path__, f"{package.__name__}."):
+            importlib.import_module(module.name)
 
     signal.signal(signal.SIGCHLD, signal.SIG_IGN)
     print("ready", flush=True)

@@ -53,7 +53,7 @@ def test_two_runs_at_once_end_as_one(forks, undisturbed, tmp_path):
 def test_of_two_models_pushed_at_once_the_last_blessed_is_the_better_one(forks, undisturbed, tmp_path):
     """Both were evaluated before any was pushed; the second one to push is compared with the first."""
     directory = before("push", undisturbed.directory, tmp_path / "job")
-    worse = ["--train.learning_rate", "1e-6"]
+    worse = ["--train.learning_rate", "5e-4"]
     for options in (worse, []):
         done = forks.start([*undisturbed.arguments, *options, "--until", "validate"], directory).wait()
         assert done.code == 0, done.error
