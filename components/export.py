@@ -8,6 +8,7 @@ from components.contract import reports
 from components.contract.artifacts import REPORT, Checkpoint, ServingModel, Tokenizer
 from components.contract.component import Component
 from components.contract.mask_placeholder import MASK
+from foundation.disk import require_room
 from foundation.errors import ConfigError, ModelError
 from foundation.tokenizer_length import stated_length
 from foundation.versions import TOKENIZER
@@ -89,6 +90,9 @@ class Export(Component[ServingModel]):
                 received=f"a {type(tokenizer).__name__} without one",
                 remedy="choose a tokenizer with a mask token (--tokenizer.pretrained)",
             )
+        files = self.checkpoint.manifest["files"]
+        weights = sum(file["bytes"] for name, file in files.items() if name.startswith("model/"))
+        require_room(out, weights, f"the exported model in {out}")
         module, max_sequence_length, reason = self.build(tokenizer)
         example = self.params.example.replace(MASK, tokenizer.mask_token)
         answer = answer_to(module, tokenizer, example)

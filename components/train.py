@@ -13,6 +13,7 @@ from components.contract.component import Component
 from components.training.observer import TrainingObserver
 from components.training.params import TrainParams, training_steps
 from components.training.report import training_report, write_rows
+from components.training.room import require_room_to_train
 from components.training.step_checkpoints import CHECKPOINTS, StepCheckpoints
 from foundation.disk import flush_tree
 from foundation.errors import DataError
@@ -133,6 +134,7 @@ class Train(Component[Checkpoint]):
             deterministic_operations(execution.is_deterministic(self.params.deterministic)),
         ):
             model = self.starting_model(tokenizer)
+            require_room_to_train(model, self.params, steps.steps, out)
             save_masked_lm(model, tokenizer, out / "initial")
             fit = Fit(model, tokenizer, self.blocks, self.params, steps, execution, out, interruption, self.observer)
             telemetry, best_epoch = fit.run()

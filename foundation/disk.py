@@ -5,7 +5,7 @@ import errno
 import os
 import shutil
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from pathlib import Path
 
 from foundation.errors import ConfigError, PipelineError
@@ -13,6 +13,8 @@ from foundation.errors import ConfigError, PipelineError
 FULL = (errno.ENOSPC, errno.EDQUOT)
 FULL_TEXTS = tuple(os.strerror(number) for number in FULL)
 """Libraries in C++ or Rust pass on the system's message without its number."""
+REFUSING = (errno.EACCES, errno.EPERM, errno.EROFS, errno.EIO)
+"""The disk, or the rights on it, don't let a file be read or written."""
 
 
 def flush(path: Path) -> None:
@@ -83,10 +85,20 @@ def temporary_files_in(directory: Path) -> Iterator[None]:
 
 def is_full(error: BaseException | None) -> bool:
     """Whether an error, or one that caused it, is that of a full disk or an exhausted quota."""
+    return _is_caused_by(error, FULL)
+
+
+def is_refusing(error: BaseException | None) -> bool:
+    """Whether an error, or one that caused it, is that of a disk or of rights that don't let a file be used."""
+    return _is_caused_by(error, REFUSING)
+
+
+def _is_caused_by(error: BaseException | None, numbers: Collection[int]) -> bool:
+    texts = [os.strerror(number) for number in numbers]
     seen: set[int] = set()
     while error is not None and id(error) not in seen:
         seen.add(id(error))
-        if getattr(error, "errno", None) in FULL or any(text in str(error) for text in FULL_TEXTS):
+        if getattr(error, "errno", None) in numbers or any(text in str(error) for text in texts):
             return True
         error = error.__cause__ or error.__context__
     return False

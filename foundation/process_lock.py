@@ -136,15 +136,20 @@ class ProcessLock:
         if os.write(self._descriptor, data) < len(data):
             raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(self.path))
 
-    def release(self) -> None:
-        """Gives the lock back, and removes its file."""
+    def release(self, *, remove: bool = True) -> None:
+        """Gives the lock back.
+
+        Args:
+            remove: Whether its file goes, too.
+        """
         if self._descriptor is None:
             return
         descriptor, self._descriptor = self._descriptor, None
         try:
             # Removed while it is held, so that nobody can hold another file of this name meanwhile.
-            with contextlib.suppress(OSError):
-                self.path.unlink(missing_ok=True)
+            if remove:
+                with contextlib.suppress(OSError):
+                    self.path.unlink(missing_ok=True)
             fcntl.flock(descriptor, fcntl.LOCK_UN)
         finally:
             os.close(descriptor)

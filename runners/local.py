@@ -289,14 +289,14 @@ class LocalRunner:
         if record is None:
             raise error
         details = _write_traceback(record.directory / "traceback.txt", error)
+        steps = record.content["steps"]
+        what = f"the files of {steps[-1]['name']} are written" if steps else "files are written"
         if disk.is_full(error):
-            steps = record.content["steps"]
-            what = f"the files of {steps[-1]['name']} are written" if steps else "files are written"
             return disk.full_disk(error, self.root, what, SAME_COMMAND + details)
-        if isinstance(error, OSError):
+        if isinstance(error, OSError) or disk.is_refusing(error):
             return PipelineError(
                 "the system must let a step read and write its files",
-                received=str(error),
+                received=f"{' '.join(str(error).split())}, while {what} below {self.root}",
                 remedy=f"mend what it names and run the same command again{details}",
             )
         return PipelineError(

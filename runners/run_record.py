@@ -27,7 +27,7 @@ TEMPORARY = "tmp"
 """A directory in a run's folder for its process' temporary files, removed at the end of the run."""
 IDENTIFIER = re.compile(r"\d{8}T\d{6}Z-[0-9a-f]{4}")
 """What a run's folder is called, unless somebody gave it another name."""
-KILLED = "the run's process ended without closing this record: it was killed, or its machine went down"
+KILLED = "the run's process ended without closing this record: it was killed, its machine went down, or its disk failed"
 
 AT_ONCE = "interrupted, and ended at once; finished steps are kept, and the same command goes on from them"
 
@@ -149,8 +149,8 @@ class RunRecord:
             error: The message the user saw, if any.
         """
         self.content |= {"status": status, "error": error, "finished": manifest.now()}
-        self.write()
-        self._running.release()
+        # Where the record can't say how the run ended, the next run finds by the file that it did.
+        self._running.release(remove=self.write())
 
     @property
     def temporary(self) -> Path:
@@ -175,13 +175,19 @@ class RunRecord:
         self.content["steps"] = []
         self.content["metrics"] = {}
 
-    def write(self) -> None:
-        """Writes `run.json`, complete or not at all; where it can't be written, the run goes on and says so."""
+    def write(self) -> bool:
+        """Writes `run.json`, complete or not at all; where it can't be written, the run goes on and says so.
+
+        Returns:
+            Whether it was written.
+        """
         path = self.directory / NAME
         try:
             manifest.write_json(path, self.content)
         except OSError as error:
             self._show(f"  {'record':<11} {path} can't be written: {error.strerror or error}")
+            return False
+        return True
 
     def _point_latest(self) -> None:
         latest = self.directory.parent / LATEST
@@ -293,6 +299,7 @@ def close_killed_runs(root: Path) -> Iterator[Path]:
                 continue
             try:
                 shutil.rmtree(running.with_name(TEMPORARY), ignore_errors=True)
+                running.with_name(NAME + ".partial").unlink(missing_ok=True)
                 content = read(running.parent)
                 if content["status"] == "running":
                     manifest.write_json(running.with_name(NAME), {**content, "status": "killed", "error": KILLED})

@@ -145,8 +145,10 @@ class Store:
         try:
             self._write(component, key, sources)
         except BaseException:
-            if self.resumable(component, key) is None:
-                self.storage.remove(_name(component, key) + PARTIAL)
+            # What can't be removed is debris to the next run, and hides nothing.
+            with contextlib.suppress(OSError):
+                if self.resumable(component, key) is None:
+                    self.storage.remove(_name(component, key) + PARTIAL)
             raise
         self._replace(_name(component, key))
         self._remove_scratch(component, _name(component, key))

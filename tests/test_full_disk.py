@@ -7,6 +7,7 @@ import subprocess
 import pytest
 from test_pipeline import pipeline, write_job
 
+from components.training.params import TrainParams
 from foundation import disk
 from foundation.errors import PipelineError
 from tests.training.tiny_training import SIZES, write_tokenizer
@@ -47,6 +48,26 @@ def test_a_model_that_has_no_room_is_refused_before_hdf5_crashes(tmp_path):
         ):
             save_masked_lm(model, tokenizer, directory / "model")
         assert not (directory / "model/tf_model.h5").exists()
+
+
+@pytest.mark.parametrize(
+    ("every", "left", "copies"), [(None, 0, 2), ("auto", 0, 2), (100, 0, 5), (10, 0, 10), (10, 3, 7), (10, 30, 2)]
+)
+def test_a_training_without_room_for_its_checkpoints_is_refused_before_its_first_step(tmp_path, every, left, copies):
+    from components.modeling.checkpoint import build_masked_lm
+    from components.training.room import require_room_to_train
+
+    tokenizer = write_tokenizer(tmp_path / "tokenizer").load()
+    model = build_masked_lm("roformer", SIZES, tokenizer, seed=0)
+    size = sum(weight.numpy().nbytes for weight in model.weights)
+    params = TrainParams(model_type="roformer", checkpoint_every_steps=every)
+    with small_disk(tmp_path / "disk", ((left + copies) * size + 16_384) // 1024) as directory:
+        (directory / "checkpoint").write_bytes(bytes(left * size))
+        require_room_to_train(model, params, 100, directory)
+    with small_disk(tmp_path / "smaller", ((left + copies) * size - size // 2) // 1024) as directory:
+        (directory / "checkpoint").write_bytes(bytes(left * size))
+        with pytest.raises(PipelineError, match=rf"takes {copies * size:,} bytes; [\d,]+ bytes are free"):
+            require_room_to_train(model, params, 100, directory)
 
 
 @pytest.mark.parametrize(

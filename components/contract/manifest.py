@@ -3,6 +3,7 @@
 A directory that holds `manifest.json` is finished and immutable. The file is written last.
 """
 
+import contextlib
 import dataclasses
 import datetime
 import hashlib
@@ -17,6 +18,9 @@ from foundation import disk
 from foundation.errors import ArtifactError, DamagedArtifact
 
 NAME = "manifest.json"
+OWN_DIGEST = "manifest_digest"
+"""The name under which a manifest has its own digest."""
+DIGEST_DIGITS = 64
 LIBRARIES = (
     "tensorflow",
     "tf-keras",
@@ -121,14 +125,29 @@ def write(directory: Path, facts: Mapping[str, Any], *, without: Collection[str]
     digest = digest_of({"type": facts["type"], "files": {name: file["sha256"] for name, file in files.items()}})
     content = {**facts, "digest": digest, "files": files}
     content |= {"created": now(), "library_versions": library_versions()}
-    content["manifest_digest"] = _own_digest(content)
+    content = sealed(content, OWN_DIGEST)
     write_json(directory / NAME, content)
     return content
 
 
-def _own_digest(content: Mapping[str, Any]) -> str:
-    """SHA-256 of a manifest without its own digest."""
-    return digest_of({name: value for name, value in content.items() if name != "manifest_digest"})
+def sealed(content: Mapping[str, Any], name: str) -> dict[str, Any]:
+    """What a file is to hold, with the digest of all of it under a name."""
+    return {**content, name: digest_of(content)}
+
+
+def is_as_sealed(content: Mapping[str, Any], name: str) -> bool:
+    """Whether what a file holds has the digest that it says.
+
+    Earlier versions wrote files without one. They are told from those in which the digest's own name is damaged.
+    """
+
+    def digest_without(left_out: str) -> str:
+        return digest_of({key: value for key, value in content.items() if key != left_out})
+
+    if name in content:
+        return bool(content[name] == digest_without(name))
+    digests = [key for key, value in content.items() if isinstance(value, str) and len(value) == DIGEST_DIGITS]
+    return not any(content[key] == digest_without(key) for key in digests)
 
 
 def read(directory: Path) -> dict[str, Any]:
@@ -159,8 +178,7 @@ def parse(directory: Path) -> dict[str, Any]:
         described = [(int(file["bytes"]), file["sha256"]) for file in content["files"].values()]
         if not all(isinstance(digest, str) for digest in (content["digest"], *(digest for _, digest in described))):
             raise TypeError("a digest must be a text")
-        # Manifests that earlier versions wrote have no digest of their own.
-        is_whole = content.get("manifest_digest") in (None, _own_digest(content))
+        is_whole = is_as_sealed(content, OWN_DIGEST)
     except FileNotFoundError as error:
         raise ArtifactError(
             "an artifact must have a manifest",
@@ -231,5 +249,6 @@ def write_json(path: Path, value: Any) -> None:
         os.replace(partial, path)
         disk.flush(path.parent)
     except BaseException:
-        partial.unlink(missing_ok=True)
+        with contextlib.suppress(OSError):  # which would hide what happened
+            partial.unlink(missing_ok=True)
         raise

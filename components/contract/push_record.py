@@ -1,6 +1,7 @@
 """What a push records beside each copy of a model, and where later runs look for it."""
 
 import dataclasses
+import functools
 import json
 import os
 from collections.abc import Mapping
@@ -8,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from components.contract.artifacts import Checkpoint, ServingModel
-from components.contract.manifest import digest_of, write_json
+from components.contract.manifest import digest_of, digest_of_file, is_as_sealed, sealed, write_json
 
 RECORD = "assets.extra/pushed.json"
 """The record's path in a version's directory. On the Hub the record is `components.hub.seal.SEAL`."""
@@ -61,26 +62,43 @@ def facts_of(checkpoint: Checkpoint, blessed: bool) -> dict[str, Any]:
 
 
 def write_record(version_directory: Path, record: Mapping[str, Any]) -> None:
-    """Writes what a push records about a version, with a digest of its own."""
-    write_json(version_directory / RECORD, {**record, OWN_DIGEST: _own_digest(record)})
+    """Writes what a push records about a version, with the record's own digest; complete or not at all."""
+    content = {name: value for name, value in record.items() if name != OWN_DIGEST}
+    write_json(version_directory / RECORD, sealed(content, OWN_DIGEST))
 
 
 def read_record(version_directory: Path) -> dict[str, Any] | None:
-    """What a push recorded about a version; None unless it is whole, and every file it lists still has its size."""
+    """What a push recorded about a version; None unless it is as written, and every file that it lists has its size."""
     try:
         record: dict[str, Any] = json.loads((version_directory / RECORD).read_text("utf-8"))
         sizes: dict[str, int] = record["files"]
         complete = all((version_directory / name).stat().st_size == size for name, size in sizes.items())
-        complete = complete and is_whole(record)
+        complete = complete and is_as_sealed(record, OWN_DIGEST)
     except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError):
         return None
     return record if complete else None
 
 
-def is_whole(record: Mapping[str, Any]) -> bool:
-    """Whether a record is what was written. Those that earlier versions wrote have no digest of their own."""
-    return record.get(OWN_DIGEST) in (None, _own_digest(record))
+def damage_of(version_directory: Path, record: Mapping[str, Any]) -> str | None:
+    """Compares the files of a version with their digests; which of them isn't what was pushed, None where all are.
+
+    Args:
+        version_directory: The version.
+        record: What `read_record` read there. Those of earlier versions of this program have no digests.
+    """
+    for name, sha256 in record.get("sha256", {}).items():
+        path = version_directory / name
+        try:
+            status = path.stat()
+            written = _digest_of(path, status.st_ino, status.st_size, status.st_mtime_ns)
+        except OSError as error:
+            return f"{path} can't be read: {error.strerror or error}"
+        if written != sha256:
+            return f"{path}, whose SHA-256 is no longer that of what was pushed"
+    return None
 
 
-def _own_digest(record: Mapping[str, Any]) -> str:
-    return digest_of({name: value for name, value in record.items() if name != OWN_DIGEST})
+# A run asks for its plan and when it comes to the push; a file that nobody has touched since isn't read twice.
+@functools.lru_cache(maxsize=4096)
+def _digest_of(path: Path, inode: int, size: int, modified: int) -> str:
+    return digest_of_file(path)

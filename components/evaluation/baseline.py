@@ -1,13 +1,15 @@
 """Which model a new one is held against: the last blessed one where models are pushed to, or one named."""
 
 import dataclasses
+import functools
 import json
+import logging
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from components.contract.manifest import digest_of
-from components.contract.push_record import PushedTo, read_record
+from components.contract.push_record import RECORD, PushedTo, read_record
 from foundation.errors import HubError, PipelineError
 from foundation.versions import versions
 
@@ -86,10 +88,18 @@ def _in_serving_directory(base_path: Path, own_digest: str) -> Baseline | None:
         ) from error
     for version, path in reversed(found.items()):
         facts = read_record(path)
+        if facts is None and (path / RECORD).exists():
+            _warn_once(f"version {version} in {base_path} is incomplete or has a damaged record: it counts as no model")
         if facts is not None and _is_blessed_other(facts, own_digest):
             name = f"the last blessed model (version {version} in {base_path.name})"
             return Baseline(name, str(facts["model_digest"]), saved_model=path)
     return None
+
+
+# The last blessed model is looked for several times a run.
+@functools.cache
+def _warn_once(message: str) -> None:
+    logging.getLogger(__name__).warning(message)
 
 
 def _on_hub(repo_id: str | None, own_digest: str) -> Baseline | None:

@@ -9,6 +9,7 @@ import tensorflow as tf
 
 from components.blocks.encoding import CHARACTERS_A_BATCH, encode, untruncated
 from components.contract.artifacts import Blocks, Corpus
+from components.contract.push_record import damage_of, read_record
 from components.evaluation.baseline import Baseline
 from components.evaluation.params import TOP_K
 from components.evaluation.questions import Questions, QuestionSettings, Records, spread
@@ -92,6 +93,8 @@ def load_baseline(baseline: Baseline) -> tuple["PreTrainedTokenizerFast", Callab
 
     import tensorflow_text  # noqa: F401  (registers the operations of a tokenizer in the graph)
 
+    if (damage := damage_of(baseline.saved_model, read_record(baseline.saved_model) or {})) is not None:
+        raise _unusable(baseline, damage)
     tokenizer = AutoTokenizer.from_pretrained(baseline.saved_model / TOKENIZER, use_fast=True)
     served = tf.saved_model.load(str(baseline.saved_model))
 

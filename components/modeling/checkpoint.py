@@ -116,13 +116,15 @@ def save_masked_lm(model: "TFPreTrainedModel", tokenizer: "PreTrainedTokenizerBa
     Raises:
         PipelineError: If the disk has no room for it.
     """
+    from components.modeling.library.hdf5_writing import safe_weights_writing
+
     directory.mkdir(parents=True, exist_ok=True)
-    # HDF5 crashes the process where it can't write all that it has begun.
     weights_bytes = sum(weight.shape.num_elements() * weight.dtype.size for weight in model.weights)
     size = weights_bytes + len(model.weights) * HDF5_BYTES_A_WEIGHT + HDF5_BYTES
     require_room(directory, size, f"the model in {directory}")
     # The library writes `model.name_or_path` nowhere, so the files don't depend on where they came from.
-    model.save_pretrained(directory)
+    with safe_weights_writing(model):
+        model.save_pretrained(directory)
     tokenizer.save_pretrained(directory)
 
 

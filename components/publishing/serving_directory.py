@@ -21,7 +21,7 @@ from pathlib import Path
 from typing import Any
 
 from components.contract.manifest import now
-from components.contract.push_record import RECORD, read_record, write_record
+from components.contract.push_record import RECORD, damage_of, read_record, write_record
 from foundation import disk
 from foundation.errors import ArtifactError, PipelineError
 from foundation.process_lock import ProcessLock
@@ -52,10 +52,18 @@ class Publication:
     created: bool
 
 
-def latest(base_path: Path, digest: str, identity: str | None = None) -> Publication | None:
-    """The latest version of a base path, if it is complete and is the model with this digest or identity.
+def latest(
+    base_path: Path, digest: str, identity: str | None = None, show: Callable[[str], None] = lambda line: None
+) -> Publication | None:
+    """The latest version of a base path, if it is undamaged and is the model with this digest or identity.
 
     An older version doesn't count, because servers serve the latest.
+
+    Args:
+        base_path: The directory of the versions.
+        digest: The digest of the ServingModel artifact.
+        identity: What models that answer alike have in common.
+        show: Called with a line about a version that is this model, but damaged.
     """
     try:
         found = versions(base_path)
@@ -67,8 +75,12 @@ def latest(base_path: Path, digest: str, identity: str | None = None) -> Publica
     record = read_record(path)
     if record is None:
         return None
-    same = record.get("digest") == digest or (identity is not None and record.get("identity") == identity)
-    return Publication(path=path, version=version, digest=str(record.get("digest")), created=False) if same else None
+    if record.get("digest") != digest and (identity is None or record.get("identity") != identity):
+        return None
+    if (damage := damage_of(path, record)) is not None:
+        show(f"version {version} is damaged, and the model becomes a new one: {damage}")
+        return None
+    return Publication(path=path, version=version, digest=str(record.get("digest")), created=False)
 
 
 def publish(
@@ -82,7 +94,7 @@ def publish(
     before_visible: Callable[[], None] = lambda: None,
     lock_timeout_seconds: float = LOCK_TIMEOUT_SECONDS,
     keep_versions: int | None = None,
-    show: Callable[[str], None] | None = None,
+    show: Callable[[str], None] = lambda line: None,
 ) -> Publication:
     """Makes a SavedModel the latest version of a base path, unless it is that already.
 
@@ -101,7 +113,8 @@ def publish(
         before_visible: Called when a new version is on the disk, but no server sees it yet. What it raises removes it.
         lock_timeout_seconds: How long to wait for another process that publishes there; 0 for not at all.
         keep_versions: How many versions stay, see `remove_old_versions`; None for all.
-        show: Called with a line for whom it waits, and which versions it removed.
+        show: Called with a line for whom it waits, which versions it removed, and about a damaged version that this
+            model takes the place of.
 
     Returns:
         The version, new or found.
@@ -121,7 +134,7 @@ def publish(
         with locked(base_path, lock_timeout_seconds, show):
             remove_debris(base_path)
             confirm()
-            published = latest(base_path, digest, facts.get("identity"))
+            published = latest(base_path, digest, facts.get("identity"), show)
             if published is not None:
                 if facts.get("blessed"):
                     record_blessing(published.path)
@@ -189,9 +202,10 @@ def copy_version(saved_model: Path, target: Path, sha256: Mapping[str, str], rec
             received=f"none in {saved_model}",
             remedy="run the pipeline again with --force export",
         )
-    target.mkdir()
     names = sorted(sha256, key=lambda name: (name == SAVED_MODEL, name))
     sizes = {name: (saved_model / name).stat().st_size for name in names}
+    disk.require_room(target.parent, sum(sizes.values()), f"the version in {target.parent}")
+    target.mkdir()
     (target / RECORD).parent.mkdir()
     write_record(target, {**record, "pushed": now(), "files": sizes, "sha256": {name: sha256[name] for name in names}})
     for name in names:

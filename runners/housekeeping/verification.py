@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from components.contract import artifacts, manifest
-from components.contract.push_record import RECORD, is_whole
+from components.contract.push_record import OWN_DIGEST, RECORD
 from components.training.step_checkpoints import BEST, CHECKPOINTS, STEP
 from foundation.errors import ArtifactError, PipelineError
 from foundation.versions import versions
@@ -172,7 +172,7 @@ def _check_version(directory: Path, result: Verification) -> None:
     try:
         record = json.loads(path.read_bytes())
         sizes, digests = {**record["files"]}, {**record.get("sha256", {})}
-        if not is_whole(record):
+        if not manifest.is_as_sealed(record, OWN_DIGEST):
             raise ValueError("it is no longer what was written")
     except OSError as error:
         result.damages.append(f"{path}: {error.strerror or error}")

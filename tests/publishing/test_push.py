@@ -15,7 +15,7 @@ import pytest
 
 from components.contract import manifest, reports
 from components.contract.artifacts import Blocks, Checkpoint, Corpus, Evaluation, Pushed, ServingModel, Tokenizer
-from components.contract.push_record import PushedTo, model_digest
+from components.contract.push_record import PushedTo, model_digest, read_record
 from components.evaluation.baseline import find_baseline
 from components.publishing import serving_directory
 from components.publishing.params import PushParams
@@ -115,6 +115,32 @@ def test_a_removed_or_damaged_version_is_pushed_again(tmp_path: Path) -> None:
     assert not push.holds(pushed)
     run(push, tmp_path / "again")
     assert visible(tmp_path) == ["1", "2"]
+
+
+@pytest.mark.parametrize("name", ["variables/variables.index", "assets.extra/pushed.json"])
+def test_a_version_of_which_one_bit_turned_over_is_pushed_again(tmp_path: Path, capsys: Any, name: str) -> None:
+    push = make_push(tmp_path)
+    pushed = run(push, tmp_path / "out")
+    path = tmp_path / "serving/fill_mask/1" / name
+    status, content = path.stat(), bytearray(path.read_bytes())
+    place = content.index(b"first" if b"first" in content else b'fill_mask"')
+    content[place] ^= 1
+    path.write_bytes(content)
+    os.utime(path, ns=(status.st_atime_ns, status.st_mtime_ns + 1))  # this process remembers what it has read
+    assert not push.holds(pushed)
+    run(push, tmp_path / "again")
+    assert visible(tmp_path) == ["1", "2"]
+    told = capsys.readouterr().err
+    assert ("version 1 is damaged" in told and name in told) is (name != "assets.extra/pushed.json")
+
+
+def test_a_blessing_that_comes_later_is_recorded_in_a_record_that_holds(tmp_path: Path) -> None:
+    run(make_push(tmp_path, blessed=False, allow_unblessed=True), tmp_path / "out")
+    run(make_push(tmp_path), tmp_path / "again")
+    assert visible(tmp_path) == ["1"]
+    record = read_record(tmp_path / "serving/fill_mask/1")
+    assert record is not None
+    assert record["blessed"] is True
 
 
 def test_numbers_go_on_from_the_highest_as_a_server_reads_them(tmp_path: Path) -> None:

@@ -1,0 +1,40 @@
+"""Asks before a training whether the disk has room for all that it is sure to write."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from components.training.params import TrainParams
+from components.training.step_checkpoints import KEPT
+from foundation.disk import require_room
+
+if TYPE_CHECKING:
+    from transformers import TFPreTrainedModel
+
+MODELS_A_CHECKPOINT = 3
+"""A step checkpoint holds the weights and the optimizer's two moments of each."""
+
+
+def require_room_to_train(model: "TFPreTrainedModel", params: TrainParams, steps: int, directory: Path) -> None:
+    """Refuses a training that is sure to run out of space, before its first step.
+
+    Sure are the model before and after training and, with a number of steps from one to the next, the step checkpoints
+    that exist at once: those that are kept, and the one being written. What an earlier run left to go on from is there.
+
+    Args:
+        model: The model before the first step.
+        params: The settings.
+        steps: Optimizer steps in all.
+        directory: Where the training writes.
+
+    Raises:
+        PipelineError: If the disk has no room for so much; the message has the bytes needed and free.
+    """
+    size = sum(weight.shape.num_elements() * weight.dtype.size for weight in model.weights)
+    needed, what = 2 * size, f"the model before and after training in {directory}"
+    every = params.checkpoint_every_steps
+    if isinstance(every, int):
+        at_once = min(-(-steps // every), KEPT + 1)
+        needed = size * max(2 + MODELS_A_CHECKPOINT * min(at_once, KEPT), 1 + MODELS_A_CHECKPOINT * at_once)
+        what = f"the model before and after training and its step checkpoints in {directory}"
+    there = sum(path.stat().st_size for path in directory.rglob("*") if path.is_file())
+    require_room(directory, max(needed - there, 2 * size), what)

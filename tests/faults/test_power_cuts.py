@@ -1,0 +1,66 @@
+"""The power fails at the moment a step is reported as done: what it made is on the disk, and the run goes on."""
+
+import shutil
+import subprocess
+import time
+
+import pytest
+
+from tests.faults.conftest import try_all
+from tests.faults.tiny_root import before, differences
+from tests.runners.test_power_cut import mounted
+
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(0)]
+
+MEBIBYTES = 64
+STEPS = ["ingest", "preprocess", "train", "push"]
+
+
+def until_reported(run, step):
+    """Waits until a run says that a step ran; whether it did."""
+    while (said := f"\n  {step} " + " " * (10 - len(step)) + " ran ") not in run.output:
+        if (run.place / "outcome").exists():
+            return said in run.output
+        time.sleep(0.002)
+    return True
+
+
+@pytest.fixture
+def image(tmp_path):
+    """An empty ext4 file system that can be mounted here."""
+    path = tmp_path / "image"
+    with open(path, "wb") as file:
+        file.truncate(MEBIBYTES << 20)
+    try:
+        subprocess.run(["mkfs.ext4", "-q", path], check=True, capture_output=True)
+        with mounted(path, tmp_path / "trial"):
+            pass
+    except (OSError, subprocess.CalledProcessError) as error:
+        pytest.skip(f"no file system can be mounted here: {error}")
+    return path
+
+
+def test_what_was_reported_is_there_after_a_power_cut(forks, undisturbed, image, tmp_path):
+    def try_one(number, step):
+        here = tmp_path / str(number)
+        here.mkdir()
+        disk = shutil.copyfile(image, here / "image")
+        with mounted(disk, here / "disk") as place:
+            before(step, undisturbed.directory, place / "job")
+            subprocess.run(["sync", "-f", place], check=True)
+            run = forks.start([*undisturbed.arguments, "--until", step], place / "job")
+            if not until_reported(run, step):
+                return f"{step} was never reported: {run.wait()}"
+            shutil.copyfile(disk, here / "copy")
+            run.wait()
+        with mounted(here / "copy", here / "after") as place:
+            planned = forks.start([*undisturbed.arguments, "--until", step, "--plan"], place / "job").wait()
+            if planned.output.split()[1::2] != ["cached"] * len(planned.output.split()[1::2]):
+                return f"lost: {planned.output}"
+            done = forks.start([*undisturbed.arguments, "--until", step], place / "job").wait()
+            if done.code or done.error or f"{step} " not in done.output:
+                return f"exit code {done.code}: {done.output} {done.error}"
+            found = differences(place / "job", undisturbed.directory, step)
+            return str(found) if found else None
+
+    try_all("survived", try_one, STEPS)

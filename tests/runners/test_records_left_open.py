@@ -1,0 +1,56 @@
+"""A record that a run couldn't close, or didn't come to write, is closed by the next run; nothing says "running"."""
+
+import builtins
+import errno
+import io
+import json
+import os
+
+import pytest
+
+from foundation.errors import PipelineError
+from runners.run_record import RUNNING
+from tests.runners.small_steps import Write, graph, quiet
+
+
+def test_a_record_on_a_disk_that_filled_up_is_closed_by_the_next_run(tmp_path, monkeypatch):
+    honest = io.open
+
+    def full(file, mode="r", *arguments, **options):
+        if "w" in mode:
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), file)
+        return honest(file, mode, *arguments, **options)
+
+    class Filling(Write):
+        def run(self, out):
+            monkeypatch.setattr(io, "open", full)
+            monkeypatch.setattr(builtins, "open", full)
+            super().run(out)
+
+    with pytest.raises(PipelineError, match="the disk must have room"):
+        quiet(tmp_path).execute(lambda run: run(Filling()), {})
+    monkeypatch.undo()
+    [record] = tmp_path.glob("runs/2*/run.json")
+    assert json.loads(record.read_text())["status"] == "running"
+    quiet(tmp_path).execute(graph("sky"), {})
+    assert json.loads(record.read_text())["status"] == "killed"
+    assert not list(tmp_path.glob(f"runs/*/{RUNNING}"))
+
+
+def test_a_run_that_was_killed_before_it_had_a_record_leaves_nothing_that_runs(tmp_path):
+    folder = tmp_path / "runs/20200101T000000Z-0000"
+    folder.mkdir(parents=True)
+    (folder / RUNNING).touch()
+    (folder / "run.json.partial").write_text("{")
+    quiet(tmp_path).execute(graph("sky"), {})
+    assert not list(folder.iterdir())
+
+
+@pytest.mark.parametrize("text", ["Permission denied (os error 13)", "Read-only file system", "Input/output error"])
+def test_a_disk_that_refuses_is_no_fault_of_the_program(tmp_path, text):
+    class Refused(Write):
+        def run(self, out):
+            raise RuntimeError(text)
+
+    with pytest.raises(PipelineError, match=r"the system must let a step read and write its files.*files of write are"):
+        quiet(tmp_path).execute(lambda run: run(Refused()), {})
