@@ -4,7 +4,6 @@ import contextlib
 import dataclasses
 import functools
 import itertools
-import json
 import math
 import re
 import shutil
@@ -12,7 +11,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar
 
-from components.contract import manifest, reports
+from components.contract import reports
 from components.contract.artifacts import REPORT, Corpus
 from components.contract.component import Component
 from components.hub.identifiers import is_repository_id
@@ -23,6 +22,7 @@ from components.sources.encodings import canonical_encoding
 from components.sources.hub import HubDataset
 from components.sources.local import LocalFiles
 from components.sources.parts import held_out
+from components.sources.saving import save_splits
 from foundation.errors import ConfigError, DataError
 
 if TYPE_CHECKING:
@@ -129,7 +129,7 @@ class Ingest(Component[Corpus]):
     params: IngestParams
 
     name: ClassVar[str] = "ingest"
-    version: ClassVar[str] = "3"
+    version: ClassVar[str] = "4"
     output: ClassVar[type[Corpus]] = Corpus
 
     @functools.cached_property
@@ -167,11 +167,7 @@ class Ingest(Component[Corpus]):
             if not self.params.is_from_hub:
                 loaded = select(loaded, self.params.split)
         with progress_bars_only_for(downloads=False):
-            splits = self.split(loaded, cache)
-            splits.save_to_disk(out / "dataset")
-        del splits
-        for state in out.glob("dataset/*/state.json"):
-            fingerprint_by_content(state)
+            save_splits(self.split(loaded, cache), out / "dataset")
         reports.write(out / REPORT, self.report(Corpus(out), loaded))
         del loaded
         shutil.rmtree(cache)
@@ -266,13 +262,6 @@ def select(loaded: Loaded, expression: str | None) -> Loaded:
         ) from error
     joined = chosen[0] if len(chosen) == 1 else concatenate_datasets(chosen)
     return dataclasses.replace(loaded, dataset=joined, available=len(dataset), parts={})
-
-
-def fingerprint_by_content(state: Path) -> None:
-    """Names a saved split by its content: `datasets` names it by how it was made, file times included."""
-    facts = json.loads(state.read_text("utf-8"))
-    files = [manifest.digest_of_file(state.parent / file["filename"]) for file in facts["_data_files"]]
-    manifest.write_json(state, {**facts, "_fingerprint": manifest.digest_of(files)[:16]})
 
 
 @contextlib.contextmanager

@@ -21,6 +21,7 @@ SPLITS = ("train", "test")
 SMALLEST_BLOCK = 8
 LARGEST_PACKED_BLOCK = 32_767
 """The documents in a block are numbered with 16 bits."""
+FEWEST_CHARACTERS_AT_ONCE = 4096
 PACKINGS = ("concatenate", "documents", "packed")
 
 
@@ -35,11 +36,14 @@ class PreprocessParams:
         block_size: Tokens a block, at least 8 and at most what the model accepts.
         packing: How records fill blocks. With concatenate, they are joined end to end and cut; with documents, each
             has its own padded rows; with packed, a block holds several whole records, and attention stays within each.
+        characters_at_once: Characters of a record that are tokenized at once, at least 4096, which bounds memory: about
+            200 bytes for each. A longer record is cut between words, where its tokens stay the same.
     """
 
     text_column: str = "answers.text?"
     block_size: int = 128
     packing: Literal["concatenate", "documents", "packed"] = "concatenate"
+    characters_at_once: int = dataclasses.field(default=CHARACTERS_A_BATCH, metadata={"key": False})
 
     def __post_init__(self) -> None:
         if not self.text_column.removesuffix("?").strip("."):
@@ -66,6 +70,12 @@ class PreprocessParams:
                 received=f"{self.block_size:,}",
                 remedy="lower --preprocess.block_size, or set --preprocess.packing documents",
             )
+        if self.characters_at_once < FEWEST_CHARACTERS_AT_ONCE:
+            raise ConfigError(
+                f"preprocess.characters_at_once must be at least {FEWEST_CHARACTERS_AT_ONCE:,} characters",
+                received=f"{self.characters_at_once:,}",
+                remedy=f"leave --preprocess.characters_at_once out, or set it to {FEWEST_CHARACTERS_AT_ONCE} or more",
+            )
 
 
 @dataclasses.dataclass(frozen=True)
@@ -88,7 +98,7 @@ class Preprocess(Component[Blocks]):
     params: PreprocessParams
 
     def run(self, out: Path) -> None:
-        """Streams both splits into blocks. Memory grows with the longest record, not with the corpus."""
+        """Streams both splits into blocks. Memory holds the longest record and its tokens, not the corpus."""
         from components.blocks.text_column import choose_column
 
         tokenizer = self.tokenizer.load()
@@ -139,7 +149,7 @@ class Preprocess(Component[Blocks]):
             RecordWriter(out / "records" / f"{name}.arrow") as records,
         ):
             rows = reader.rows_with_text()
-            for encoded in encode(backend, reader.batches(CHARACTERS_A_BATCH)):
+            for encoded in encode(backend, reader.batches(CHARACTERS_A_BATCH), self.params.characters_at_once):
                 tokens += len(encoded.token_ids)
                 filled = layout.add(encoded.token_ids, encoded.tokens)
                 writer.write(filled.input_ids, filled.document_ids)

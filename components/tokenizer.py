@@ -29,6 +29,8 @@ SMALLEST_VOCABULARY = 256 + len(SPECIAL_TOKENS)
 LARGEST = 2**24
 """The largest value of every number here: far more than is useful, and still within what the library takes."""
 CHARACTERS_A_BATCH = 1 << 20
+CHARACTERS_A_PIECE = 1 << 16
+"""The text that training takes at once. A longer one is cut between words, which are all that training counts."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -160,6 +162,7 @@ def train(corpus: Corpus, text_column: str, params: TokenizerParams) -> tuple["P
     from tokenizers import Tokenizer as RustTokenizer
     from transformers import RobertaTokenizerFast
 
+    from components.blocks.cutting import Cutter
     from components.blocks.text_column import TextReader
 
     backend = RustTokenizer(models.BPE())
@@ -177,7 +180,12 @@ def train(corpus: Corpus, text_column: str, params: TokenizerParams) -> tuple["P
         show_progress=False,
     )
     reader = TextReader(corpus, "train", text_column)
-    backend.train_from_iterator(reader.batches(CHARACTERS_A_BATCH), trainer)
+    cutter = Cutter(RustTokenizer.from_str(backend.to_str()), within_words=False)  # training locks `backend` itself
+    pieces = (
+        [piece for text in texts for piece in cutter.pieces(text, CHARACTERS_A_PIECE)]
+        for texts in reader.batches(CHARACTERS_A_BATCH)
+    )
+    backend.train_from_iterator(pieces, trainer)
     backend.post_processor = processors.RobertaProcessing(
         sep=("</s>", backend.token_to_id("</s>")),
         cls=("<s>", backend.token_to_id("<s>")),

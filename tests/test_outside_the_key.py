@@ -5,6 +5,7 @@ import json
 from pathlib import Path
 
 import numpy as np
+from datasets import Dataset
 
 from components.contract import manifest
 from components.contract.artifacts import Artifact, Blocks, Checkpoint, Corpus, Tokenizer
@@ -15,9 +16,9 @@ from components.evaluation.baseline import Baseline
 from components.evaluation.params import EvaluateParams
 from components.export import Export
 from components.ingest import Ingest
-from components.preprocess import Preprocess
+from components.preprocess import Preprocess, PreprocessParams
 from components.push import Push
-from components.tokenizer import PrepareTokenizer
+from components.tokenizer import PrepareTokenizer, TokenizerParams
 from components.train import PlannedInputs, Train
 from components.validate import Validate
 from tests.publishing.test_push import make_push
@@ -25,6 +26,7 @@ from tests.training.tiny_training import TIMES, small_step, weights_of, write_bl
 
 STEPS = (Ingest, PrepareTokenizer, Preprocess, Train, Evaluate, Export, Validate, Push)
 REASONS = {
+    "PreprocessParams.characters_at_once": "a record is cut where its tokens are those of the whole record",
     "Train.planned": "read by the preflight alone, before there are blocks",
     "Train.observer": "is called while training runs, and gives nothing back",
     "TrainParams.checkpoint_every_steps": "training ends with the same weights wherever it was cut off",
@@ -103,6 +105,23 @@ def without_times(value):
             if name not in (*TIMES, "measured_peak_tflops", "created")
         }
     return [without_times(item) for item in value] if isinstance(value, list) else value
+
+
+def test_blocks_are_the_same_however_much_is_tokenized_at_once(tmp_path):
+    words = [" ".join(f"word{number}" for number in range(count)) for count in (3, 4000, 9)]
+    for split in ("train", "test"):
+        Dataset.from_dict({"text": words}).save_to_disk(tmp_path / "corpus/dataset" / split)
+    corpus, made = Corpus(tmp_path / "corpus"), {}
+    (tmp_path / "tokenizer").mkdir()
+    PrepareTokenizer(corpus, "text", TokenizerParams(vocab_size=300)).run(tmp_path / "tokenizer")
+    for characters in (4096, 1 << 18):
+        params = PreprocessParams(text_column="text", block_size=8, characters_at_once=characters)
+        step = Preprocess(corpus, Tokenizer(tmp_path / "tokenizer"), params)
+        (tmp_path / str(characters)).mkdir()
+        step.run(tmp_path / str(characters))
+        made[characters] = manifest.describe_files(tmp_path / str(characters))
+    assert len(words[1]) > 8 * 4096
+    assert made[4096] == made[1 << 18]
 
 
 def test_a_training_leaves_nothing_of_them(tmp_path):

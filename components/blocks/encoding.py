@@ -2,9 +2,15 @@
 
 import collections
 import dataclasses
+import functools
+import itertools
 from collections.abc import Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from typing import TYPE_CHECKING
+
+from components.blocks.cutting import Cutter
+from foundation import memory
+from foundation.errors import DataError
 
 if TYPE_CHECKING:
     import numpy as np
@@ -12,7 +18,11 @@ if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerFast
 
 CHARACTERS_A_BATCH = 1 << 18
-"""The text that the tokenizer gets at once. While it is tokenized, it takes about 100 bytes a token."""
+"""The text that is read and tokenized at once. While it is tokenized, it takes about 100 bytes a token."""
+BYTES_A_CHARACTER = 150
+"""What the tokenizer takes for a text without a place to cut it, in ASCII; for others, up to 300."""
+PIECES_AT_ONCE = 8
+"""A long text is tokenized some pieces at a time, so that several processors have work."""
 BATCHES_AT_ONCE = 2
 """While Rust threads tokenize one batch, Python converts the other's ids; more would only cost memory."""
 
@@ -34,32 +44,107 @@ class Encoded:
     bytes: "np.ndarray"
 
 
-def encode(backend: "RustTokenizer", batches: Iterable[list[str]]) -> Iterator[Encoded]:
+def encode(
+    backend: "RustTokenizer", batches: Iterable[list[str]], characters_at_once: int = CHARACTERS_A_BATCH
+) -> Iterator[Encoded]:
     """Each batch of texts as tokens, in order.
 
     Args:
         backend: A tokenizer that neither truncates nor pads, as `untruncated` returns it.
-        batches: Lists of texts. At most `BATCHES_AT_ONCE` of them are read ahead.
+        batches: Lists of texts. At most `BATCHES_AT_ONCE` of them are read ahead, and none while a long text is
+            tokenized.
+        characters_at_once: A longer text is cut, where the tokenizer has places at which its tokens stay the same.
 
     Yields:
         The tokens of each batch.
     """
     import numpy as np
 
+    long_texts = LongTexts(backend, characters_at_once)
+
     def encode_batch(texts: list[str]) -> Encoded:
-        encodings = backend.encode_batch_fast(texts, add_special_tokens=True)
-        pieces = [np.array(encoding.ids, dtype=np.int32) for encoding in encodings]
-        lengths = (map(len, pieces), map(len, texts), (len(text.encode("utf-8", "surrogatepass")) for text in texts))
+        if any(len(text) > characters_at_once for text in texts):
+            pieces = [long_texts.encode(text) for text in texts]
+        else:
+            encodings = backend.encode_batch_fast(texts, add_special_tokens=True)
+            pieces = [np.array(encoding.ids, dtype=np.int32) for encoding in encodings]
+        lengths = (map(len, pieces), map(len, texts), map(utf8_bytes, texts))
         return Encoded(np.concatenate(pieces), *(np.fromiter(each, np.int32, len(texts)) for each in lengths))
 
     pending: collections.deque[Future[Encoded]] = collections.deque()
     with ThreadPoolExecutor(BATCHES_AT_ONCE) as executor:
         for texts in batches:
+            is_long = any(len(text) > characters_at_once for text in texts)
             pending.append(executor.submit(encode_batch, texts))
-            if len(pending) > BATCHES_AT_ONCE:
+            del texts  # the executor keeps them as long as they are needed
+            while len(pending) > (0 if is_long else BATCHES_AT_ONCE):
                 yield pending.popleft().result()
         while pending:
             yield pending.popleft().result()
+
+
+class LongTexts:
+    """Tokenizes texts piece by piece.
+
+    Args:
+        backend: A tokenizer that neither truncates nor pads.
+        characters_at_once: How much of a text is tokenized at once.
+    """
+
+    def __init__(self, backend: "RustTokenizer", characters_at_once: int) -> None:
+        self._backend = backend
+        self._characters_a_piece = max(1, characters_at_once // PIECES_AT_ONCE)
+
+    @functools.cached_property
+    def _cutter(self) -> Cutter:
+        return Cutter(self._backend)
+
+    @functools.cached_property
+    def _around(self) -> tuple[list[int], list[int]]:
+        """The special tokens before and after every text."""
+        encoding = self._backend.encode("a", add_special_tokens=True)
+        special = encoding.special_tokens_mask
+        before = special.index(0) if 0 in special else len(special)
+        after = special[::-1].index(0) if 0 in special else 0
+        return encoding.ids[:before], encoding.ids[len(special) - after :]
+
+    def encode(self, text: str) -> "np.ndarray":
+        """(tokens,) int32, those of the text with special tokens."""
+        import numpy as np
+
+        before, after = self._around
+        found = [np.array(before, np.int32)]
+        pieces = self._cutter.pieces(text, self._characters_a_piece)
+        while group := list(itertools.islice(pieces, PIECES_AT_ONCE)):
+            refuse_what_memory_cannot_hold(max(map(len, group)))
+            encodings = self._backend.encode_batch_fast(group, add_special_tokens=False)
+            found += [np.array(encoding.ids, np.int32) for encoding in encodings]
+        return np.concatenate([*found, np.array(after, np.int32)])
+
+
+def refuse_what_memory_cannot_hold(characters: int) -> None:
+    """Refuses a text that can't be cut and is too long for the memory, which would end the whole process.
+
+    Raises:
+        DataError: If it is. The message has both numbers.
+    """
+    needed, free = characters * BYTES_A_CHARACTER, memory.free_bytes()
+    if free is not None and needed > free:
+        raise DataError(
+            "a text must have places, such as blanks between words, at which it can be cut for the tokenizer, or the "
+            "memory must hold all that the tokenizer makes of it",
+            received=f"{characters:,} characters without one, for which it takes about {needed:,} bytes; {free:,} are "
+            "free",
+            remedy="remove that record or divide it, choose another tokenizer, or run where there is more memory",
+        )
+
+
+def utf8_bytes(text: str) -> int:
+    """How many bytes a text has in UTF-8."""
+    if text.isascii():
+        return len(text)
+    slices = (text[start : start + CHARACTERS_A_BATCH] for start in range(0, len(text), CHARACTERS_A_BATCH))
+    return sum(len(piece.encode("utf-8", "surrogatepass")) for piece in slices)
 
 
 def untruncated(tokenizer: "PreTrainedTokenizerFast") -> "RustTokenizer":

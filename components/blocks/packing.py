@@ -1,6 +1,7 @@
 """Fills blocks with records: joined end to end, one document a row, or as many whole documents as fit."""
 
 import dataclasses
+import itertools
 from collections import defaultdict
 from typing import ClassVar, Protocol
 
@@ -8,6 +9,8 @@ import numpy as np
 
 WINDOW_TOKENS = 1 << 20
 """Tokens of the documents that are packed at once. It bounds memory, and adds hardly any padding."""
+PLACED_TOKENS = 1 << 20
+"""Tokens that are put into blocks at once, because the indices by which it is done take 40 bytes for each."""
 WINDOW_BLOCKS = 256
 """The number of blocks that a window fills at least."""
 
@@ -208,8 +211,13 @@ def _place(
     offset, number = np.empty(len(pieces), np.int64), np.empty(len(pieces), np.int16)
     offset[order] = before - before[first][block_of[order]]
     number[order] = np.arange(len(pieces)) - first[block_of[order]] + 1
-    within = np.arange(len(token_ids)) - np.repeat(np.cumsum(pieces) - pieces, pieces)
-    place = np.repeat(block_of * block_size + offset, pieces) + within  # (tokens,)
-    input_ids.ravel()[place] = token_ids
-    document_ids.ravel()[place] = np.repeat(number, pieces)
+    ends = np.cumsum(pieces)
+    begins, block_begins = ends - pieces, block_of * block_size + offset
+    edges = np.searchsorted(ends, np.arange(PLACED_TOKENS, len(token_ids), PLACED_TOKENS))
+    for low, high in itertools.pairwise(np.unique([0, *edges, len(pieces)])):
+        lengths, first, last = pieces[low:high], begins[low], ends[high - 1]
+        within = np.arange(first, last) - np.repeat(begins[low:high], lengths)
+        place = np.repeat(block_begins[low:high], lengths) + within  # (tokens of these pieces,)
+        input_ids.ravel()[place] = token_ids[first:last]
+        document_ids.ravel()[place] = np.repeat(number[low:high], lengths)
     return BlockBatch(input_ids, document_ids)

@@ -199,7 +199,7 @@ def letters_of_prose(dataset: "Dataset", columns: list[str]) -> dict[str, float]
     Words that are addresses, paths, dates, numbers or identifiers don't count.
     """
     rows = min(len(dataset), PROSE_RECORDS)
-    table = dataset.with_format("arrow")[:rows].combine_chunks()
+    table = dataset.with_format("arrow")[:rows]
     letters = {}
     for column in columns:
         path = resolve_column(table.schema, column)

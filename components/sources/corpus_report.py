@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from components.contract.reports import BySplit, ColumnCounts, ColumnReport, CorpusReport, Parts
 from components.sources.parts import held_out
+from components.sources.record_batches import tables_of
 
 if TYPE_CHECKING:
     import pyarrow
@@ -19,8 +20,24 @@ if TYPE_CHECKING:
 
     from components.sources import Loaded
 
-BATCH_RECORDS = 1000
 DIGEST_BYTES = 16
+SLICE_CHARACTERS = 1 << 20
+"""A long text is looked at in slices of so many characters, because a list of its words takes ten times its memory."""
+
+
+def slices(text: str) -> Iterator[str]:
+    """A text in slices of at most `SLICE_CHARACTERS` characters."""
+    return (text[start : start + SLICE_CHARACTERS] for start in range(0, len(text), SLICE_CHARACTERS))
+
+
+def count_words(text: str) -> int:
+    """How many words `text.split()` would give."""
+    words = 0
+    is_open = False  # whether the slice before ended inside of a word
+    for piece in slices(text):
+        words += len(piece.split()) - (is_open and not piece[0].isspace())
+        is_open = not piece[-1].isspace()
+    return words
 
 
 class Digests:
@@ -31,7 +48,10 @@ class Digests:
 
     def add(self, text: str) -> None:
         """Adds the digest of a text."""
-        self.content += hashlib.blake2b(text.encode("utf-8", "surrogatepass"), digest_size=DIGEST_BYTES).digest()
+        digest = hashlib.blake2b(digest_size=DIGEST_BYTES)
+        for piece in slices(text):
+            digest.update(piece.encode("utf-8", "surrogatepass"))
+        self.content += digest.digest()
 
     def array(self) -> "pyarrow.Array":
         """The digests, (records,) of 16 bytes each."""
@@ -68,7 +88,7 @@ class ColumnStatistics:
             self.null += 1
             return
         text = value if isinstance(value, str) else " ".join([item for item in value if item])
-        words = len(text.split())
+        words = count_words(text)
         if not words:
             self.empty += 1
             return
@@ -148,7 +168,7 @@ def describe(splits: Mapping[str, "Dataset"], choice: Choice | None = None) -> C
     records = {name: Digests() for name in splits}
     columns = {column: {name: ColumnStatistics() for name in splits} for column in paths}
     for name, dataset in splits.items():
-        for table in dataset.with_format("arrow").iter(batch_size=BATCH_RECORDS):
+        for table in tables_of(dataset):
             for record in table.to_pylist():
                 # repr, unlike JSON, has a text for every value that Arrow gives: dates, bytes, NaN.
                 records[name].add(repr(record))

@@ -6,13 +6,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from components.sources.readers import read_errors
+from components.sources.record_batches import BATCH_BYTES, BATCH_RECORDS
 from foundation.errors import DataError
 
 if TYPE_CHECKING:
     import pyarrow
     import pyarrow.parquet
-
-BATCH_ROWS = 1000
 
 
 def write_tables(paths: list[Path], target: Path) -> tuple[Counter[Path], list[str]]:
@@ -80,9 +79,16 @@ def batches_of(path: Path) -> Iterator["pyarrow.RecordBatch"]:
 
     try:
         with read_errors(path), open_parquet(path) as file:
-            yield from file.iter_batches(batch_size=BATCH_ROWS)
+            yield from file.iter_batches(batch_size=rows_a_batch(file))
     except (pyarrow.ArrowException, OSError) as error:
         raise damaged(path, error) from error
+
+
+def rows_a_batch(file: "pyarrow.parquet.ParquetFile") -> int:
+    """How many rows to read at once: fewer than `BATCH_RECORDS` where some rows take much more than others' bytes."""
+    groups = [file.metadata.row_group(number) for number in range(file.num_row_groups)]
+    bytes_a_row = max((group.total_byte_size / max(1, group.num_rows) for group in groups), default=0)
+    return max(1, min(BATCH_RECORDS, int(BATCH_BYTES / max(1, bytes_a_row))))
 
 
 def damaged(path: Path, error: Exception) -> DataError:

@@ -10,12 +10,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from components.sources.readers import Place, Records
+from components.sources.record_batches import BATCH_BYTES, BATCH_RECORDS
 from foundation.errors import DataError
 
 if TYPE_CHECKING:
     import pyarrow
 
-BATCH_RECORDS = 1000
+LARGEST_RECORD = (1 << 31) - 2
+"""The bytes of text that Arrow's strings take."""
 
 
 class Shape:
@@ -173,15 +175,51 @@ def write_records(read: Callable[[], Records], path: Path) -> tuple[int, list[st
 
 
 def batches(records: Records) -> Iterator[list[dict[str, Any]]]:
-    """Records without their places, up to `BATCH_RECORDS` at once."""
+    """Records without their places, up to `BATCH_RECORDS` or about `BATCH_BYTES` of text at once.
+
+    Raises:
+        DataError: If a record is too large for Arrow.
+    """
     batch: list[dict[str, Any]] = []
-    for _, record in records:
+    size = 0
+    for place, record in records:
+        added = most_bytes_of(record)
+        if added > LARGEST_RECORD:
+            refuse_large_record(place, record)
+        if batch and size + added > BATCH_BYTES:
+            yield batch
+            batch, size = [], 0
         batch.append(record)
+        size += added
         if len(batch) == BATCH_RECORDS:
             yield batch
-            batch = []
+            batch, size = [], 0
     if batch:
         yield batch
+
+
+def most_bytes_of(value: Any) -> int:
+    """At most how many bytes of UTF-8 the texts in a value have; exactly so many where all are ASCII."""
+    if isinstance(value, str):
+        return len(value) if value.isascii() else 4 * len(value)
+    if isinstance(value, dict):
+        return sum(map(most_bytes_of, value.values()))
+    return sum(map(most_bytes_of, value)) if isinstance(value, list) else 0
+
+
+def refuse_large_record(place: Place, record: dict[str, Any]) -> None:
+    """Refuses a record that Arrow's strings can't hold.
+
+    Raises:
+        DataError: If it is one. The message has its size.
+    """
+    size = len(json.dumps(record, ensure_ascii=False).encode("utf-8", "surrogatepass"))
+    if size > LARGEST_RECORD:
+        raise DataError(
+            f"a record must have at most {LARGEST_RECORD:,} bytes",
+            received=f"{place}: about {size:,} bytes",
+            remedy="divide that record into several",
+        )
 
 
 def without_surrogates(value: Any) -> Any:
