@@ -3,6 +3,7 @@
 import json
 import os
 import pydoc_data.topics
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -76,8 +77,8 @@ def test_a_record_of_52_mb_takes_a_few_times_its_size(tmp_path: Path) -> None:
     with open(records, "w") as file:
         for text in [*(prose(900 + number) for number in range(40)), prose(52_000_000)]:
             file.write(json.dumps({"text": text}) + "\n")
-    for step in ("ingest", "tokenizer", "preprocess"):
-        assert peak_mebibytes(step, tmp_path, records) < 700, step
+    for step, most in (("ingest", 700), ("tokenizer", 700), ("preprocess", 1000)):
+        assert peak_mebibytes(step, tmp_path, records) < most, step
 
 
 @pytest.mark.slow
@@ -87,4 +88,7 @@ def test_a_batch_of_more_than_2_gib_is_divided(tmp_path: Path) -> None:
     with open(records, "w") as file:
         file.writelines(f'{{"id": {number}, "text": {text}}}\n' for number in range(1000))
     assert records.stat().st_size > 2 << 30
-    assert peak_mebibytes("ingest", tmp_path, records) < 700
+    try:
+        assert peak_mebibytes("ingest", tmp_path, records) < 700
+    finally:
+        shutil.rmtree(tmp_path)  # 5 GB, which pytest would keep
