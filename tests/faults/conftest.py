@@ -69,7 +69,7 @@ def chance(name: str) -> random.Random:
     return random.Random(f"{SEED} {name}")
 
 
-def sample(name: str, cases: Iterable[Case], size: int) -> list[Case]:
+def sample(name: str, cases: Iterable[Case], size: float) -> list[Case]:
     """Some of the cases, in their order."""
     cases = list(cases)
     chosen = set(chance(name).sample(range(len(cases)), min(len(cases), round(size * SIZE))))

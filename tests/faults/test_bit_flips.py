@@ -13,10 +13,9 @@ from tests.faults.tiny_root import MODEL, ROOT, STEPS, artifact_of
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(0)]
 
-FLIPS = 90
-SERVED = 6
-MENDED = ["ingest", "preprocess", "evaluate"]
-"""Whose artifact is made anew in every run of these tests; what the others make takes longer."""
+FLIPS = 60
+SERVED = 2
+MENDED = 2
 READERS = {
     "evaluate": (["ingest", "tokenizer", "preprocess", "train"], ["--evaluate.seed", "7", "--until", "evaluate"]),
     "export": (["tokenizer", "train"], ["--export.top_k", "7", "--until", "export"]),
@@ -83,7 +82,7 @@ def test_a_bit_of_any_file_that_a_step_reads_is_noticed(forks, undisturbed, tmp_
 
 
 def test_what_was_damaged_is_made_anew_as_it_was(forks, undisturbed, tmp_path):
-    cases = STEPS if os.environ.get("FAULTS_SIZE") else MENDED
+    cases = sample("mended", STEPS, MENDED)
 
     def try_one(number, step):
         directory = tmp_path / str(number)

@@ -5,9 +5,11 @@ import shutil
 
 import pytest
 
+from tests.faults.conftest import SIZE
 from tests.faults.tiny_root import MODEL, ROOT, artifact_of
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(0)]
+LONG = pytest.mark.skipif(SIZE < 2, reason="FAULTS_SIZE=2 tries it")
 
 
 def versions(directory):
@@ -41,6 +43,7 @@ def test_exporting_again_makes_no_version(forks, undisturbed, job):
     assert versions(job) == ["1"]
 
 
+@LONG
 def test_another_root_with_the_same_serving_directory_makes_no_version(forks, undisturbed, job, tmp_path):
     other = tmp_path / "elsewhere"
     other.mkdir()
@@ -51,7 +54,9 @@ def test_another_root_with_the_same_serving_directory_makes_no_version(forks, un
     assert versions(job) == ["1"]
 
 
-@pytest.mark.parametrize("options", [["--export.top_k", "3"], ["--tokenizer.model_max_length", "32"]])
+@pytest.mark.parametrize(
+    "options", [["--export.top_k", "3"], pytest.param(["--tokenizer.model_max_length", "32"], marks=LONG)]
+)
 def test_a_model_that_answers_otherwise_is_a_version_of_its_own(forks, undisturbed, job, options):
     options += ["--evaluate.baseline", "null"]
     assert "version 2 in" in push(forks, undisturbed, job, *options)

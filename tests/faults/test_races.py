@@ -13,7 +13,7 @@ from tests.faults.tiny_root import MODEL, before, differences
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(0)]
 
 PAUSES = 4
-RACES = 3
+RACES = 2
 RUNS = [("ingest", "preprocess"), ("train", "evaluate"), ("push", "push"), ("export", "push")]
 """The first and the last step of each race."""
 
