@@ -18,6 +18,8 @@ from foundation.errors import ArtifactError
 from foundation.process_lock import ProcessLock, holder_of, is_held
 
 NAME = "run.json"
+OWN_DIGEST = "record_digest"
+"""Its key of the SHA-256 of all its other keys."""
 RUNS = "runs"
 LATEST = "latest"
 RUNNING = ".running"
@@ -98,7 +100,7 @@ class RunRecord:
         self.used: set[str] = set()
         self._running = ProcessLock(self.directory / RUNNING, "run")
         self._running.acquire()
-        manifest.write_json(self.directory / NAME, self.content)
+        _write(self.directory / NAME, self.content)
         self._point_latest()
 
     @property
@@ -183,7 +185,7 @@ class RunRecord:
         """
         path = self.directory / NAME
         try:
-            manifest.write_json(path, self.content)
+            _write(path, self.content)
         except OSError as error:
             self._show(f"  {'record':<11} {path} can't be written: {error.strerror or error}")
             return False
@@ -209,6 +211,8 @@ def read(directory: Path) -> dict[str, Any]:
     try:
         content = json.loads(path.read_bytes())
         _check(content)
+        if not manifest.is_as_sealed(content, OWN_DIGEST):
+            raise ValueError("it is no longer what was written")
     except (OSError, ValueError, TypeError, KeyError, RecursionError) as error:
         reason = (error.strerror or str(error)) if isinstance(error, OSError) else str(error)
         raise ArtifactError(
@@ -217,6 +221,15 @@ def read(directory: Path) -> dict[str, Any]:
             remedy=f"name another run; what can't be mended goes with {directory}, and the artifacts stay",
         ) from error
     return {"configuration": None, "metrics": {}, "library_versions": {}, **content}
+
+
+def _write(path: Path, content: Mapping[str, Any]) -> None:
+    """Writes a record with its own digest, complete or not at all.
+
+    Raises:
+        OSError: If it can't be written.
+    """
+    manifest.write_json(path, manifest.sealed(content, OWN_DIGEST))
 
 
 def _check(content: Any) -> None:
@@ -302,7 +315,7 @@ def close_killed_runs(root: Path) -> Iterator[Path]:
                 running.with_name(NAME + ".partial").unlink(missing_ok=True)
                 content = read(running.parent)
                 if content["status"] == "running":
-                    manifest.write_json(running.with_name(NAME), {**content, "status": "killed", "error": KILLED})
+                    _write(running.with_name(NAME), {**content, "status": "killed", "error": KILLED})
                     yield running.parent
             finally:
                 lock.release()

@@ -131,7 +131,9 @@ def write(directory: Path, facts: Mapping[str, Any], *, without: Collection[str]
 
 
 def sealed(content: Mapping[str, Any], name: str) -> dict[str, Any]:
-    """What a file is to hold, with the digest of all of it under a name."""
+    """What a file of JSON is to hold, with the digest of all else of it under a name."""
+    # As it will be read: with keys that are texts, whatever they are here.
+    content = json.loads(canonical_json({key: value for key, value in content.items() if key != name}))
     return {**content, name: digest_of(content)}
 
 

@@ -63,8 +63,7 @@ def facts_of(checkpoint: Checkpoint, blessed: bool) -> dict[str, Any]:
 
 def write_record(version_directory: Path, record: Mapping[str, Any]) -> None:
     """Writes what a push records about a version, with the record's own digest; complete or not at all."""
-    content = {name: value for name, value in record.items() if name != OWN_DIGEST}
-    write_json(version_directory / RECORD, sealed(content, OWN_DIGEST))
+    write_json(version_directory / RECORD, sealed(record, OWN_DIGEST))
 
 
 def read_record(version_directory: Path) -> dict[str, Any] | None:

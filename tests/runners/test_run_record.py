@@ -1,5 +1,6 @@
 """The record of a run: what it says of a run that ended, that goes on, and that was killed."""
 
+import contextlib
 import json
 import subprocess
 import sys
@@ -7,6 +8,8 @@ from pathlib import Path
 
 import pytest
 
+from foundation.errors import ArtifactError
+from runners import run_record
 from tests.runners.small_steps import Write, graph, quiet
 
 REPOSITORY = Path(__file__).resolve().parents[2]
@@ -66,3 +69,17 @@ def test_a_record_that_cannot_be_read_is_left_alone(tmp_path, content):
     (folder / "run.json").write_bytes(content)
     assert quiet(tmp_path).execute(graph("sky"), {}).content["status"] == "succeeded"
     assert (folder / "run.json").read_bytes() == content
+
+
+def test_a_flipped_bit_of_a_record_is_noticed_wherever_it_is(tmp_path):
+    labels = {1: "a", 10: "b", 2: "c"}
+    run = quiet(tmp_path).execute(graph("sky"), {"train": {"model_config": {"id2label": labels}}})
+    path = run.directory / "run.json"
+    before = run_record.read(path.parent)
+    data = path.read_bytes()
+    for position in range(len(data)):
+        for bit in range(8):
+            path.write_bytes(data[:position] + bytes([data[position] ^ 1 << bit]) + data[position + 1 :])
+            # One between two words changes nothing that the record says.
+            with contextlib.suppress(ArtifactError):
+                assert run_record.read(path.parent) == before

@@ -17,6 +17,7 @@ from components.contract.push_record import write_record
 from foundation.errors import ArtifactError, ConfigError
 from foundation.process_lock import ProcessLock
 from runners.housekeeping.collection import as_text, collect
+from runners.run_record import OWN_DIGEST
 from tests import reports as complete
 from tests.runners.small_steps import Failing, WordParams, Write, graph, quiet, statuses
 from tests.runners.test_killed_runs import be_killed_at
@@ -138,7 +139,7 @@ def test_what_a_kept_artifact_was_made_from_is_kept(many):
     record = root / "runs" / runs[0] / "run.json"
     content = json.loads(record.read_text())
     del content["steps"][0]
-    record.write_text(json.dumps(content))
+    manifest.write_json(record, manifest.sealed(content, OWN_DIGEST))
     (root / "runs" / runs[0]).rename(root / "runs/best")
     collect(root, keep=1)
     assert statuses(quiet(root).execute(graph("ash"), {})) == ["cached"] * 3
@@ -164,7 +165,8 @@ def test_the_run_whose_model_servers_take_is_kept_and_the_one_of_the_baseline(tm
         manifest.write(pushed, {"type": Pushed.__name__, "component": "push", "key": "0", "inputs": {}})
         step = {"name": "push", "status": "ran", "seconds": 1, "key": None, "artifact": str(pushed), "summary": ""}
         content = json.loads((record.directory / "run.json").read_text())
-        (record.directory / "run.json").write_text(json.dumps({**content, "steps": [*content["steps"], step]}))
+        content = {**content, "steps": [*content["steps"], step]}
+        manifest.write_json(record.directory / "run.json", manifest.sealed(content, OWN_DIGEST))
     collect(tmp_path, keep=1)
     assert names(tmp_path)[0] == sorted(runs[1:])
     assert sorted(path.name for path in tmp_path.glob("artifacts/push/*")) == [f"{number:016x}" for number in (2, 3)]

@@ -7,10 +7,11 @@ from pathlib import Path
 
 import pytest
 
+from components.contract import manifest
 from foundation.process_lock import ProcessLock
 from runners.housekeeping.inventory import take_inventory
 from runners.housekeeping.listing import age_text, as_text, size_text, span_text, table
-from runners.run_record import RUNNING
+from runners.run_record import OWN_DIGEST, RUNNING
 from tests.runners.small_steps import Failing, Write, graph, quiet
 
 REPOSITORY = Path(__file__).resolve().parents[3]
@@ -24,7 +25,8 @@ def rows(text):
 
 def change(record, **values):
     path = record.directory / "run.json"
-    path.write_text(json.dumps({**json.loads(path.read_text()), **values}))
+    content = {**json.loads(path.read_text()), **values}
+    manifest.write_json(path, manifest.sealed(content, OWN_DIGEST))
 
 
 def test_each_run_has_a_line_that_says_how_it_ended(tmp_path):
