@@ -340,7 +340,6 @@ def test_runs_lose_nothing_while_other_processes_tidy_up_without_a_pause(tmp_pat
         assert [each.stdout.readline() for each in collecting] == ["begun\n"] * 2
         for word in ("ash", "birch", "cedar", "ash"):
             record = quiet(root).execute(graph(word), {})
-            assert statuses(record) == ["ran"] * 3  # what the last runs made has gone
             # This run is the newest, so all of its artifacts are there, whole.
             texts = {"write": word, "first": word[0], "double": word[0] * 2}
             for name, directory in record.artifacts.items():
