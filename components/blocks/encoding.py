@@ -19,8 +19,8 @@ if TYPE_CHECKING:
 
 CHARACTERS_A_BATCH = 1 << 18
 """The text that is read and tokenized at once. While it is tokenized, it takes about 100 bytes a token."""
-BYTES_A_CHARACTER = 150
-"""What the tokenizer takes for a text without a place to cut it, in ASCII; for others, up to 300."""
+BYTES_A_CHARACTER = {True: 150, False: 300}
+"""What the tokenizer takes for a text without a place to cut it, by whether it is ASCII."""
 PIECES_AT_ONCE = 8
 """A long text is tokenized some pieces at a time, so that several processors have work."""
 BATCHES_AT_ONCE = 2
@@ -116,24 +116,24 @@ class LongTexts:
         found = [np.array(before, np.int32)]
         pieces = self._cutter.pieces(text, self._characters_a_piece)
         while group := list(itertools.islice(pieces, PIECES_AT_ONCE)):
-            refuse_what_memory_cannot_hold(max(map(len, group)))
+            refuse_what_memory_cannot_hold(max(group, key=len))
             encodings = self._backend.encode_batch_fast(group, add_special_tokens=False)
             found += [np.array(encoding.ids, np.int32) for encoding in encodings]
         return np.concatenate([*found, np.array(after, np.int32)])
 
 
-def refuse_what_memory_cannot_hold(characters: int) -> None:
+def refuse_what_memory_cannot_hold(text: str) -> None:
     """Refuses a text that can't be cut and is too long for the memory, which would end the whole process.
 
     Raises:
         DataError: If it is. The message has both numbers.
     """
-    needed, free = characters * BYTES_A_CHARACTER, memory.free_bytes()
+    needed, free = len(text) * BYTES_A_CHARACTER[text.isascii()], memory.free_bytes()
     if free is not None and needed > free:
         raise DataError(
             "a text must have places, such as blanks between words, at which it can be cut for the tokenizer, or the "
             "memory must hold all that the tokenizer makes of it",
-            received=f"{characters:,} characters without one, for which it takes about {needed:,} bytes; {free:,} are "
+            received=f"{len(text):,} characters without one, for which it takes about {needed:,} bytes; {free:,} are "
             "free",
             remedy="remove that record or divide it, choose another tokenizer, or run where there is more memory",
         )

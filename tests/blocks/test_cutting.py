@@ -205,7 +205,7 @@ def test_a_text_that_cannot_be_cut_is_refused_where_the_memory_is_too_small(tmp_
     monkeypatch.setattr(memory, "MEMORY", tmp_path / "meminfo")
     backend = families()["xlm-roberta"]().backend_tokenizer
     assert len(LongTexts(backend, 4096).encode(LONG["prose"]))
-    with pytest.raises(DataError, match=r"7,000 characters .* 1,050,000 bytes; 1,024,000 are free.*divide"):
+    with pytest.raises(DataError, match=r"7,000 characters .* 2,100,000 bytes; 1,024,000 are free.*divide"):
         LongTexts(backend, 4096).encode("漢" * 7000)
 
 
