@@ -95,10 +95,8 @@ class Cutter:
             text: Any text.
             characters: The most that a piece has, if there are places enough to cut the text.
         """
-        start, before = (
-            0,
-            "",
-        )  # `before` ends within a word, and is a piece only if the next one is no longer than asked
+        start = 0
+        before = ""  # ends within a word, and is a piece only if the next one is no longer than asked
         while len(text) - start > characters:
             end = self._last_place(text, start + characters // 2, start + characters)
             inner = None if end else self._place_within_word(text, start, characters)
