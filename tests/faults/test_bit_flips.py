@@ -90,7 +90,8 @@ def test_what_was_damaged_is_made_anew_as_it_was(forks, undisturbed, tmp_path):
         artifact = artifact_of(directory, step)
         name = chance(f"mended {step}").choice(sorted(manifest.read(artifact)["files"]))
         flip_a_bit(artifact / name, name)
-        done = forks.start([*undisturbed.arguments, "--push.model_name", "other"], directory).wait()
+        options = READERS["nobody" if step == "push" else "push"][1]
+        done = forks.start([*undisturbed.arguments, *options], directory).wait()
         if done.code or done.error:
             return f"{name}, exit code {done.code}: {done.error}"
         aside = list((directory / ROOT / "artifacts").glob("*/*.damaged"))
