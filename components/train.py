@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar
 
 from components.contract import reports
-from components.contract.artifacts import HISTORY, REPORT, STEP_HISTORY, Blocks, Checkpoint, Tokenizer
+from components.contract.artifacts import HISTORY, LOGS, REPORT, STEP_HISTORY, Blocks, Checkpoint, Tokenizer
 from components.contract.component import Component
 from components.training.observer import TrainingObserver
 from components.training.params import TrainParams, training_steps
@@ -62,6 +62,11 @@ class Train(Component[Checkpoint]):
     version: ClassVar[str] = "6"
     output: ClassVar[type[Checkpoint]] = Checkpoint
     scratch: ClassVar[str] = CHECKPOINTS
+    varying: ClassVar[tuple[str, ...]] = (
+        REPORT,
+        LOGS,
+        *(f"{rows}.{form}" for rows in (HISTORY, STEP_HISTORY) for form in ("json", "csv")),
+    )
 
     blocks: Blocks
     tokenizer: Tokenizer

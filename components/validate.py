@@ -33,6 +33,7 @@ TEXTS = (
 
 OWN_TOLERANCE, OTHERS_TOLERANCE = 1e-4, 0.05
 CPU = -1
+SERVER_LOG = "server.log"
 """What transformers' pipelines call it."""
 
 MODEL_URL = re.compile(r"(https?://[^/\s]+)/v1/models/([^/:\s]+)/?")
@@ -140,6 +141,7 @@ class Validate(Component[InfraBlessing]):
     name: ClassVar[str] = "validate"
     version: ClassVar[str] = "3"
     output: ClassVar[type[InfraBlessing]] = InfraBlessing
+    varying: ClassVar[tuple[str, ...]] = (REPORT, SERVER_LOG)
 
     model: ServingModel
     checkpoint: Checkpoint
@@ -161,7 +163,7 @@ class Validate(Component[InfraBlessing]):
         """
         tokenizer = self.tokenizer.load()
         statuses = self.statuses(tokenizer)
-        server, served = self.ask_server(out / "server.log", tokenizer, statuses)
+        server, served = self.ask_server(out / SERVER_LOG, tokenizer, statuses)
         expected = self.ask_checkpoint(tokenizer, statuses, served)
         texts = self.compare_texts(statuses, served, expected)
         self.compare_other_signatures(tokenizer, served, expected)

@@ -170,6 +170,7 @@ class Store:
                 "sources": dict(sources),
             },
             without=[] if component.scratch is None else [component.scratch],
+            varying=component.varying,
         )
 
     def _replace(self, name: str) -> None:

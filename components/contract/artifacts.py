@@ -22,6 +22,8 @@ REPORT = "report.json"
 """The file of most kinds that says what came out."""
 HISTORY, STEP_HISTORY = "history", "history_steps"
 """The names of a Checkpoint's histories, each as `.json` and `.csv`."""
+LOGS = "logs"
+"""The directory of TensorBoard's events of a Checkpoint."""
 
 Content = TypeVar("Content")
 

@@ -32,6 +32,10 @@ class Component(Generic[Output]):
     """The name of what `run` keeps in its directory only to go on from: no part of the artifact, and removed once
     that is finished and on the disk."""
 
+    varying: ClassVar[tuple[str, ...]] = ()
+    """Names of what `run` makes that has times, speeds and the machine in it, and is otherwise a function of the key
+    and of the other files: the digest leaves its bytes out, so that the same step run twice makes the same artifact."""
+
     @property
     def inputs(self) -> dict[str, Artifact]:
         """The input artifacts by field name."""

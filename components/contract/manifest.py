@@ -107,7 +107,9 @@ def now() -> str:
     return datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")
 
 
-def write(directory: Path, facts: Mapping[str, Any], *, without: Collection[str] = ()) -> dict[str, Any]:
+def write(
+    directory: Path, facts: Mapping[str, Any], *, without: Collection[str] = (), varying: Collection[str] = ()
+) -> dict[str, Any]:
     """Describes the files below a directory and writes its manifest, which makes it finished.
 
     All of it is on the disk itself afterwards, the manifest last.
@@ -116,14 +118,17 @@ def write(directory: Path, facts: Mapping[str, Any], *, without: Collection[str]
         directory: Holds everything that the step made.
         facts: type, component, version, key, params, inputs and sources of the step.
         without: Names in the directory that are no part of what the step made.
+        varying: Names in the directory of what differs from run to run and means nothing. The step's key stands for
+            it in the artifact's digest; each file's own digest is written like any other's.
 
     Returns:
         The manifest as written.
     """
     disk.flush_tree(directory)
     files = describe_files(directory, without)
-    digest = digest_of({"type": facts["type"], "files": {name: file["sha256"] for name, file in files.items()}})
-    content = {**facts, "digest": digest, "files": files}
+    lasting = {name: file["sha256"] for name, file in files.items() if Path(name).parts[0] not in varying}
+    digested = {"type": facts["type"], "files": lasting, **({"key": facts["key"]} if varying else {})}
+    content = {**facts, "digest": digest_of(digested), "files": files}
     content |= {"created": now(), "library_versions": library_versions()}
     content = sealed(content, OWN_DIGEST)
     write_json(directory / NAME, content)

@@ -5,7 +5,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from components.contract.artifacts import HISTORY, Artifact
+from components.contract.artifacts import HISTORY, LOGS, Artifact
 from components.contract.push_record import facts_of
 from components.hub.seal import CARD, seal
 from components.modeling.weights import TENSORFLOW
@@ -41,7 +41,7 @@ def write_folder(folder: Path, artifacts: CardArtifacts, settings: CardSettings)
     card = model_card(artifacts, settings)
     checkpoint = artifacts.checkpoint
     copy_part(checkpoint, "model/", folder, lambda name: name != TENSORFLOW or settings.include_tf_weights)
-    copy_part(checkpoint, "logs/", folder / "logs")
+    copy_part(checkpoint, f"{LOGS}/", folder / LOGS)
     copy_part(artifacts.evaluation, "metrics.json", folder / "metrics.json")
     if settings.include_saved_model:
         prefix = artifacts.model.saved_model_directory.relative_to(artifacts.model.directory).as_posix() + "/"

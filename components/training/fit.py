@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import tensorflow as tf
 
-from components.contract.artifacts import Blocks
+from components.contract.artifacts import LOGS, Blocks
 from components.masking.masking import MaskingCollator, MaskingRate, max_predictions
 from components.masking.whole_words import WordBoundaries
 from components.modeling.checkpoint import save_masked_lm
@@ -177,7 +177,7 @@ class Fit:
         steps, inputs = self.steps, train_batches.element_spec[0]
         measured = measured_peak_flops(self.execution.product_dtype, len(self.execution.device_names)) / 1e12
         return Telemetry(
-            self.out / "logs",
+            self.out / LOGS,
             steps_a_row=steps_a_row(steps.steps),
             steps_per_epoch=steps.steps_per_epoch,
             tokens_a_step=round(steps.blocks_a_step * self.blocks.tokens_a_block),

@@ -1,6 +1,7 @@
 """The same model twice makes one version, whatever was made anew around it; one that answers otherwise another."""
 
 import os
+import re
 import shutil
 
 import pytest
@@ -29,8 +30,11 @@ def push(forks, undisturbed, directory, *options):
 
 
 def test_training_to_equal_weights_makes_no_version(forks, undisturbed, job):
-    """Its times, events and speeds are others, and so are the bytes of what is exported."""
+    """Its times, events and speeds are others, which makes no step after it run; anew, it is the same model."""
     output = push(forks, undisturbed, job, "--force", "train")
+    assert re.search(r"train +ran", output)
+    assert len(re.findall(r"(evaluate|export|validate|push) +cached", output)) == 4
+    output = push(forks, undisturbed, job, "--force", "train", "export", "validate", "push")
     assert "already version 1" in output
     assert versions(job) == ["1"]
 

@@ -37,6 +37,33 @@ def test_debris_and_damage_are_not_taken_for_artifacts(tmp_path):
     assert (first / "text").read_text() == "sky"
 
 
+@dataclasses.dataclass(frozen=True)
+class Timed(Write):
+    varying = ("seconds", "logs")
+
+    def run(self, out):
+        super().run(out)
+        (out / "logs").mkdir()
+        for name in ("seconds", "logs/events"):
+            (out / name).write_bytes(os.urandom(8))
+
+
+def test_what_varies_without_a_meaning_is_verified_but_makes_no_other_artifact(tmp_path):
+    def timed(run):
+        return run(Double(run(Timed())))
+
+    first = quiet(tmp_path).execute(timed, {})
+    directory = first.artifacts["write"]
+    seconds = (directory / "seconds").read_bytes()
+    assert statuses(quiet(tmp_path, force=frozenset({"write"})).execute(timed, {})) == ["ran", "cached"]
+    assert (directory / "seconds").read_bytes() != seconds
+    (directory / "logs/events").write_bytes(b"damaged!")
+    with pytest.raises(DamagedArtifact, match=r"logs/events, whose SHA-256 is no longer that of its manifest"):
+        manifest.verify(directory, manifest.read(directory), {})
+    other = quiet(tmp_path).execute(lambda run: run(Double(run(Timed(WordParams("sun"))))), {})
+    assert statuses(other) == ["ran", "ran"]
+
+
 @pytest.mark.parametrize("change", [-1, 1])
 def test_a_file_of_another_size_is_damage_though_nobody_reads_it(tmp_path, change):
     record = quiet(tmp_path).execute(graph("sky"), {})
