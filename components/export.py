@@ -90,8 +90,7 @@ class Export(Component[ServingModel]):
                 received=f"a {type(tokenizer).__name__} without one",
                 remedy="choose a tokenizer with a mask token (--tokenizer.pretrained)",
             )
-        files = self.checkpoint.manifest["files"]
-        weights = sum(file["bytes"] for name, file in files.items() if name.startswith("model/"))
+        weights = sum(path.stat().st_size for path in self.checkpoint.model_directory.iterdir())
         require_room(out, weights, f"the exported model in {out}")
         module, max_sequence_length, reason = self.build(tokenizer)
         example = self.params.example.replace(MASK, tokenizer.mask_token)

@@ -205,6 +205,7 @@ def test_the_unigram_baseline_by_hand(evaluation, ids):
     assert evaluation.metrics["top5_accuracy_unigram"] == pytest.approx(np.isin(labels, frequent).mean())
 
 
+@pytest.mark.slow
 def test_measuring_needs_no_home_directory():
     code = (
         "import numpy as np; from components.evaluation.measuring import measure; "

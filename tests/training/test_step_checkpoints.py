@@ -44,7 +44,7 @@ def test_the_newest_two_are_kept(checkpoints):
     assert checkpoints.before(100) is None
 
 
-@pytest.mark.parametrize("every", [1, 7, 20, 50, 60, 99, 100, 130])
+@pytest.mark.parametrize("every", [pytest.param(1, marks=pytest.mark.slow), 7, 20, 50, 60, 99, 100, 130])
 def test_one_is_kept_from_before_a_divergence(checkpoints, every):
     """Which is known late: at the step of a checkpoint, or just before the next."""
     for step in range(every, 700, every):

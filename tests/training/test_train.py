@@ -109,6 +109,7 @@ def test_starting_from_a_checkpoint(checkpoint, blocks, tokenizer, tmp_path):
     assert further.read_json("report.json")["started_from"] == source
 
 
+@pytest.mark.slow
 def test_max_steps_ends_within_an_epoch_and_runs_beyond_the_epochs(blocks, tokenizer, tmp_path):
     short = train(blocks, tokenizer, tmp_path / "short", max_steps=3)
     assert [row["epoch"] for row in short.read_json("history.json")] == [1]
@@ -284,6 +285,7 @@ def test_a_key_needs_no_heavy_library(checkpoint):
     assert done.stdout.strip() == "[]"
 
 
+@pytest.mark.slow
 def test_whole_words_at_a_rate_that_falls(blocks, tokenizer, tmp_path):
     """The tokenizer of these tests marks no words: that is told before training."""
     params = {"mlm_probability": 0.5, "mlm_probability_end": 0.1, "eval_mlm_probability": 0.2}

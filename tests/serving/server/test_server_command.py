@@ -32,7 +32,10 @@ def finished(*arguments: object) -> tuple[int, str]:
         return process.returncode, errors
 
 
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, pytest.param(signal.SIGHUP, marks=pytest.mark.slow)])
+@pytest.mark.parametrize(
+    "number",
+    [signal.SIGTERM, *(pytest.param(number, marks=pytest.mark.slow) for number in (signal.SIGINT, signal.SIGHUP))],
+)
 def test_it_says_how_to_ask_and_ends_when_told(example_version: Path, number: signal.Signals) -> None:
     with started("--model-dir", example_version.parent, "--port", 0) as process:
         first = process.stdout.readline()
