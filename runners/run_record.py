@@ -310,12 +310,15 @@ def close_killed_runs(root: Path) -> Iterator[Path]:
         with contextlib.suppress(OSError, ArtifactError):
             if not lock.take():  # its process is alive
                 continue
+            is_closed = True
             try:
                 shutil.rmtree(running.with_name(TEMPORARY), ignore_errors=True)
                 running.with_name(NAME + ".partial").unlink(missing_ok=True)
                 content = read(running.parent)
                 if content["status"] == "running":
+                    is_closed = False  # until that is written: where the disk is full, a later run tries again
                     _write(running.with_name(NAME), {**content, "status": "killed", "error": KILLED})
+                    is_closed = True
                     yield running.parent
             finally:
-                lock.release()
+                lock.release(remove=is_closed)
