@@ -158,9 +158,10 @@ def test_an_artifact_that_is_replaced_while_it_is_read_is_not_set_aside(tmp_path
 def test_a_file_that_no_step_wrote_is_refused_before_a_library_reads_it(tmp_path):
     artifact = quiet(tmp_path).execute(graph("sky"), {}).artifacts["write"]
     (artifact / ".notes").write_text("of a system")
-    assert statuses(quiet(tmp_path, force=frozenset(["first"])).execute(graph("sky"), {})) == ["cached", "ran", "cached"]
+    record = quiet(tmp_path, force=frozenset(["first"])).execute(graph("sky"), {})
+    assert statuses(record) == ["cached", "ran", "cached"]
     (artifact / "model.safetensors").write_text("other weights")
-    with pytest.raises(ArtifactError, match="nothing but what its step wrote.*model.safetensors.*move that file"):
+    with pytest.raises(ArtifactError, match=r"nothing but what its step wrote.*model.safetensors.*move that file"):
         quiet(tmp_path, force=frozenset(["first"])).execute(graph("sky"), {})
     assert (artifact / "text").read_text() == "sky"
 
