@@ -168,6 +168,8 @@ def _plan(root: Path, keep: int) -> Collection:
         lock = each.path.with_name(f".{each.key}.lock")
         if why is not None and is_held(lock):
             notes.append(f"{_shown(each.path, root)}, which another process is writing")
+        elif why is not None and each.path.is_symlink():
+            notes.append(f"{_shown(each.path, root)}, a link that somebody has made")
         elif why is not None:
             new_path = None if each.kind == REMOVED else each.path.with_name(f"{each.key}{REMOVED}")
             removals.append(Removal(each.path, why, bytes_below(each.path), new_path, lock))

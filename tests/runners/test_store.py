@@ -129,6 +129,22 @@ def test_a_damaged_artifact_is_not_set_aside_while_its_step_runs(tmp_path):
     assert artifact.with_name(artifact.name + ".damaged").is_dir()
 
 
+@pytest.mark.parametrize("is_mounted", [True, False])
+def test_an_artifact_on_another_disk_is_replaced_by_one_here(tmp_path, is_mounted):
+    """Somebody has put a link where it was; the disk that it leads to may be away."""
+    artifact = quiet(tmp_path).execute(graph("sky"), {}).artifacts["write"]
+    shutil.copytree(artifact, tmp_path / "elsewhere")
+    shutil.rmtree(artifact)
+    artifact.symlink_to(tmp_path / ("elsewhere" if is_mounted else "nowhere"))
+    record = quiet(tmp_path).execute(graph("sky"), {})
+    assert statuses(record)[0] == ("cached" if is_mounted else "ran")
+    record = quiet(tmp_path, force=frozenset(["write"])).execute(graph("sky"), {})
+    assert statuses(record)[0] == "ran"
+    assert not artifact.is_symlink()
+    assert (tmp_path / "elsewhere/text").read_text() == "sky"
+    assert [path.name for path in artifact.parent.iterdir()] == [artifact.name]
+
+
 def test_what_another_run_has_made_anew_is_not_set_aside(tmp_path):
     """Two runs find the same damage; one makes the artifact anew while the other waits to set it aside."""
     store, step = quiet(tmp_path).store, Write()

@@ -17,6 +17,7 @@ from components.contract.push_record import write_record
 from foundation.errors import ArtifactError, ConfigError
 from foundation.process_lock import ProcessLock
 from runners.housekeeping.collection import as_text, collect
+from runners.housekeeping.inventory import take_inventory
 from runners.run_record import OWN_DIGEST
 from tests import reports as complete
 from tests.runners.small_steps import Failing, WordParams, Write, graph, quiet, statuses
@@ -202,6 +203,19 @@ def test_debris_goes_and_nothing_else(tmp_path):
     assert removed(result)[f"{name}.damaged"] == "was set aside as damaged"
     assert len(result.removals) == 12
     assert statuses(quiet(tmp_path).execute(graph("sky"), {})) == ["cached"] * 3
+
+
+def test_an_artifact_on_another_disk_stays_there_and_is_shown(tmp_path):
+    ash, birch = (quiet(tmp_path / "root").execute(graph(word), {}) for word in ("ash", "birch"))
+    artifact = ash.artifacts["write"]
+    artifact.rename(tmp_path / "elsewhere")
+    artifact.symlink_to(tmp_path / "elsewhere")
+    result = collect(tmp_path / "root", keep=1)
+    assert artifact.name not in removed(result)
+    assert f"artifacts/write/{artifact.name}, a link that somebody has made" in result.notes
+    assert (tmp_path / "elsewhere/text").read_text() == "ash"
+    assert f"artifacts/write/{artifact.name}" in take_inventory(tmp_path / "root").artifacts
+    assert birch.directory.is_dir()
 
 
 def test_what_is_called_otherwise_is_left_alone(many):
