@@ -107,7 +107,9 @@ def collect(root: Path, keep: int = KEEP, *, dry_run: bool = False) -> Collectio
         with LocalStorage(root).lock_for_a_moment(ARTIFACTS):
             planned = _plan(root, keep)
             renamed = [(each, path) for each in planned.removals if (path := _rename(each)) is not None]
-        failures = [failure for _, path in renamed if (failure := _delete(path)) is not None]
+        # A lock's file went with the lock. Another process may hold one of that name by now, and must not lose it.
+        there = [path for each, path in renamed if path != each.lock]
+        failures = [failure for path in there if (failure := _delete(path)) is not None]
     except OSError as error:
         raise PipelineError(
             "--gc must be able to write to the pipeline root",

@@ -15,7 +15,8 @@ from components.contract import manifest, reports
 from components.contract.artifacts import Pushed
 from components.contract.push_record import write_record
 from foundation.errors import ArtifactError, ConfigError
-from foundation.process_lock import ProcessLock
+from foundation.process_lock import ProcessLock, is_held
+from runners.housekeeping import collection
 from runners.housekeeping.collection import as_text, collect
 from runners.housekeeping.inventory import take_inventory
 from runners.run_record import OWN_DIGEST
@@ -203,6 +204,25 @@ def test_debris_goes_and_nothing_else(tmp_path):
     assert removed(result)[f"{name}.damaged"] == "was set aside as damaged"
     assert len(result.removals) == 12
     assert statuses(quiet(tmp_path).execute(graph("sky"), {})) == ["cached"] * 3
+
+
+def test_a_lock_that_is_taken_while_the_rest_is_removed_stays(tmp_path, monkeypatch):
+    """Large artifacts take a while to remove. A run that begins meanwhile must not lose its lock to --gc."""
+    record = quiet(tmp_path).execute(graph("sky"), {})
+    make_debris(tmp_path, record.artifacts["first"])
+    path = record.artifacts["first"].with_name(f".{record.artifacts['first'].name}.lock")
+    lock, delete, taken = ProcessLock(path, "first"), collection._delete, []
+
+    def delete_while_a_run_begins(each):
+        if not taken:
+            taken.append(lock.take())
+        return delete(each)
+
+    monkeypatch.setattr(collection, "_delete", delete_while_a_run_begins)
+    collect(tmp_path)
+    assert taken == [True]
+    assert is_held(path)
+    lock.release()
 
 
 def test_an_artifact_on_another_disk_stays_there_and_is_shown(tmp_path):
