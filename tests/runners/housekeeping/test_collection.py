@@ -210,8 +210,9 @@ def test_a_lock_that_is_taken_while_the_rest_is_removed_stays(tmp_path, monkeypa
     """Large artifacts take a while to remove. A run that begins meanwhile must not lose its lock to --gc."""
     record = quiet(tmp_path).execute(graph("sky"), {})
     make_debris(tmp_path, record.artifacts["first"])
-    path = record.artifacts["first"].with_name(f".{record.artifacts['first'].name}.lock")
-    lock, delete, taken = ProcessLock(path, "first"), collection._delete, []
+    path = record.artifacts["double"].with_name(f".{record.artifacts['double'].name}.lock")
+    path.touch()
+    lock, delete, taken = ProcessLock(path, "double"), collection._delete, []
 
     def delete_while_a_run_begins(each):
         if not taken:
