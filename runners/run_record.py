@@ -193,6 +193,9 @@ class RunRecord:
 
     def _point_latest(self) -> None:
         latest = self.directory.parent / LATEST
+        if latest.is_dir() and not latest.is_symlink():
+            # The root was copied by a program that follows links, so that this is a run's folder once more.
+            os.rename(latest, latest.with_name(f"{LATEST}-before-{self.id}"))
         fresh = self.directory.parent / f".latest-{self.id}"
         fresh.symlink_to(self.id)
         os.replace(fresh, latest)

@@ -234,7 +234,10 @@ def _since(inventory: Inventory, keep: int) -> datetime.datetime | None:
     if len(own) <= keep:
         return None
     began = own[-keep].name.split("-")[0]
-    return datetime.datetime.strptime(began, "%Y%m%dT%H%M%SZ").replace(tzinfo=datetime.UTC)
+    try:
+        return datetime.datetime.strptime(began, "%Y%m%dT%H%M%SZ").replace(tzinfo=datetime.UTC)
+    except ValueError:  # somebody has named the folder, like a run but by no date
+        return None
 
 
 def _reachable(inventory: Inventory, runs: list[Run]) -> set[str]:

@@ -239,6 +239,13 @@ def test_an_artifact_on_another_disk_stays_there_and_is_shown(tmp_path):
     assert birch.directory.is_dir()
 
 
+def test_a_run_whose_folder_bears_no_date_ends_nothing(many):
+    root, runs = many
+    (root / "runs" / runs[-1]).rename(root / "runs/20269999T999999Z-abcd")
+    collect(root, keep=1)
+    assert names(root)[0] == ["20269999T999999Z-abcd"]
+
+
 def test_what_is_called_otherwise_is_left_alone(many):
     root, _ = many
     (root / "artifacts/write/notes").mkdir()
