@@ -150,14 +150,14 @@ class Push(Component[Pushed]):
         pushed_to = self.params.pushed_to.below(self.root)
         judge = Judge(self.corpus, self.blocks, self.tokenizer, self.checkpoint, self.evaluation, pushed_to)
         for verdicts in range(1, MOST_VERDICTS + 1):
-            verdict = judge.verdict(tell)
-            self._require_blessed(verdict)
-            shutil.rmtree(out / "hub", ignore_errors=True)
-            hub_files = self._write_hub_folder(out / "hub", repository, verdict)
-            if self.params.dry_run:
-                reports.write(out / "pushed.json", self._not_pushed(out, hub_files))
-                return
             try:
+                verdict = judge.verdict(tell)
+                self._require_blessed(verdict)
+                shutil.rmtree(out / "hub", ignore_errors=True)
+                hub_files = self._write_hub_folder(out / "hub", repository, verdict)
+                if self.params.dry_run:
+                    reports.write(out / "pushed.json", self._not_pushed(out, hub_files))
+                    return
                 publication, hub = self._publish(out / "hub", hub_files, repository, judge, verdict)
             except Overtaken:
                 if verdicts == MOST_VERDICTS:

@@ -10,6 +10,7 @@ PipelineError            a step failed; exit code 1
 └── ServingError         a server or an exported model answers with an error
 """
 
+import os
 from pathlib import Path
 
 
@@ -60,15 +61,29 @@ class DamagedArtifact(ArtifactError):
     Args:
         directory: The artifact's directory.
         received: What is wrong with it.
+        was_replaced: Whether another one stands there by now, so that what is wrong isn't wrong with that.
+
+    Attributes:
+        mark: What tells the damaged directory from one that takes its place; None where it isn't there any more.
     """
 
-    def __init__(self, directory: Path, received: str) -> None:
+    def __init__(self, directory: Path, received: str, *, was_replaced: bool = False) -> None:
         super().__init__(
             "an artifact's files must be those that were written",
             received=received,
             remedy=f"remove {directory} and run the pipeline again, which makes it anew",
         )
         self.directory = directory
+        self.mark = None if was_replaced else directory_mark(directory)
+
+
+def directory_mark(directory: Path) -> tuple[int, int, int] | None:
+    """What tells a directory from another that takes its name; None where there is none."""
+    try:
+        status = os.stat(directory)
+    except OSError:
+        return None
+    return status.st_dev, status.st_ino, status.st_mtime_ns
 
 
 class HubError(PipelineError):

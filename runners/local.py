@@ -225,9 +225,10 @@ class LocalRunner:
 
     def _set_aside(self, damage: DamagedArtifact) -> None:
         """Sets a damaged artifact aside, and says so."""
-        aside = self.store.set_aside(damage.directory)
+        aside = self.store.set_aside(damage)
         step = damage.directory.parent.name
-        self.show(f"  {step:<11} damaged: {damage.received}; set aside as {aside.name}, and made anew")
+        became = "another run has taken it away" if aside is None else f"set aside as {aside.name}, and made anew"
+        self.show(f"  {step:<11} damaged: {damage.received}; {became}")
 
     def _show_unfinished(self, component: Component[Output], key: str) -> None:
         """Says whether a step goes on from a run that was cut off, or starts anew beside one with other settings."""

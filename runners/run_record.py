@@ -193,6 +193,9 @@ class RunRecord:
 
     def _point_latest(self) -> None:
         latest = self.directory.parent / LATEST
+        if latest.is_dir() and not latest.is_symlink():
+            # The root was copied by a program that follows links, so that this is a run's folder once more.
+            os.rename(latest, latest.with_name(f"{LATEST}-before-{self.id}"))
         fresh = self.directory.parent / f".latest-{self.id}"
         fresh.symlink_to(self.id)
         os.replace(fresh, latest)
@@ -310,12 +313,15 @@ def close_killed_runs(root: Path) -> Iterator[Path]:
         with contextlib.suppress(OSError, ArtifactError):
             if not lock.take():  # its process is alive
                 continue
+            is_closed = True
             try:
                 shutil.rmtree(running.with_name(TEMPORARY), ignore_errors=True)
                 running.with_name(NAME + ".partial").unlink(missing_ok=True)
                 content = read(running.parent)
                 if content["status"] == "running":
+                    is_closed = False  # until that is written: where the disk is full, a later run tries again
                     _write(running.with_name(NAME), {**content, "status": "killed", "error": KILLED})
+                    is_closed = True
                     yield running.parent
             finally:
-                lock.release()
+                lock.release(remove=is_closed)

@@ -67,8 +67,8 @@ class LocalStorage:
         return self.root / name
 
     def exists(self, name: str) -> bool:
-        """Whether there is a directory, or a file, of that name."""
-        return self.path(name).exists()
+        """Whether there is a directory, a file or a link of that name."""
+        return os.path.lexists(self.path(name))
 
     def names(self, group: str) -> list[str]:
         """The names of the directories in the group's directory, sorted."""
@@ -85,8 +85,13 @@ class LocalStorage:
         disk.flush(self.path(new_name).parent)
 
     def remove(self, name: str) -> None:
-        """Removes a directory and all that is in it, where it exists."""
-        if self.exists(name):
+        """Removes a directory and all that is in it, where it exists.
+
+        Of a link, by which somebody keeps a directory on another disk, the link alone goes.
+        """
+        if self.path(name).is_symlink():
+            self.path(name).unlink()
+        elif self.exists(name):
             shutil.rmtree(self.path(name))
 
     def lock(self, name: str) -> ProcessLock:

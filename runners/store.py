@@ -17,7 +17,7 @@ from typing import TypeVar
 from components.contract import manifest
 from components.contract.artifacts import Artifact
 from components.contract.component import Component
-from foundation.errors import ArtifactError, DamagedArtifact
+from foundation.errors import ArtifactError, DamagedArtifact, directory_mark
 from runners.storage import Storage
 
 Output = TypeVar("Output", bound=Artifact)
@@ -60,7 +60,8 @@ class Store:
         """The finished artifact of a step and key; None where there is none.
 
         Raises:
-            DamagedArtifact: If its manifest can't be read, or a file is missing or of another size.
+            DamagedArtifact: If its manifest can't be read or is that of another key, or a file is missing or of another
+                size.
         """
         artifact = component.at(self.path(component, key))
         try:
@@ -69,20 +70,28 @@ class Store:
             raise
         except ArtifactError:
             return None
-        return artifact if written_for == key else None
+        if written_for != key:
+            # Somebody moved it there, and it may be the only one: it must not go when this key's artifact is made.
+            received = f"{artifact.directory}, which its manifest says is the artifact of the key {written_for}"
+            raise DamagedArtifact(artifact.directory, received)
+        return artifact
 
-    def set_aside(self, directory: Path) -> Path:
+    def set_aside(self, damage: DamagedArtifact) -> Path | None:
         """Renames a damaged artifact, so that its step makes it anew. What is left of it may be worth a look.
 
+        Another run may have found the damage before, and have made the artifact anew while this one waited for it.
+
         Returns:
-            Where it is now.
+            Where it is now; None where what was damaged isn't there any more.
         """
+        directory = damage.directory
         name = f"{_group(directory.parent.name)}/{directory.name}"
         with self.storage.lock(name):
+            if damage.mark is None or damage.mark != directory_mark(directory):
+                return None
             candidates = (f"{name}{DAMAGED}{number or ''}" for number in itertools.count())
             aside = next(candidate for candidate in candidates if not self.storage.exists(candidate))
-            if self.storage.exists(name):
-                self.storage.rename(name, aside)
+            self.storage.rename(name, aside)
         return self.storage.path(aside)
 
     def earlier_sources(self, component: Component[Output]) -> dict[str, str] | None:

@@ -216,9 +216,19 @@ def verify(directory: Path, content: Mapping[str, Any], seen: Seen) -> None:
 
     Raises:
         DamagedArtifact: For the first file that isn't what was written.
+        ArtifactError: If there are more files. Libraries read whole directories, and would take one for the step's.
     """
     for name in content["files"]:
         verify_file(directory, content, name, seen)
+    for path in files_below(directory):
+        name = path.relative_to(directory).as_posix()
+        # Systems keep notes of their own in hidden files, which nobody reads.
+        if name not in content["files"] and not path.name.startswith("."):
+            raise ArtifactError(
+                "an artifact must hold nothing but what its step wrote",
+                received=str(path),
+                remedy="move that file elsewhere, and run the same command again",
+            )
 
 
 def verify_file(directory: Path, content: Mapping[str, Any], name: str, seen: Seen | None = None) -> Path:
@@ -232,16 +242,24 @@ def verify_file(directory: Path, content: Mapping[str, Any], name: str, seen: Se
     """
     path = directory / name
     if name not in content["files"] or not path.is_file():
-        raise DamagedArtifact(directory, f"{path} is missing")
+        raise _damaged(directory, content, f"{path} is missing")
     status = path.stat()
     mark = (status.st_ino, status.st_size, status.st_mtime_ns)
     if seen is not None and seen.get(path) == mark:
         return path
     if digest_of_file(path) != content["files"][name]["sha256"]:
-        raise DamagedArtifact(directory, f"{path}, whose SHA-256 is no longer that of its manifest")
+        raise _damaged(directory, content, f"{path}, whose SHA-256 is no longer that of its manifest")
     if seen is not None:
         seen[path] = mark
     return path
+
+
+def _damaged(directory: Path, content: Mapping[str, Any], received: str) -> DamagedArtifact:
+    """The error of a file that isn't what a manifest says, which may be that of an artifact that is replaced by now."""
+    was_replaced = False
+    with contextlib.suppress(ArtifactError, OSError):
+        was_replaced = parse(directory) != content
+    return DamagedArtifact(directory, received, was_replaced=was_replaced)
 
 
 def write_json(path: Path, value: Any) -> None:

@@ -36,6 +36,11 @@ class Baseline:
     checkpoint: str | None = None
     revision: str | None = None
 
+    @property
+    def is_there(self) -> bool:
+        """Whether no push has removed the version, as far as it is one."""
+        return self.saved_model is None or self.saved_model.exists()
+
 
 def find_baseline(wanted: str | None, places: PushedTo, own_digest: str) -> Baseline | None:
     """The model to be held against; None where there is none yet, or none is wanted.

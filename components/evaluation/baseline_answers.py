@@ -163,8 +163,15 @@ def is_same_tokenizer(one: "PreTrainedTokenizerFast", other: "PreTrainedTokenize
 
 
 def _unusable(baseline: Baseline, received: str) -> ModelError:
+    rule = f"the model to compare with must answer: {baseline.name}"
+    if not baseline.is_there:
+        return ModelError(
+            rule,
+            received=f"{baseline.saved_model}, which was removed meanwhile",
+            remedy="run the same command again, which compares with the last one that is there",
+        )
     return ModelError(
-        f"the model to compare with must answer: {baseline.name}",
+        rule,
         received=received,
         remedy="remove that version if it is damaged, name another with --evaluate.baseline, or set it to null to "
         "compare with none",

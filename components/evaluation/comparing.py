@@ -64,6 +64,7 @@ class Judge:
         Raises:
             ModelError: If the last blessed model doesn't load or can't answer.
             HubError: If the Hub stays out of reach.
+            Overtaken: If the last blessed model is removed while it is asked.
         """
         evaluation = self.evaluation
         if not evaluation.blessed or evaluation.must_beat != LAST_BLESSED:
@@ -75,7 +76,16 @@ class Judge:
             gone = "what it was held against is gone, and no other blessed model is there"
             return Verdict(True, gone, None, again=True, binding=True)
         show(f"the last blessed model is another than at the evaluation: comparing again, with {baseline.name}")
-        check = self._compare(baseline)
+        try:
+            check = self._compare(baseline)
+        except PipelineError as error:
+            if baseline.is_there:
+                raise
+            raise Overtaken(
+                "the model to compare with must stay until it has answered",
+                received=f"{baseline.name}, which was removed meanwhile",
+                remedy="run the same command again, which compares with the last one that is there",
+            ) from error
         return Verdict(check.passed, check.sentence, baseline, again=True, binding=True)
 
     def confirm(self, verdict: Verdict) -> None:

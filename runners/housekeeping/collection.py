@@ -107,7 +107,9 @@ def collect(root: Path, keep: int = KEEP, *, dry_run: bool = False) -> Collectio
         with LocalStorage(root).lock_for_a_moment(ARTIFACTS):
             planned = _plan(root, keep)
             renamed = [(each, path) for each in planned.removals if (path := _rename(each)) is not None]
-        failures = [failure for _, path in renamed if (failure := _delete(path)) is not None]
+        # A lock's file went with the lock. Another process may hold one of that name by now, and must not lose it.
+        there = [path for each, path in renamed if path != each.lock]
+        failures = [failure for path in there if (failure := _delete(path)) is not None]
     except OSError as error:
         raise PipelineError(
             "--gc must be able to write to the pipeline root",
@@ -168,6 +170,8 @@ def _plan(root: Path, keep: int) -> Collection:
         lock = each.path.with_name(f".{each.key}.lock")
         if why is not None and is_held(lock):
             notes.append(f"{_shown(each.path, root)}, which another process is writing")
+        elif why is not None and each.path.is_symlink():
+            notes.append(f"{_shown(each.path, root)}, a link that somebody has made")
         elif why is not None:
             new_path = None if each.kind == REMOVED else each.path.with_name(f"{each.key}{REMOVED}")
             removals.append(Removal(each.path, why, bytes_below(each.path), new_path, lock))
@@ -230,7 +234,10 @@ def _since(inventory: Inventory, keep: int) -> datetime.datetime | None:
     if len(own) <= keep:
         return None
     began = own[-keep].name.split("-")[0]
-    return datetime.datetime.strptime(began, "%Y%m%dT%H%M%SZ").replace(tzinfo=datetime.UTC)
+    try:
+        return datetime.datetime.strptime(began, "%Y%m%dT%H%M%SZ").replace(tzinfo=datetime.UTC)
+    except ValueError:  # somebody has named the folder, like a run but by no date
+        return None
 
 
 def _reachable(inventory: Inventory, runs: list[Run]) -> set[str]:

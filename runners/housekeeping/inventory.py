@@ -168,7 +168,7 @@ class Inventory:
     Attributes:
         root: The pipeline root.
         runs: Its runs, the oldest first, those with names of their own before all others.
-        directories: The steps' directories, by path.
+        directories: The steps' directories, by path. Some may be links, by which somebody keeps them on another disk.
     """
 
     root: Path
@@ -213,7 +213,7 @@ def take_inventory(root: Path) -> Inventory:
 def _directories(root: Path) -> Iterator[Directory]:
     for path in sorted((root / ARTIFACTS).glob("*/*")):
         found = NAME.fullmatch(path.name)
-        if found and path.is_dir() and not path.is_symlink():
+        if found and path.is_dir():
             yield Directory(path, path.parent.name, found["key"], found["kind"] or FINISHED)
 
 

@@ -14,7 +14,7 @@ from foundation.errors import ArtifactError, PipelineError
 from foundation.versions import versions
 from runners.housekeeping.inventory import FINISHED, take_inventory
 from runners.housekeeping.listing import count
-from runners.store import DAMAGED, PARTIAL
+from runners.store import DAMAGED, KEY_DIGITS, PARTIAL
 
 REPORTS = ("report", "history", "step_history", "blessing", "samples")
 """The attributes of artifacts that read their reports."""
@@ -73,7 +73,7 @@ def verify(root: Path) -> Verification:
     for each in inventory.directories:
         if each.kind == FINISHED:
             result.artifacts += 1
-            _check_unless_replaced(each.path, result, _reports_faults)
+            _check_unless_replaced(each.path, result, _faults)
         elif each.kind == PARTIAL:
             for checkpoint in _step_checkpoints(each.path):
                 result.checkpoints += 1
@@ -147,8 +147,11 @@ def _check(
         result.damages += more(directory, content)
 
 
-def _reports_faults(directory: Path, content: Mapping[str, Any]) -> list[str]:
-    """Why the reports of an artifact can't be read, each in a line."""
+def _faults(directory: Path, content: Mapping[str, Any]) -> list[str]:
+    """What is wrong with an artifact whose files are as written: it stands in another's place, or can't be read."""
+    key = str(content.get("key"))
+    if key[:KEY_DIGITS] != directory.name:
+        return [f"{directory}, which its manifest says is the artifact of the key {key}"]
     kind = getattr(artifacts, str(content.get("type")), None)
     faults = []
     for name in REPORTS:

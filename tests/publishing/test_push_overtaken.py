@@ -15,6 +15,7 @@ from components.contract import manifest
 from components.contract.artifacts import Evaluation, Pushed
 from components.contract.push_record import PushedTo, model_digest
 from components.contract.reports import PushReport
+from components.evaluation import baseline_answers
 from components.publishing import serving_directory
 from components.publishing.params import PushParams
 from components.push import Push
@@ -77,6 +78,27 @@ def test_a_model_overtaken_by_a_worse_one_is_pushed_and_the_finding_is_the_evalu
     anew = rivals.evaluated("best", params(tmp_path).pushed_to, tmp_path / "evaluation")
     [check] = [check for check in anew.blessing.checks if "baseline" in check.name]
     assert pushed.compared_again == check.sentence
+
+
+def test_a_model_whose_rival_is_removed_while_it_is_asked_is_held_against_what_is_there(
+    rivals, first, tmp_path, monkeypatch
+):
+    """As where another push keeps a few versions only."""
+    run(rivals.push("good", first["good"], params(tmp_path)), tmp_path / "good")
+    load_baseline = baseline_answers.load_baseline
+
+    def load_removed(baseline):
+        (tmp_path / "serving/fill_mask/1").rename(tmp_path / "gone")
+        return load_baseline(baseline)
+
+    monkeypatch.setattr(baseline_answers, "load_baseline", load_removed)
+    with pytest.raises(ModelError, match=r"removed meanwhile.*run the same command again"):
+        rivals.evaluated("best", params(tmp_path).pushed_to, tmp_path / "evaluation")
+    (tmp_path / "gone").rename(tmp_path / "serving/fill_mask/1")
+    pushed = run(rivals.push("best", first["best"], params(tmp_path)), tmp_path / "best")
+    assert pushed.blessed
+    assert pushed.compared_again is None
+    assert served(tmp_path) == {"1": True}
 
 
 def test_a_model_that_nothing_overtook_is_not_compared_again(rivals, first, tmp_path, capsys):

@@ -9,6 +9,7 @@ import os
 import pytest
 
 from foundation.errors import PipelineError
+from runners import run_record
 from runners.run_record import RUNNING
 from tests.runners.small_steps import Write, graph, quiet
 
@@ -35,6 +36,23 @@ def test_a_record_on_a_disk_that_filled_up_is_closed_by_the_next_run(tmp_path, m
     quiet(tmp_path).execute(graph("sky"), {})
     assert json.loads(record.read_text())["status"] == "killed"
     assert not list(tmp_path.glob(f"runs/*/{RUNNING}"))
+
+
+def test_a_record_that_cannot_be_closed_for_lack_of_space_is_closed_once_there_is_some(tmp_path, monkeypatch):
+    folder = quiet(tmp_path).execute(graph("sky"), {}).directory
+    record = {**run_record.read(folder), "status": "running", "finished": None}
+    run_record._write(folder / run_record.NAME, record)
+    (folder / RUNNING).touch()
+
+    def full(path, content):
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(path))
+
+    with monkeypatch.context() as patch:
+        patch.setattr(run_record, "_write", full)
+        assert list(run_record.close_killed_runs(tmp_path)) == []
+    assert list(run_record.close_killed_runs(tmp_path)) == [folder]
+    assert run_record.read(folder)["status"] == "killed"
+    assert not (folder / RUNNING).exists()
 
 
 def test_a_run_that_was_killed_before_it_had_a_record_leaves_nothing_that_runs(tmp_path):

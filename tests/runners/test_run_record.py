@@ -2,6 +2,7 @@
 
 import contextlib
 import json
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -10,7 +11,7 @@ import pytest
 
 from foundation.errors import ArtifactError
 from runners import run_record
-from tests.runners.small_steps import Write, graph, quiet
+from tests.runners.small_steps import Write, graph, quiet, statuses
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 KILLED_IN_A_STEP = """
@@ -83,3 +84,15 @@ def test_a_flipped_bit_of_a_record_is_noticed_wherever_it_is(tmp_path):
         # One between two words changes nothing that the record says.
         with contextlib.suppress(ArtifactError):
             assert run_record.read(path.parent) == before
+
+
+def test_a_root_that_was_copied_without_its_links_goes_on(tmp_path):
+    """As by `cp -rL`, or into an archive that has none."""
+    first = quiet(tmp_path / "root").execute(graph("sky"), {})
+    shutil.copytree(tmp_path / "root", tmp_path / "copy")
+    assert not (tmp_path / "copy/runs/latest").is_symlink()
+    second = quiet(tmp_path / "copy").execute(graph("sky"), {})
+    assert statuses(second) == ["cached"] * 3
+    assert (tmp_path / "copy/runs/latest").resolve() == second.directory.resolve()
+    [before] = (tmp_path / "copy/runs").glob("latest-before-*")
+    assert run_record.read(before)["id"] == first.id

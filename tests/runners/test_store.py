@@ -12,7 +12,7 @@ import pytest
 
 from components.contract import manifest
 from components.contract.artifacts import Artifact
-from foundation.errors import DamagedArtifact, PipelineError
+from foundation.errors import ArtifactError, DamagedArtifact, PipelineError
 from runners.local import LocalRunner
 from tests.runners.small_steps import (
     Counting,
@@ -78,15 +78,17 @@ def test_a_file_of_another_size_is_damage_though_nobody_reads_it(tmp_path, chang
 
 
 def test_a_directory_that_bears_another_keys_name_is_not_believed(tmp_path):
-    """As where two keys begin alike, or somebody copies an artifact."""
+    """As where somebody moves or copies an artifact. It may be the only one, so it is set aside."""
     store = quiet(tmp_path).store
     sky, sun = (Write(WordParams(word)) for word in ("sky", "sun"))
     quiet(tmp_path).execute(lambda run: run(sky), {})
     there, wrong = (store.path(step, step.key({})) for step in (sky, sun))
     shutil.copytree(there, wrong)
-    assert store.find(sun, sun.key({})) is None
+    with pytest.raises(DamagedArtifact, match=f"artifact of the key {sky.key({})}"):
+        store.find(sun, sun.key({}))
     assert statuses(quiet(tmp_path).execute(lambda run: run(sun), {})) == ["ran"]
     assert (wrong / "text").read_text() == "sun"
+    assert (wrong.with_name(wrong.name + ".damaged") / "text").read_text() == "sky"
     assert (there / "text").read_text() == "sky"
 
 
@@ -144,7 +146,7 @@ def test_a_damaged_artifact_is_not_set_aside_while_its_step_runs(tmp_path):
     store, step = quiet(tmp_path).store, Write()
     quiet(tmp_path).execute(lambda run: run(step), {})
     artifact = store.path(step, step.key({}))
-    other = threading.Thread(target=store.set_aside, args=(artifact,))
+    other = threading.Thread(target=store.set_aside, args=(DamagedArtifact(artifact, "a file"),))
     with store.locked(step, step.key({})):
         other.start()
         other.join(0.3)
@@ -154,12 +156,65 @@ def test_a_damaged_artifact_is_not_set_aside_while_its_step_runs(tmp_path):
     assert artifact.with_name(artifact.name + ".damaged").is_dir()
 
 
+@pytest.mark.parametrize("is_mounted", [True, False])
+def test_an_artifact_on_another_disk_is_replaced_by_one_here(tmp_path, is_mounted):
+    """Somebody has put a link where it was; the disk that it leads to may be away."""
+    artifact = quiet(tmp_path).execute(graph("sky"), {}).artifacts["write"]
+    shutil.copytree(artifact, tmp_path / "elsewhere")
+    shutil.rmtree(artifact)
+    artifact.symlink_to(tmp_path / ("elsewhere" if is_mounted else "nowhere"))
+    record = quiet(tmp_path).execute(graph("sky"), {})
+    assert statuses(record)[0] == ("cached" if is_mounted else "ran")
+    record = quiet(tmp_path, force=frozenset(["write"])).execute(graph("sky"), {})
+    assert statuses(record)[0] == "ran"
+    assert not artifact.is_symlink()
+    assert (tmp_path / "elsewhere/text").read_text() == "sky"
+    assert [path.name for path in artifact.parent.iterdir()] == [artifact.name]
+
+
+def test_what_another_run_has_made_anew_is_not_set_aside(tmp_path):
+    """Two runs find the same damage; one makes the artifact anew while the other waits to set it aside."""
+    store, step = quiet(tmp_path).store, Write()
+    quiet(tmp_path).execute(lambda run: run(step), {})
+    artifact = store.path(step, step.key({}))
+    found, found_later = (DamagedArtifact(artifact, "a file") for _ in range(2))
+    assert store.set_aside(found) is not None
+    quiet(tmp_path).execute(lambda run: run(step), {})
+    assert store.set_aside(found_later) is None
+    assert (artifact / "text").read_text() == "sky"
+
+
+def test_an_artifact_that_is_replaced_while_it_is_read_is_not_set_aside(tmp_path):
+    store, step = quiet(tmp_path).store, Write()
+    record = quiet(tmp_path).execute(lambda run: run(step), {})
+    artifact = record.artifacts["write"]
+    content = {**manifest.read(artifact), "created": "2026-01-01T00:00:00+00:00"}
+    (artifact / "text").write_text("sun")
+    with pytest.raises(DamagedArtifact) as damage:
+        manifest.verify(artifact, content, {})
+    assert store.set_aside(damage.value) is None
+    with pytest.raises(DamagedArtifact) as damage:
+        manifest.verify(artifact, manifest.read(artifact), {})
+    assert store.set_aside(damage.value) is not None
+
+
+def test_a_file_that_no_step_wrote_is_refused_before_a_library_reads_it(tmp_path):
+    artifact = quiet(tmp_path).execute(graph("sky"), {}).artifacts["write"]
+    (artifact / ".notes").write_text("of a system")
+    record = quiet(tmp_path, force=frozenset(["first"])).execute(graph("sky"), {})
+    assert statuses(record) == ["cached", "ran", "cached"]
+    (artifact / "model.safetensors").write_text("other weights")
+    with pytest.raises(ArtifactError, match=r"nothing but what its step wrote.*model.safetensors.*move that file"):
+        quiet(tmp_path, force=frozenset(["first"])).execute(graph("sky"), {})
+    assert (artifact / "text").read_text() == "sky"
+
+
 def test_what_was_set_aside_before_stays(tmp_path):
     store, step = quiet(tmp_path).store, Write()
     asides = []
     for _ in range(3):
         quiet(tmp_path).execute(lambda run: run(step), {})
-        asides.append(store.set_aside(store.path(step, step.key({}))))
+        asides.append(store.set_aside(DamagedArtifact(store.path(step, step.key({})), "a file")))
     assert len(set(asides)) == 3
     assert all((aside / "text").is_file() for aside in asides)
 

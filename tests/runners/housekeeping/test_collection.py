@@ -15,8 +15,10 @@ from components.contract import manifest, reports
 from components.contract.artifacts import Pushed
 from components.contract.push_record import write_record
 from foundation.errors import ArtifactError, ConfigError
-from foundation.process_lock import ProcessLock
+from foundation.process_lock import ProcessLock, is_held
+from runners.housekeeping import collection
 from runners.housekeeping.collection import as_text, collect
+from runners.housekeeping.inventory import take_inventory
 from runners.run_record import OWN_DIGEST
 from tests import reports as complete
 from tests.runners.small_steps import Failing, WordParams, Write, graph, quiet, statuses
@@ -202,6 +204,46 @@ def test_debris_goes_and_nothing_else(tmp_path):
     assert removed(result)[f"{name}.damaged"] == "was set aside as damaged"
     assert len(result.removals) == 12
     assert statuses(quiet(tmp_path).execute(graph("sky"), {})) == ["cached"] * 3
+
+
+def test_a_lock_that_is_taken_while_the_rest_is_removed_stays(tmp_path, monkeypatch):
+    """Large artifacts take a while to remove. A run that begins meanwhile must not lose its lock to --gc."""
+    record = quiet(tmp_path).execute(graph("sky"), {})
+    make_debris(tmp_path, record.artifacts["first"])
+    path = record.artifacts["double"].with_name(f".{record.artifacts['double'].name}.lock")
+    path.touch()
+    lock, delete, taken = ProcessLock(path, "double"), collection._delete, []
+
+    def delete_while_a_run_begins(each):
+        if not taken:
+            taken.append(lock.take())
+        return delete(each)
+
+    monkeypatch.setattr(collection, "_delete", delete_while_a_run_begins)
+    collect(tmp_path)
+    assert taken == [True]
+    assert is_held(path)
+    lock.release()
+
+
+def test_an_artifact_on_another_disk_stays_there_and_is_shown(tmp_path):
+    ash, birch = (quiet(tmp_path / "root").execute(graph(word), {}) for word in ("ash", "birch"))
+    artifact = ash.artifacts["write"]
+    artifact.rename(tmp_path / "elsewhere")
+    artifact.symlink_to(tmp_path / "elsewhere")
+    result = collect(tmp_path / "root", keep=1)
+    assert artifact.name not in removed(result)
+    assert f"artifacts/write/{artifact.name}, a link that somebody has made" in result.notes
+    assert (tmp_path / "elsewhere/text").read_text() == "ash"
+    assert f"artifacts/write/{artifact.name}" in take_inventory(tmp_path / "root").artifacts
+    assert birch.directory.is_dir()
+
+
+def test_a_run_whose_folder_bears_no_date_ends_nothing(many):
+    root, runs = many
+    (root / "runs" / runs[-1]).rename(root / "runs/20269999T999999Z-abcd")
+    collect(root, keep=1)
+    assert names(root)[0] == ["20269999T999999Z-abcd"]
 
 
 def test_what_is_called_otherwise_is_left_alone(many):

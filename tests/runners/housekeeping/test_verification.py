@@ -41,7 +41,7 @@ def root(tmp_path, monkeypatch):
     blocks = root / "artifacts/preprocess/0123456789abcdef"
     blocks.mkdir(parents=True)
     reports.write(blocks / "report.json", complete.blocks())
-    manifest.write(blocks, {"type": "Blocks", "component": "preprocess", "key": "0", "inputs": {}})
+    manifest.write(blocks, {"type": "Blocks", "component": "preprocess", "key": "0123456789abcdef", "inputs": {}})
     model = tmp_path / "saved_model"
     (model / "variables").mkdir(parents=True)
     for name in ("saved_model.pb", "variables/variables.index"):
@@ -107,12 +107,20 @@ def test_missing_and_additional_files_are_named(root):
     assert f"{version / 'variables/more'}, which its push didn't bring" in damages
 
 
+def test_an_artifact_in_the_place_of_another_is_named(root):
+    artifact = next(root.glob("artifacts/write/*"))
+    wrong = artifact.with_name("fedcba9876543210")
+    shutil.copytree(artifact, wrong)
+    [damage] = verify(root).damages
+    assert damage.startswith(f"{wrong}, which its manifest says is the artifact of the key {artifact.name}")
+
+
 def test_a_report_of_another_version_of_the_program_is_named(root):
     blocks = root / "artifacts/preprocess/0123456789abcdef"
     content = json.loads((blocks / "report.json").read_text())
     (blocks / "manifest.json").unlink()
     (blocks / "report.json").write_text(json.dumps({**content, "unknown": 1}))
-    manifest.write(blocks, {"type": "Blocks", "component": "preprocess", "key": "0", "inputs": {}})
+    manifest.write(blocks, {"type": "Blocks", "component": "preprocess", "key": "0123456789abcdef", "inputs": {}})
     [damage] = verify(root).damages
     assert "which is no BlocksReport of this version of the program" in damage
 
