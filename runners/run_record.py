@@ -192,11 +192,14 @@ class RunRecord:
         return True
 
     def _point_latest(self) -> None:
+        """Makes `latest` point to this run. Whoever makes a record holds off all others meanwhile."""
+        for left in self.directory.parent.glob(f".{LATEST}-*"):  # by a run that was killed here
+            left.unlink()
         latest = self.directory.parent / LATEST
         if latest.is_dir() and not latest.is_symlink():
             # The root was copied by a program that follows links, so that this is a run's folder once more.
             os.rename(latest, latest.with_name(f"{LATEST}-before-{self.id}"))
-        fresh = self.directory.parent / f".latest-{self.id}"
+        fresh = self.directory.parent / f".{LATEST}-{self.id}"
         fresh.symlink_to(self.id)
         os.replace(fresh, latest)
 

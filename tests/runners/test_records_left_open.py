@@ -72,3 +72,10 @@ def test_a_disk_that_refuses_is_no_fault_of_the_program(tmp_path, text):
 
     with pytest.raises(PipelineError, match=r"the system must let a step read and write its files.*files of write are"):
         quiet(tmp_path).execute(lambda run: run(Refused()), {})
+
+
+def test_what_a_run_left_that_was_killed_while_it_made_its_link_goes(tmp_path):
+    (tmp_path / "runs").mkdir()
+    (tmp_path / "runs/.latest-20200101T000000Z-0000").symlink_to("20200101T000000Z-0000")
+    folder = quiet(tmp_path).execute(graph("sky"), {}).directory
+    assert sorted(path.name for path in (tmp_path / "runs").iterdir()) == sorted([folder.name, "latest"])
