@@ -91,7 +91,9 @@ def table(heads: Sequence[str], rows: Sequence[Sequence[str]], *, cut: int, righ
     shown = []
     for line in lines:
         if len(line[cut]) > widths[cut]:
-            line[cut] = f"{line[cut][: widths[cut] - 1]}…"
+            kept = widths[cut] - 1
+            # What tells a path from others is its end.
+            line[cut] = f"…{line[cut][-kept:]}" if "/" in line[cut] else f"{line[cut][:kept]}…"
         cells = (f"{cell:{'>' if place in right else '<'}{widths[place]}}" for place, cell in enumerate(line))
         shown.append("  ".join(cells).rstrip())
     return "\n".join(shown)

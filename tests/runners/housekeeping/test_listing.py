@@ -83,6 +83,8 @@ def test_a_root_without_runs(tmp_path):
 def test_a_long_cell_of_one_column_is_cut():
     text = table(["a", "b"], [["x" * 50, "y"], ["x", "yy"]], cut=0, right=(1,), columns=20)
     assert text.splitlines()[1:] == [f"{'x' * 15}…   y", f"x{' ' * 17}yy"]
+    text = table(["a", "b"], [["/home/me/experiments/job.yaml", "y"]], cut=0, right=(1,), columns=20)
+    assert text.splitlines()[1:] == ["…riments/job.yaml  y"]
 
 
 def test_quantities_are_short():
