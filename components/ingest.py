@@ -9,7 +9,7 @@ import re
 import shutil
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, ClassVar
+from typing import TYPE_CHECKING, ClassVar, get_args
 
 from components.contract import reports
 from components.contract.artifacts import REPORT, Corpus
@@ -22,6 +22,7 @@ from components.sources.encodings import canonical_encoding
 from components.sources.hub import HubDataset
 from components.sources.local import LocalFiles
 from components.sources.parts import held_out
+from components.sources.readers import TextRecords
 from components.sources.saving import save_splits
 from foundation.errors import ConfigError, DataError
 
@@ -44,9 +45,11 @@ class IngestParams:
             `validation` and `test` where files are named so; null keeps these parts. The embedded corpus has `train`
             alone.
         revision: The Hub dataset's branch, tag or commit; null for its newest commit.
-        path: A local file, directory or glob to read instead of `dataset`: .jsonl, .json, .csv, .txt (each also as
-            .gz), .parquet.
+        path: A local file, directory or glob to read instead of `dataset`: .jsonl, .ndjson, .json, .csv, .tsv, .txt
+            (each also as .gz, .bz2, .xz, .zst or .zip), .parquet, .arrow, or a folder that `datasets` saved to disk.
         encoding: The encoding of local text files without a byte order mark, such as windows-1252; null for UTF-8.
+        text_records: What is a record in a .txt file: a paragraph (up to a blank line; in a file without blank lines, a
+            line), a line, or the whole file.
         test_size: The part of the records that goes to the test split, above 0 and below 1.
         seed: The seed of the shuffle before the split, from 0.
     """
@@ -57,6 +60,7 @@ class IngestParams:
     revision: str | None = None
     path: str | None = None
     encoding: str | None = None
+    text_records: TextRecords = "paragraph"
     test_size: float = 0.2
     seed: int = 42
 
@@ -89,6 +93,12 @@ class IngestParams:
                     remedy="leave out --ingest.encoding, or name files with --ingest.path",
                 )
             canonical_encoding(self.encoding)
+        if self.text_records not in get_args(TextRecords):
+            raise ConfigError(
+                f"ingest.text_records must be one of {', '.join(get_args(TextRecords))}",
+                received=repr(self.text_records),
+                remedy="correct --ingest.text_records",
+            )
         if self.split is not None and not SPLIT_EXPRESSION.fullmatch(self.split):
             raise ConfigError(
                 "ingest.split must be a split or an expression like train[:5000], train[10%:20%] or train+validation",
@@ -129,14 +139,14 @@ class Ingest(Component[Corpus]):
     params: IngestParams
 
     name: ClassVar[str] = "ingest"
-    version: ClassVar[str] = "4"
+    version: ClassVar[str] = "5"
     output: ClassVar[type[Corpus]] = Corpus
 
     @functools.cached_property
     def source(self) -> HubDataset | LocalFiles | EmbeddedCorpus:
         """Where the records come from. It is made once, so that `run` reads the same commit that `sources` names."""
         if self.params.path is not None:
-            return LocalFiles(self.params.path, self.params.encoding)
+            return LocalFiles(self.params.path, self.params.encoding, self.params.text_records)
         if self.params.is_from_hub:
             return HubDataset(
                 self.params.dataset, self.params.config, self.params.split or "train", self.params.revision

@@ -1,4 +1,4 @@
-"""How a text file is encoded and compressed, by its first bytes: gzip, a byte order mark, or the zeros of UTF-16.
+"""How a text file is encoded, by its first bytes: a byte order mark, or the zeros of UTF-16.
 
 A file without a byte order mark is read as UTF-8. Other encodings can't be recognised by their bytes (every file is
 valid Latin-1), so a person must name them: `ingest.encoding`. Whatever is guessed here is reported.
@@ -12,7 +12,6 @@ from foundation.errors import ConfigError, DataError
 
 HEAD_BYTES = 1 << 16
 """The number of bytes of a file that are looked at."""
-GZIP = b"\x1f\x8b"
 MARKS = (
     (codecs.BOM_UTF8, "utf-8"),
     (codecs.BOM_UTF32_LE, "utf-32-le"),  # before UTF-16's, with which it begins
@@ -21,13 +20,13 @@ MARKS = (
     (codecs.BOM_UTF16_BE, "utf-16-be"),
 )
 OTHER_FORMATS = (
-    (GZIP, "gzip data inside of gzip data"),
+    (b"\x1f\x8b", "gzip data inside of compressed data"),
+    (b"\x28\xb5\x2f\xfd", "Zstandard data inside of compressed data"),
+    (b"\xfd7zXZ\0", "XZ data inside of compressed data"),
+    (b"BZh", "bzip2 data inside of compressed data"),
     (b"PK\x03\x04", "a ZIP archive (Excel's and Word's files are such too)"),
     (b"\xd0\xcf\x11\xe0", "a file of an older Microsoft Office"),
-    (b"\x28\xb5\x2f\xfd", "Zstandard data"),
-    (b"\xfd7zXZ\0", "XZ data"),
     (b"7z\xbc\xaf\x27\x1c", "a 7z archive"),
-    (b"BZh", "bzip2 data"),
     (b"%PDF-", "a PDF document"),
     (b"PAR1", "Parquet data"),
     (b"ARROW1", "Arrow data"),
@@ -159,7 +158,7 @@ def refuse_other_formats(path: Path, head: bytes) -> None:
     for start, what in OTHER_FORMATS:
         if head.startswith(start) and (b"\0" in head or not is_utf8(head)):
             raise DataError(
-                "a .jsonl, .json, .csv or .txt file must hold text, as it is or compressed by gzip once",
+                "a file of JSON, CSV or text must hold text, as it is or compressed once",
                 received=f"{path}: {what}",
                 remedy="unpack it, or save it as text, and give that with --ingest.path",
             )

@@ -6,13 +6,12 @@ is read whole.
 
 import codecs
 import json
-from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any, BinaryIO, NamedTuple
 
 from components.sources import readers
-from components.sources.readers import Place, Records
+from components.sources.readers import Place, Reading, Records
 from foundation.errors import DataError
 
 CHUNK_CHARACTERS = 1 << 20
@@ -24,31 +23,31 @@ def malformed(place: Place, what: str, *, rule: str = "a JSON file must hold val
     return readers.malformed(place, what, rule=rule)
 
 
-def read_json(path: Path, blank_lines: Counter[Path], encoding: str | None = None) -> Records:
+def read_json(path: Path, reading: Reading) -> Records:
     """The records of a JSON file, whichever of its usual forms it has.
 
     The forms are: JSON Lines (an object a line); an array of objects; one object, which is one record; and one object
-    whose only field is a list of objects (`{"data": […]}`), which are the records.
+    that holds the records, in one of the ways that `held_records` knows.
 
     Raises:
         DataError: If the file is malformed, or holds something other than objects.
     """
-    found = readers.encoding(path, encoding)
+    found = readers.encoding(path, reading.encoding)
     with readers.opened(path) as file:
         file.read(found.mark)
         start = codecs.getincrementaldecoder(found.name)("ignore").decode(file.read(CHUNK_CHARACTERS))
     if start.lstrip().startswith("["):
-        yield from read_json_array(path, encoding)
+        yield from read_json_array(path, reading.encoding)
     else:
-        yield from read_json_lines(path, blank_lines, encoding)
+        yield from read_json_lines(path, reading)
 
 
-def read_json_lines(path: Path, blank_lines: Counter[Path], encoding: str | None = None) -> Records:
+def read_json_lines(path: Path, reading: Reading) -> Records:
     """The records of a file with an object a line, or with one object over several lines."""
     first = True
-    for number, line in readers.lines_of(path, encoding):
+    for number, line in readers.lines_of(path, reading.encoding):
         if line.isspace():
-            blank_lines[path] += 1
+            reading.blank_lines[path] += 1
             continue
         place = Place(path, number)
         try:
@@ -56,17 +55,15 @@ def read_json_lines(path: Path, blank_lines: Counter[Path], encoding: str | None
         except json.JSONDecodeError as error:
             # An object that ends on a later line breaks off at the end of this one.
             if first and error.pos >= len(line.rstrip()):
-                yield from read_json_object(path, encoding)
+                yield from read_json_object(path, reading)
                 return
             raise malformed(place, describe(error)) from error
         except (ValueError, RecursionError) as error:
             raise malformed(place, str(error)) from error
-        if first and is_wrapper(value):
-            first_only = value
-            first = False
-            rest = next((line for _, line in lines_after(path, number, encoding) if not line.isspace()), None)
+        if first and (held := held_records(value)) is not None:
+            rest = next((line for _, line in lines_after(path, number, reading.encoding) if not line.isspace()), None)
             if rest is None:
-                yield from unwrapped(place, first_only)
+                yield from unwrapped(place, held, reading)
                 return
         first = False
         yield place, as_record(place, value)
@@ -77,9 +74,9 @@ def lines_after(path: Path, number: int, encoding: str | None = None) -> Iterato
     return ((other, line) for other, line in readers.lines_of(path, encoding) if other > number)
 
 
-def read_json_object(path: Path, encoding: str | None = None) -> Records:
+def read_json_object(path: Path, reading: Reading) -> Records:
     """The records of a file whose one value is an object, read whole."""
-    text = "".join(line for _, line in readers.lines_of(path, encoding))
+    text = "".join(line for _, line in readers.lines_of(path, reading.encoding))
     try:
         value = json.loads(text)
     except json.JSONDecodeError as error:
@@ -87,24 +84,70 @@ def read_json_object(path: Path, encoding: str | None = None) -> Records:
     except (ValueError, RecursionError) as error:
         raise malformed(Place(path, 1), str(error)) from error
     place = Place(path, 1)
-    if is_wrapper(value):
-        yield from unwrapped(place, value)
+    if (held := held_records(value)) is not None:
+        yield from unwrapped(place, held, reading)
     else:
         yield place, as_record(place, value)
 
 
-def is_wrapper(value: Any) -> bool:
-    """Whether a value is an object whose only field is a list of objects."""
-    if not isinstance(value, dict) or len(value) != 1:
-        return False
-    (items,) = value.values()
-    return isinstance(items, list) and bool(items) and all(isinstance(item, dict) for item in items)
+class Held(NamedTuple):
+    """The records that one object holds.
+
+    Attributes:
+        records: The records.
+        how: How it holds them, as the end of a sentence, where that isn't plain.
+    """
+
+    records: Iterable[dict[str, Any]]
+    how: str | None = None
 
 
-def unwrapped(place: Place, value: dict[str, list[dict[str, Any]]]) -> Records:
-    """The records in a wrapping object."""
-    (items,) = value.values()
-    return ((place, item) for item in items)
+def held_records(value: Any) -> Held | None:
+    """The records in an object that is none itself; None for any other value.
+
+    It is an object whose only field is a list of objects (`{"data": […]}`); one of columns, each an object of values by
+    row, or with a list of rows, as pandas' `to_json` writes them by default and with `orient="split"`; or an object of
+    objects that are alike, such as records by their ids.
+    """
+    if not isinstance(value, dict) or not value:
+        return None
+    items = list(value.values())
+    if len(value) == 1 and isinstance(items[0], list) and items[0] and all(isinstance(item, dict) for item in items[0]):
+        return Held(items[0])
+    if set(value) == {"columns", "index", "data"} and all(isinstance(item, list) for item in items):
+        columns, rows = value["columns"], value["data"]
+        if all(isinstance(row, list) and len(row) == len(columns) for row in rows):
+            return Held(
+                (dict(zip(map(str, columns), row, strict=True)) for row in rows), "columns and rows, as of pandas"
+            )
+    if not all(isinstance(item, dict) for item in items):
+        return None
+    rows_of_first = list(items[0])
+    if rows_of_first == [str(row) for row in range(len(rows_of_first))] and all(
+        list(item) == rows_of_first for item in items
+    ):
+        by_row = ({name: column[row] for name, column in value.items()} for row in rows_of_first)
+        return Held(by_row, "columns of values by row, as of pandas") if rows_of_first else None
+    if len(items) > 1 and are_alike(items):
+        return Held(items, "an object of objects, each of which was read as a record, without its name")
+    return None
+
+
+def are_alike(items: list[dict[str, Any]]) -> bool:
+    """Whether objects have the same fields, with values of the same types but for nulls."""
+    types = {name: type(value) for name, value in items[0].items()}
+    return bool(types) and all(
+        item.keys() == types.keys()
+        and all(type(None) in (kind, type(item[name])) or type(item[name]) is kind for name, kind in types.items())
+        for item in items
+    )
+
+
+def unwrapped(place: Place, held: Held, reading: Reading) -> Records:
+    """The records in an object that holds them."""
+    if held.how is not None:
+        reading.guesses[place.path] = f"{place.path.name} is {held.how}"
+    return ((place, record) for record in held.records)
 
 
 def read_json_array(path: Path, encoding: str | None = None) -> Records:

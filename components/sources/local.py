@@ -8,7 +8,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from components.contract import manifest
-from components.sources import Loaded, json_records, parquet, readers, schema
+from components.sources import Loaded, json_records, readers, schema, tables
+from components.sources.compression import compression_of, named_compression, plain_name
 from components.sources.parts import PARTS, mixed, parts_of
 from foundation.errors import ConfigError, DataError
 
@@ -17,12 +18,16 @@ if TYPE_CHECKING:
 
 READERS = {
     ".jsonl": json_records.read_json,
+    ".ndjson": json_records.read_json,
     ".json": json_records.read_json,
     ".csv": readers.read_csv,
+    ".tsv": readers.read_tsv,
     ".txt": readers.read_text,
 }
-"""The reader for each ending, which `.gz` may follow. Arrow reads `.parquet`."""
-ENDINGS = ".jsonl, .json, .csv, .txt (each also as .gz) or .parquet"
+"""The reader for each ending, which that of a compression may follow."""
+TABLES = (".parquet", ".arrow", ".feather")
+"""The endings of what Arrow reads."""
+ENDINGS = ".jsonl, .ndjson, .json, .csv, .tsv, .txt (each also as .gz, .bz2, .xz, .zst or .zip), .parquet or .arrow"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -32,6 +37,7 @@ class LocalFiles:
     Attributes:
         path: A file, a directory (files below it at any depth, hidden ones left out) or a glob pattern.
         encoding: The encoding of text files without a byte order mark; None for UTF-8.
+        text_records: What is a record in a text file.
 
     Example:
         source = LocalFiles("data/*.jsonl")
@@ -41,6 +47,7 @@ class LocalFiles:
 
     path: str
     encoding: str | None = None
+    text_records: readers.TextRecords = "paragraph"
 
     def files(self) -> tuple[list[Path], list[Path]]:
         """The files to read, sorted, and those of other formats, which are left out.
@@ -73,7 +80,8 @@ class LocalFiles:
         if path.is_dir():
             found = sorted(path.rglob("*"))
             hidden = [any(part.startswith(".") for part in other.relative_to(path).parts) for other in found]
-            return [other for other, is_hidden in zip(found, hidden, strict=True) if not (is_hidden or other.is_dir())]
+            files = [other for other, is_hidden in zip(found, hidden, strict=True) if not (is_hidden or other.is_dir())]
+            return tables.data_files(files)
         if path.exists() or not glob.has_magic(self.path):
             if not path.exists():
                 raise ConfigError(
@@ -118,21 +126,22 @@ class LocalFiles:
         parts = parts_of([self.name_of(path) for path in paths])
         unnamed = [path for path in paths if parts and self.name_of(path) not in parts]
         paths = self.in_order(set(paths) - set(unnamed), parts)
-        blank_lines: Counter[Path] = Counter()
+        reading = readers.Reading(self.encoding, self.text_records)
         target = cache / "records.arrow"
         forms: dict[Path, dict[str, str]] = {}
         guesses: list[str] = []
-        if format_of(paths[0]) == ".parquet":
+        if format_of(paths[0]) in TABLES:
             self.refuse_encoding()
-            records, anomalies = parquet.write_tables(paths, target)
+            records, anomalies = tables.write_tables(paths, target)
         else:
             forms, guesses = self.inspect(paths)
-            records, anomalies = self.write(paths, blank_lines, target)
+            records, anomalies = self.write(paths, reading, target)
+            guesses += [reading.guesses[path] for path in paths if path in reading.guesses]
         anomalies += [f"{self.name_of(path)} holds no records" for path in paths if not records[path]]
         return Loaded(
             open_arrow(target),
             self.facts(paths, records, forms, parts),
-            self.skipped(blank_lines, others, unnamed),
+            self.skipped(reading.blank_lines, others, unnamed),
             anomalies,
             parts=self.records_by_part(records, parts),
             unnamed=[self.name_of(path) for path in unnamed],
@@ -205,7 +214,7 @@ class LocalFiles:
         if self.encoding is not None:
             raise ConfigError(
                 "ingest.encoding must be given only with files of text",
-                received=f"{self.encoding!r} for Parquet files",
+                received=f"{self.encoding!r} for Parquet or Arrow files",
                 remedy="leave out --ingest.encoding",
             )
 
@@ -224,14 +233,14 @@ class LocalFiles:
             found = readers.encoding(path, self.encoding)
             forms[path] = {"encoding": found.name} if found.name != "utf-8" else {}
             notes += [found.note] if found.note else []
-            is_packed = readers.is_gzip(path)
-            if is_packed != (path.suffix.lower() == ".gz") and path.stat().st_size:
-                forms[path]["packed"] = "gzip" if is_packed else "not"
-                what = "gzip data, and was unpacked" if is_packed else "no gzip data, and was read as it is"
+            packed, named = compression_of(path), named_compression(path)
+            if packed != named and path.stat().st_size:
+                forms[path]["packed"] = packed or "not"
+                what = f"{packed} data, and was unpacked" if packed else f"no {named} data, and was read as it is"
                 notes.append(f"{path.name} holds {what}")
         return forms, notes
 
-    def write(self, paths: list[Path], blank_lines: Counter[Path], target: Path) -> tuple[Counter[Path], list[str]]:
+    def write(self, paths: list[Path], reading: readers.Reading, target: Path) -> tuple[Counter[Path], list[str]]:
         """Writes the records of JSON, CSV or text files to an Arrow file.
 
         Returns:
@@ -246,9 +255,9 @@ class LocalFiles:
         def read_all() -> readers.Records:
             # The records are read twice, and counted anew each time.
             records.clear()
-            blank_lines.clear()
+            reading.begin_anew()
             for path in paths:
-                for place, record in read(path, blank_lines, self.encoding):
+                for place, record in read(path, reading):
                     records[path] += 1
                     yield place, record
 
@@ -260,10 +269,9 @@ class LocalFiles:
 
 
 def format_of(path: Path) -> str:
-    """The ending that tells a file's format, without `.gz`; empty where it isn't one that can be read."""
-    name = path.name.lower()
-    ending = Path(name.removesuffix(".gz")).suffix
-    return ending if ending in READERS or (ending == ".parquet" and not name.endswith(".gz")) else ""
+    """The ending that tells a file's format, without that of a compression; empty where it can't be read."""
+    ending = Path(plain_name(path)).suffix.lower()
+    return ending if ending in READERS or (ending in TABLES and named_compression(path) is None) else ""
 
 
 def no_records(received: str) -> DataError:

@@ -5,17 +5,19 @@ Memory holds one record at a time.
 
 import contextlib
 import csv
-import gzip
+import dataclasses
 import io
-import zlib
+import itertools
 from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any, BinaryIO, NamedTuple, cast
+from typing import Any, BinaryIO, Literal, NamedTuple
 
-from components.sources.encodings import GZIP, HEAD_BYTES, Encoding, encoding_of
+from components.sources.compression import decompressed
+from components.sources.encodings import HEAD_BYTES, Encoding, encoding_of
 from foundation.errors import DataError
 
+DELIMITERS = {",": "commas", ";": "semicolons", "\t": "tabs", "|": "bars"}
 LARGEST_CSV_CELL = 1 << 30  # characters; the csv module's own limit, 131,072, is less than a long answer
 
 
@@ -35,6 +37,29 @@ class Place(NamedTuple):
 
 
 Records = Iterator[tuple[Place, dict[str, Any]]]
+TextRecords = Literal["line", "paragraph", "file"]
+
+
+@dataclasses.dataclass
+class Reading:
+    """How files are read, and what was found in them besides records.
+
+    Attributes:
+        encoding: The value of `ingest.encoding`.
+        text_records: The value of `ingest.text_records`.
+        blank_lines: How many lines without a record each file has.
+        guesses: A sentence for each thing that was guessed about a file, by file.
+    """
+
+    encoding: str | None = None
+    text_records: TextRecords = "paragraph"
+    blank_lines: Counter[Path] = dataclasses.field(default_factory=Counter)
+    guesses: dict[Path, str] = dataclasses.field(default_factory=dict)
+
+    def begin_anew(self) -> None:
+        """Forgets what was found, because the files are read once more."""
+        self.blank_lines.clear()
+        self.guesses.clear()
 
 
 def malformed(place: Place, what: str, *, rule: str) -> DataError:
@@ -44,23 +69,13 @@ def malformed(place: Place, what: str, *, rule: str) -> DataError:
 
 @contextlib.contextmanager
 def opened(path: Path) -> Iterator[BinaryIO]:
-    """Opens a file for reading bytes, decompressed where it holds gzip data, whatever its name.
+    """Opens a file for reading bytes, decompressed where it holds compressed data, whatever its name.
 
     Raises:
         DataError: If it can't be opened or read, or its compressed data is damaged.
     """
-    with read_errors(path), open(path, "rb") as file:
-        yield cast(BinaryIO, gzip.GzipFile(fileobj=file)) if file.peek(2).startswith(GZIP) else file
-
-
-def is_gzip(path: Path) -> bool:
-    """Whether a file holds gzip data, whatever its name.
-
-    Raises:
-        DataError: If it can't be read.
-    """
-    with read_errors(path), open(path, "rb") as file:
-        return file.read(2) == GZIP
+    with read_errors(path), decompressed(path) as file:
+        yield file
 
 
 @contextlib.contextmanager
@@ -68,16 +83,10 @@ def read_errors(path: Path) -> Iterator[None]:
     """Turns the errors of reading a file into one that names the file.
 
     Raises:
-        DataError: If it can't be opened or read, or its compressed data is damaged.
+        DataError: If it can't be opened or read.
     """
     try:
         yield
-    except (gzip.BadGzipFile, zlib.error, EOFError) as error:
-        raise DataError(
-            "a gzip file must hold complete gzip data",
-            received=f"{path}: {error}",
-            remedy="download or compress it anew",
-        ) from error
     except OSError as error:
         if error.errno is None:
             raise  # Arrow raises these about the file's content
@@ -131,20 +140,22 @@ def refuse_zeros(place: Place, text: str, encoding: str) -> None:
         )
 
 
-def lines_of(path: Path, given: str | None = None) -> Iterator[tuple[int, str]]:
+def lines_of(path: Path, given: str | None = None, *, any_ends: bool = False) -> Iterator[tuple[int, str]]:
     """The lines of a text file with their numbers, from 1. Line ends are kept, a byte order mark is left out.
 
     Args:
         path: The file.
         given: The value of `ingest.encoding`.
+        any_ends: Whether a carriage return ends a line by itself, too, as on old Macs; each end is a line feed then.
 
     Raises:
         DataError: If the file can't be read, isn't in its encoding, or holds zero bytes.
     """
     found = encoding(path, given)
     number = 0
-    # Lines end at "\n" alone, and keep what ends them.
-    with opened(path) as file, io.TextIOWrapper(file, found.name, newline="\n") as lines:
+    # Lines end at "\n" alone, and keep what ends them: a carriage return may be part of a cell.
+    newline = None if any_ends else "\n"
+    with opened(path) as file, io.TextIOWrapper(file, found.name, newline=newline) as lines:
         file.read(found.mark)
         try:
             for number, line in enumerate(lines, 1):
@@ -159,41 +170,111 @@ def lines_before(error: UnicodeDecodeError) -> int:
     return error.object[: error.start].decode(error.encoding, "ignore").count("\n")
 
 
-def read_text(path: Path, blank_lines: Counter[Path], encoding: str | None = None) -> Records:
-    """Reads one record a line, with the field `text`. Blank lines are counted and left out."""
-    for number, line in lines_of(path, encoding):
-        if line.isspace():
-            blank_lines[path] += 1
-        else:
-            yield Place(path, number), {"text": line.rstrip("\r\n")}
+def read_text(path: Path, reading: Reading) -> Records:
+    """Reads the records of a text file, with the field `text`: its paragraphs, its lines, or all of it.
+
+    A paragraph ends at a blank line; in a file that has none between its lines, each line is one. The line ends within
+    a record stay.
+    """
+    lines = lines_of(path, reading.encoding, any_ends=True)
+    if reading.text_records == "file":
+        text = "".join(line for _, line in lines)
+        if text and not text.isspace():
+            yield Place(path, 1), {"text": text.strip("\n")}
+        return
+    if reading.text_records == "line" or not has_paragraphs(path, reading.encoding):
+        records = 0
+        for number, line in lines:
+            if line.isspace():
+                reading.blank_lines[path] += 1
+                continue
+            yield Place(path, number), {"text": line.rstrip("\n")}
+            records += 1
+        if reading.text_records == "paragraph" and records > 1:
+            reading.guesses[path] = f"{path.name} has no blank lines between others, so each line was read as a record"
+        return
+    for is_blank, group in itertools.groupby(lines, key=lambda numbered: numbered[1].isspace()):
+        if not is_blank:
+            paragraph = list(group)
+            yield Place(path, paragraph[0][0]), {"text": "".join(line for _, line in paragraph).rstrip("\n")}
 
 
-def read_csv(path: Path, blank_lines: Counter[Path], encoding: str | None = None) -> Records:
+def has_paragraphs(path: Path, encoding: str | None) -> bool:
+    """Whether a text file has a blank line between two others."""
+    are_blank = (line.isspace() for _, line in lines_of(path, encoding, any_ends=True))
+    groups = [is_blank for is_blank, _ in itertools.islice(itertools.groupby(are_blank), 4)]
+    return groups.count(False) > 1
+
+
+def read_csv(path: Path, reading: Reading) -> Records:
     """Reads one record a row. The first row names the fields, every cell is text, cells missing at the end are null.
 
     Raises:
         DataError: If a row has more cells than the first, two columns share a name, or quotes don't match.
     """
-    rule = 'a CSV file must have comma-separated cells, quoted by ", and a first row that names each column once'
-    rows = csv.reader((line for _, line in lines_of(path, encoding)), strict=True)
-    columns: list[str] = []
+    yield from read_cells(path, reading, delimiter_of(path, reading))
+
+
+def read_tsv(path: Path, reading: Reading) -> Records:
+    """Reads one record a row, as `read_csv` does, with a tab between cells."""
+    yield from read_cells(path, reading, "\t")
+
+
+def delimiter_of(path: Path, reading: Reading) -> str:
+    """What stands between the cells of a CSV file: a comma, unless the first row has none but another divides it.
+
+    The second row must be divided into as many cells then.
+    """
+    for delimiter in DELIMITERS:
+        lines = (line for _, line in lines_of(path, reading.encoding) if not line.isspace())
+        rows = csv.reader(lines, strict=True, delimiter=delimiter)
+        with contextlib.suppress(csv.Error, StopIteration), large_cells():
+            columns = len(next(rows))
+            if columns > 1 and delimiter == ",":
+                return delimiter
+            if columns > 1 and len(next(rows)) == columns:
+                reading.guesses[path] = f"{path.name} was read with {DELIMITERS[delimiter]} between its cells"
+                return delimiter
+    return ","
+
+
+@contextlib.contextmanager
+def large_cells() -> Iterator[None]:
+    """Lets the csv module read large cells."""
     limit = csv.field_size_limit(LARGEST_CSV_CELL)
     try:
-        line = 1
-        for cells in rows:
-            place, line = Place(path, line), rows.line_num + 1
-            if not cells:
-                blank_lines[path] += 1
-            elif not columns:
-                columns = cells
-                repeated = [name for name, count in Counter(columns).items() if count > 1]
-                if repeated:
-                    raise malformed(place, f"the column name {repeated[0]!r} twice", rule=rule)
-            elif len(cells) > len(columns):
-                raise malformed(place, f"{len(cells)} cells under {len(columns)} column names", rule=rule)
-            else:
-                yield place, dict(zip(columns, cells, strict=False))
-    except csv.Error as error:
-        raise malformed(Place(path, max(rows.line_num, 1)), str(error), rule=rule) from error
+        yield
     finally:
         csv.field_size_limit(limit)
+
+
+def read_cells(path: Path, reading: Reading, delimiter: str) -> Records:
+    """Reads one record a row of cells.
+
+    Raises:
+        DataError: If a row has more cells than the first, two columns share a name, or quotes don't match.
+    """
+    rule = (
+        f'a CSV file must have cells with {DELIMITERS[delimiter]} between them, quoted by ", and a first row that '
+        "names each column once"
+    )
+    rows = csv.reader((line for _, line in lines_of(path, reading.encoding)), strict=True, delimiter=delimiter)
+    columns: list[str] = []
+    try:
+        line = 1
+        with large_cells():
+            for cells in rows:
+                place, line = Place(path, line), rows.line_num + 1
+                if not cells:
+                    reading.blank_lines[path] += 1
+                elif not columns:
+                    columns = cells
+                    repeated = [name for name, count in Counter(columns).items() if count > 1]
+                    if repeated:
+                        raise malformed(place, f"the column name {repeated[0]!r} twice", rule=rule)
+                elif len(cells) > len(columns):
+                    raise malformed(place, f"{len(cells)} cells under {len(columns)} column names", rule=rule)
+                else:
+                    yield place, dict(zip(columns, cells, strict=False))
+    except csv.Error as error:
+        raise malformed(Place(path, max(rows.line_num, 1)), str(error), rule=rule) from error

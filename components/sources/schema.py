@@ -20,40 +20,77 @@ LARGEST_RECORD = (1 << 31) - 2
 """The bytes of text that Arrow's strings take."""
 
 
+MOST_FIELDS = 256
+"""Objects with more different fields than this, of which each has few, are tables of names and values."""
+DEEPEST = 60
+"""How deep values may be nested in a record, within the 64 that Arrow's files allow."""
+
+
 class Shape:
     """What the values of a field are, over all records.
 
+    Args:
+        is_record: Whether the values are the records themselves.
+
     Attributes:
+        objects: The number of objects.
+        names: The number of fields of all objects together.
+        is_table: Whether the objects are tables of names and values, such as answers by their ids: then what is in
+            them isn't looked at, and each becomes JSON text.
         first: The place of the first value of each Python type.
         items: The shape of all the lists' items.
         fields: The shapes of the objects' fields.
         too_wide: Whether an integer needs more than 64 bits.
     """
 
-    __slots__ = ("fields", "first", "items", "too_wide")
+    __slots__ = ("fields", "first", "is_record", "is_table", "items", "names", "objects", "too_wide")
 
-    def __init__(self) -> None:
+    def __init__(self, is_record: bool = False) -> None:
+        self.is_record = is_record
+        self.objects = 0
+        self.names = 0
+        self.is_table = False
         self.first: dict[type, Place] = {}
         self.items: Shape | None = None
         self.fields: dict[str, Shape] = {}
         self.too_wide = False
 
-    def add(self, value: Any, place: Place) -> None:
-        """Adds one more value."""
+    def add(self, value: Any, place: Place, depth: int = 0) -> None:
+        """Adds one more value.
+
+        Args:
+            value: The value.
+            place: The place of its record.
+            depth: How many lists and objects it is in.
+
+        Raises:
+            DataError: If it is nested too deep.
+        """
         kind = type(value)
+        if depth > DEEPEST:
+            raise DataError(
+                f"the values of a record must be in at most {DEEPEST} lists and objects, one in the other",
+                received=f"more in {place}",
+                remedy="remove or flatten that field",
+            )
         if kind not in self.first:
             self.first[kind] = place
-        if kind is dict:
+        if kind is dict and not self.is_table:
+            self.objects += 1
+            self.names += len(value)
             for name, item in value.items():
                 shape = self.fields.get(name)
                 if shape is None:
                     shape = self.fields[name] = Shape()
-                shape.add(item, place)
+                shape.add(item, place, depth + 1)
+            is_sparse = 2 * self.names < self.objects * len(self.fields)
+            if len(self.fields) > MOST_FIELDS and is_sparse and not self.is_record:
+                self.is_table, self.fields = True, {}
         elif kind is list:
             if self.items is None:
                 self.items = Shape()
             for item in value:
-                self.items.add(item, place)
+                self.items.add(item, place, depth + 1)
         elif kind is int and not -(2**63) <= value < 2**63:
             self.too_wide = True
 
@@ -79,6 +116,8 @@ class Shape:
         import pyarrow
 
         self.check(name)
+        if self.is_table:
+            return pyarrow.string()
         if dict in self.first:
             return pyarrow.struct(
                 [(field, shape.arrow_type(f"{name}.{field}")) for field, shape in self.fields.items()]
@@ -108,6 +147,8 @@ class Shape:
 
     def converter(self) -> Callable[[Any], Any] | None:
         """A function that turns a value into one of `arrow_type`; None where all values are of it already."""
+        if self.is_table:
+            return lambda value: value if value is None else json.dumps(value, ensure_ascii=False)
         if self.is_mixed:
             return lambda value: value if value is None or isinstance(value, str) else json.dumps(value)
         if self.scalars == {int, float}:
@@ -121,14 +162,13 @@ class Shape:
             )
         return None
 
-    def mixed_fields(self, name: str = "") -> Iterator[str]:
-        """The dotted names of the fields whose scalars were turned into text."""
-        if self.is_mixed:
-            yield name
+    def parts(self, name: str = "") -> Iterator[tuple[str, "Shape"]]:
+        """The shape itself and all that are in it, each with its dotted name."""
+        yield name, self
         if self.items:
-            yield from self.items.mixed_fields(name)
+            yield from self.items.parts(name)
         for field, shape in self.fields.items():
-            yield from shape.mixed_fields(f"{name}.{field}" if name else field)
+            yield from shape.parts(f"{name}.{field}" if name else field)
 
 
 def write_records(read: Callable[[], Records], path: Path) -> tuple[int, list[str]]:
@@ -146,7 +186,7 @@ def write_records(read: Callable[[], Records], path: Path) -> tuple[int, list[st
     """
     import pyarrow
 
-    shape, count = Shape(), 0
+    shape, count = Shape(is_record=True), 0
     for place, record in read():
         shape.add(record, place)
         count += 1
@@ -155,7 +195,13 @@ def write_records(read: Callable[[], Records], path: Path) -> tuple[int, list[st
     schema = pyarrow.schema([(name, field.arrow_type(name)) for name, field in shape.fields.items()])
     anomalies = [
         f"`{name}` holds values of several types, or numbers beyond 64 bits: all were kept as text"
-        for name in shape.mixed_fields()
+        for name, part in shape.parts()
+        if part.is_mixed
+    ]
+    anomalies += [
+        f"`{name}` holds objects of more than {MOST_FIELDS} different fields, few each: each was kept as JSON text"
+        for name, part in shape.parts()
+        if part.is_table
     ]
     convert, struct, repaired = shape.converter(), pyarrow.struct(list(schema)), 0
     with pyarrow.OSFile(str(path), "wb") as file, pyarrow.ipc.new_stream(file, schema) as writer:

@@ -35,7 +35,7 @@ MARKS = {
 def load(path: Path, encoding: str | None = None) -> Loaded:
     cache = path.parent / "cache"
     cache.mkdir(exist_ok=True)
-    return LocalFiles(str(path), encoding).load(cache)
+    return LocalFiles(str(path), encoding, "line").load(cache)
 
 
 @pytest.mark.parametrize("name", FORMATS)
@@ -160,8 +160,8 @@ def test_gzip_is_what_holds_gzip_data_whatever_its_name(name: str, tmp_path: Pat
     ("content", "what"),
     [
         (b"PK\x03\x04\x14\x00\x06\x00", "a ZIP archive"),
-        (gzip.compress(gzip.compress(b"a\n", mtime=0), mtime=0), "gzip data inside of gzip data"),
-        (b"\x28\xb5\x2f\xfd\x04\x00", "Zstandard data"),
+        (gzip.compress(gzip.compress(b"a\n", mtime=0), mtime=0), "gzip data inside of compressed data"),
+        (b"\x28\xb5\x2f\xfd\x04\x00", "complete Zstandard data"),
         (b"PAR1\x15\x00", "Parquet data"),
     ],
 )
@@ -212,5 +212,5 @@ def test_an_encoding_is_of_local_text_alone(tmp_path: Path) -> None:
     import pyarrow.parquet
 
     pyarrow.parquet.write_table(pyarrow.table({"text": ["a"]}), tmp_path / "a.parquet")
-    with pytest.raises(ConfigError, match=r"'latin-1' for Parquet files"):
+    with pytest.raises(ConfigError, match=r"'latin-1' for Parquet or Arrow files"):
         load(tmp_path / "a.parquet", "latin-1")

@@ -5,6 +5,7 @@ import json
 import math
 import os
 from pathlib import Path
+from typing import Any
 
 import pyarrow
 import pyarrow.parquet
@@ -36,10 +37,10 @@ ELI5 = [
 ]
 
 
-def load(path: Path | str, tmp_path: Path) -> Loaded:
+def load(path: Path | str, tmp_path: Path, **options: Any) -> Loaded:
     cache = tmp_path / "cache"
     cache.mkdir(exist_ok=True)
-    return LocalFiles(str(path)).load(cache)
+    return LocalFiles(str(path), **options).load(cache)
 
 
 def write_lines(path: Path, records: list) -> Path:
@@ -122,10 +123,10 @@ def test_a_field_of_two_kinds_is_refused_with_both_places(tmp_path: Path) -> Non
         load(path, tmp_path)
 
 
-def test_text_is_one_record_a_line_and_blank_lines_are_counted(tmp_path: Path) -> None:
+def test_text_is_one_record_a_line_if_wanted_and_blank_lines_are_counted(tmp_path: Path) -> None:
     (tmp_path / "a.txt").write_bytes("\ufeffone\r\n\n  \n two \u2028 three".encode())
 
-    loaded = load(tmp_path / "a.txt", tmp_path)
+    loaded = load(tmp_path / "a.txt", tmp_path, text_records="line")
 
     assert loaded.dataset.to_list() == [{"text": "one"}, {"text": " two \u2028 three"}]
     assert [entry["count"] for entry in loaded.skipped] == [2]

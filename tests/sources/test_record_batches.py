@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from components.contract.artifacts import Corpus
 from components.ingest import Ingest, IngestParams
-from components.sources import corpus_report, parquet, record_batches, schema
+from components.sources import corpus_report, record_batches, schema, tables
 from components.sources.readers import Place
 from foundation.errors import DataError
 
@@ -42,7 +42,7 @@ def records(tmp_path):
 def test_batches_of_few_bytes_make_the_same_corpus(name, records, tmp_path, monkeypatch):
     expected = ingest(tmp_path / name, tmp_path / "one")
     assert batch_sizes(expected.directory) == [32]
-    for module in (record_batches, schema, parquet):
+    for module in (record_batches, schema, tables):
         monkeypatch.setattr(module, "BATCH_BYTES", 5000)
     found = ingest(tmp_path / name, tmp_path / "many")
     assert 3 < len(batch_sizes(found.directory)) < 20
@@ -54,16 +54,16 @@ def test_batches_of_few_bytes_make_the_same_corpus(name, records, tmp_path, monk
 def test_tables_have_the_rows_in_order_and_few_bytes(monkeypatch):
     monkeypatch.setattr(record_batches, "BATCH_BYTES", 100)
     texts = ["a" * size for size in (1, 2, 300, 90, 5, 5, 5, 70, 40, 1)]
-    tables = list(record_batches.tables_of(Dataset.from_dict({"text": texts}).select(range(9, -1, -1))))
-    assert [text for table in tables for text in table["text"].to_pylist()] == texts[::-1]
-    assert all(table.nbytes <= 100 or table.num_rows == 1 for table in tables)
-    assert len(tables) < 10
+    found = list(record_batches.tables_of(Dataset.from_dict({"text": texts}).select(range(9, -1, -1))))
+    assert [text for table in found for text in table["text"].to_pylist()] == texts[::-1]
+    assert all(table.nbytes <= 100 or table.num_rows == 1 for table in found)
+    assert len(found) < 10
 
 
 def test_a_parquet_file_of_long_rows_is_read_a_few_at_a_time(tmp_path, monkeypatch):
     pq.write_table(pa.table({"text": [f"{number} " + "x" * 1000 for number in range(100)]}), tmp_path / "a.parquet")
-    monkeypatch.setattr(parquet, "BATCH_BYTES", 10_000)
-    sizes = [batch.num_rows for batch in parquet.batches_of(tmp_path / "a.parquet")]
+    monkeypatch.setattr(tables, "BATCH_BYTES", 10_000)
+    sizes = [batch.num_rows for batch in tables.batches_of(tmp_path / "a.parquet")]
     assert sum(sizes) == 100
     assert max(sizes) < 15
 

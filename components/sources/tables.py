@@ -1,12 +1,14 @@
-"""Reads Parquet files batch by batch into one Arrow file."""
+"""Reads Parquet and Arrow files batch by batch into one Arrow file."""
 
+import contextlib
+import json
 from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from components.sources.readers import read_errors
-from components.sources.record_batches import BATCH_BYTES, BATCH_RECORDS
+from components.sources.record_batches import BATCH_BYTES, BATCH_RECORDS, bounded
 from foundation.errors import DataError
 
 if TYPE_CHECKING:
@@ -15,7 +17,7 @@ if TYPE_CHECKING:
 
 
 def write_tables(paths: list[Path], target: Path) -> tuple[Counter[Path], list[str]]:
-    """Writes the rows of Parquet files under one schema; a column that a file lacks is null there.
+    """Writes the rows of Parquet or Arrow files under one schema; a column that a file lacks is null there.
 
     Args:
         paths: The files, in the order in which their rows are written.
@@ -25,17 +27,18 @@ def write_tables(paths: list[Path], target: Path) -> tuple[Counter[Path], list[s
         The number of rows by file, and a sentence for each thing that could not be kept as it came.
 
     Raises:
-        DataError: If a file isn't Parquet or is damaged, schemas contradict each other, or there are no rows.
+        DataError: If a file isn't what its name says or is damaged, schemas contradict each other, or there are no
+            rows.
     """
     import pyarrow
 
     rows: Counter[Path] = Counter()
-    schemas = [plain_schema(open_parquet(path).schema_arrow) for path in paths]
+    schemas = [plain_schema(schema_of(path)) for path in paths]
     try:
         schema = pyarrow.unify_schemas(schemas, promote_options="permissive")
     except (pyarrow.ArrowInvalid, pyarrow.ArrowTypeError) as error:
         raise DataError(
-            "Parquet files of one source must agree on their columns' types",
+            "the files of one source must agree on their columns' types",
             received=f"{', '.join(path.name for path in paths[:3])}: {error}",
             remedy="write the files anew with one schema, or give one of them with --ingest.path",
         ) from error
@@ -51,6 +54,69 @@ def write_tables(paths: list[Path], target: Path) -> tuple[Counter[Path], list[s
             remedy="give files with rows with --ingest.path",
         )
     return rows, []
+
+
+def schema_of(path: Path) -> "pyarrow.Schema":
+    """The columns of a file.
+
+    Raises:
+        DataError: If it can't be read or isn't what its name says.
+    """
+    if is_parquet(path):
+        return open_parquet(path).schema_arrow
+    with opened_arrow(path) as reader:
+        return reader.schema
+
+
+def is_parquet(path: Path) -> bool:
+    """Whether a file is Parquet by its name; else it is Arrow."""
+    return path.suffix.lower() == ".parquet"
+
+
+@contextlib.contextmanager
+def opened_arrow(path: Path) -> Iterator["pyarrow.RecordBatchReader | pyarrow.RecordBatchFileReader"]:
+    """Opens an Arrow file, memory-mapped: a stream, as `datasets` writes them, or a file with an index (Feather).
+
+    Raises:
+        DataError: If it can't be read or isn't Arrow, or its data is damaged.
+    """
+    import pyarrow
+
+    try:
+        with read_errors(path), pyarrow.memory_map(str(path)) as file:
+            try:
+                reader = pyarrow.ipc.open_stream(file)
+            except pyarrow.ArrowInvalid:
+                file.seek(0)
+                reader = pyarrow.ipc.open_file(file)
+            yield reader
+    except (pyarrow.ArrowException, OSError) as error:
+        raise damaged(path, error) from error
+
+
+def data_files(paths: list[Path]) -> list[Path]:
+    """Files without those that only describe others, or cache them, in folders that `datasets` saved to disk.
+
+    Raises:
+        DataError: If such a folder lacks a file.
+    """
+    saved: dict[Path, set[Path]] = {}
+    for path in paths:
+        # What isn't written by `datasets` is a file like any other.
+        with contextlib.suppress(ValueError, KeyError, TypeError):
+            if path.name == "state.json":
+                with read_errors(path):
+                    names = [str(file["filename"]) for file in json.loads(path.read_bytes())["_data_files"]]
+                saved[path.parent] = {path.parent / name for name in names}
+    missing = sorted(set().union(*saved.values()) - set(paths))
+    if missing:
+        raise DataError(
+            "a data set that was saved to disk must hold all of its files",
+            received=f"no {missing[0]}",
+            remedy="copy it anew, or name one of its files with --ingest.path",
+        )
+    others = [path for path in paths if path in saved.get(path.parent, {path})]
+    return [path for path in others if path.name != "dataset_dict.json"] if saved else others
 
 
 def open_parquet(path: Path) -> "pyarrow.parquet.ParquetFile":
@@ -70,13 +136,21 @@ def open_parquet(path: Path) -> "pyarrow.parquet.ParquetFile":
 
 
 def batches_of(path: Path) -> Iterator["pyarrow.RecordBatch"]:
-    """The rows of a Parquet file.
+    """The rows of a file.
 
     Raises:
         DataError: If its data is damaged.
     """
     import pyarrow
 
+    if not is_parquet(path):
+        with opened_arrow(path) as reader:
+            numbers = range(getattr(reader, "num_record_batches", 0))
+            batches = map(reader.get_batch, numbers) if hasattr(reader, "get_batch") else iter(reader)
+            for batch in batches:
+                for table in bounded(pyarrow.Table.from_batches([batch])):
+                    yield from table.to_batches()
+        return
     try:
         with read_errors(path), open_parquet(path) as file:
             yield from file.iter_batches(batch_size=rows_a_batch(file))
@@ -92,10 +166,14 @@ def rows_a_batch(file: "pyarrow.parquet.ParquetFile") -> int:
 
 
 def damaged(path: Path, error: Exception) -> DataError:
-    """The error for a file that isn't sound Parquet."""
+    """The error for a file that isn't sound."""
     found = f"{path.stat().st_size} bytes: {str(error).splitlines()[0]}"
     return DataError(
-        "a .parquet file must hold sound Parquet data", received=f"{path}, {found}", remedy="download or write it anew"
+        "a .parquet file must hold sound Parquet data"
+        if is_parquet(path)
+        else "a .arrow or .feather file must hold sound Arrow data",
+        received=f"{path}, {found}",
+        remedy="download or write it anew",
     )
 
 
@@ -124,7 +202,7 @@ def fit_schema(path: Path, batch: "pyarrow.RecordBatch", schema: "pyarrow.Schema
             columns.append(column if column.type == field.type else column.cast(field.type))
         except (pyarrow.ArrowInvalid, pyarrow.ArrowNotImplementedError, pyarrow.ArrowTypeError) as error:
             raise DataError(
-                "Parquet files of one source must agree on their columns' types",
+                "the files of one source must agree on their columns' types",
                 received=f"{path}: `{field.name}` is {column.type}, in other files {field.type} ({error})",
                 remedy="write the files anew with one schema, or give one of them with --ingest.path",
             ) from error
