@@ -138,7 +138,9 @@ def _read(path: Path) -> Mapping[str, Mapping[str, Any]]:
     """The values of a YAML file by section and key. Refuses a file that isn't made of sections with known keys."""
     rule = f"a configuration must be YAML with the sections {', '.join(SECTIONS)}"
     try:
-        content = yaml.safe_load(path.read_text("utf-8"))
+        text = path.read_text("utf-8")
+        content = yaml.safe_load(text)
+        _refuse_repeated_keys(path, yaml.compose(text))
     except (yaml.YAMLError, UnicodeDecodeError) as error:
         raise ConfigError(rule, received=f"{path}: {' '.join(str(error).split())}", remedy="mend the file") from error
     content = {} if content is None else content
@@ -156,6 +158,21 @@ def _read(path: Path) -> Mapping[str, Mapping[str, Any]]:
         for key in values:
             _check_name(f"{section}.{key}", list(_keys(section)), f"{path} has the key", "keys", every_key)
     return content
+
+
+def _refuse_repeated_keys(path: Path, node: yaml.Node | None) -> None:
+    """Refuses a YAML file in which a key stands twice, of which the library would take the last without a word."""
+    if isinstance(node, yaml.MappingNode):
+        names: set[str] = set()
+        for key, value in node.value:
+            if key.value in names:
+                raise ConfigError(
+                    "a key of a configuration must stand once where it stands",
+                    received=f"{path}, line {key.start_mark.line + 1}: {key.value} once more",
+                    remedy="put what belongs together below one of them",
+                )
+            names.add(str(key.value))
+            _refuse_repeated_keys(path, value)
 
 
 def _check_options(parser: ArgumentParser, arguments: Sequence[str]) -> None:

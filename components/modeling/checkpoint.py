@@ -61,13 +61,16 @@ def load_masked_lm(directory: Path, source: str | None = None) -> "TFPreTrainedM
     elif weight_file.name.startswith(weights.PYTORCH):
         tensors, framework = read_pytorch_pickles(shards or [weight_file]), "pt"
     if framework == "pt":
-        return with_fixed_rotary(from_pytorch_tensors(model_class, config, tensors, source))
+        model = from_pytorch_tensors(model_class, config, tensors, source)
+        require_numbers(model, source)
+        return with_fixed_rotary(model)
     try:
         with quiet_transformers():
             model, info = model_class.from_pretrained(directory, config=config, output_loading_info=True)
     except (OSError, ValueError, KeyError, NotImplementedError) as error:
         raise damaged(source, error) from error
     report_missing(model, info["missing_keys"], len(model.weights), source)
+    require_numbers(model, source)
     return with_fixed_rotary(model)
 
 
@@ -225,6 +228,23 @@ def report_missing(model: "TFPreTrainedModel", missing: list[str], total: int, s
             type(model).__name__,
             ", ".join(sorted(missing)),
         )
+
+
+def require_numbers(model: "TFPreTrainedModel", source: str) -> None:
+    """Refuses a model of which a weight is NaN or infinite: all that it answers would be, too.
+
+    Raises:
+        ModelError: If one is.
+    """
+    import tensorflow as tf
+
+    for weight in model.weights:
+        if weight.dtype.is_floating and not tf.reduce_all(tf.math.is_finite(weight)):
+            raise ModelError(
+                "a checkpoint's weights must be finite numbers",
+                received=f"{source}, whose {weight.name} holds NaN or infinity",
+                remedy="use another checkpoint, such as an earlier one of the same training",
+            )
 
 
 def damaged(source: str | Path, error: Exception) -> ModelError:

@@ -17,7 +17,7 @@ class WarmupAndDecay(tf.keras.optimizers.schedules.LearningRateSchedule):
     Step 0 is the first; step s of the warm-up has s / warmup_steps of the peak, as in run_mlm.py. Where the fall
     begins with the end of the warm-up this is run_mlm.py's `linear` or `cosine` (Loshchilov and Hutter 2017,
     https://arxiv.org/abs/1608.03983, without restarts); with a stable part between, `warmup_stable_decay` (Hu et al.
-    2024, https://arxiv.org/abs/2404.06395), whose fall is linear here.
+    2024, https://arxiv.org/abs/2404.06395), whose fall is linear here; with a floor of 1, `constant_with_warmup`.
 
     Args:
         peak: The highest learning rate.
@@ -90,7 +90,7 @@ def build_optimizer(params: "TrainParams", steps: "TrainingSteps") -> tf.keras.o
         steps.warmup_steps,
         steps.decay_steps,
         cosine=params.lr_scheduler_type == "cosine",
-        floor=params.min_lr_ratio,
+        floor=1.0 if params.lr_scheduler_type == "constant" else params.min_lr_ratio,
     )
     optimizer = AdamW(
         learning_rate=rate,

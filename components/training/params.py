@@ -23,7 +23,7 @@ class TrainParams:
             all their blocks; everything else that counts steps (max_steps, the warm-up) counts optimizer steps.
         learning_rate: The highest learning rate, reached after the warm-up.
         lr_scheduler_type: How it falls at the end; linear or cosine from the end of the warm-up, or
-            warmup_stable_decay, linearly over the last steps.
+            warmup_stable_decay, linearly over the last steps; with constant it doesn't.
         decay_ratio: Part of all steps over which it falls; of warmup_stable_decay alone.
         min_lr_ratio: Part of the highest learning rate to which it falls.
         warmup_ratio: Part of all steps over which the learning rate rises from 0.
@@ -78,7 +78,7 @@ class TrainParams:
     batch_size: int = 16
     gradient_accumulation_steps: int = 1
     learning_rate: float = 2e-5
-    lr_scheduler_type: Literal["linear", "cosine", "warmup_stable_decay"] = "linear"
+    lr_scheduler_type: Literal["linear", "cosine", "warmup_stable_decay", "constant"] = "linear"
     decay_ratio: float = 0.1
     min_lr_ratio: float = 0.0
     warmup_ratio: float = 0.0
@@ -187,6 +187,12 @@ class TrainParams:
                 raise ConfigError(
                     f"train.{name} {rule}", received=repr(getattr(self, name)), remedy=f"correct --train.{name}"
                 )
+        if self.lr_scheduler_type == "constant" and self.min_lr_ratio:
+            raise ConfigError(
+                "train.min_lr_ratio must be set only with a learning rate that falls",
+                received=f"{self.min_lr_ratio} with train.lr_scheduler_type constant",
+                remedy="leave out train.min_lr_ratio, or choose another --train.lr_scheduler_type",
+            )
         stable = self.lr_scheduler_type == "warmup_stable_decay"
         if stable and not self.warmup_steps and self.warmup_ratio + self.decay_ratio > 1:
             raise ConfigError(

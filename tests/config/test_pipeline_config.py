@@ -66,6 +66,8 @@ def test_numbers_as_people_write_them(job):
         ("train: 5\n", [], ["train: 5"]),
         ("- a\n- b\n", [], ["list"]),
         ("train: {epochs: [\n", [], ["job.yaml"]),
+        ("train:\n  epochs: 1\npush: {}\ntrain:\n  seed: 1\n", GIVEN, ["job.yaml, line 4: train once more"]),
+        ("train:\n  seed: 1\n  model_config: {a: 1, a: 2}\n", GIVEN, ["job.yaml, line 3: a once more"]),
         ("train:\n  epochs: many\n", GIVEN, ["train.epochs", "many"]),
         ("", [*GIVEN, "--train.epohcs", "1"], ["--train.epohcs", "--train.epochs"]),
         ("", [*GIVEN, "--trian.epochs=1"], ["--trian.epochs", "--train.epochs"]),

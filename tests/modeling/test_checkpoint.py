@@ -154,6 +154,14 @@ def test_sharded_h5(roberta, tmp_path):
     np.testing.assert_array_equal(logits(load_masked_lm(tmp_path)), logits(roberta))
 
 
+@pytest.mark.parametrize("wrong", [np.nan, np.inf])
+def test_weights_that_are_no_numbers_are_refused_by_their_name(roberta, tmp_path, wrong):
+    tensors = {name: array.copy() for name, array in pytorch_tensors(roberta).items()}
+    tensors["lm_head.bias"][3] = wrong
+    with pytest.raises(ModelError, match=r"must be finite numbers\. Received: .*lm_head/bias.* holds NaN or infinity"):
+        load_masked_lm(write_pytorch(roberta, tmp_path, tensors))
+
+
 def test_half_precision_becomes_single(roberta, tmp_path):
     import ml_dtypes
 

@@ -60,6 +60,8 @@ def test_the_schedule_is_the_params():
     assert [float(linear.learning_rate(step)) for step in (0, 5, 10, 15)] == pytest.approx([0, 0.25, 0.5, 0.3])
     cosine = built(epochs=2, lr_scheduler_type="cosine")
     assert float(cosine.learning_rate(5)) == pytest.approx(0.25 * (1 + np.cos(np.pi / 4)))
+    constant = built(epochs=2, warmup_ratio=0.5, lr_scheduler_type="constant")
+    assert [float(constant.learning_rate(step)) for step in (5, 10, 15, 20)] == pytest.approx([0.25, 0.5, 0.5, 0.5])
     stable = built(epochs=2, lr_scheduler_type="warmup_stable_decay", decay_ratio=0.2)
     assert [float(stable.learning_rate(step)) for step in (0, 16, 18)] == pytest.approx([0.5, 0.5, 0.25])
 

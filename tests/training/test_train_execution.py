@@ -143,6 +143,7 @@ def test_two_devices_train_as_one(plain, blocks, tokenizer, tmp_path):
         ({"gradient_accumulation_steps": 0}, r"train\.gradient_accumulation_steps must be"),
         ({"lr_scheduler_type": "warmup_stable_decay", "decay_ratio": 0.0}, r"train\.decay_ratio must be"),
         ({"min_lr_ratio": 1.0}, r"train\.min_lr_ratio must be"),
+        ({"min_lr_ratio": 0.1, "lr_scheduler_type": "constant"}, r"train\.min_lr_ratio must be set only with"),
         ({"ema_decay": 1.0}, r"train\.ema_decay must be"),
     ],
 )
