@@ -47,6 +47,8 @@ class IngestParams:
         revision: The Hub dataset's branch, tag or commit; null for its newest commit.
         path: A local file, directory or glob to read instead of `dataset`: .jsonl, .ndjson, .json, .csv, .tsv, .txt
             (each also as .gz, .bz2, .xz, .zst or .zip), .parquet, .arrow, or a folder that `datasets` saved to disk.
+        test_path: A local file, directory or glob with the test records, which are left out of `path` then; null for a
+            split of what is in `path`.
         encoding: The encoding of local text files without a byte order mark, such as windows-1252; null for UTF-8.
         text_records: What is a record in a .txt file: a paragraph (up to a blank line; in a file without blank lines, a
             line), a line, or the whole file.
@@ -59,6 +61,7 @@ class IngestParams:
     split: str | None = None
     revision: str | None = None
     path: str | None = None
+    test_path: str | None = None
     encoding: str | None = None
     text_records: TextRecords = "paragraph"
     test_size: float = 0.2
@@ -76,6 +79,13 @@ class IngestParams:
                 "ingest.path must name a file, a directory or a glob",
                 received=repr(self.path),
                 remedy="name one with --ingest.path, or leave it out",
+            )
+        if self.test_path is not None and (self.path is None or self.split is not None or not self.test_path.strip()):
+            raise ConfigError(
+                "ingest.test_path must name files, together with ingest.path and without ingest.split",
+                received=f"{self.test_path!r} with path {self.path} and split {self.split}",
+                remedy="give the other records with --ingest.path and leave out --ingest.split, or leave out "
+                "--ingest.test_path",
             )
         for key in ("config", "revision"):
             value = getattr(self, key)
@@ -146,7 +156,7 @@ class Ingest(Component[Corpus]):
     def source(self) -> HubDataset | LocalFiles | EmbeddedCorpus:
         """Where the records come from. It is made once, so that `run` reads the same commit that `sources` names."""
         if self.params.path is not None:
-            return LocalFiles(self.params.path, self.params.encoding, self.params.text_records)
+            return LocalFiles(self.params.path, self.params.encoding, self.params.text_records, self.params.test_path)
         if self.params.is_from_hub:
             return HubDataset(
                 self.params.dataset, self.params.config, self.params.split or "train", self.params.revision

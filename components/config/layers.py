@@ -60,6 +60,9 @@ def _replace_source(options: Namespace, file: Layer, typed: Layer) -> Iterator[s
                     f"ingest.{key} {given[key]} of the configuration belongs to {old_name}, and isn't applied to "
                     f"{new_name}"
                 )
+    if given.get("test_path") is not None and "test_path" not in ours:
+        options["ingest.test_path"] = None
+        yield f"ingest.test_path {given['test_path']} of the configuration belongs to {old_name}, and isn't read"
     column = file.get("preprocess", {}).get("text_column")
     if column is not None and "text_column" not in typed.get("preprocess", {}):
         # The new source may have this column too; if not, another is read.

@@ -1,6 +1,7 @@
 """Local files as a source: one file, a directory or a glob of JSON, CSV, text or Parquet files."""
 
 import dataclasses
+import functools
 import glob
 from collections import Counter
 from collections.abc import Iterable, Mapping
@@ -38,6 +39,7 @@ class LocalFiles:
         path: A file, a directory (files below it at any depth, hidden ones left out) or a glob pattern.
         encoding: The encoding of text files without a byte order mark; None for UTF-8.
         text_records: What is a record in a text file.
+        test_path: The same as `path` for the files of the test part; None where `path` has all files.
 
     Example:
         source = LocalFiles("data/*.jsonl")
@@ -48,62 +50,60 @@ class LocalFiles:
     path: str
     encoding: str | None = None
     text_records: readers.TextRecords = "paragraph"
+    test_path: str | None = None
 
     def files(self) -> tuple[list[Path], list[Path]]:
-        """The files to read, sorted, and those of other formats, which are left out.
+        """The files to read, sorted, those of the test part last, and those of other formats, which are left out.
 
         Raises:
             ConfigError: If there are none, or they are of several formats.
         """
-        found = self.candidates()
-        usable = [path for path in found if format_of(path)]
-        if not usable:
-            named = ", ".join(path.name for path in found[:3]) if found else "no files"
-            raise ConfigError(
-                f"ingest.path must name files that end in {ENDINGS}",
-                received=f"{self.path}, where there are {named}" if found != [Path(self.path)] else self.path,
-                remedy="give the data's file, directory or glob with --ingest.path",
-            )
+        usable, others = usable_files("ingest.path", self.path)
+        if self.test_path is not None:
+            others += [path for path in usable_files("ingest.test_path", self.test_path)[1] if path not in others]
+            usable = [path for path in usable if not self.is_test(path)]
+            if not usable:
+                raise ConfigError(
+                    "ingest.path must name other files than ingest.test_path",
+                    received=f"{self.path} and {self.test_path}",
+                    remedy="correct one of them, or leave out --ingest.test_path",
+                )
+            usable += self.test_files
         formats = Counter(format_of(path) for path in usable)
         if len(formats) > 1:
             counts = ", ".join(f"{count} {ending}" for ending, count in sorted(formats.items()))
             raise ConfigError(
                 "ingest.path must name files of one format",
                 received=f"{self.path} with {counts}",
-                remedy=f"choose one with a glob, e.g. --ingest.path '{self.base() / ('*' + max(formats, key=str))}'",
+                remedy="choose one with a glob, e.g. --ingest.path "
+                f"'{base(self.path) / ('*' + max(formats, key=str))}'",
             )
-        return usable, [path for path in found if path not in set(usable)]
+        return usable, others
 
-    def candidates(self) -> list[Path]:
-        """Every file that the path stands for, whatever its format."""
-        path = Path(self.path).expanduser()
-        if path.is_dir():
-            found = sorted(path.rglob("*"))
-            hidden = [any(part.startswith(".") for part in other.relative_to(path).parts) for other in found]
-            files = [other for other, is_hidden in zip(found, hidden, strict=True) if not (is_hidden or other.is_dir())]
-            return tables.data_files(files)
-        if path.exists() or not glob.has_magic(self.path):
-            if not path.exists():
-                raise ConfigError(
-                    "ingest.path must name an existing file or directory, or a glob that matches some",
-                    received=f"{self.path}, which isn't there (looked from {Path.cwd()})",
-                    remedy="correct --ingest.path",
-                )
-            return [path]
-        return sorted(other for name in glob.glob(str(path), recursive=True) if not (other := Path(name)).is_dir())
+    @functools.cached_property
+    def test_files(self) -> list[Path]:
+        """The files that `test_path` names."""
+        return [] if self.test_path is None else usable_files("ingest.test_path", self.test_path)[0]
 
-    def base(self) -> Path:
-        """The directory that the files' names are relative to."""
-        path = Path(self.path).expanduser()
-        if path.is_dir():
-            return path
-        while glob.has_magic(str(path)) and not path.exists():
-            path = path.parent
-        return path if path.is_dir() else path.parent
+    @functools.cached_property
+    def _test_places(self) -> set[Path]:
+        return {path.resolve() for path in self.test_files}
+
+    def is_test(self, path: Path) -> bool:
+        """Whether `test_path` names a file, also if `path` names it too, perhaps by another name."""
+        return path.resolve() in self._test_places
 
     def name_of(self, path: Path) -> str:
-        """A file's name relative to `base`."""
-        return path.relative_to(self.base()).as_posix()
+        """A file's name relative to the path that it is below; a file that `test_path` names has that before it."""
+        if self.test_path is not None and self.is_test(path):
+            return f"test_path/{path.relative_to(base(self.test_path)).as_posix()}"
+        return path.relative_to(base(self.path)).as_posix()
+
+    def parts_of(self, paths: Iterable[Path]) -> dict[str, str]:
+        """The part of each file that has one, by name."""
+        if self.test_path is None:
+            return parts_of([self.name_of(path) for path in paths])
+        return {self.name_of(path): "test" if self.is_test(path) else "train" for path in paths}
 
     def digests(self) -> dict[str, str]:
         """SHA-256 of each file's bytes, by its name below the path."""
@@ -123,7 +123,7 @@ class LocalFiles:
             DataError: If a file can't be read, is malformed, or there are no records.
         """
         paths, others = self.files()
-        parts = parts_of([self.name_of(path) for path in paths])
+        parts = self.parts_of(paths)
         unnamed = [path for path in paths if parts and self.name_of(path) not in parts]
         paths = self.in_order(set(paths) - set(unnamed), parts)
         reading = readers.Reading(self.encoding, self.text_records)
@@ -145,7 +145,7 @@ class LocalFiles:
             anomalies,
             parts=self.records_by_part(records, parts),
             unnamed=[self.name_of(path) for path in unnamed],
-            mixed=mixed([self.name_of(path) for path in paths]),
+            mixed=mixed([self.name_of(path) for path in paths if not self.is_test(path)]),
             guesses=guesses,
         )
 
@@ -266,6 +266,57 @@ class LocalFiles:
             sizes = ", ".join(f"{path} ({path.stat().st_size} bytes)" for path in paths[:3])
             raise no_records(sizes + (f" and {len(paths) - 3} more" if len(paths) > 3 else ""))
         return records, anomalies
+
+
+def usable_files(option: str, pattern: str) -> tuple[list[Path], list[Path]]:
+    """The files of a known format that a path stands for, sorted, and the others.
+
+    Args:
+        option: The setting, for messages.
+        pattern: A file, a directory or a glob.
+
+    Raises:
+        ConfigError: If there are none.
+    """
+    found = candidates(option, pattern)
+    usable = [path for path in found if format_of(path)]
+    if not usable:
+        named = ", ".join(path.name for path in found[:3]) if found else "no files"
+        raise ConfigError(
+            f"{option} must name files that end in {ENDINGS}",
+            received=f"{pattern}, where there are {named}" if found != [Path(pattern)] else pattern,
+            remedy=f"give the data's file, directory or glob with --{option}",
+        )
+    return usable, [path for path in found if path not in set(usable)]
+
+
+def candidates(option: str, pattern: str) -> list[Path]:
+    """Every file that a path stands for, whatever its format."""
+    path = Path(pattern).expanduser()
+    if path.is_dir():
+        found = sorted(path.rglob("*"))
+        hidden = [any(part.startswith(".") for part in other.relative_to(path).parts) for other in found]
+        files = [other for other, is_hidden in zip(found, hidden, strict=True) if not (is_hidden or other.is_dir())]
+        return tables.data_files(files)
+    if path.exists() or not glob.has_magic(pattern):
+        if not path.exists():
+            raise ConfigError(
+                f"{option} must name an existing file or directory, or a glob that matches some",
+                received=f"{pattern}, which isn't there (looked from {Path.cwd()})",
+                remedy=f"correct --{option}",
+            )
+        return [path]
+    return sorted(other for name in glob.glob(str(path), recursive=True) if not (other := Path(name)).is_dir())
+
+
+def base(pattern: str) -> Path:
+    """The directory that the names of files are relative to."""
+    path = Path(pattern).expanduser()
+    if path.is_dir():
+        return path
+    while glob.has_magic(str(path)) and not path.exists():
+        path = path.parent
+    return path if path.is_dir() else path.parent
 
 
 def format_of(path: Path) -> str:

@@ -2,6 +2,7 @@
 
 import gzip
 import json
+import os
 from pathlib import Path
 from typing import Any
 
@@ -187,3 +188,38 @@ def test_records_on_both_sides_are_counted(tmp_path: Path) -> None:
     Ingest(IngestParams(path=str(tmp_path / "data"))).run(tmp_path / "out")
     report = finish(tmp_path / "out", Corpus).read_json("report.json")
     assert "1 test record repeats a train record whole" in report["anomalies"]
+
+
+def test_test_records_in_files_that_are_named_by_themselves(tmp_path: Path) -> None:
+    files = {"a.jsonl": 6, "held_out.jsonl": 3, "elsewhere/test.jsonl": 2, "elsewhere/notes.jsonl": 4}
+    named = os.path.relpath(tmp_path / "data/held_out.jsonl")
+
+    corpus, train, test = ingest(tmp_path, files, test_path=named)
+
+    assert set(train) == {"data/a.jsonl", "elsewhere/test.jsonl", "elsewhere/notes.jsonl"}
+    assert test == ["data/held_out.jsonl"] * 3
+    report = corpus.read_json("report.json")
+    assert [file["name"] for file in report["source"]["files"]][-1] == "test_path/held_out.jsonl"
+    assert [file["part"] for file in report["source"]["files"]] == ["train"] * 3 + ["test"]
+    digests = Ingest(IngestParams(path=str(tmp_path / "data"), test_path=named)).sources()
+    assert sorted(digests) == sorted(file["name"] for file in report["source"]["files"])
+
+
+@pytest.mark.parametrize(
+    ("params", "message"),
+    [
+        ({"test_path": "a.jsonl"}, r"ingest\.test_path must name files, together with ingest\.path"),
+        ({"path": "a.jsonl", "split": "train[:5]", "test_path": "b.jsonl"}, r"without ingest\.split"),
+        ({"path": "DATA", "test_path": "DATA/*.jsonl"}, r"ingest\.path must name other files than ingest\.test_path"),
+        ({"path": "DATA", "test_path": "DATA/gone.jsonl"}, r"ingest\.test_path must name an existing file"),
+        ({"path": "DATA", "test_path": "DATA/b.bin"}, r"ingest\.test_path must name files that end in"),
+        ({"path": "DATA", "test_path": "DATA/.hidden/c.csv"}, r"ingest\.path must name files of one format"),
+    ],
+)
+def test_wrong_test_files_are_refused(params: dict[str, str], message: str, tmp_path: Path) -> None:
+    write(tmp_path / "a.jsonl", 3)
+    write(tmp_path / ".hidden/c.csv", 3)
+    (tmp_path / "b.bin").write_bytes(b"")
+    named = {key: value.replace("DATA", str(tmp_path)) for key, value in params.items()}
+    with pytest.raises(ConfigError, match=message):
+        Ingest(IngestParams(**named)).sources()
