@@ -111,7 +111,9 @@ def save_model(directory, seed, favourite=None):
     model(tf.zeros((1, BLOCK_SIZE), tf.int32))
     if favourite is not None:
         bias = np.zeros(VOCABULARY, np.float32)
-        bias[favourite] = math.nan if favourite < 0 else 3
+        if favourite < 0:
+            bias[:] = -3e38  # finite, but their distance from the favourite's isn't
+        bias[favourite] = 3e38 if favourite < 0 else 3
         model.lm_head.bias.assign(bias)
     model.save_pretrained(directory)
 
