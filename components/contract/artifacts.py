@@ -52,7 +52,10 @@ class Artifact:
 
     @property
     def digest(self) -> str:
-        """SHA-256 over the kind and every file's digest: equal content has an equal digest."""
+        """SHA-256 over the kind and every file's digest: equal content has an equal digest.
+
+        For the files that a step calls `varying`, its key stands instead.
+        """
         return str(self.manifest["digest"])
 
     @property

@@ -55,6 +55,13 @@ class Reading:
     text_records: TextRecords = "paragraph"
     blank_lines: Counter[Path] = dataclasses.field(default_factory=Counter)
     guesses: dict[Path, str] = dataclasses.field(default_factory=dict)
+    _by_paragraph: dict[Path, bool] = dataclasses.field(default_factory=dict)
+
+    def is_by_paragraph(self, path: Path) -> bool:
+        """Whether a text file is read by paragraphs; it is looked through once for that."""
+        if path not in self._by_paragraph:
+            self._by_paragraph[path] = self.text_records == "paragraph" and has_paragraphs(path, self.encoding)
+        return self._by_paragraph[path]
 
     def begin_anew(self) -> None:
         """Forgets what was found, because the files are read once more."""
@@ -182,7 +189,7 @@ def read_text(path: Path, reading: Reading) -> Records:
         if text and not text.isspace():
             yield Place(path, 1), {"text": text.strip("\n")}
         return
-    if reading.text_records == "line" or not has_paragraphs(path, reading.encoding):
+    if not reading.is_by_paragraph(path):
         records = 0
         for number, line in lines:
             if line.isspace():

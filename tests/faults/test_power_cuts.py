@@ -1,14 +1,15 @@
 """The power fails at the moment a step is reported as done: what it made is on the disk, and the run goes on."""
 
 import shutil
+import signal
 import subprocess
 import time
 
 import pytest
 
+from tests.ext4_image import empty_image, mounted
 from tests.faults.conftest import sample, try_all
 from tests.faults.tiny_root import before, differences
-from tests.runners.test_power_cut import mounted
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(0)]
 
@@ -25,22 +26,9 @@ def until_reported(run, step):
     return True
 
 
-@pytest.fixture
-def image(tmp_path):
-    """An empty ext4 file system that can be mounted here."""
-    path = tmp_path / "image"
-    with open(path, "wb") as file:
-        file.truncate(MEBIBYTES << 20)
-    try:
-        subprocess.run(["mkfs.ext4", "-q", path], check=True, capture_output=True)
-        with mounted(path, tmp_path / "trial"):
-            pass
-    except (OSError, subprocess.CalledProcessError) as error:
-        pytest.skip(f"no file system can be mounted here: {error}")
-    return path
+def test_what_was_reported_is_there_after_a_power_cut(forks, undisturbed, tmp_path):
+    image = empty_image(tmp_path, MEBIBYTES)
 
-
-def test_what_was_reported_is_there_after_a_power_cut(forks, undisturbed, image, tmp_path):
     def try_one(number, step):
         here = tmp_path / str(number)
         here.mkdir()
@@ -51,8 +39,10 @@ def test_what_was_reported_is_there_after_a_power_cut(forks, undisturbed, image,
             run = forks.start([*undisturbed.arguments, "--until", step], place / "job")
             if not until_reported(run, step):
                 return f"{step} was never reported: {run.wait()}"
-            shutil.copyfile(disk, here / "copy")
+            # Who still wrote while the image is copied would make a copy of several moments.
+            run.signal(signal.SIGKILL)
             run.wait()
+            shutil.copyfile(disk, here / "copy")
         with mounted(here / "copy", here / "after") as place:
             planned = forks.start([*undisturbed.arguments, "--until", step, "--plan"], place / "job").wait()
             if planned.output.split()[1::2] != ["cached"] * len(planned.output.split()[1::2]):
