@@ -20,9 +20,9 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from jsonargparse import ArgumentParser, Namespace
-
-from components.config.pipeline_config import SECTIONS, Config, add_sections, config_of, config_path, parse
+from components.config.command_line import CommandLine, add_sections, config_of, parse
+from components.config.config_files import config_path, described_configs
+from components.config.pipeline_config import SECTIONS, Config
 from components.contract.artifacts import Evaluation, Pushed, ServingModel
 from components.contract.reports import PushReport
 from components.evaluate import Evaluate
@@ -46,6 +46,9 @@ from runners.run_record import AT_ONCE
 
 DESCRIPTION = "From a pile of text to a served masked language model."
 """What --help says first."""
+USAGE = """%(prog)s --runner local [--config NAME_OR_PATH] [--root DIR] [--until STEP] [--force STEP ...]
+                   [--no_wait] [--plan] [--print_config] [--<section>.<key> VALUE ...]
+       %(prog)s [--root DIR] --list | --compare RUN RUN | --verify | --gc [--keep N] [--dry_run]"""
 DEFAULT_CONFIG = "quickstart"
 COMMAND = "masked-lm-pipeline"
 """What an installed package calls this program."""
@@ -81,10 +84,14 @@ def planned_inputs(config: Config) -> PlannedInputs:
     return PlannedInputs(preprocess.block_size, preprocess.packing, tokenizer.pretrained, tokenizer.revision)
 
 
-def build_parser() -> ArgumentParser:
+def build_parser() -> CommandLine:
     """The command line's options."""
-    # The library's own --print_config prints sections only where a configuration file is given by path.
-    parser = ArgumentParser(prog=PROGRAM, description=DESCRIPTION, exit_on_error=False, print_config=None)
+    parser = CommandLine(
+        prog=PROGRAM,
+        usage=USAGE,
+        description=f"{DESCRIPTION}\n\nconfigurations:\n{_configurations()}",
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
     steps = list(SECTIONS)
     parser.add_argument("--runner", choices=["local"], default="local", help="Where the steps run.")
     parser.add_argument("--config", default=DEFAULT_CONFIG, help="A name in configs/, or the path of a YAML file.")
@@ -112,6 +119,11 @@ def build_parser() -> ArgumentParser:
     return parser
 
 
+def _configurations() -> str:
+    """The configurations that come along, a line each."""
+    return "\n".join(f"  {name:<18} {subject}" for name, subject in described_configs().items())
+
+
 def main(arguments: Sequence[str] | None = None) -> int:
     """Runs the command line.
 
@@ -130,7 +142,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         _refuse_two_tasks(options)
         if options.list or options.verify or options.gc:
             return _look_after(options)
-        config = config_of(parser, options)
+        config = config_of(options)
         if options.print_config:
             notes = "".join(f"# {note}\n" for note in options.notes)
             TERMINAL.line(notes + config.as_yaml(ascii_only=not is_utf8(sys.stdout)).rstrip("\n"))
@@ -151,13 +163,13 @@ def _interrupted(interrupt: KeyboardInterrupt) -> int:
     return 128 + number_of(interrupt)
 
 
-def _refuse_two_tasks(options: Namespace) -> None:
+def _refuse_two_tasks(options: argparse.Namespace) -> None:
     """Refuses options that ask for two things at once, or have no meaning without another one.
 
     Raises:
         ConfigError: If they do.
     """
-    tasks = [f"--{name}" for name in TASKS if options[name]]
+    tasks = [f"--{name}" for name in TASKS if getattr(options, name)]
     if len(tasks) > 1:
         raise ConfigError(
             f"the command line must name at most one of {', '.join(f'--{name}' for name in TASKS)}",
@@ -172,7 +184,7 @@ def _refuse_two_tasks(options: Namespace) -> None:
         )
 
 
-def _look_after(options: Namespace) -> int:
+def _look_after(options: argparse.Namespace) -> int:
     """Lists, checks or tidies up the root."""
     from runners.housekeeping import commands  # only here, so that --help is quick
 
@@ -184,7 +196,7 @@ def _look_after(options: Namespace) -> int:
     return commands.collect_garbage(root, options.keep, options.dry_run)
 
 
-def _plan_or_run(options: Namespace, config: Config) -> int:
+def _plan_or_run(options: argparse.Namespace, config: Config) -> int:
     from runners.local import LocalRunner  # only here, so that --help is quick
 
     root = Path(os.path.abspath(options.root))

@@ -5,11 +5,10 @@ from pathlib import Path
 import datasets
 import numpy as np
 import pytest
-from jsonargparse import ArgumentParser
 
 from components.blocks.text_column import TextReader
 from components.blocks.writer import BlockWriter
-from components.config import pipeline_config
+from components.config import command_line, config_files, pipeline_config
 from components.contract.artifacts import Corpus
 from components.contract.manifest import digest_of, digest_of_file
 from components.hub.access import HubTarget
@@ -61,7 +60,7 @@ def test_a_block_writer(here):
 
 
 def test_a_configuration():
-    config = run_example(pipeline_config.Config, {"ArgumentParser": ArgumentParser, **vars(pipeline_config)})["config"]
+    config = run_example(pipeline_config.Config, {**vars(command_line), **vars(config_files)})["config"]
     assert (config.train.epochs, config.preprocess.block_size) == (1, 64)
 
 

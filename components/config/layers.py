@@ -5,10 +5,8 @@ names another source or model, settings that belong to the old one no longer app
 says so for each, unless the command line sets them itself.
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, MutableMapping
 from typing import Any
-
-from jsonargparse import Namespace
 
 from components.ingest import IngestParams
 from components.sources.embedded import NAME as EMBEDDED
@@ -16,12 +14,14 @@ from foundation.errors import ConfigError
 
 Layer = Mapping[str, Mapping[str, Any]]
 """Values by section and key, only those that a file or the command line sets."""
+Values = MutableMapping[str, Any]
+"""The values of all settings, by `section.key`."""
 
 USUAL_LEARNING_RATE = 1e-4
 """The largest learning rate that is usual for a checkpoint; a new model learns with ten times as much."""
 
 
-def drop_replaced(options: Namespace, file: Layer, typed: Layer) -> list[str]:
+def drop_replaced(options: Values, file: Layer, typed: Layer) -> list[str]:
     """Removes settings of the file that belong to a source or a model that the command line replaces.
 
     Args:
@@ -38,7 +38,7 @@ def drop_replaced(options: Namespace, file: Layer, typed: Layer) -> list[str]:
     return [*_replace_source(options, file, typed), *_replace_model(options, file, typed)]
 
 
-def _replace_source(options: Namespace, file: Layer, typed: Layer) -> Iterator[str]:
+def _replace_source(options: Values, file: Layer, typed: Layer) -> Iterator[str]:
     """Leaves one source, with the settings that belong to it; yields a sentence for each one removed."""
     old, new = source_of(file), source_of(typed)
     given, ours = file.get("ingest", {}), typed.get("ingest", {})
@@ -95,7 +95,7 @@ def _refuse_two_sources(ingest: Mapping[str, Any]) -> None:
         )
 
 
-def _replace_model(options: Namespace, file: Layer, typed: Layer) -> Iterator[str]:
+def _replace_model(options: Values, file: Layer, typed: Layer) -> Iterator[str]:
     """Leaves a checkpoint, with its own tokenizer, or a new model, whichever the command line names."""
     given, ours = file.get("train", {}), typed.get("train", {})
     removed = []
@@ -134,10 +134,10 @@ def _replace_model(options: Namespace, file: Layer, typed: Layer) -> Iterator[st
         )
 
 
-def _use_own_tokenizer(options: Namespace, file: Layer, typed: Layer) -> bool:
+def _use_own_tokenizer(options: Values, file: Layer, typed: Layer) -> bool:
     """Sets a checkpoint's own tokenizer, unless another is named; returns whether it did."""
     checkpoint = options["train.pretrained"]
-    if checkpoint is None or "pretrained" in typed.get("tokenizer", {}):
+    if not (checkpoint or "").strip() or "pretrained" in typed.get("tokenizer", {}):
         return False
     named = file.get("tokenizer", {})
     if typed.get("train", {}).get("pretrained") is None:

@@ -5,7 +5,9 @@ from pathlib import Path
 import pytest
 import yaml
 
-from components.config import pipeline_config as configuration
+from components.config.command_line import config_of
+from components.config.command_line import parse as parse_options
+from components.config.config_files import config_path
 from components.config.pipeline_config import Config
 from foundation.errors import ConfigError
 from pipeline import build_parser, main
@@ -21,8 +23,8 @@ MODEL = "train: {model_type: bert}\n"
 
 def parse(path: Path, *arguments: str) -> tuple[Config, list[str]]:
     parser = build_parser()
-    options = configuration.parse(parser, arguments, path)
-    return configuration.config_of(parser, options), options.notes
+    options = parse_options(parser, arguments, path)
+    return config_of(options), options.notes
 
 
 @pytest.fixture
@@ -49,7 +51,7 @@ def test_what_belongs_to_a_hub_dataset_is_not_applied_to_a_path(job):
 
 
 def test_eli5_reads_all_of_a_path():
-    config, notes = parse(configuration.config_path("eli5"), "--ingest.path", "my.jsonl")
+    config, notes = parse(config_path("eli5"), "--ingest.path", "my.jsonl")
     assert config.ingest.split is None
     assert len(notes) == 1
 
@@ -59,7 +61,6 @@ def test_eli5_reads_all_of_a_path():
     [
         # What is typed counts for what is typed.
         (HUB, ["--ingest.path=a", "--ingest.split", "train[:9]"], {"path": "a", "split": "train[:9]"}),
-        (HUB, ["--ingest", "{path: a}"], {"path": "a", "split": None}),
         (HUB, ["--ingest.path", "a", "--preprocess.text_column", "t"], {"path": "a", "text_column": "t"}),
         # A path gives way to a dataset, with what is the path's.
         (
@@ -193,6 +194,6 @@ def test_the_printed_configuration_is_the_whole_and_stays_so(job, tmp_path, caps
 
 
 def test_the_quickstart_needs_no_note():
-    assert parse(configuration.config_path("quickstart"))[1] == []
-    assert parse(configuration.config_path("quickstart"), "--ingest.path", "a.txt")[1] == []
-    assert parse(configuration.config_path("eli5"))[1] == []
+    assert parse(config_path("quickstart"))[1] == []
+    assert parse(config_path("quickstart"), "--ingest.path", "a.txt")[1] == []
+    assert parse(config_path("eli5"))[1] == []

@@ -6,7 +6,10 @@ from pathlib import Path
 import pytest
 import yaml
 
-from components.config import pipeline_config as configuration
+from components.config.command_line import config_of
+from components.config.command_line import parse as parse_options
+from components.config.config_files import config_path, described_configs
+from components.config.pipeline_config import SECTIONS
 from foundation.errors import ConfigError
 from pipeline import build_parser, pipeline
 
@@ -15,7 +18,7 @@ GIVEN = ["--train.model_type", "bert"]
 
 def parse(path, *arguments):
     parser = build_parser()
-    return configuration.config_of(parser, configuration.parse(parser, arguments, path))
+    return config_of(parse_options(parser, arguments, path))
 
 
 @pytest.fixture
@@ -28,15 +31,15 @@ def job(tmp_path):
     return write
 
 
-@pytest.mark.parametrize("name", ["quickstart", "eli5"])
+@pytest.mark.parametrize("name", described_configs())
 def test_configs_load_and_print_to_themselves(name, job):
-    config = parse(configuration.config_path(name))
+    config = parse(config_path(name))
     assert parse(job(config.as_yaml())) == config
-    assert list(yaml.safe_load(config.as_yaml())) == list(configuration.SECTIONS)
+    assert list(yaml.safe_load(config.as_yaml())) == list(SECTIONS)
 
 
 def test_eli5_is_the_guides_job():
-    config = parse(configuration.config_path("eli5"))
+    config = parse(config_path("eli5"))
     assert (config.ingest.dataset, config.ingest.split) == ("dany0407/eli5_category", "train[:5000]")
     assert config.ingest.test_size == 0.2
     assert config.preprocess.text_column == "answers.text"
@@ -95,8 +98,10 @@ def test_mistakes_are_named(job, text, arguments, said):
 
 
 def test_an_unknown_configuration_names_those_there_are():
-    with pytest.raises(ConfigError, match=r"eli5, quickstart \(nearest: quickstart\)"):
-        configuration.config_path("quikstart")
+    with pytest.raises(
+        ConfigError, match=r"a name \(nearest: quickstart\): .*eli5 \(The masked language modeling guide's job"
+    ):
+        config_path("quikstart")
 
 
 def test_the_validation_and_the_evaluation_mask_at_one_rate():
@@ -106,14 +111,14 @@ def test_the_validation_and_the_evaluation_mask_at_one_rate():
         steps[component.name] = component
         return component.at(None)
 
-    config = parse(configuration.config_path("quickstart"), "--train.eval_mlm_probability", "0.25")
+    config = parse(config_path("quickstart"), "--train.eval_mlm_probability", "0.25")
     pipeline(run, config, Path("root"))
     assert steps["train"].params.eval_mlm_probability == steps["evaluate"].eval_mlm_probability == 0.25
 
 
 def test_every_key_has_help_text():
     text = build_parser().format_help()
-    for section, params in configuration.SECTIONS.items():
+    for section, params in SECTIONS.items():
         for field in dataclasses.fields(params):
             assert f"--{section}.{field.name} " in text
             assert f"{field.name}:" in params.__doc__
