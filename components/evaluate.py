@@ -12,7 +12,7 @@ from components.contract.artifacts import Blocks, Checkpoint, Corpus, Evaluation
 from components.contract.component import Component
 from components.contract.push_record import PushedTo, model_digest
 from components.evaluation.baseline import LAST_BLESSED, Baseline, find_baseline
-from components.evaluation.params import AFTER, BASELINE, BEFORE, UNIGRAM, EvaluateParams
+from components.evaluation.params import AFTER, BASELINE, BEFORE, SAMPLE_SENTENCES, UNIGRAM, EvaluateParams
 from foundation.perplexity import perplexity_text
 
 if TYPE_CHECKING:
@@ -50,8 +50,20 @@ class Evaluate(Component[Evaluation]):
     params: EvaluateParams
 
     name: ClassVar[str] = "evaluate"
-    version: ClassVar[str] = "5"
+    version: ClassVar[str] = "6"
     output: ClassVar[type[Evaluation]] = Evaluation
+
+    @functools.cached_property
+    def sample_texts(self) -> tuple[str, ...]:
+        """The sentences whose answers are shown: those that are given, else some of the test split."""
+        from components.evaluation.sample_sentences import sample_sentences
+
+        if self.params.sample_texts is not None:
+            return self.params.sample_texts
+        column, tokenizer = self.blocks.report.text_column, self.tokenizer.load()
+        return sample_sentences(
+            self.corpus, column, tokenizer, count=SAMPLE_SENTENCES, longest=self.blocks.report.block_size
+        )
 
     @functools.cached_property
     def baseline(self) -> Baseline | None:
@@ -146,10 +158,11 @@ class Evaluate(Component[Evaluation]):
         from components.modeling.checkpoint import load_masked_lm
 
         answers = {}
+        params = dataclasses.replace(self.params, sample_texts=self.sample_texts)
         directories = {BEFORE: self.checkpoint.initial_directory, AFTER: self.checkpoint.model_directory}
         for name, directory in directories.items():
             model = load_masked_lm(directory)
-            answers[name] = ask_model(model, tokenizer, questions, self.params)
+            answers[name] = ask_model(model, tokenizer, questions, params)
             del model
             gc.collect()  # a Keras model is a cycle: without this, two of them stand in memory
         return answers
@@ -237,7 +250,7 @@ class Evaluate(Component[Evaluation]):
 
     def samples(self, models: "Mapping[str, ModelAnswers]") -> list[reports.Sample]:
         """The sample sentences with the answers before and after training."""
-        answered = zip(self.params.sample_texts, models[BEFORE].samples, models[AFTER].samples, strict=True)
+        answered = zip(self.sample_texts, models[BEFORE].samples, models[AFTER].samples, strict=True)
         return [reports.Sample(text, before, after) for text, before, after in answered]
 
     def measurement(self, questions: "Questions") -> reports.Measurement:

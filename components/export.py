@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from components.contract import reports
-from components.contract.artifacts import REPORT, Checkpoint, ServingModel, Tokenizer
+from components.contract.artifacts import REPORT, Checkpoint, Corpus, ServingModel, Tokenizer
 from components.contract.component import Component
 from components.contract.mask_placeholder import MASK
 from foundation.disk import require_room
@@ -30,12 +30,13 @@ class ExportParams:
         top_k: Candidates a mask, unless a request says how many.
         max_top_k: The most candidates a mask that a request may ask for.
         example: A text to try the model on, with `<mask>` where a word is to be filled in, whatever the tokenizer's
-            mask token is.
+            mask token is. It stands beside the model wherever that goes; null for a sentence of the test split, which
+            the Hub isn't shown unless `push.corpus_text` allows it.
     """
 
     top_k: int = 5
     max_top_k: int = 100
-    example: str = f"The Milky Way is a {MASK} galaxy."
+    example: str | None = None
 
     def __post_init__(self) -> None:
         if not 1 <= self.top_k <= self.max_top_k:
@@ -44,7 +45,7 @@ class ExportParams:
                 received=f"top_k {self.top_k}, max_top_k {self.max_top_k}",
                 remedy="correct --export.top_k or --export.max_top_k",
             )
-        if MASK not in self.example:
+        if self.example is not None and MASK not in self.example:
             raise ConfigError(
                 f"export.example must have {MASK} where a word is to be filled in",
                 received=repr(self.example),
@@ -63,15 +64,19 @@ class Export(Component[ServingModel]):
         checkpoint: The trained model.
         tokenizer: Its tokenizer.
         params: What the model answers.
+        corpus: Whose test split gives the example where the params name none; None for a mask alone.
+        text_column: Its column, as the preprocess step reads it.
     """
 
     name: ClassVar[str] = "export"
-    version: ClassVar[str] = "5"
+    version: ClassVar[str] = "6"
     output: ClassVar[type[ServingModel]] = ServingModel
 
     checkpoint: Checkpoint
     tokenizer: Tokenizer
     params: ExportParams = ExportParams()
+    corpus: Corpus | None = None
+    text_column: str = ""
 
     def run(self, out: Path) -> None:
         """Writes `saved_model/` and `report.json`.
@@ -93,7 +98,8 @@ class Export(Component[ServingModel]):
         weights = sum(path.stat().st_size for path in self.checkpoint.model_directory.iterdir())
         require_room(out, weights, f"the exported model in {out}")
         module, max_sequence_length, reason = self.build(tokenizer)
-        example = self.params.example.replace(MASK, tokenizer.mask_token)
+        of_corpus = self.sentence_of_corpus(tokenizer, max_sequence_length)
+        example = (self.params.example or of_corpus or MASK).replace(MASK, tokenizer.mask_token)
         answer = answer_to(module, tokenizer, example)
         directory = out / "saved_model"
         signatures = {name: function.get_concrete_function() for name, function in module.signatures().items()}
@@ -110,12 +116,21 @@ class Export(Component[ServingModel]):
             mask_token=tokenizer.mask_token,
             text_signatures=reason is None,
             why_no_text_signatures=reason,
-            example=reports.Example(example, answer),
+            example=reports.Example(example, answer, of_corpus=of_corpus is not None),
         )
         tokenizer.save_pretrained(directory / TOKENIZER)
         token_ids = tokenizer(example)["input_ids"]
         saved_model_extras.write(directory, reports.as_plain(report), token_ids)
         reports.write(out / REPORT, report)
+
+    def sentence_of_corpus(self, tokenizer: "PreTrainedTokenizerFast", longest: int) -> str | None:
+        """A sentence of the test split with a word masked; None where the params have one, or the split has none."""
+        from components.evaluation.sample_sentences import sample_sentences
+
+        if self.params.example is not None or self.corpus is None:
+            return None
+        sentences = sample_sentences(self.corpus, self.text_column, tokenizer, count=1, longest=longest)
+        return sentences[0] if sentences else None
 
     def build(self, tokenizer: "PreTrainedTokenizerFast") -> "tuple[TokenSignatures, int, str | None]":
         """The module to save, the most tokens of a text, and why it takes no text (None where it does)."""

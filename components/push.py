@@ -274,6 +274,7 @@ class Push(Component[Pushed]):
             model_name=self.params.model_name,
             include_saved_model=self.params.include_saved_model,
             include_tf_weights=self.params.include_tf_weights,
+            corpus_text=self.params.corpus_text,
             not_blessed=None if verdict.blessed else f"not blessed: {verdict.sentence}",
         )
         artifacts = CardArtifacts(self.corpus, self.tokenizer, self.checkpoint, self.evaluation, self.model)

@@ -17,6 +17,8 @@ SAVED_MODEL = "saved_model.pb"
 """The file that makes a directory a SavedModel."""
 TOKENIZER = "assets.extra/tokenizer"
 """The tokenizer's own files, for clients that tokenize themselves."""
+EXAMPLE = "assets.extra/example.txt"
+"""A text to try the model on, with the tokenizer's own mask token, in UTF-8."""
 WARM_UP_REQUESTS = "assets.extra/tf_serving_warmup_requests"
 """The requests that a server sends to the model before it takes any from clients (TensorFlow Serving's name)."""
 

@@ -30,7 +30,7 @@ from serving.server.command_line import batching_parameters, check, grpc_port, m
 from serving.server.limits.settings import Limits
 from serving.server.listener import bind
 from serving.server.metrics import Metrics
-from serving.server.models.model_directory import ModelDirectory, read_mask_token
+from serving.server.models.model_directory import ModelDirectory, read_example
 
 if TYPE_CHECKING:
     from serving.server.models.model_config import ModelConfig
@@ -197,8 +197,7 @@ def example_request(model: "ModelVersions", url: str) -> str:
 
     with model.use() as (_, loaded):
         signature = loaded.signatures.get(DEFAULT_SIGNATURE)
-        mask_token = read_mask_token(loaded.directory) or "<mask>"
-        text = f"The first thing to do is to {mask_token} the file."
+        text = read_example(loaded.directory)
         tokenizer = loaded.directory / TOKENIZER
         takes_ids = "tokens" in loaded.signatures and tokenizer.is_dir()
     if signature is not None and [spec.dtype for spec in signature.inputs.values()] == ["string"]:

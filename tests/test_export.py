@@ -92,7 +92,9 @@ def export(directory, tokenizer, params):
 
 @pytest.fixture(scope="module")
 def exported(tmp_path_factory):
-    return export(tmp_path_factory.mktemp("export"), train_tokenizer(), ExportParams(top_k=4, max_top_k=10))
+    return export(
+        tmp_path_factory.mktemp("export"), train_tokenizer(), ExportParams(4, 10, "The Milky Way is a <mask> galaxy.")
+    )
 
 
 @pytest.fixture(scope="module")

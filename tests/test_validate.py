@@ -74,7 +74,9 @@ def made(directory, not_in_graph=False):
     tokenizer.save_pretrained(directory / "tokenizer/tokenizer")
     tokenizer_artifact = finish(Tokenizer, directory / "tokenizer")
     (directory / "model").mkdir()
-    Export(checkpoint, tokenizer_artifact, ExportParams()).run(directory / "model")
+    Export(checkpoint, tokenizer_artifact, ExportParams(example="The Milky Way is a <mask> galaxy.")).run(
+        directory / "model"
+    )
     return Validate(finish(ServingModel, directory / "model"), checkpoint, tokenizer_artifact, ValidateParams())
 
 

@@ -54,7 +54,7 @@ def ask_model(
     """
     input_ids, attention_mask = questions.input_ids, questions.attention_mask
     scores = score_masks(model, input_ids, attention_mask, questions.masks, batch_size=params.batch_size, k=TOP_K)
-    samples = sample_answers(model, tokenizer, params.sample_texts, k=TOP_K, longest=input_ids.shape[1])
+    samples = sample_answers(model, tokenizer, params.sample_texts or (), k=TOP_K, longest=input_ids.shape[1])
     pseudo: Mapping[str, float] = {}
     if params.pseudo_log_likelihood_blocks:
         texts = score_one_at_a_time(

@@ -7,14 +7,8 @@ from components.contract.mask_placeholder import MASK
 from components.evaluation.baseline import LAST_BLESSED
 from foundation.errors import ConfigError
 
-SAMPLE_TEXTS = (
-    f"The Milky Way is a {MASK} galaxy.",
-    f"This function returns the {MASK} of the list.",
-    f"Plants need water and {MASK} to grow.",
-    f"If the file does not exist, an error is {MASK}.",
-    f"It is a good {MASK}, because it works.",
-)
-
+SAMPLE_SENTENCES = 5
+"""How many sentences of the test split are shown where none are given."""
 BEFORE, AFTER, UNIGRAM, BASELINE = "before", "after", "unigram", "baseline"
 """The models: this one before and after training, guessing by word frequency, and the one that it is compared with."""
 TOP_K = 5
@@ -47,7 +41,8 @@ class EvaluateParams:
             contaminated, from 2.
         pseudo_log_likelihood_blocks: Test blocks scored token by token too, which costs as many passes as they have
             tokens; 0 for none.
-        sample_texts: Sentences, each with a <mask>, whose answers before and after training are shown.
+        sample_texts: Sentences, each with a <mask>, whose answers before and after training the report shows; null for
+            sentences of the test split, [] for none.
     """
 
     seed: int = 42
@@ -63,7 +58,7 @@ class EvaluateParams:
     slice_column: str | None = None
     contamination_ngram: int = 24
     pseudo_log_likelihood_blocks: int = 0
-    sample_texts: tuple[str, ...] = SAMPLE_TEXTS
+    sample_texts: tuple[str, ...] | None = None
 
     def __post_init__(self) -> None:
         names = [f"min_improvement_over_{name}" for name in ("start", "unigram", "baseline")]
@@ -110,8 +105,8 @@ class EvaluateParams:
             ("pseudo_log_likelihood_blocks", "must be at least 0", self.pseudo_log_likelihood_blocks >= 0, "20"),
             (
                 "sample_texts",
-                f"must be sentences with a {MASK} each",
-                all(MASK in text for text in self.sample_texts),
+                f"must be sentences with a {MASK} each, or null",
+                all(MASK in text for text in self.sample_texts or ()),
                 f"'[\"This is a {MASK}.\"]'",
             ),
         ):

@@ -9,14 +9,17 @@ from components.contract.artifacts import HISTORY, LOGS, Artifact
 from components.contract.push_record import facts_of
 from components.hub.seal import CARD, seal
 from components.modeling.weights import TENSORFLOW
-from components.publishing.model_card import model_card
+from components.publishing.model_card import hides_example, model_card
 from components.publishing.model_card_sections import CardArtifacts, CardSettings, why_not_blessed
 from components.publishing.serving_directory import copy_file
+from foundation.versions import EXAMPLE, WARM_UP_REQUESTS
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase, TFPreTrainedModel
 
 SAVED_MODEL_VERSION = "1"
+SHOWS_EXAMPLE = ("MODEL.md", EXAMPLE, WARM_UP_REQUESTS)
+"""The files of a SavedModel that hold the text to try it on. It serves without them."""
 
 
 def write_folder(folder: Path, artifacts: CardArtifacts, settings: CardSettings) -> dict[str, str]:
@@ -45,7 +48,9 @@ def write_folder(folder: Path, artifacts: CardArtifacts, settings: CardSettings)
     copy_part(artifacts.evaluation, "metrics.json", folder / "metrics.json")
     if settings.include_saved_model:
         prefix = artifacts.model.saved_model_directory.relative_to(artifacts.model.directory).as_posix() + "/"
-        copy_part(artifacts.model, prefix, folder / "saved_model" / SAVED_MODEL_VERSION)
+        hidden = SHOWS_EXAMPLE if hides_example(artifacts.model, settings) else ()
+        target = folder / "saved_model" / SAVED_MODEL_VERSION
+        copy_part(artifacts.model, prefix, target, lambda name: name not in hidden)
     # Over the Keras model's config.json: this one belongs to the weights beside it, and to both.
     save_pytorch_weights(load_masked_lm(checkpoint.model_directory), folder)
     copy_part(checkpoint, f"{HISTORY}.csv", folder / f"{HISTORY}.csv")

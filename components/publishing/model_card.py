@@ -20,7 +20,7 @@ def model_card(artifacts: CardArtifacts, settings: CardSettings) -> str:
         HubError: If the metadata aren't what the Hub accepts.
     """
     mask = artifacts.model.report.mask_token
-    example = example_sentence(artifacts.model, mask)
+    example = example_sentence(artifacts.model, settings)
     data = card_data(artifacts, settings, mask, example)
     page = [
         sections.introduction(artifacts, settings),
@@ -122,10 +122,14 @@ def card_data(artifacts: CardArtifacts, settings: CardSettings, mask: str, examp
     )
 
 
-def example_sentence(model: ServingModel, mask: str) -> str:
-    """A sentence with one mask: the one that the model was exported with, if it has one."""
-    fits = model.example.count(mask) == 1 and not set(model.example) & set("\"\n\\'")
-    return model.example if fits else f"This is a {mask}."
+def example_sentence(model: ServingModel, settings: CardSettings) -> str:
+    """The text that the model was exported with; where that is the corpus' and not to be shown, a mask alone."""
+    return model.report.mask_token if hides_example(model, settings) else model.example
+
+
+def hides_example(model: ServingModel, settings: CardSettings) -> bool:
+    """Whether the model's example is text of the corpus that isn't to be shown."""
+    return model.report.example.of_corpus and not settings.corpus_text
 
 
 def _invalid(received: str) -> HubError:

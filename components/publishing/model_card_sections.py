@@ -3,6 +3,7 @@
 import dataclasses
 import json
 import re
+import shlex
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -41,6 +42,7 @@ class CardSettings:
         model_name: The name that servers know the model by.
         include_saved_model: Whether the SavedModel is pushed.
         include_tf_weights: Whether the Keras weights are pushed.
+        corpus_text: Whether a sentence of the corpus may be shown.
         not_blessed: Why the model isn't blessed though its evaluation says so: what a later comparison found.
     """
 
@@ -50,6 +52,7 @@ class CardSettings:
     model_name: str = "fill_mask"
     include_saved_model: bool = False
     include_tf_weights: bool = False
+    corpus_text: bool = False
     not_blessed: str | None = None
 
 
@@ -82,9 +85,10 @@ def introduction(artifacts: CardArtifacts, settings: CardSettings) -> str:
 
 def usage(artifacts: CardArtifacts, settings: CardSettings, example: str) -> str:
     """How to use it from transformers, TensorFlow Serving and this project."""
+    quoted = json.dumps(example, ensure_ascii=False)  # which is Python too
     parts = [
         "## How to use\n\nFrom transformers, with PyTorch:\n\n```python\nfrom transformers import pipeline\n\n"
-        f'fill_mask = pipeline("fill-mask", model="{settings.repo_id}")\nfill_mask("{example}")\n```'
+        f'fill_mask = pipeline("fill-mask", model="{settings.repo_id}")\nfill_mask({quoted})\n```'
     ]
     if settings.include_tf_weights:
         parts.append(
@@ -98,7 +102,7 @@ def usage(artifacts: CardArtifacts, settings: CardSettings, example: str) -> str
             f'huggingface-cli download {settings.repo_id} --include "saved_model/*" --local-dir {name}\n'
             f"docker run -p 8501:8501 -e MODEL_NAME={name} \\\n"
             f'  -v "$PWD/{name}/saved_model:/models/{name}" tensorflow/serving\n'
-            f"curl -d '{request_to_server(artifacts, example)}' http://127.0.0.1:8501/v1/models/{name}:predict\n```"
+            f"curl -d {shlex.quote(request_to_server(artifacts, example))} http://127.0.0.1:8501/v1/models/{name}:predict\n```"
         )
     parts.append(
         "As the start of another training with the pipeline that made it:\n\n```bash\n"

@@ -26,6 +26,8 @@ class PushParams:
         license: The Hub's identifier of the model's license, such as apache-2.0; a push to the Hub needs one.
         language: The language of the text, an ISO 639 code such as en; several are separated by commas.
         include_saved_model: Whether the SavedModel goes to the Hub too.
+        corpus_text: Whether the model's page on the Hub, and the SavedModel there, may show the sentence of the test
+            split that `export.example: null` chooses; otherwise the Hub gets no text of the corpus.
         include_tf_weights: Whether the Keras weights, tf_model.h5, go to the Hub beside model.safetensors.
         during_training: Whether each epoch's weights are uploaded to the Hub while the next one trains, before it is
             known whether the model is blessed.
@@ -45,6 +47,7 @@ class PushParams:
     license: str | None = None
     language: str | None = None
     include_saved_model: bool = False
+    corpus_text: bool = False
     include_tf_weights: bool = False
     during_training: bool = False
     commit_message: str = "End of training"

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, TypeVar
 
-from components.contract.artifacts import Artifact, Blocks, Checkpoint, Corpus, Evaluation, Pushed
+from components.contract.artifacts import Artifact, Blocks, Checkpoint, Corpus, Evaluation, Pushed, ServingModel
 from components.contract.reports import Ends, EpochRow, Sample, StepRow
 from runners import run_record
 
@@ -68,6 +68,11 @@ class RunFacts:
     def evaluation(self) -> Evaluation | None:
         """What evaluate made."""
         return self._artifact_of(Evaluation, "evaluate")
+
+    @functools.cached_property
+    def model(self) -> ServingModel | None:
+        """What export made."""
+        return self._artifact_of(ServingModel, "export")
 
     @functools.cached_property
     def pushed(self) -> Pushed | None:

@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from components.contract.mask_placeholder import MASK
-from components.contract.reports import Answer, StepRow
+from components.contract.reports import Answer, Candidate, StepRow
 from runners.report.charts import Level, Line, line_chart
 from runners.report.facts import RunFacts
 from runners.report.html import (
@@ -291,21 +291,27 @@ def slices(facts: RunFacts) -> Markup:
 
 
 def samples(facts: RunFacts) -> Markup:
-    """What the model answers to fixed sentences."""
+    """What the model answers to sentences, before training and after, and to the one that it was exported with."""
     rows = []
     for sample in facts.samples:
         rows.append([sentence(sample.text), answers(sample.before), answers(sample.after)])
+    if facts.model is not None:
+        example = facts.model.report.example
+        shown = example.text.replace(facts.model.report.mask_token, MASK)
+        if shown not in [sample.text for sample in facts.samples]:
+            rows.append([sentence(shown), text("–"), answers(example.answer)])
     return section("Samples", table(["sentence", "before training", "after training"], rows)) if rows else Markup("")
 
 
 def sentence(text: str) -> Markup:
-    """A sample sentence with a line where its mask is."""
-    return join(text.split(MASK), tag("mark", "____"))
+    """A sample sentence, in the direction of its script, with a line where its mask is."""
+    return tag("bdi", join(text.split(MASK), tag("mark", "____")), dir="auto")
 
 
-def answers(candidates: Sequence[Answer]) -> Markup:
+def answers(candidates: Sequence[Answer | Candidate]) -> Markup:
     """A model's first guesses."""
-    items = [tag("li", f"{each.token_str.strip() or repr(each.token_str)} ({each.score:.1%})") for each in candidates]
+    shown = [(tag("bdi", each.token_str.strip() or repr(each.token_str)), each.score) for each in candidates]
+    items = [tag("li", join([word, f" ({score:.1%})"])) for word, score in shown]
     return tag("ol", join(items), class_="answers") if items else text("–")
 
 

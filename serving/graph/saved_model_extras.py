@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
-from foundation.versions import WARM_UP_REQUESTS
+from foundation.versions import EXAMPLE, WARM_UP_REQUESTS
 from serving.graph import model_description
 
 BATCHING_PARAMETERS = "batching_params.pbtxt"
@@ -28,6 +28,7 @@ def write(directory: Path, facts: Mapping[str, Any], token_ids: Sequence[int]) -
     with tf.io.TFRecordWriter(str(directory / WARM_UP_REQUESTS)) as writer:
         for record in warmup_records(facts, token_ids):
             writer.write(record)
+    (directory / EXAMPLE).write_bytes(facts["example"]["text"].encode())
     source = Path(__file__).with_name(BATCHING_PARAMETERS)
     (directory / BATCHING_PARAMETERS).write_bytes(source.read_bytes())
     (directory / "MODEL.md").write_text(model_description.write(facts, token_ids), "utf-8")

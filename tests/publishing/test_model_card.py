@@ -1,8 +1,10 @@
 """The card: valid metadata, everything that a stranger asks, nothing private."""
 
+import ast
 import dataclasses
 import json
 import re
+import shlex
 import shutil
 
 import pytest
@@ -158,10 +160,38 @@ def test_the_card_in_training_is_valid():
         assert state in card
 
 
-def test_an_example_that_would_break_the_page_is_not_used(made, tmp_path):
-    reports.write(tmp_path / "report.json", complete.serving_model("it's a <mask>"))
+@pytest.mark.parametrize("example", ["it's a <mask>", 'a "<mask>" \\ of\n```', "كتاب <mask> <b>x</b>"])
+def test_an_example_is_quoted_for_each_language_that_it_stands_in(made, tmp_path, example):
+    reports.write(tmp_path / "report.json", complete.serving_model(example))
     manifest.write(tmp_path, {"type": "ServingModel"})
-    assert cards.example_sentence(type(made.model)(tmp_path), "<mask>") == "This is a <mask>."
+    model = type(made.model)(tmp_path)
+    card = cards.model_card(dataclasses.replace(made, model=model), SETTINGS)
+
+    python = next(line for line in card.splitlines() if line.startswith("fill_mask("))
+    assert ast.literal_eval(python.removeprefix("fill_mask(").removesuffix(")")) == example
+    curl = next(line for line in card.splitlines() if line.startswith("curl"))
+    assert json.loads(shlex.split(curl)[2]) == {"instances": [example]}
+    assert ModelCard(card).data["widget"] == [{"text": example}]
+
+
+def test_text_of_the_corpus_is_not_shown_unless_it_is_allowed(made, tmp_path):
+    secret = complete.serving_model("Ada's <mask> is secret.")
+    secret = dataclasses.replace(secret, example=dataclasses.replace(secret.example, of_corpus=True))
+    reports.write(tmp_path / "report.json", secret)
+    (tmp_path / "saved_model/assets.extra").mkdir(parents=True)
+    shown = ("MODEL.md", "assets.extra/example.txt", "assets.extra/tf_serving_warmup_requests")
+    for name in (*shown, "saved_model.pb"):
+        (tmp_path / "saved_model" / name).write_text("Ada's <mask> is secret." if name in shown else "graph")
+    manifest.write(tmp_path, {"type": "ServingModel"})
+    artifacts = dataclasses.replace(made, model=type(made.model)(tmp_path))
+
+    def texts(settings, folder):
+        files = write_folder(tmp_path / folder, artifacts, settings)
+        return [(tmp_path / folder / name).read_bytes() for name in files]
+
+    assert not any(b"secret" in text for text in texts(SETTINGS, "hidden"))
+    assert b"graph" in texts(SETTINGS, "hidden_again")
+    assert sum(b"secret" in text for text in texts(dataclasses.replace(SETTINGS, corpus_text=True), "shown")) == 4
 
 
 def test_the_folder_has_everything_and_is_the_same_twice(made, tmp_path):

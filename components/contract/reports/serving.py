@@ -47,10 +47,12 @@ class Example:
     Attributes:
         text: With the tokenizer's own mask token.
         answer: The candidates for its first mask, best first.
+        of_corpus: Whether it is a sentence of the corpus' test split, which not everyone may be meant to read.
     """
 
     text: str
     answer: tuple[Candidate, ...]
+    of_corpus: bool = False
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)

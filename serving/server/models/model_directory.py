@@ -7,7 +7,7 @@ from typing import Any
 
 from foundation.errors import ConfigError
 from foundation.tokenizer_length import stated_length
-from foundation.versions import SAVED_MODEL, TOKENIZER, parse_version, versions
+from foundation.versions import EXAMPLE, SAVED_MODEL, TOKENIZER, parse_version, versions
 
 
 @dataclasses.dataclass(frozen=True)
@@ -77,6 +77,14 @@ def read_mask_token(saved_model: Path) -> str | None:
     token = read_tokenizer(saved_model).get("mask_token")
     token = token.get("content") if isinstance(token, dict) else token
     return token if isinstance(token, str) and token else None
+
+
+def read_example(saved_model: Path) -> str:
+    """A text to try the model on, with its mask token; a mask alone where none travels with the SavedModel."""
+    try:
+        return (saved_model / EXAMPLE).read_bytes().decode()
+    except (OSError, UnicodeDecodeError):
+        return read_mask_token(saved_model) or "<mask>"
 
 
 def read_longest(saved_model: Path) -> int | None:

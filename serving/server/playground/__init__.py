@@ -1,7 +1,7 @@
 """A page to try a served model on, without a build step and without requests to anywhere else."""
 
 import html
-from collections.abc import Collection
+from collections.abc import Callable, Collection
 from pathlib import Path
 
 from serving.server.rest.service import Answer
@@ -16,6 +16,7 @@ HEADERS = {
 }
 _DIRECTORY = Path(__file__).parent
 _MODELS = '<meta name="models" content="fill_mask">'
+_EXAMPLE = '<meta name="example" content="">'
 
 
 class Playground:
@@ -23,10 +24,11 @@ class Playground:
 
     Args:
         models: The names of the served models, the first of which the page starts with; may change later.
+        example: Gives the text that the page starts with; an empty one for a mask alone.
     """
 
-    def __init__(self, models: Collection[str]) -> None:
-        self._models = models
+    def __init__(self, models: Collection[str], example: Callable[[], str] = str) -> None:
+        self._models, self._example = models, example
         self._page = (_DIRECTORY / "index.html").read_text("utf-8")
         self._answers = {
             "/style.css": Answer(200, (_DIRECTORY / "style.css").read_bytes(), "text/css; charset=utf-8"),
@@ -43,4 +45,6 @@ class Playground:
         """The page itself, which knows the models of this moment."""
         # A name has no slash: it would end it in a URL.
         filled = f'<meta name="models" content="{html.escape("/".join(self._models))}">'
-        return Answer(200, self._page.replace(_MODELS, filled).encode(), "text/html; charset=utf-8")
+        page = self._page.replace(_MODELS, filled)
+        page = page.replace(_EXAMPLE, f'<meta name="example" content="{html.escape(self._example())}">')
+        return Answer(200, page.encode(), "text/html; charset=utf-8")

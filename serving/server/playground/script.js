@@ -1,7 +1,6 @@
 "use strict";
 // Asks a TensorFlow Serving over REST. Nothing else is requested, and nothing is kept but in the page's address.
 
-const EXAMPLE = "The first thing to do is to %mask% the file, and then %mask% it.";
 const STATUS_SECONDS = 5;
 // As tokenizers write it. Which one is the model's, the model itself says.
 const MASK_TOKENS = ["<mask>", "[MASK]", "<special1>", "[mask]"];
@@ -366,7 +365,7 @@ async function start() {
   setInterval(() => { if (!document.hidden) refreshStatus(); }, STATUS_SECONDS * 1000);
 
   await refreshStatus();
-  $("text").value = given.get("text") ?? EXAMPLE.replaceAll("%mask%", maskToken ?? "<mask>");
+  $("text").value = given.get("text") ?? (document.querySelector('meta[name="example"]').content || (maskToken ?? "<mask>"));
   await ask();
 }
 
