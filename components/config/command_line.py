@@ -12,6 +12,7 @@ from components.config.config_files import read_config
 from components.config.layers import drop_replaced
 from components.config.names import require_known
 from components.config.pipeline_config import KEYS, SECTIONS, Config, default_of
+from components.config.places import name_places
 from components.config.settings import Setting, as_typed, plain, with_places
 from components.config.values import kind_of, nearest_of, origins
 from foundation.errors import ConfigError
@@ -81,6 +82,7 @@ def parse(parser: argparse.ArgumentParser, arguments: Sequence[str], path: Path)
     values = {key: settings[key].value if key in settings else default_of(key) for key in KEYS}
     before = dict(values)
     options.notes = drop_replaced(values, _layer(file), _layer(typed))
+    options.notes += name_places(values, Path(getattr(options, "root", "")))
     # What was changed on behalf of another setting has no place of its own.
     options.settings = {key: setting for key, setting in settings.items() if before[key] is values[key]}
     options.settings |= {key: Setting(value) for key, value in values.items() if before[key] is not value}

@@ -5,11 +5,13 @@ names another source or model, settings that belong to the old one no longer app
 says so for each, unless the command line sets them itself.
 """
 
+import os
 from collections.abc import Iterator, Mapping, MutableMapping
 from typing import Any
 
 from components.ingest import IngestParams
 from components.sources.embedded import NAME as EMBEDDED
+from components.training.params import TrainParams
 from foundation.errors import ConfigError
 
 Layer = Mapping[str, Mapping[str, Any]]
@@ -17,6 +19,9 @@ Layer = Mapping[str, Mapping[str, Any]]
 Values = MutableMapping[str, Any]
 """The values of all settings, by `section.key`."""
 
+OF_A_LANGUAGE = (("export", "example"), ("evaluate", "sample_texts"))
+"""Sentences to try the model on, which belong to the source; without them, they are taken from the test split."""
+TOKENIZER_FILES = ("tokenizer_config.json", "tokenizer.json", "vocab.txt")
 USUAL_LEARNING_RATE = 1e-4
 """The largest learning rate that is usual for a checkpoint; a new model learns with ten times as much."""
 
@@ -63,6 +68,9 @@ def _replace_source(options: Values, file: Layer, typed: Layer) -> Iterator[str]
     if given.get("test_path") is not None and "test_path" not in ours:
         options["ingest.test_path"] = None
         yield f"ingest.test_path {given['test_path']} of the configuration belongs to {old_name}, and isn't read"
+    for section, key in OF_A_LANGUAGE:
+        if key not in typed.get(section, {}):
+            options[f"{section}.{key}"] = None
     column = file.get("preprocess", {}).get("text_column")
     if column is not None and "text_column" not in typed.get("preprocess", {}):
         # The new source may have this column too; if not, another is read.
@@ -128,9 +136,10 @@ def _replace_model(options: Values, file: Layer, typed: Layer) -> Iterator[str]:
         yield f"train.pretrained {options['train.pretrained']} brings its own tokenizer (tokenizer.pretrained)"
     rate = 0.0 if "learning_rate" in ours else float(given.get("learning_rate") or 0)
     if ours.get("pretrained") is not None and removed and rate > USUAL_LEARNING_RATE:
+        options["train.learning_rate"] = TrainParams.learning_rate
         yield (
-            f"train.learning_rate is still the configuration's {rate}, meant for a new model: a checkpoint is usually "
-            "trained further with --train.learning_rate 2e-5"
+            f"train.learning_rate {rate:g} of the configuration is meant for a new model, and would spoil a "
+            f"checkpoint: it is {TrainParams.learning_rate:g} unless --train.learning_rate says otherwise"
         )
 
 
@@ -146,7 +155,18 @@ def _use_own_tokenizer(options: Values, file: Layer, typed: Layer) -> bool:
             return False
     elif named.get("pretrained") not in (None, file.get("train", {}).get("pretrained")):
         return False
-    options["tokenizer.pretrained"] = checkpoint
+    options["tokenizer.pretrained"] = _with_tokenizer(checkpoint)
     if "revision" not in typed.get("tokenizer", {}):
         options["tokenizer.revision"] = options["train.revision"]
     return named.get("pretrained") != checkpoint
+
+
+def _with_tokenizer(checkpoint: str) -> str:
+    """Where a checkpoint's own tokenizer is: in its folder, or in one named so within."""
+    folder = os.path.expanduser(checkpoint)
+    within = os.path.join(folder, "tokenizer")
+    # os.path, because a name may be too long for a folder's.
+    beside, inside = (
+        any(os.path.isfile(os.path.join(place, name)) for name in TOKENIZER_FILES) for place in (folder, within)
+    )
+    return within if inside and not beside else checkpoint

@@ -129,7 +129,8 @@ def test_a_checkpoint_takes_the_place_of_a_new_model(job):
         "train.pretrained some/model takes the place of the configuration's train.model_type bert and "
         "train.model_config, and brings its own tokenizer (tokenizer.pretrained)"
     )
-    assert "train.learning_rate is still the configuration's 0.001" in notes[1]
+    assert notes[1].startswith("train.learning_rate 0.001 of the configuration is meant for a new model")
+    assert config.train.learning_rate == 2e-5
     assert len(parse(job(NEW), "--train.pretrained", "some/model", "--train.learning_rate", "1e-3")[1]) == 1
 
 

@@ -33,7 +33,7 @@ def job(tmp_path):
 
 @pytest.mark.parametrize("name", described_configs())
 def test_configs_load_and_print_to_themselves(name, job):
-    config = parse(config_path(name))
+    config = parse(config_path(name), "--ingest.path", "notes.txt")
     assert parse(job(config.as_yaml())) == config
     assert list(yaml.safe_load(config.as_yaml())) == list(SECTIONS)
 

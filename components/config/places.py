@@ -1,0 +1,91 @@
+"""What a user types for a file, a folder or a checkpoint, and what it stands for."""
+
+import json
+import os
+import re
+from collections.abc import Iterator, MutableMapping
+from pathlib import Path
+from typing import Any
+
+from foundation.errors import ConfigError
+from foundation.versions import SAVED_MODEL, versions
+
+PATHS = ("ingest.path", "ingest.test_path", "train.pretrained", "tokenizer.pretrained", "evaluate.baseline")
+"""Settings that may name something on this disk; a shell leaves a `~` behind `=` as it is, and so does YAML."""
+CHECKPOINTS = ("train.pretrained", "tokenizer.pretrained", "evaluate.baseline")
+HUB_PAGE = re.compile(r"https?://(?:www\.)?(?:huggingface\.co|hf\.co)/([^/\s]+/[^/\s?#]+)/?(?:tree/[^/\s?#]+/?)?")
+CONFIG = "config.json"
+TRAIN = "train"
+
+
+def name_places(values: MutableMapping[str, Any], root: Path) -> list[str]:
+    """Writes the settings that name files and checkpoints as the steps read them.
+
+    Args:
+        values: The values of all settings, by `section.key`. They are changed in place.
+        root: The pipeline root, whose runs may be named by their ids.
+
+    Returns:
+        A sentence for each checkpoint that is another folder than the one that was typed.
+
+    Raises:
+        ConfigError: If a checkpoint is named by a folder that serves a model, and has no weights to train.
+    """
+    for key in PATHS:
+        if isinstance(values[key], str) and values[key].startswith("~"):
+            values[key] = os.path.expanduser(values[key])
+    notes = []
+    for key in CHECKPOINTS:
+        if isinstance(values[key], str) and values[key].strip():
+            values[key], note = _checkpoint(key, values[key].strip(), root)
+            notes += note
+    return list(dict.fromkeys(notes))
+
+
+def _checkpoint(key: str, name: str, root: Path) -> tuple[str, list[str]]:
+    if page := HUB_PAGE.fullmatch(name):
+        return page[1], []
+    for found in _folders_behind(name, root):
+        if found != Path(name):
+            return str(found), [f"{name} of {key} stands for {found}"]
+        return name, []
+    folder = Path(name)
+    if os.path.isdir(folder) and _is_served(folder):
+        raise ConfigError(
+            f"{key} must name a checkpoint, with weights to go on from",
+            received=f"{name}, a model that is exported for servers",
+            remedy="name the run that made it, as in pipeline_root/runs/latest, or the folder that it was trained to, "
+            "pipeline_root/artifacts/train/.../model",
+        )
+    return name, []
+
+
+def _folders_behind(name: str, root: Path) -> Iterator[Path]:
+    """The folder of a checkpoint: itself, the one in an artifact of train, or the one that a run trained."""
+    folder = Path(name)
+    run = root / "runs" / name
+    for each in (folder, *([run] if "/" not in name and not os.path.exists(folder) else [])):
+        if os.path.isfile(each / CONFIG):
+            yield each
+        elif os.path.isfile(each / "model" / CONFIG):
+            yield each / "model"
+        elif os.path.isfile(each / "run.json") and (trained := _trained_by(each)) is not None:
+            yield trained
+
+
+def _trained_by(run: Path) -> Path | None:
+    """The checkpoint that a run trained or took from the cache; None where there is none."""
+    try:
+        steps = json.loads((run / "run.json").read_text("utf-8"))["steps"]
+        artifacts = [Path(step["artifact"]) for step in steps if step["name"] == TRAIN and step["artifact"]]
+    except (OSError, ValueError, KeyError, TypeError):
+        return None
+    root = run.resolve().parent.parent
+    models = [root.joinpath(*artifact.parts[-3:]) / "model" for artifact in artifacts]
+    return next((model for model in models if os.path.isfile(model / CONFIG)), None)
+
+
+def _is_served(folder: Path) -> bool:
+    if os.path.isfile(folder / SAVED_MODEL) or os.path.isfile(folder / "saved_model" / SAVED_MODEL):
+        return True
+    return any(os.path.isfile(version / SAVED_MODEL) for version in versions(folder).values())

@@ -1,0 +1,93 @@
+"""A checkpoint as people name it: a folder however written, a run, an artifact, a page of the Hub."""
+
+import json
+from pathlib import Path
+
+import pytest
+
+from components.config.command_line import config_of, parse
+from components.config.config_files import config_path
+from foundation.errors import ConfigError
+from pipeline import build_parser
+
+
+def read(*arguments, config="quickstart"):
+    options = parse(build_parser(), ["--ingest.path", "notes.txt", *arguments], config_path(config))
+    return config_of(options), options.notes
+
+
+@pytest.fixture
+def here(tmp_path, monkeypatch):
+    """A working directory that is the home too, with a checkpoint, and a root with a run that trained."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("HOME", str(tmp_path))
+    key = Path("root/artifacts/train/0a1b")
+    for folder in ("model", key / "model", key / "initial", "split", "root/serving/fill_mask/1", "root/runs/2026-aa"):
+        Path(folder).mkdir(parents=True)
+    for folder in ("model", key / "model", key / "initial", "split"):
+        Path(folder, "config.json").write_text("{}")
+    for folder in ("model", key / "model"):
+        Path(folder, "tokenizer.json").write_text("{}")
+    Path("split/tokenizer").mkdir()
+    Path("split/tokenizer/tokenizer.json").write_text("{}")
+    Path("root/serving/fill_mask/1/saved_model.pb").write_text("")
+    step = {"name": "train", "artifact": "artifacts/train/0a1b"}
+    Path("root/runs/2026-aa/run.json").write_text(json.dumps({"steps": [{"name": "ingest", "artifact": None}, step]}))
+    Path("root/runs/latest").symlink_to("2026-aa")
+    return tmp_path
+
+
+@pytest.mark.parametrize(
+    ("typed", "meant"),
+    [
+        ("model", "model"),
+        ("model/", "model/"),
+        ("./model", "./model"),
+        (" model ", "model"),
+        ("~/model", "{here}/model"),
+        ("{here}/model", "{here}/model"),
+        ("root/artifacts/train/0a1b", "root/artifacts/train/0a1b/model"),
+        ("root/artifacts/train/0a1b/model", "root/artifacts/train/0a1b/model"),
+        ("root/runs/2026-aa", "{here}/root/artifacts/train/0a1b/model"),
+        ("root/runs/latest", "{here}/root/artifacts/train/0a1b/model"),
+        ("2026-aa", "{here}/root/artifacts/train/0a1b/model"),
+        ("latest", "{here}/root/artifacts/train/0a1b/model"),
+        ("google-bert/bert-base-uncased", "google-bert/bert-base-uncased"),
+        ("https://huggingface.co/google-bert/bert-base-uncased", "google-bert/bert-base-uncased"),
+        ("https://huggingface.co/google-bert/bert-base-uncased/tree/main", "google-bert/bert-base-uncased"),
+        ("nowhere", "nowhere"),
+    ],
+)
+def test_a_checkpoint_and_its_own_tokenizer(here, typed, meant):
+    typed, meant = typed.format(here=here), meant.format(here=here)
+    config, notes = read("--root", "root", "--train.pretrained", typed)
+    assert config.train.pretrained == config.tokenizer.pretrained == meant
+    stands_for = [note for note in notes if "stands for" in note]
+    assert bool(stands_for) == (meant.endswith("0a1b/model") and not typed.endswith("model"))
+
+
+def test_a_tokenizer_in_a_folder_within(here):
+    config, _ = read("--train.pretrained", "split/")
+    assert (config.train.pretrained, config.tokenizer.pretrained) == ("split/", "split/tokenizer")
+    assert read("--train.pretrained", "split", "--tokenizer.pretrained", "model")[0].tokenizer.pretrained == "model"
+
+
+@pytest.mark.parametrize("served", ["root/serving/fill_mask", "root/serving/fill_mask/1"])
+def test_what_is_served_is_no_checkpoint(here, served):
+    with pytest.raises(ConfigError, match=rf"weights to go on from\. Received: {served}, a model that is exported"):
+        read("--train.pretrained", served)
+
+
+def test_home_in_a_file_and_behind_an_equals_sign(here):
+    Path("job.yaml").write_text("ingest: {path: ~/notes.txt}\ntrain: {pretrained: ~/model}\n")
+    config = config_of(parse(build_parser(), ["--evaluate.baseline=~/model"], Path("job.yaml")))
+    assert config.ingest.path == f"{here}/notes.txt"
+    assert config.train.pretrained == config.tokenizer.pretrained == config.evaluate.baseline == f"{here}/model"
+
+
+def test_sentences_of_a_configuration_belong_to_its_source():
+    assert read(config="eli5")[0].export.example is None
+    assert read()[0].export.example is None
+    assert read("--export.example", "A <mask>.")[0].export.example == "A <mask>."
+    options = parse(build_parser(), [], config_path("quickstart"))
+    assert config_of(options).export.example == "Return a <mask> of all the keys."
