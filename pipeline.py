@@ -43,6 +43,7 @@ from foundation.termination import TERMINATION, number_of
 from foundation.versions import TOKENIZER
 from runners.run import Run
 from runners.run_record import AT_ONCE
+from runners.store import ARTIFACTS
 
 DESCRIPTION = "From a pile of text to a served masked language model."
 """What --help says first."""
@@ -66,7 +67,10 @@ def pipeline(run: Run, config: Config, root: str) -> Pushed:
     corpus = run(Ingest(config.ingest))
     tokenizer = run(PrepareTokenizer(corpus, text_column, config.tokenizer))
     blocks = run(Preprocess(corpus, tokenizer, config.preprocess))
-    checkpoint = run(Train(blocks, tokenizer, config.train, planned_inputs(config), config.push.training_observer))
+    trainings = Path(root) / ARTIFACTS / Train.name
+    checkpoint = run(
+        Train(blocks, tokenizer, config.train, planned_inputs(config), config.push.training_observer, trainings)
+    )
     pushed_to = config.push.pushed_to.below(root)
     masked = config.train.eval_mlm_probability
     evaluation = run(Evaluate(corpus, blocks, tokenizer, checkpoint, pushed_to, masked, config.evaluate))

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import tensorflow as tf
 
-from components.contract.artifacts import LOGS, Blocks
+from components.contract.artifacts import LOGS, STATE, Blocks
 from components.masking.masking import MaskingCollator, MaskingRate, max_predictions
 from components.masking.whole_words import WordBoundaries
 from components.modeling.checkpoint import save_masked_lm
@@ -207,6 +207,8 @@ class Fit:
             epochs=self.steps.epochs,
             facts=facts,
             parts=parts,
+            state=None if self.params.save_only_model else StepCheckpoints(self.out / STATE),
+            steps=self.steps.steps,
             interruption=self.interruption,
         )
 

@@ -56,6 +56,12 @@ class TrainParams:
         load_best_model_at_end: Whether the model of the epoch with the lowest validation loss is kept, not the last.
         divergence_factor: How many times its lowest so far the smoothed training loss may be, for 100 steps in a row,
             before training is given up; 0 for any.
+        continue_from: A finished training to go on from, with more epochs or max_steps and all else as it was: the path
+            of its artifact, such as pipeline_root/artifacts/train/0123456789abcdef, or auto for the one in this root
+            that came farthest; null to start anew. Each step has the learning rate and the masking rate that it would have
+            had in one training of all epochs.
+        save_only_model: Whether a finished training keeps its model alone, and not the optimizer's state, of twice the
+            model's size, with which continue_from can go on from it.
         checkpoint_every_steps: Steps from one checkpoint to the next, from which the same command goes on after it was
             cut off; auto for one within 30 seconds and then as often as takes 2% of the time, null for none. A
             checkpoint has the size of three models, and up to five exist at once.
@@ -101,7 +107,10 @@ class TrainParams:
     early_stopping_threshold: float = 0.0
     load_best_model_at_end: bool = False
     divergence_factor: float = 2.0
-    # Fields out of the key change nothing in the checkpoint: a run may go on with others.
+    # Fields out of the key change nothing in the checkpoint: a run may go on with others. (What continue_from finds is
+    # in the key, by the step's sources.)
+    continue_from: str | None = dataclasses.field(default=None, metadata={"key": False})
+    save_only_model: bool = False
     checkpoint_every_steps: int | Literal["auto"] | None = dataclasses.field(default="auto", metadata={"key": False})
     deterministic: bool | Literal["auto"] = "auto"
     logging_steps: int = dataclasses.field(default=20, metadata={"key": False})
@@ -133,6 +142,11 @@ class TrainParams:
                 self.pretrained is None or self.pretrained.strip() != "",
             ),
             ("model_type", "must be an architecture's name", self.model_type is None or self.model_type.strip() != ""),
+            (
+                "continue_from",
+                "must be auto or the path of a finished training's artifact",
+                self.continue_from is None or self.continue_from.strip() != "",
+            ),
             ("epochs", "must be a whole number from 1 to 100,000", 1 <= self.epochs <= 100_000),
             ("max_steps", "must be a whole number from 1, or null", self.max_steps is None or self.max_steps >= 1),
             ("batch_size", "must be a whole number from 1", self.batch_size >= 1),

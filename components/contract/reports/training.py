@@ -54,6 +54,8 @@ class TrainingReport:
         epochs: Epochs begun.
         hardware: What it was trained on.
         started_from: The checkpoint that training started from, or `random weights`.
+        continued_from: The key of the finished training that it went on from, as in its artifact's name; None for none.
+        continued_at_step: The optimizer step at which that one had ended.
         block_size: Positions a block.
         packing: How records fill blocks.
         share_of_padding: Share of the train blocks' positions that hold no token, from 0 to 1.
@@ -89,6 +91,8 @@ class TrainingReport:
     execution: ExecutionReport
     deterministic: bool
     seconds: float
+    continued_from: str | None = None
+    continued_at_step: int | None = None
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
