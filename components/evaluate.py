@@ -68,7 +68,14 @@ class Evaluate(Component[Evaluation]):
         return {"baseline": self.baseline.identity, "baseline_name": self.baseline.name}
 
     def preflight(self) -> None:
-        """Refuses a named baseline that isn't there."""
+        """Refuses a named baseline that isn't there; once there are blocks, also what can't be asked of them."""
+        from components.evaluation.questions import require_blocks_to_ask
+        from components.evaluation.slices import require_slice_column
+
+        if self.corpus.path is not None and self.params.slice_column is not None:
+            require_slice_column(self.corpus.split("test"), self.params.slice_column)
+        if self.blocks.path is not None:
+            require_blocks_to_ask(self.blocks)
         if self.params.baseline != LAST_BLESSED:
             find_baseline(self.params.baseline, self.pushed_to, own_digest="")
 

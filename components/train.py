@@ -77,6 +77,7 @@ class Train(Component[Checkpoint]):
     version: ClassVar[str] = "7"
     output: ClassVar[type[Checkpoint]] = Checkpoint
     scratch: ClassVar[str] = CHECKPOINTS
+    takes_long: ClassVar[bool] = True
     varying: ClassVar[tuple[str, ...]] = (
         REPORT,
         LOGS,
@@ -154,6 +155,7 @@ class Train(Component[Checkpoint]):
         """Refuses an unknown or impossible architecture, an unreadable checkpoint, and what the observer refuses."""
         from components.hub.checkpoints import require_checkpoint
         from components.modeling.configuration import require_heads
+        from components.modeling.frozen_layers import require_layers
 
         params = self.params
         if self.observer is not None:
@@ -162,6 +164,7 @@ class Train(Component[Checkpoint]):
             named_training(str(params.continue_from))
         config = self.model_config()
         require_blocks(config, self.planned.block_size, self.planned.packing)
+        require_layers(config, params.layer_freezing)
         if params.pretrained is None:
             require_heads(config)
         else:

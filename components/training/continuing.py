@@ -161,8 +161,8 @@ def require_same(finished: FinishedTraining, training: Training) -> None:
             "a training must go on as it began: only train.epochs, train.max_steps and train.save_only_model may be "
             "others",
             received=f"{finished.checkpoint.directory}, which was trained with {', '.join(others)}",
-            remedy="set those as they were there, or train its model further with a new optimizer, by --train.pretrained "
-            f"{finished.checkpoint.model_directory}",
+            remedy="set those as they were there, or train its model further with a new optimizer, by "
+            f"--train.pretrained {finished.checkpoint.model_directory}",
         )
 
 

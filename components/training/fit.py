@@ -134,11 +134,12 @@ class Fit:
             accumulation_steps=params.gradient_accumulation_steps,
             max_grad_norm=params.max_grad_norm,
             ema_decay=params.ema_decay,
+            frozen_layers=params.layer_freezing,
             gradient_checkpointing=params.gradient_checkpointing,
             compiled=self.execution.jit_compile,
         )
         training.compile(optimizer=build_optimizer(params, self.steps))
-        create_slots(training.optimizer, self.model.trainable_variables)
+        create_slots(training.optimizer, training.trained_variables)
         return training
 
     def machine(self) -> dict[str, Any]:

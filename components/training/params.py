@@ -35,6 +35,8 @@ class TrainParams:
         max_grad_norm: Largest norm of all gradients together, to which larger ones are scaled; 0 for any.
         ema_decay: Decay of an exponential moving average of the weights, such as 0.999; where above 0, the averaged
             model is the one that is validated, saved, uploaded and evaluated.
+        layer_freezing: How many of the encoder's lowest layers stay as they are, with the embeddings and the output
+            matrix that shares theirs; 0 trains all.
         gradient_checkpointing: Whether the values inside of the encoder's layers are computed again for the gradients
             instead of kept: less memory, a third more work, the same gradients.
         precision: Precision of the arithmetic; the weights, the loss and what is saved are float32 in any case. auto
@@ -58,8 +60,8 @@ class TrainParams:
             before training is given up; 0 for any.
         continue_from: A finished training to go on from, with more epochs or max_steps and all else as it was: the path
             of its artifact, such as pipeline_root/artifacts/train/0123456789abcdef, or auto for the one in this root
-            that came farthest; null to start anew. Each step has the learning rate and the masking rate that it would have
-            had in one training of all epochs.
+            that came farthest; null to start anew. Each step has the learning rate and the masking rate that it would
+            have had in one training of all epochs.
         save_only_model: Whether a finished training keeps its model alone, and not the optimizer's state, of twice the
             model's size, with which continue_from can go on from it.
         checkpoint_every_steps: Steps from one checkpoint to the next, from which the same command goes on after it was
@@ -95,6 +97,7 @@ class TrainParams:
     adam_epsilon: float = 1e-8
     max_grad_norm: float = 0.0
     ema_decay: float = 0.0
+    layer_freezing: int = 0
     gradient_checkpointing: bool = False
     precision: Literal["auto", "float32", "mixed_bfloat16", "mixed_float16"] = "auto"
     jit_compile: bool | Literal["auto"] = "auto"
@@ -162,6 +165,7 @@ class TrainParams:
             ("adam_epsilon", "must be above 0 and at most 1", 0 < self.adam_epsilon <= 1),
             ("max_grad_norm", "must be a finite number from 0", 0 <= self.max_grad_norm < math.inf),
             ("ema_decay", "must be from 0 up to, but not, 1", 0 <= self.ema_decay < 1),
+            ("layer_freezing", "must be a whole number from 0", self.layer_freezing >= 0),
             ("mlm_probability", "must be above 0 and at most 1", 0 < self.mlm_probability <= 1),
             (
                 "mlm_probability_end",

@@ -41,9 +41,12 @@ def training_report(
         best_epoch: The epoch with the lowest validation loss; None without validation.
         continued: The finished training that it went on from; None for none.
     """
+    from components.modeling.frozen_layers import trained_weights
     from components.training.devices import describe_devices
 
     parameters = int(sum(math.prod(weight.shape) for weight in model.weights))
+    trained = int(sum(math.prod(weight.shape) for weight in trained_weights(model, params.layer_freezing)))
+    frozen = f" ({trained:,} of them trained)" if params.layer_freezing else ""
     history = telemetry.rows
     last = history[-1]
     saved_epoch = (params.load_best_model_at_end and best_epoch) or last["epoch"]
@@ -51,11 +54,12 @@ def training_report(
     best = f" (kept: epoch {saved_epoch})" if saved_epoch != last["epoch"] else ""
     before = "" if continued is None else f" ({continued.step:,} of them those of {continued.name})"
     return reports.TrainingReport(
-        summary=f"{model.config.model_type} of {parameters:,} parameters, {last['step']:,} steps{before}: "
+        summary=f"{model.config.model_type} of {parameters:,} parameters{frozen}, {last['step']:,} steps{before}: "
         f"loss {history[0]['loss']:.3f} in the first epoch, {last['loss']:.3f} in the last{validation}{best}",
         architecture=type(model).__name__,
         model_type=model.config.model_type,
         parameters=parameters,
+        trained_parameters=trained,
         vocabulary_size=model.config.vocab_size,
         started_from=params.pretrained or "random weights",
         continued_from=None if continued is None else continued.name,

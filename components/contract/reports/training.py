@@ -45,6 +45,7 @@ class TrainingReport:
         architecture: The model's class.
         model_type: The architecture's name in transformers.
         parameters: The number of weights.
+        trained_parameters: How many of them training changes; the others are frozen.
         vocabulary_size: Tokens that the model knows.
         steps: Optimizer steps made.
         planned_steps: Optimizer steps planned.
@@ -91,6 +92,7 @@ class TrainingReport:
     execution: ExecutionReport
     deterministic: bool
     seconds: float
+    trained_parameters: int | None = None
     continued_from: str | None = None
     continued_at_step: int | None = None
 

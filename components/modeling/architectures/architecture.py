@@ -51,6 +51,10 @@ class Architecture:
         why_not_in: Why the library's code can't compute in a Keras policy, by its name: `mixed_bfloat16` or
             `mixed_float16`.
         why_not_compiled: Why XLA can't compile a training step.
+        why_not_frozen: Why some layers can't be frozen while others are trained.
+        layer_name: A regular expression that finds the number of its layer, or the numbers from the outermost in, in
+            PyTorch's name of a weight.
+        after_layers: Beginnings of PyTorch's names of weights that follow the last layer, but for the head's.
         why_not_exported: Why the model can't be traced for sequences of any length.
         input_embeddings: How PyTorch's name of the embedding of tokens ends.
         output_layer: PyTorch's name of the layer that turns hidden states into logits.
@@ -73,6 +77,9 @@ class Architecture:
     why_not_packable: Condition = no_reason
     why_not_in: Mapping[str, Condition] = dataclasses.field(default_factory=dict)
     why_not_compiled: Condition = no_reason
+    why_not_frozen: Condition = no_reason
+    layer_name: str = r"\.layer\.(\d+)\."
+    after_layers: tuple[str, ...] = ()
     why_not_exported: Condition = no_reason
     input_embeddings: str = ".word_embeddings.weight"
     output_layer: str = "cls.predictions.decoder"
