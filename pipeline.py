@@ -17,13 +17,13 @@ import logging
 import os
 import shlex
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from jsonargparse import ArgumentParser, Namespace
 
 from components.config.pipeline_config import SECTIONS, Config, add_sections, config_of, config_path, parse
-from components.contract.artifacts import Evaluation, Pushed, ServingModel
+from components.contract.artifacts import Checkpoint, Evaluation, Pushed, ServingModel
 from components.contract.reports import PushReport
 from components.evaluate import Evaluate
 from components.export import Export
@@ -218,7 +218,7 @@ def _plan_or_run(options: Namespace, config: Config) -> int:
     TERMINAL.line(f"Report      {_short(record.directory / 'report.html')}")
     if metrics:
         TERMINAL.line(
-            f"Perplexity  {perplexity_text(metrics['perplexity_before'])} before training, "
+            f"Perplexity  {perplexity_text(metrics['perplexity_before'])} before training{_with_new_head(artifacts)}, "
             f"{perplexity_text(metrics['perplexity_after'])} after "
             f"(unigram baseline {perplexity_text(metrics['perplexity_unigram'])})"
             f"{_warning(Evaluation(artifacts[Evaluate.name]))}"
@@ -242,6 +242,11 @@ def _with_movable_serving_directory(config: Config, root: Path) -> Config:
 def _warning(evaluation: Evaluation) -> str:
     """What the headline adds where the model is no better than counting words."""
     return f": {evaluation.beside_counting}" if evaluation.beside_counting else ""
+
+
+def _with_new_head(artifacts: Mapping[str, Path]) -> str:
+    """What the headline adds to the perplexity before training where the head was random then."""
+    return " (with a random head)" if Checkpoint(artifacts[Train.name]).report.has_new_head else ""
 
 
 def _exit_code(evaluation: Evaluation, config: Config) -> int:

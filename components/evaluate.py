@@ -50,7 +50,7 @@ class Evaluate(Component[Evaluation]):
     params: EvaluateParams
 
     name: ClassVar[str] = "evaluate"
-    version: ClassVar[str] = "5"
+    version: ClassVar[str] = "6"
     output: ClassVar[type[Evaluation]] = Evaluation
 
     @functools.cached_property
@@ -119,7 +119,7 @@ class Evaluate(Component[Evaluation]):
         reports.write(
             out / "metrics.json",
             reports.EvaluationReport(
-                summary=summary_of(metrics, blessing),
+                summary=summary_of(metrics, blessing, self.starts_with_new_head),
                 metrics=metrics,
                 intervals=intervals,
                 slices=describe_slices(resampled, slices, list(answers)),
@@ -218,7 +218,10 @@ class Evaluate(Component[Evaluation]):
         params = self.params
         thresholds = gate.Thresholds(
             params.max_perplexity,
-            params.min_improvement_over_start,
+            # A head with random weights is no start to be better than, where guessing by word frequency is looked at.
+            None
+            if self.starts_with_new_head and params.min_improvement_over_unigram is not None
+            else params.min_improvement_over_start,
             params.min_improvement_over_unigram,
             params.min_improvement_over_baseline,
         )
@@ -241,6 +244,11 @@ class Evaluate(Component[Evaluation]):
             min_improvement_over_baseline=params.min_improvement_over_baseline,
             baseline=compared,
         )
+
+    @property
+    def starts_with_new_head(self) -> bool:
+        """Whether the checkpoint that training began with had no head, so that the one before training was random."""
+        return self.checkpoint.report.has_new_head
 
     def samples(self, models: "Mapping[str, ModelAnswers]") -> list[reports.Sample]:
         """The sample sentences with the answers before and after training."""
@@ -276,9 +284,10 @@ def pseudo_metrics(models: "Mapping[str, ModelAnswers]") -> dict[str, float]:
     return {f"{metric}_{name}": value for name, model in models.items() for metric, value in model.pseudo.items()}
 
 
-def summary_of(metrics: Mapping[str, float], blessing: reports.Blessing) -> str:
+def summary_of(metrics: Mapping[str, float], blessing: reports.Blessing, new_head: bool) -> str:
     """One line for the person who watches the run."""
-    perplexities = (f"{perplexity_text(metrics[f'perplexity_{name}'])} {name}" for name in (BEFORE, AFTER, UNIGRAM))
+    names = {BEFORE: f"{BEFORE} (with a random head)" if new_head else BEFORE, AFTER: AFTER, UNIGRAM: UNIGRAM}
+    perplexities = (f"{perplexity_text(metrics[f'perplexity_{name}'])} {words}" for name, words in names.items())
     parts = [f"perplexity {', '.join(perplexities)}", blessing.beside_counting]
     parts.append("blessed" if blessing.blessed else "not blessed")
     return "; ".join(part for part in parts if part)

@@ -2,7 +2,6 @@
 
 import dataclasses
 import functools
-import json
 import shutil
 import time
 from collections.abc import Mapping
@@ -12,7 +11,6 @@ from typing import TYPE_CHECKING, ClassVar
 from components.contract import reports
 from components.contract.artifacts import HISTORY, LOGS, REPORT, STATE, STEP_HISTORY, Blocks, Checkpoint, Tokenizer
 from components.contract.component import Component
-from components.contract.manifest import canonical_json
 from components.training.continuing import (
     AUTO,
     FinishedTraining,
@@ -139,10 +137,8 @@ class Train(Component[Checkpoint]):
     @property
     def training(self) -> Training:
         """What makes this training the one that it is, its length aside."""
-        params = json.loads(canonical_json(self.params))
-        return Training(
-            self.version, params, {name: each.digest for name, each in self.inputs.items()}, self.starts_from
-        )
+        inputs = {name: artifact.digest for name, artifact in self.inputs.items()}
+        return Training(self.version, self.params.in_key, inputs, self.starts_from)
 
     def farthest_training(self) -> FinishedTraining | None:
         """The finished training of this root that is this one, but shorter, and came farthest."""
@@ -207,7 +203,7 @@ class Train(Component[Checkpoint]):
             execution.scope(),
             deterministic_operations(execution.is_deterministic(self.params.deterministic)),
         ):
-            model = self.starting_model(tokenizer)
+            model, has_new_head = self.starting_model(tokenizer)
             require_room_to_train(model, self.params, steps.steps, out)
             save_masked_lm(model, tokenizer, out / "initial")
             fit = Fit(model, tokenizer, self.blocks, self.params, steps, execution, out, interruption, self.observer)
@@ -219,6 +215,7 @@ class Train(Component[Checkpoint]):
             report = training_report(
                 model, self.blocks, self.params, steps, execution, telemetry, best_epoch, self.continued
             )
+            report = dataclasses.replace(report, has_new_head=has_new_head)
             flush_tree(out)
             reports.write(out / REPORT, dataclasses.replace(report, seconds=round(time.perf_counter() - started, 3)))
 
@@ -235,7 +232,7 @@ class Train(Component[Checkpoint]):
             return
         if self.continued is not None:
             take_over(self.continued, checkpoints, self.params, steps)
-            where = f"step {self.continued.step:,} of {steps.steps:,}, where {self.continued.name} ended"
+            where = f"step {self.continued.step:,} of {steps.steps:,}, where the training {self.continued.name} ended"
             TERMINAL.paragraph(f"  {self.name:<11} goes on from {where}")
         elif self.params.continue_from == AUTO:
             TERMINAL.paragraph(
@@ -258,10 +255,8 @@ class Train(Component[Checkpoint]):
         if checkpoint is None:
             return f"its start{because}" if damaged or checkpoints.has_set_aside() else None
         there = checkpoint.facts["params"]
-        names = [field.name for field in dataclasses.fields(self.params) if field.metadata.get("key", True)]
-        others = [
-            f"train.{name} {there.get(name)!r}" for name in names if there.get(name) != getattr(self.params, name)
-        ]
+        here = self.params.in_key
+        others = [f"train.{name} {there.get(name)!r}" for name, value in here.items() if there.get(name) != value]
         return (
             f"step {checkpoint.step:,} of {checkpoint.facts['steps']:,}"
             + (f" with {', '.join(others)}" if others else "")
@@ -296,31 +291,39 @@ class Train(Component[Checkpoint]):
         require_model_type(config.model_type)
         return config
 
-    def starting_model(self, tokenizer: "PreTrainedTokenizerFast") -> "TFPreTrainedModel":
-        """The model before the first step.
+    def starting_model(self, tokenizer: "PreTrainedTokenizerFast") -> "tuple[TFPreTrainedModel, bool]":
+        """The model before the first step, and whether its head, alone, has random weights, which is said.
 
         Raises:
             ModelError: If it can't be built or loaded, or doesn't fit the tokenizer or the blocks.
         """
+        import tensorflow as tf
+
         from components.hub.checkpoints import checkpoint_directory, config_directory, tokenizer_directory
-        from components.modeling.checkpoint import build_masked_lm, load_masked_lm
+        from components.modeling.checkpoint import build_masked_lm, load_checkpoint, load_masked_lm
         from components.modeling.configuration import build_config, load_config, require_vocabulary
         from components.modeling.own_tokenizer import require_own_vocabulary
 
         params, blocks = self.params, self.blocks
         if self.continued is not None:
-            return load_masked_lm(self.continued.checkpoint.initial_directory)
+            checkpoint = self.continued.checkpoint
+            return load_masked_lm(checkpoint.initial_directory), checkpoint.report.has_new_head
         if params.pretrained is None:
             model_type = str(params.model_type)
             config = build_config(model_type, params.model_config, tokenizer)
             require_blocks(config, blocks.block_size, blocks.packing)
-            return build_masked_lm(model_type, params.model_config, tokenizer, params.seed)
+            return build_masked_lm(model_type, params.model_config, tokenizer, params.seed), False
         # What the configuration shows to be wrong is refused before the weights are downloaded and read.
         config = load_config(config_directory(params.pretrained, params.revision))
         require_blocks(config, blocks.block_size, blocks.packing)
         require_vocabulary(config, tokenizer)
         require_own_vocabulary(tokenizer_directory(params.pretrained, params.revision), tokenizer, params.pretrained)
-        return load_masked_lm(checkpoint_directory(params.pretrained, params.revision), params.pretrained)
+        # What the checkpoint lacks starts at random, and equal runs are to be equal.
+        tf.keras.utils.set_random_seed(params.seed)
+        loaded = load_checkpoint(checkpoint_directory(params.pretrained, params.revision), params.pretrained)
+        if loaded.missing:
+            TERMINAL.paragraph(f"  {self.name:<11} {loaded.what_is_new}")
+        return loaded.model, loaded.has_new_head
 
     def require_own_tokenizer(self, config: "PretrainedConfig") -> None:
         """Refuses another tokenizer than the checkpoint's own, as soon as it is known which one there will be.

@@ -195,4 +195,4 @@ def take_over(
     best = StepCheckpoints(finished.checkpoint.state_directory).find(str(state.facts.get("best")))
     if best is not None:
         checkpoints.adopt(best)
-    checkpoints.adopt(state, params=dataclasses.asdict(params), steps=steps.steps)
+    checkpoints.adopt(state, params=params.in_key, steps=steps.steps)

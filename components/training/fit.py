@@ -196,7 +196,7 @@ class Fit:
     ) -> Checkpointing:
         """What writes the checkpoints, and restores the one that training goes on from."""
         facts = {
-            "params": dataclasses.asdict(self.params),
+            "params": self.params.in_key,
             "steps": self.steps.steps,
             "machine": self.machine(),
         }

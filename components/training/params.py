@@ -1,9 +1,11 @@
 """What can be set of training, what is refused before any work, and how many steps follow. Needs no TensorFlow."""
 
 import dataclasses
+import json
 import math
 from typing import Any, Literal
 
+from components.contract.manifest import canonical_json
 from foundation.errors import ConfigError
 
 
@@ -226,6 +228,11 @@ class TrainParams:
             )
         if self.max_steps is not None:
             schedule_steps(self, self.max_steps)
+
+    @property
+    def in_key(self) -> dict[str, Any]:
+        """The settings that can change what is trained, as JSON has them."""
+        return dict(json.loads(canonical_json(self)))
 
     @property
     def needs_certain_devices(self) -> bool:

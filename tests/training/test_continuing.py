@@ -73,10 +73,10 @@ def test_two_epochs_and_two_more_are_four(root, two_epochs, at_once, tmp_path, c
     assert step.continued.checkpoint == two_epochs
     longer = make(root, step, tmp_path / "longer")
     check_equal(longer, at_once)
-    assert f"goes on from step 20 of 40, where {two_epochs.directory.name} ended" in capfd.readouterr().out
+    assert f"goes on from step 20 of 40, where the training {two_epochs.directory.name} ended" in capfd.readouterr().out
     report = longer.report
     assert (report.continued_from, report.continued_at_step) == (two_epochs.directory.name, 20)
-    assert f"40 steps (20 of them those of {two_epochs.directory.name})" in report.summary
+    assert f"40 steps (20 of them those of the training {two_epochs.directory.name})" in report.summary
     # The longer one is the farthest from now on, for more than four epochs, and no other.
     shutil.copytree(longer.directory, root / "train" / "0123456789abcdef")
     try:

@@ -57,6 +57,7 @@ class TrainingReport:
         started_from: The checkpoint that training started from, or `random weights`.
         continued_from: The key of the finished training that it went on from, as in its artifact's name; None for none.
         continued_at_step: The optimizer step at which that one had ended.
+        has_new_head: Whether that checkpoint had no language-model head, so that the head started with random weights.
         block_size: Positions a block.
         packing: How records fill blocks.
         share_of_padding: Share of the train blocks' positions that hold no token, from 0 to 1.
@@ -93,6 +94,7 @@ class TrainingReport:
     deterministic: bool
     seconds: float
     trained_parameters: int | None = None
+    has_new_head: bool = False
     continued_from: str | None = None
     continued_at_step: int | None = None
 

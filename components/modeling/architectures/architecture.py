@@ -61,6 +61,8 @@ class Architecture:
         own_output_matrix: Gives the variable of an output matrix that Keras holds although it is tied; None for none.
         unused_weights: Beginnings of PyTorch's names. Weights with such a name change no prediction, and PyTorch's
             class doesn't have them, so they are left out of its file.
+        optional_weights: Beginnings of PyTorch's names of weights that change no prediction, and may be missing.
+        pytorch_aliases: Other names in PyTorch's files, each with the name of the weight that it stands for.
         pytorch_layouts: Functions by the end of PyTorch's name: each brings an array into PyTorch's form, where
             transformers' own rules don't.
         pytorch_copies: Names of arrays in PyTorch's file, each with the name of the array that it must equal.
@@ -85,6 +87,8 @@ class Architecture:
     output_layer: str = "cls.predictions.decoder"
     own_output_matrix: Callable[[Any], Any] = no_matrix
     unused_weights: tuple[str, ...] = ()
+    optional_weights: tuple[str, ...] = ()
+    pytorch_aliases: Mapping[str, str] = dataclasses.field(default_factory=dict)
     pytorch_layouts: Mapping[str, Callable[[np.ndarray], np.ndarray]] = dataclasses.field(default_factory=dict)
     pytorch_copies: Mapping[str, str] = dataclasses.field(default_factory=dict)
     pytorch_copies_where_untied: Mapping[str, str] = dataclasses.field(default_factory=dict)
