@@ -17,13 +17,13 @@ import logging
 import os
 import shlex
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from components.config.command_line import CommandLine, add_sections, config_of, parse
 from components.config.config_files import config_path, described_configs
 from components.config.pipeline_config import SECTIONS, Config
-from components.contract.artifacts import Evaluation, Pushed, ServingModel
+from components.contract.artifacts import Checkpoint, Evaluation, Pushed, ServingModel
 from components.contract.reports import PushReport
 from components.evaluate import Evaluate
 from components.export import Export
@@ -43,6 +43,7 @@ from foundation.termination import TERMINATION, number_of
 from foundation.versions import TOKENIZER
 from runners.run import Run
 from runners.run_record import AT_ONCE
+from runners.store import ARTIFACTS
 
 DESCRIPTION = "From a pile of text to a served masked language model."
 """What --help says first."""
@@ -69,7 +70,10 @@ def pipeline(run: Run, config: Config, root: str) -> Pushed:
     corpus = run(Ingest(config.ingest))
     tokenizer = run(PrepareTokenizer(corpus, text_column, config.tokenizer))
     blocks = run(Preprocess(corpus, tokenizer, config.preprocess))
-    checkpoint = run(Train(blocks, tokenizer, config.train, planned_inputs(config), config.push.training_observer))
+    trainings = Path(root) / ARTIFACTS / Train.name
+    checkpoint = run(
+        Train(blocks, tokenizer, config.train, planned_inputs(config), config.push.training_observer, trainings)
+    )
     pushed_to = config.push.pushed_to.below(root)
     masked = config.train.eval_mlm_probability
     evaluation = run(Evaluate(corpus, blocks, tokenizer, checkpoint, pushed_to, masked, config.evaluate))
@@ -226,7 +230,7 @@ def _plan_or_run(options: argparse.Namespace, config: Config) -> int:
     TERMINAL.line(f"Report      {_short(record.directory / 'report.html')}")
     if metrics:
         TERMINAL.line(
-            f"Perplexity  {perplexity_text(metrics['perplexity_before'])} before training, "
+            f"Perplexity  {perplexity_text(metrics['perplexity_before'])} before training{_with_new_head(artifacts)}, "
             f"{perplexity_text(metrics['perplexity_after'])} after "
             f"(unigram baseline {perplexity_text(metrics['perplexity_unigram'])})"
             f"{_warning(Evaluation(artifacts[Evaluate.name]))}"
@@ -250,6 +254,11 @@ def _with_movable_serving_directory(config: Config, root: Path) -> Config:
 def _warning(evaluation: Evaluation) -> str:
     """What the headline adds where the model is no better than counting words."""
     return f": {evaluation.beside_counting}" if evaluation.beside_counting else ""
+
+
+def _with_new_head(artifacts: Mapping[str, Path]) -> str:
+    """What the headline adds to the perplexity before training where the head was random then."""
+    return " (with a random head)" if Checkpoint(artifacts[Train.name]).report.has_new_head else ""
 
 
 def _exit_code(evaluation: Evaluation, config: Config) -> int:

@@ -80,7 +80,14 @@ class Evaluate(Component[Evaluation]):
         return {"baseline": self.baseline.identity, "baseline_name": self.baseline.name}
 
     def preflight(self) -> None:
-        """Refuses a named baseline that isn't there."""
+        """Refuses a named baseline that isn't there; once there are blocks, also what can't be asked of them."""
+        from components.evaluation.questions import require_blocks_to_ask
+        from components.evaluation.slices import require_slice_column
+
+        if self.corpus.path is not None and self.params.slice_column is not None:
+            require_slice_column(self.corpus.split("test"), self.params.slice_column)
+        if self.blocks.path is not None:
+            require_blocks_to_ask(self.blocks)
         if self.params.baseline != LAST_BLESSED:
             find_baseline(self.params.baseline, self.pushed_to, own_digest="")
 
@@ -124,7 +131,7 @@ class Evaluate(Component[Evaluation]):
         reports.write(
             out / "metrics.json",
             reports.EvaluationReport(
-                summary=summary_of(metrics, blessing),
+                summary=summary_of(metrics, blessing, self.starts_with_new_head),
                 metrics=metrics,
                 intervals=intervals,
                 slices=describe_slices(resampled, slices, list(answers)),
@@ -224,7 +231,10 @@ class Evaluate(Component[Evaluation]):
         params = self.params
         thresholds = gate.Thresholds(
             params.max_perplexity,
-            params.min_improvement_over_start,
+            # A head with random weights is no start to be better than, where guessing by word frequency is looked at.
+            None
+            if self.starts_with_new_head and params.min_improvement_over_unigram is not None
+            else params.min_improvement_over_start,
             params.min_improvement_over_unigram,
             params.min_improvement_over_baseline,
         )
@@ -247,6 +257,11 @@ class Evaluate(Component[Evaluation]):
             min_improvement_over_baseline=params.min_improvement_over_baseline,
             baseline=compared,
         )
+
+    @property
+    def starts_with_new_head(self) -> bool:
+        """Whether the checkpoint that training began with had no head, so that the one before training was random."""
+        return self.checkpoint.report.has_new_head
 
     def samples(self, models: "Mapping[str, ModelAnswers]") -> list[reports.Sample]:
         """The sample sentences with the answers before and after training."""
@@ -282,9 +297,10 @@ def pseudo_metrics(models: "Mapping[str, ModelAnswers]") -> dict[str, float]:
     return {f"{metric}_{name}": value for name, model in models.items() for metric, value in model.pseudo.items()}
 
 
-def summary_of(metrics: Mapping[str, float], blessing: reports.Blessing) -> str:
+def summary_of(metrics: Mapping[str, float], blessing: reports.Blessing, new_head: bool) -> str:
     """One line for the person who watches the run."""
-    perplexities = (f"{perplexity_text(metrics[f'perplexity_{name}'])} {name}" for name in (BEFORE, AFTER, UNIGRAM))
+    names = {BEFORE: f"{BEFORE} (with a random head)" if new_head else BEFORE, AFTER: AFTER, UNIGRAM: UNIGRAM}
+    perplexities = (f"{perplexity_text(metrics[f'perplexity_{name}'])} {words}" for name, words in names.items())
     parts = [f"perplexity {', '.join(perplexities)}", blessing.beside_counting]
     parts.append("blessed" if blessing.blessed else "not blessed")
     return "; ".join(part for part in parts if part)

@@ -1,6 +1,7 @@
 """The train step: a masked language model, from a checkpoint or from scratch, trained on blocks."""
 
 import dataclasses
+import functools
 import shutil
 import time
 from collections.abc import Mapping
@@ -8,10 +9,20 @@ from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar
 
 from components.contract import reports
-from components.contract.artifacts import HISTORY, LOGS, REPORT, STEP_HISTORY, Blocks, Checkpoint, Tokenizer
+from components.contract.artifacts import HISTORY, LOGS, REPORT, STATE, STEP_HISTORY, Blocks, Checkpoint, Tokenizer
 from components.contract.component import Component
+from components.training.continuing import (
+    AUTO,
+    FinishedTraining,
+    Training,
+    farthest_training,
+    named_training,
+    require_longer,
+    require_same,
+    take_over,
+)
 from components.training.observer import TrainingObserver
-from components.training.params import TrainParams, training_steps
+from components.training.params import TrainingSteps, TrainParams, training_steps
 from components.training.report import training_report, write_rows
 from components.training.room import require_room_to_train
 from components.training.step_checkpoints import CHECKPOINTS, StepCheckpoints
@@ -56,15 +67,19 @@ class Train(Component[Checkpoint]):
         params: The settings.
         planned: For the preflight alone.
         observer: Watches the training, and changes nothing in it or in what the step makes.
+        trainings: Where `train.continue_from auto` looks for finished ones; None for nowhere. What is found is part of
+            the key, the place isn't.
     """
 
     name: ClassVar[str] = "train"
-    version: ClassVar[str] = "6"
+    version: ClassVar[str] = "7"
     output: ClassVar[type[Checkpoint]] = Checkpoint
     scratch: ClassVar[str] = CHECKPOINTS
+    takes_long: ClassVar[bool] = True
     varying: ClassVar[tuple[str, ...]] = (
         REPORT,
         LOGS,
+        STATE,
         *(f"{rows}.{form}" for rows in (HISTORY, STEP_HISTORY) for form in ("json", "csv")),
     )
 
@@ -73,8 +88,15 @@ class Train(Component[Checkpoint]):
     params: TrainParams
     planned: PlannedInputs = dataclasses.field(default=PlannedInputs(), metadata={"key": False})
     observer: TrainingObserver | None = dataclasses.field(default=None, metadata={"key": False})
+    trainings: Path | None = dataclasses.field(default=None, metadata={"key": False})
 
     def sources(self) -> Mapping[str, str]:
+        """What training starts from, and the digest of the finished training that it goes on from, if any."""
+        continued = {} if self.continued is None else {"continue_from": self.continued.checkpoint.digest}
+        return {**self.starts_from, **continued}
+
+    @functools.cached_property
+    def starts_from(self) -> Mapping[str, str]:
         """The digests of a local checkpoint's files, or the commit of one on the Hub."""
         from components.contract.manifest import digest_of_file
         from components.hub.reading import resolve_revision
@@ -87,16 +109,58 @@ class Train(Component[Checkpoint]):
             return {f"pretrained/{path.name}": digest_of_file(path) for path in checkpoint_files(directory)}
         return {"pretrained": resolve_revision(self.params.pretrained, "model", self.params.revision)}
 
+    @functools.cached_property
+    def continued(self) -> FinishedTraining | None:
+        """The finished training to go on from, looked up once, so that the one that `sources` names is the one.
+
+        None also before there are blocks: only with them is it known which trainings are this one, but shorter.
+
+        Raises:
+            ConfigError: If the one that `train.continue_from` names is another training, or no shorter one.
+        """
+        name = self.params.continue_from
+        if name is None or not self.has_inputs:
+            return None
+        if name == AUTO:
+            return self.farthest_training()
+        found = named_training(name)
+        require_same(found, self.training)
+        require_longer(found, training_steps(self.params, len(self.blocks.split("train"))).steps)
+        return found
+
+    @property
+    def has_inputs(self) -> bool:
+        """Whether the blocks and the tokenizer are there, and there is a train block."""
+        ready = self.blocks.path is not None and self.tokenizer.path is not None
+        return ready and len(self.blocks.split("train")) > 0
+
+    @property
+    def training(self) -> Training:
+        """What makes this training the one that it is, its length aside."""
+        inputs = {name: artifact.digest for name, artifact in self.inputs.items()}
+        return Training(self.version, self.params.in_key, inputs, self.starts_from)
+
+    def farthest_training(self) -> FinishedTraining | None:
+        """The finished training of this root that is this one, but shorter, and came farthest."""
+        if self.trainings is None:
+            return None
+        steps = training_steps(self.params, len(self.blocks.split("train"))).steps
+        return farthest_training(self.trainings, self.training, steps)
+
     def preflight(self) -> None:
         """Refuses an unknown or impossible architecture, an unreadable checkpoint, and what the observer refuses."""
         from components.hub.checkpoints import require_checkpoint
         from components.modeling.configuration import require_heads
+        from components.modeling.frozen_layers import require_layers
 
         params = self.params
         if self.observer is not None:
             self.observer.preflight()
+        if params.continue_from not in (None, AUTO):
+            named_training(str(params.continue_from))
         config = self.model_config()
         require_blocks(config, self.planned.block_size, self.planned.packing)
+        require_layers(config, params.layer_freezing)
         if params.pretrained is None:
             require_heads(config)
         else:
@@ -124,6 +188,7 @@ class Train(Component[Checkpoint]):
         self.require_whole_words(tokenizer)
         execution = self.execution(self.model_config(), steps.batch_size)
         TERMINAL.paragraph(f"  {execution}")
+        self.begin(StepCheckpoints(out / CHECKPOINTS), steps)
 
         from components.modeling.checkpoint import save_masked_lm
         from components.training.execution import deterministic_operations
@@ -138,7 +203,7 @@ class Train(Component[Checkpoint]):
             execution.scope(),
             deterministic_operations(execution.is_deterministic(self.params.deterministic)),
         ):
-            model = self.starting_model(tokenizer)
+            model, has_new_head = self.starting_model(tokenizer)
             require_room_to_train(model, self.params, steps.steps, out)
             save_masked_lm(model, tokenizer, out / "initial")
             fit = Fit(model, tokenizer, self.blocks, self.params, steps, execution, out, interruption, self.observer)
@@ -147,9 +212,37 @@ class Train(Component[Checkpoint]):
             save_masked_lm(model, tokenizer, out / "model")
             write_rows(out / HISTORY, telemetry.EPOCH_COLUMNS, telemetry.rows)
             write_rows(out / STEP_HISTORY, telemetry.STEP_COLUMNS, telemetry.step_rows)
-            report = training_report(model, self.blocks, self.params, steps, execution, telemetry, best_epoch)
+            report = training_report(
+                model, self.blocks, self.params, steps, execution, telemetry, best_epoch, self.continued
+            )
+            report = dataclasses.replace(report, has_new_head=has_new_head)
             flush_tree(out)
             reports.write(out / REPORT, dataclasses.replace(report, seconds=round(time.perf_counter() - started, 3)))
+
+    def begin(self, checkpoints: StepCheckpoints, steps: TrainingSteps) -> None:
+        """Takes the finished training over that this one goes on from, unless it has gone on already, and says so.
+
+        Where another could be gone on from, and `train.continue_from` isn't set, this is said, too.
+
+        Args:
+            checkpoints: Those of this training.
+            steps: What is planned.
+        """
+        if checkpoints.newest() is not None:
+            return
+        if self.continued is not None:
+            take_over(self.continued, checkpoints, self.params, steps)
+            where = f"step {self.continued.step:,} of {steps.steps:,}, where the training {self.continued.name} ended"
+            TERMINAL.paragraph(f"  {self.name:<11} goes on from {where}")
+        elif self.params.continue_from == AUTO:
+            TERMINAL.paragraph(
+                f"  {self.name:<11} starts anew: there is no shorter training of the same settings and data"
+            )
+        elif (other := self.farthest_training()) is not None:
+            TERMINAL.paragraph(
+                f"  {self.name:<11} starts anew, though {other.name} is the same training up to step {other.step:,} of "
+                f"{steps.steps:,}: --train.continue_from auto goes on from there"
+            )
 
     def resumes(self, partial: Path) -> str | None:
         """How far a training came that was cut off, by its newest whole checkpoint."""
@@ -162,10 +255,8 @@ class Train(Component[Checkpoint]):
         if checkpoint is None:
             return f"its start{because}" if damaged or checkpoints.has_set_aside() else None
         there = checkpoint.facts["params"]
-        names = [field.name for field in dataclasses.fields(self.params) if field.metadata.get("key", True)]
-        others = [
-            f"train.{name} {there.get(name)!r}" for name in names if there.get(name) != getattr(self.params, name)
-        ]
+        here = self.params.in_key
+        others = [f"train.{name} {there.get(name)!r}" for name, value in here.items() if there.get(name) != value]
         return (
             f"step {checkpoint.step:,} of {checkpoint.facts['steps']:,}"
             + (f" with {', '.join(others)}" if others else "")
@@ -200,29 +291,39 @@ class Train(Component[Checkpoint]):
         require_model_type(config.model_type)
         return config
 
-    def starting_model(self, tokenizer: "PreTrainedTokenizerFast") -> "TFPreTrainedModel":
-        """The model before the first step.
+    def starting_model(self, tokenizer: "PreTrainedTokenizerFast") -> "tuple[TFPreTrainedModel, bool]":
+        """The model before the first step, and whether its head, alone, has random weights, which is said.
 
         Raises:
             ModelError: If it can't be built or loaded, or doesn't fit the tokenizer or the blocks.
         """
+        import tensorflow as tf
+
         from components.hub.checkpoints import checkpoint_directory, config_directory, tokenizer_directory
-        from components.modeling.checkpoint import build_masked_lm, load_masked_lm
+        from components.modeling.checkpoint import build_masked_lm, load_checkpoint, load_masked_lm
         from components.modeling.configuration import build_config, load_config, require_vocabulary
         from components.modeling.own_tokenizer import require_own_vocabulary
 
         params, blocks = self.params, self.blocks
+        if self.continued is not None:
+            checkpoint = self.continued.checkpoint
+            return load_masked_lm(checkpoint.initial_directory), checkpoint.report.has_new_head
         if params.pretrained is None:
             model_type = str(params.model_type)
             config = build_config(model_type, params.model_config, tokenizer)
             require_blocks(config, blocks.block_size, blocks.packing)
-            return build_masked_lm(model_type, params.model_config, tokenizer, params.seed)
+            return build_masked_lm(model_type, params.model_config, tokenizer, params.seed), False
         # What the configuration shows to be wrong is refused before the weights are downloaded and read.
         config = load_config(config_directory(params.pretrained, params.revision))
         require_blocks(config, blocks.block_size, blocks.packing)
         require_vocabulary(config, tokenizer)
         require_own_vocabulary(tokenizer_directory(params.pretrained, params.revision), tokenizer, params.pretrained)
-        return load_masked_lm(checkpoint_directory(params.pretrained, params.revision), params.pretrained)
+        # What the checkpoint lacks starts at random, and equal runs are to be equal.
+        tf.keras.utils.set_random_seed(params.seed)
+        loaded = load_checkpoint(checkpoint_directory(params.pretrained, params.revision), params.pretrained)
+        if loaded.missing:
+            TERMINAL.paragraph(f"  {self.name:<11} {loaded.what_is_new}")
+        return loaded.model, loaded.has_new_head
 
     def require_own_tokenizer(self, config: "PretrainedConfig") -> None:
         """Refuses another tokenizer than the checkpoint's own, as soon as it is known which one there will be.
@@ -305,9 +406,9 @@ def require_blocks(config: "PretrainedConfig", block_size: int | None, packing: 
 
 
 def remove_all_but_checkpoints(directory: Path) -> None:
-    """Removes what a run that was cut off left, but the checkpoints that it can be gone on from."""
+    """Removes what a run that was cut off left, but the checkpoints that it can be gone on from, and its last state."""
     for path in directory.iterdir():
-        if path.name != CHECKPOINTS:
+        if path.name not in (CHECKPOINTS, STATE):
             shutil.rmtree(path) if path.is_dir() else path.unlink()
 
 

@@ -55,6 +55,8 @@ class LocalRunner:
         self.force = force
         self.show = show
         self.working = working
+        self._made: set[str] = set()
+        """The keys of what this runner has made, which needn't be forced again."""
         self._settled: dict[str, tuple[Component[Any], dict[str, str]]] = {}
 
     def plan(self, pipeline: Pipeline) -> list[tuple[Component[Any], str]]:
@@ -125,6 +127,10 @@ class LocalRunner:
         """Plans, then runs every step. A damaged artifact is set aside, and all begins again, to make it anew."""
 
         def run_step(component: Component[Output]) -> Output:
+            if component.takes_long and any(step["status"] == "ran" for step in record.content["steps"]):
+                # What was made since the plan may show that a later step is bound to fail.
+                with self.working("plan"):
+                    self._plan(pipeline, record)
             return self._run_step(component, record)
 
         damaged: set[Path] = set()
@@ -192,11 +198,13 @@ class LocalRunner:
             anew = component.name in self.force
             if not anew:
                 self._show_unfinished(component, key)
-            return self.store.make(component, key, sources, anew), "ran"
+            made = self.store.make(component, key, sources, anew)
+            self._made.add(key)
+            return made, "ran"
 
     def _cached(self, component: Component[Output], key: str) -> Output | None:
         """The finished artifact of a step, if it needn't run."""
-        if component.name in self.force:
+        if component.name in self.force and key not in self._made:
             return None
         artifact = self.store.find(component, key)
         return artifact if artifact is not None and component.holds(artifact) else None

@@ -118,8 +118,9 @@ def save_model(directory, seed, favourite=None):
     model.save_pretrained(directory)
 
 
-def write_checkpoint(directory, **after):
+def write_checkpoint(directory, has_new_head=False, **after):
     save_model(directory / "initial", seed=1)
+    reports.write(directory / "report.json", complete.training(has_new_head=has_new_head))
     save_model(directory / "model", **({"seed": 1} | after))
     return finish(directory, Checkpoint)
 
@@ -144,6 +145,36 @@ def write_corpus(directory, texts):
 def corpus(tmp_path_factory, ids):
     texts = [" ".join(f"word{token - len(SPECIAL)}" for token in row[1:-1]) for row in ids.tolist()]
     return write_corpus(tmp_path_factory.mktemp("corpus"), texts)
+
+
+def test_a_random_head_is_no_start_to_be_better_than(tmp_path, blocks, tokenizer):
+    headless = write_checkpoint(tmp_path / "checkpoint", has_new_head=True, favourite=5)
+    evaluation = evaluate(tmp_path / "evaluation", blocks, tokenizer, headless)
+    assert [check.name for check in evaluation.blessing.checks] == ["improvement_over_unigram"]
+    assert " before (with a random head), " in evaluation.summary
+    without = evaluate(tmp_path / "alone", blocks, tokenizer, headless, min_improvement_over_unigram=None)
+    assert [check.name for check in without.blessing.checks] == ["improvement_over_start"]
+
+
+@pytest.mark.parametrize(
+    ("params", "message"),
+    [
+        ({"slice_column": "categroy"}, "slice_column to one of text, category"),
+        ({"slice_column": "lists"}, "holds lists"),
+    ],
+)
+def test_a_wrong_slice_column_is_refused_once_there_is_a_corpus(tmp_path, corpus, params, message):
+    later = Blocks(None), Tokenizer(None), Checkpoint(None), PushedTo(str(tmp_path)), 0.15, EvaluateParams(**params)
+    Evaluate(Corpus(None), *later).preflight()
+    with pytest.raises(DataError, match=message):
+        Evaluate(corpus, *later).preflight()
+
+
+def test_an_empty_test_split_is_refused_once_there_are_blocks(tmp_path, corpus, ids):
+    empty = write_blocks(tmp_path / "blocks", ids, ids[:0])
+    step = Evaluate(corpus, empty, Tokenizer(None), Checkpoint(None), PushedTo(str(tmp_path)), 0.15, EvaluateParams())
+    with pytest.raises(DataError, match=r"at least one block.*--ingest\.test_size"):
+        step.preflight()
 
 
 @pytest.fixture(scope="module", autouse=True)

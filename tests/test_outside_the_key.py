@@ -29,6 +29,8 @@ REASONS = {
     "PreprocessParams.characters_at_once": "a record is cut where its tokens are those of the whole record",
     "Train.planned": "read by the preflight alone, before there are blocks",
     "Train.observer": "is called while training runs, and gives nothing back",
+    "Train.trainings": "what is found there is in the key through `sources`",
+    "TrainParams.continue_from": "what it finds is in the key through `sources`",
     "TrainParams.checkpoint_every_steps": "training ends with the same weights wherever it was cut off",
     "TrainParams.logging_steps": "read when the report's page is written",
     "TrainParams.peak_tflops": "read by the terminal and when the report's page is written",
@@ -92,6 +94,8 @@ def content_of(directory: Path) -> dict[str, object]:
             name, content[path.parent.name] = "logs", True
         elif path.suffix == ".json" and not name.startswith(("initial/", "model/")):
             content[name] = without_times(json.loads(path.read_text()))
+            if name.startswith("state/"):  # TensorFlow numbers the objects of a checkpoint anew each time
+                content[name] = {key: value for key, value in content[name].items() if key not in ("digest", "files")}
         else:
             content.setdefault(name, True)
     return content
@@ -102,7 +106,7 @@ def without_times(value):
         return {
             name: without_times(item)
             for name, item in value.items()
-            if name not in (*TIMES, "measured_peak_tflops", "created")
+            if name not in (*TIMES, "untimed_seconds", "measured_peak_tflops", "created", manifest.OWN_DIGEST)
         }
     return [without_times(item) for item in value] if isinstance(value, list) else value
 
@@ -129,14 +133,15 @@ def test_a_training_leaves_nothing_of_them(tmp_path):
     blocks = write_blocks(tmp_path / "blocks", train=42, test=9)
     tokenizer = write_tokenizer(tmp_path / "tokenizer")
     plain = small_step(blocks, tokenizer)
-    settings = {"checkpoint_every_steps": 7919, "logging_steps": 7907, "peak_tflops": 79.1875}
+    settings = {"checkpoint_every_steps": 7919, "logging_steps": 7907, "peak_tflops": 79.1875, "continue_from": "auto"}
     other = dataclasses.replace(
         plain,
         params=dataclasses.replace(plain.params, **settings),
         planned=PlannedInputs(7901, "sentinel-packing", "sentinel-tokenizer", "sentinel-revision"),
         observer=Watching(),
+        trainings=tmp_path / "sentinel-trainings",
     )
-    changed = {f"TrainParams.{name}" for name in settings} | {"Train.planned", "Train.observer"}
+    changed = {f"TrainParams.{name}" for name in settings} | {"Train.planned", "Train.observer", "Train.trainings"}
     assert changed == {name for name in REASONS if name.startswith("Train")}
     assert plain != other
     assert plain.key({}) == other.key({})

@@ -22,6 +22,8 @@ REPORT = "report.json"
 """The file of most kinds that says what came out."""
 HISTORY, STEP_HISTORY = "history", "history_steps"
 """The names of a Checkpoint's histories, each as `.json` and `.csv`."""
+STATE = "state"
+"""The directory of what a longer training goes on from in a Checkpoint."""
 LOGS = "logs"
 """The directory of TensorBoard's events of a Checkpoint."""
 
@@ -197,6 +199,8 @@ class Checkpoint(Artifact):
         history.json, history.csv: a row an epoch, an `EpochRow`.
         history_steps.json, history_steps.csv: a row every 20 steps, or fewer where training is short, a `StepRow`.
         logs/: TensorBoard events, of the same numbers.
+        state/: what a longer training goes on from, as `components.training.step_checkpoints` writes it: weights,
+            optimizer and position; not there with `train.save_only_model`.
         report.json: a `TrainingReport`.
     """
 
@@ -224,6 +228,11 @@ class Checkpoint(Artifact):
     def initial_directory(self) -> Path:
         """The model before training."""
         return self.directory / "initial"
+
+    @property
+    def state_directory(self) -> Path:
+        """What a longer training goes on from."""
+        return self.directory / STATE
 
 
 class Evaluation(Artifact):

@@ -32,6 +32,10 @@ class Component(Generic[Output]):
     """The name of what `run` keeps in its directory only to go on from: no part of the artifact, and removed once
     that is finished and on the disk."""
 
+    takes_long: ClassVar[bool] = False
+    """Whether a runner asks all later steps for their `preflight` again before this one, with the inputs that are there
+    by now: nobody should train for a day and then learn that the corpus lacks a column."""
+
     varying: ClassVar[tuple[str, ...]] = ()
     """Names of what `run` makes that has times, speeds and the machine in it, and is otherwise a function of the key
     and of the other files: the digest leaves its bytes out, so that the same step run twice makes the same artifact."""
@@ -68,6 +72,8 @@ class Component(Generic[Output]):
 
     def preflight(self) -> None:
         """Refuses, before the first step runs, what is bound to fail in this one.
+
+        Inputs that exist by then have a path. It is called again before a step that takes long, when there are more.
 
         Raises:
             PipelineError: With the rule, what was received and the way out.

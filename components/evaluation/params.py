@@ -27,7 +27,8 @@ class EvaluateParams:
         max_blocks: Measure on this many blocks, evenly spaced over the test split; null for all of them.
         max_perplexity: Perplexity that the model must stay below to be blessed; null for any.
         min_improvement_over_start: Part by which perplexity must fall below that before training, beyond chance;
-            null for not looking at it.
+            null for not looking at it. It isn't looked at where the checkpoint had no language-model head, so that the
+            one before training was random, unless min_improvement_over_unigram is null.
         min_improvement_over_unigram: Part by which it must fall below that of guessing by word frequency, the unigram
             baseline, beyond chance; -0.02 allows 2% more; null turns this check off.
         min_improvement_over_baseline: Part by which it must fall below the baseline's, beyond chance. Two trainings

@@ -157,6 +157,20 @@ def read_blocks(split: "Dataset") -> Iterator[tuple[np.ndarray, np.ndarray]]:
         yield input_ids.astype(np.int32), attention_mask.astype(np.int8)
 
 
+def require_blocks_to_ask(blocks: Blocks) -> None:
+    """Refuses a test split about which nothing can be asked.
+
+    Raises:
+        DataError: If it has no blocks.
+    """
+    if len(blocks.split("test")) == 0:
+        raise DataError(
+            "the test split must have at least one block",
+            received="none",
+            remedy="raise --ingest.test_size, ingest more text, or lower --preprocess.block_size",
+        )
+
+
 def questions_of_test_split(
     blocks: Blocks, tokenizer: "PreTrainedTokenizerFast", settings: QuestionSettings
 ) -> Questions:
@@ -170,13 +184,8 @@ def questions_of_test_split(
     Raises:
         DataError: If the split has no blocks, or nothing in them can be masked.
     """
+    require_blocks_to_ask(blocks)
     split = blocks.split("test")
-    if len(split) == 0:
-        raise DataError(
-            "the test split must have at least one block",
-            received="none",
-            remedy="raise --ingest.test_size, ingest more text, or lower --preprocess.block_size",
-        )
     indices = spread(len(split), settings.max_blocks)
     batches = list(read_blocks(split if len(indices) == len(split) else split.select(indices)))
     special_tokens = blocks.report.special_tokens_per_record

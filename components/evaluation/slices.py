@@ -107,6 +107,17 @@ def column_values(split: "Dataset", column: str) -> list[str]:
     Raises:
         DataError: If there is no such column, or it holds lists.
     """
+    require_slice_column(split, column)
+    values: Sequence[Any] = split.flatten().with_format("arrow")[:][column].to_pylist()
+    return [MISSING if value is None else str(value) for value in values]
+
+
+def require_slice_column(split: "Dataset", column: str) -> None:
+    """Refuses a column that records can't be told apart by.
+
+    Raises:
+        DataError: If there is no such column, or it holds lists.
+    """
     flat = split.flatten()
     remedy = f"set --evaluate.slice_column to one of {', '.join(plain_columns(flat))}, or leave it out"
     if column not in flat.column_names:
@@ -117,8 +128,6 @@ def column_values(split: "Dataset", column: str) -> list[str]:
             received=f"{column!r}, which holds lists",
             remedy=remedy,
         )
-    values: Sequence[Any] = flat.with_format("arrow")[:][column].to_pylist()
-    return [MISSING if value is None else str(value) for value in values]
 
 
 def plain_columns(flat: "Dataset") -> list[str]:

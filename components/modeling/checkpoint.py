@@ -6,7 +6,9 @@ read here and handed to the library's own conversion as a plain dictionary.
 """
 
 import contextlib
+import dataclasses
 import logging
+import re
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -15,6 +17,13 @@ import numpy as np
 
 from components.modeling import weights
 from components.modeling.architectures.records import architecture_of
+from components.modeling.checkpoint_checks import (
+    missing_weights,
+    require_body,
+    require_floats_of_the_shapes,
+    require_numbers,
+    require_readable_hdf5,
+)
 from components.modeling.configuration import build_config, load_config, masked_lm_class
 from components.modeling.pytorch_pickle import read_pytorch_pickles
 from foundation.disk import require_room
@@ -33,8 +42,7 @@ def load_masked_lm(directory: Path, source: str | None = None) -> "TFPreTrainedM
     """Loads a masked LM, with float32 weights whatever the checkpoint's precision.
 
     Weights may be safetensors in PyTorch's or TensorFlow's naming, `tf_model.h5` or `pytorch_model.bin`, each whole or
-    in shards.
-    What the checkpoint lacks (the head, if it was saved from a base model) starts at random, which a warning says.
+    in shards. A warning says what of the head the checkpoint lacks; see `load_checkpoint`.
 
     Example:
         model = load_masked_lm(checkpoint_directory("distilbert/distilroberta-base"))  # of components.hub.checkpoints
@@ -46,6 +54,56 @@ def load_masked_lm(directory: Path, source: str | None = None) -> "TFPreTrainedM
     Raises:
         ModelError: If the folder is no checkpoint of a TensorFlow masked LM, or is damaged.
     """
+    loaded = load_checkpoint(directory, source)
+    if loaded.missing:
+        logger.warning("%s", loaded.what_is_new)
+    return loaded.model
+
+
+@dataclasses.dataclass(frozen=True)
+class LoadedCheckpoint:
+    """A masked LM, and what its checkpoint lacked.
+
+    Attributes:
+        model: The model.
+        source: What messages call the checkpoint.
+        kind: The class that the checkpoint says that it was saved from, such as BertModel; None where it says nothing.
+        missing: PyTorch's names of the weights that the checkpoint lacks: of the head alone, a refusal says of others.
+    """
+
+    model: "TFPreTrainedModel"
+    source: str
+    kind: str | None
+    missing: tuple[str, ...]
+
+    @property
+    def has_new_head(self) -> bool:
+        """Whether the head has random weights: what it answers before training means nothing then."""
+        return any(not name.endswith(".bias") for name in self.missing)
+
+    @property
+    def what_is_new(self) -> str:
+        """What the checkpoint lacked, in a sentence without its full stop."""
+        names = ", ".join(self.missing)
+        if not self.has_new_head:
+            return f"{self.source} lacks {names}, which {'starts' if len(self.missing) == 1 else 'start'} at zero"
+        kind = f" (it is a {self.kind})" if self.kind else ""
+        return f"{self.source} has no language-model head{kind}: the head starts with random weights ({names})"
+
+
+def load_checkpoint(directory: Path, source: str | None = None) -> LoadedCheckpoint:
+    """Loads a masked LM as `load_masked_lm` does, and says what its checkpoint lacked.
+
+    A checkpoint of a base model, or of one with a head for another task, has no head of a masked LM; here it starts
+    with random weights. All below the head must be there.
+
+    Args:
+        directory: A checkpoint's folder.
+        source: What messages call it, if not by its path, such as a Hub id.
+
+    Raises:
+        ModelError: If the folder is no checkpoint of a TensorFlow masked LM, or is damaged, or lacks other weights.
+    """
     from components.modeling.library.rotary import with_fixed_rotary
 
     source = source or str(directory)
@@ -54,6 +112,9 @@ def load_masked_lm(directory: Path, source: str | None = None) -> "TFPreTrainedM
     model_class = masked_lm_class(config.model_type)
     # The weights become float32; a saved config must not go on calling them float16.
     config.dtype = None
+    if getattr(config, "legacy", None) is False:
+        # DeBERTa's TensorFlow classes have the head of that name; PyTorch's class is to look for it in what is saved.
+        config.legacy = True
     tensors: dict[str, np.ndarray] = {}
     framework = "tf"
     if weight_file.name.startswith(weights.SAFETENSORS):
@@ -61,17 +122,20 @@ def load_masked_lm(directory: Path, source: str | None = None) -> "TFPreTrainedM
     elif weight_file.name.startswith(weights.PYTORCH):
         tensors, framework = read_pytorch_pickles(shards or [weight_file]), "pt"
     if framework == "pt":
-        model = from_pytorch_tensors(model_class, config, tensors, source)
-        require_numbers(model, source)
-        return with_fixed_rotary(model)
-    try:
-        with quiet_transformers():
-            model, info = model_class.from_pretrained(directory, config=config, output_loading_info=True)
-    except (OSError, ValueError, KeyError, NotImplementedError) as error:
-        raise damaged(source, error) from error
-    report_missing(model, info["missing_keys"], len(model.weights), source)
+        model, missing = from_pytorch_tensors(model_class, config, tensors, source)
+    else:
+        require_readable_hdf5([path for path in shards or [weight_file] if path.suffix == ".h5"])
+        try:
+            with quiet_transformers():
+                model, info = model_class.from_pretrained(directory, config=config, output_loading_info=True)
+        except (OSError, ValueError, TypeError, KeyError, NotImplementedError) as error:
+            raise damaged(source, error) from error
+        missing = info["missing_keys"]
+    missing = missing_weights(model, missing)
+    require_body(model, missing, source)
     require_numbers(model, source)
-    return with_fixed_rotary(model)
+    kind = next(iter(config.architectures or ()), None)
+    return LoadedCheckpoint(with_fixed_rotary(model), source, kind, missing)
 
 
 def build_masked_lm(
@@ -133,8 +197,8 @@ def save_masked_lm(model: "TFPreTrainedModel", tokenizer: "PreTrainedTokenizerBa
 
 def from_pytorch_tensors(
     model_class: "type[TFPreTrainedModel]", config: "PretrainedConfig", tensors: dict[str, np.ndarray], source: str
-) -> "TFPreTrainedModel":
-    """A TensorFlow model with the weights of a PyTorch checkpoint.
+) -> "tuple[TFPreTrainedModel, list[str]]":
+    """A TensorFlow model with the weights of a PyTorch checkpoint, and the names of those that it lacks.
 
     Args:
         model_class: The TensorFlow class.
@@ -148,9 +212,12 @@ def from_pytorch_tensors(
     import tensorflow as tf
     from transformers.modeling_tf_pytorch_utils import load_pytorch_state_dict_in_tf2_model
 
-    model = model_class(config)
-    model.build_in_name_scope()
+    model = built(model_class, config, source)
+    for other_name, name in architecture_of(config).pytorch_aliases.items():
+        if other_name in tensors:
+            tensors.setdefault(name, tensors.pop(other_name))
     resolve_ties(tensors, model, source)
+    require_floats_of_the_shapes(tensors, model, source)
     try:
         with quiet_transformers():
             model, info = load_pytorch_state_dict_in_tf2_model(
@@ -164,7 +231,35 @@ def from_pytorch_tensors(
             )
     except (ValueError, AttributeError, tf.errors.OpError) as error:
         raise damaged(source, error) from error
-    report_missing(model, info["missing_keys"], len(model.weights), source)
+    own_layers = re.compile(architecture_of(config).layer_name)
+    unused = sorted(name for name in info["unexpected_keys"] if own_layers.search(name))
+    if unused:
+        logger.warning(
+            "%s has %d weights of layers that its config.json doesn't describe, such as %s: they aren't used.",
+            source,
+            len(unused),
+            unused[0],
+        )
+    return model, info["missing_keys"]
+
+
+def built(model_class: "type[TFPreTrainedModel]", config: "PretrainedConfig", source: str) -> "TFPreTrainedModel":
+    """A model with random weights, to load others into.
+
+    Raises:
+        ModelError: If its configuration describes none.
+    """
+    import tensorflow as tf
+
+    try:
+        model = model_class(config)
+        model.build_in_name_scope()
+    except (TypeError, ValueError, KeyError, ZeroDivisionError, NotImplementedError, tf.errors.OpError) as error:
+        raise ModelError(
+            f"config.json must describe a {config.model_type} that can be built",
+            received=f"{source}: {str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__}",
+            remedy="use the config.json that belongs to the weights",
+        ) from error
     return model
 
 
@@ -205,46 +300,6 @@ def resolve_ties(tensors: dict[str, np.ndarray], model: "TFPreTrainedModel", sou
         )
     for name in [name for name in tensors if name.endswith(".decoder.bias")]:
         tensors.setdefault(name.removesuffix("decoder.bias") + "bias", tensors[name])
-
-
-def report_missing(model: "TFPreTrainedModel", missing: list[str], total: int, source: str) -> None:
-    """Warns of variables that the checkpoint doesn't hold.
-
-    Raises:
-        ModelError: If it lacks most of them, so that it is no checkpoint of this architecture.
-    """
-    if 2 * len(missing) > total:
-        raise ModelError(
-            f"a checkpoint must hold the weights of its config.json's architecture, {model.config.model_type}",
-            received=f"{source}, which lacks {len(missing)} of {total} weights, such as {missing[0]}",
-            remedy="use the config.json that belongs to the weights",
-        )
-    if missing:
-        logger.warning(
-            "%s lacks %d of %d weights of %s, which start at random: %s",
-            source,
-            len(missing),
-            total,
-            type(model).__name__,
-            ", ".join(sorted(missing)),
-        )
-
-
-def require_numbers(model: "TFPreTrainedModel", source: str) -> None:
-    """Refuses a model of which a weight is NaN or infinite: all that it answers would be, too.
-
-    Raises:
-        ModelError: If one is.
-    """
-    import tensorflow as tf
-
-    for weight in model.weights:
-        if weight.dtype.is_floating and not tf.reduce_all(tf.math.is_finite(weight)):
-            raise ModelError(
-                "a checkpoint's weights must be finite numbers",
-                received=f"{source}, whose {weight.name} holds NaN or infinity",
-                remedy="use another checkpoint, such as an earlier one of the same training",
-            )
 
 
 def damaged(source: str | Path, error: Exception) -> ModelError:

@@ -18,6 +18,8 @@ SAFETENSORS = "model.safetensors"
 PYTORCH = "pytorch_model.bin"
 TENSORFLOW = "tf_model.h5"
 INDEX_SUFFIX = ".index.json"
+LFS_POINTER, LFS_BYTES = b"version https://git-lfs", 1024
+"""How a pointer of Git LFS begins, and the size that none has."""
 FORMATS = (SAFETENSORS, TENSORFLOW, PYTORCH)
 """Weight files in the order in which they are preferred; each may be sharded, with an index."""
 
@@ -48,6 +50,7 @@ def checkpoint_files(directory: Path) -> list[Path]:
     files = [directory / CONFIG_NAME, directory / chosen]
     if chosen.endswith(INDEX_SUFFIX):
         files += [directory / name for name in shard_names(directory / chosen)]
+    require_weights(files)
     missing = [path.name for path in files if not path.is_file()]
     if missing:
         raise ModelError(
@@ -58,6 +61,21 @@ def checkpoint_files(directory: Path) -> list[Path]:
     return files
 
 
+def require_weights(files: Collection[Path]) -> None:
+    """Refuses the text that Git leaves in the place of a large file where git-lfs isn't installed.
+
+    Raises:
+        ModelError: If a file is one.
+    """
+    for path in files:
+        if path.is_file() and path.stat().st_size < LFS_BYTES and path.read_bytes().startswith(LFS_POINTER):
+            raise ModelError(
+                "a file of weights must hold the weights",
+                received=f"{path}, which is a pointer of Git LFS",
+                remedy=f"install git-lfs and run git -C {path.parent} lfs pull, or download the checkpoint again",
+            )
+
+
 def shard_names(index: Path) -> list[str]:
     """The shards that an index lists, sorted.
 
@@ -65,7 +83,10 @@ def shard_names(index: Path) -> list[str]:
         ModelError: If the file is no index.
     """
     try:
-        return sorted(set(json.loads(index.read_text("utf-8"))["weight_map"].values()))
+        names = sorted(set(json.loads(index.read_text("utf-8"))["weight_map"].values()))
+        if any(Path(name).name != name for name in names):
+            raise ValueError("a shard must be a file in the same folder")
+        return names
     except (ValueError, KeyError, TypeError, AttributeError) as error:
         raise ModelError(
             "an index of shards must be JSON with a `weight_map`",
@@ -95,6 +116,12 @@ def read_safetensors(files: Collection[Path]) -> "tuple[dict[str, np.ndarray], s
             with safe_open(path, framework="np") as archive:
                 stated = stated or (archive.metadata() or {}).get("format")
                 tensors.update({name: archive.get_tensor(name) for name in archive.keys()})  # noqa: SIM118
+        except AttributeError as error:  # of NumPy, which has no such numbers
+            raise ModelError(
+                "a checkpoint's weights must be floating-point numbers of 16, 32 or 64 bits",
+                received=f"{path}: {error}: it is quantized",
+                remedy="use the checkpoint that it was made from",
+            ) from error
         except (SafetensorError, OSError) as error:
             raise ModelError(
                 "a .safetensors file must be complete and undamaged",

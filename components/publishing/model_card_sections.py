@@ -71,6 +71,7 @@ def introduction(artifacts: CardArtifacts, settings: CardSettings) -> str:
         "trained from random weights"
         if started_from is None
         else f"fine-tuned from {named(started_from, 'a checkpoint')}"
+        + (", which had no language-model head," if report.has_new_head else "")
     )
     standing = artifacts.evaluation.beside_counting
     warning = "" if standing is None else f" **That is {standing}.**"

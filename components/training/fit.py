@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import tensorflow as tf
 
-from components.contract.artifacts import LOGS, Blocks
+from components.contract.artifacts import LOGS, STATE, Blocks
 from components.masking.masking import MaskingCollator, MaskingRate, max_predictions
 from components.masking.whole_words import WordBoundaries
 from components.modeling.checkpoint import save_masked_lm
@@ -134,11 +134,12 @@ class Fit:
             accumulation_steps=params.gradient_accumulation_steps,
             max_grad_norm=params.max_grad_norm,
             ema_decay=params.ema_decay,
+            frozen_layers=params.layer_freezing,
             gradient_checkpointing=params.gradient_checkpointing,
             compiled=self.execution.jit_compile,
         )
         training.compile(optimizer=build_optimizer(params, self.steps))
-        create_slots(training.optimizer, self.model.trainable_variables)
+        create_slots(training.optimizer, training.trained_variables)
         return training
 
     def machine(self) -> dict[str, Any]:
@@ -195,7 +196,7 @@ class Fit:
     ) -> Checkpointing:
         """What writes the checkpoints, and restores the one that training goes on from."""
         facts = {
-            "params": dataclasses.asdict(self.params),
+            "params": self.params.in_key,
             "steps": self.steps.steps,
             "machine": self.machine(),
         }
@@ -207,6 +208,8 @@ class Fit:
             epochs=self.steps.epochs,
             facts=facts,
             parts=parts,
+            state=None if self.params.save_only_model else StepCheckpoints(self.out / STATE),
+            steps=self.steps.steps,
             interruption=self.interruption,
         )
 

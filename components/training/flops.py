@@ -3,7 +3,7 @@
 import functools
 import math
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
 import tensorflow as tf
@@ -19,8 +19,9 @@ def step_flops(training: "MaskedLMTraining", inputs: Mapping[str, tf.TensorSpec]
 
     They are counted in the graph of the forward pass, with the head at the masked positions only, so that weights
     that several layers share, pooled sequences and convolutions count as often as they are used. The backward pass
-    has two products for each one, of which none is counted that is computed again to save memory (Chowdhery et al.
-    2022, "PaLM", appendix B, where model FLOPs utilisation is defined). A dense transformer's count is the usual
+    has two products for each one, but for frozen weights and what comes before any that is trained; none is counted
+    that is computed again to save memory (Chowdhery et al. 2022, "PaLM", appendix B, where model FLOPs utilisation is
+    defined). A dense transformer's count is the usual
     6 x parameters x tokens + 12 x layers x tokens x block_size x hidden_size.
 
     Args:
@@ -35,7 +36,8 @@ def step_flops(training: "MaskedLMTraining", inputs: Mapping[str, tf.TensorSpec]
     }
     labels = tf.TensorSpec((blocks, block_size), tf.int32)
     forward = tf.function(functools.partial(training.total_loss, training=False))
-    return 3 * graph_flops(forward.get_concrete_function((specs, labels)).graph)
+    graph = forward.get_concrete_function((specs, labels)).graph
+    return graph_flops(graph) + backward_flops(graph, training.trained_variables)
 
 
 def graph_flops(graph: tf.Graph) -> int:
@@ -44,6 +46,23 @@ def graph_flops(graph: tf.Graph) -> int:
     Those in branches aren't counted: Longformer's, for the global attention that a masked LM doesn't use.
     """
     return sum(operation_flops(operation) for operation in graph.get_operations())
+
+
+def backward_flops(graph: tf.Graph, trained: Sequence[tf.Variable]) -> int:
+    """Floating-point operations of the gradients of a graph's products: one product for each factor that has one.
+
+    A factor has a gradient where it depends on a trained variable.
+    """
+    copies = [copy for variable in trained for copy in getattr(variable, "values", [variable])]
+    handles = {id(copy.handle) for copy in copies}
+    varying = {inside.op.name for outside, inside in graph.captures if id(outside) in handles}
+    flops = 0
+    for operation in graph.get_operations():  # each after those that it depends on
+        factors = sum(tensor.op.name in varying for tensor in operation.inputs)
+        if factors:
+            varying.add(operation.name)
+            flops += factors * operation_flops(operation)
+    return flops
 
 
 def operation_flops(operation: tf.Operation) -> int:

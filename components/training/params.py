@@ -1,9 +1,11 @@
 """What can be set of training, what is refused before any work, and how many steps follow. Needs no TensorFlow."""
 
 import dataclasses
+import json
 import math
 from typing import Any, Literal
 
+from components.contract.manifest import canonical_json
 from foundation.errors import ConfigError
 
 
@@ -35,6 +37,8 @@ class TrainParams:
         max_grad_norm: Largest norm of all gradients together, to which larger ones are scaled; 0 for any.
         ema_decay: Decay of an exponential moving average of the weights, such as 0.999; where above 0, the averaged
             model is the one that is validated, saved, uploaded and evaluated.
+        layer_freezing: How many of the encoder's lowest layers stay as they are, with the embeddings and the output
+            matrix that shares theirs; 0 trains all.
         gradient_checkpointing: Whether the values inside of the encoder's layers are computed again for the gradients
             instead of kept: less memory, a third more work, the same gradients.
         precision: Precision of the arithmetic; the weights, the loss and what is saved are float32 in any case. auto
@@ -56,6 +60,12 @@ class TrainParams:
         load_best_model_at_end: Whether the model of the epoch with the lowest validation loss is kept, not the last.
         divergence_factor: How many times its lowest so far the smoothed training loss may be, for 100 steps in a row,
             before training is given up; 0 for any.
+        continue_from: A finished training to go on from, with more epochs or max_steps and all else as it was: the path
+            of its artifact, such as pipeline_root/artifacts/train/0123456789abcdef, or auto for the one in this root
+            that came farthest; null to start anew. Each step has the learning rate and the masking rate that it would
+            have had in one training of all epochs.
+        save_only_model: Whether a finished training keeps its model alone, and not the optimizer's state, of twice the
+            model's size, with which continue_from can go on from it.
         checkpoint_every_steps: Steps from one checkpoint to the next, from which the same command goes on after it was
             cut off; auto for one within 30 seconds and then as often as takes 2% of the time, null for none. A
             checkpoint has the size of three models, and up to five exist at once.
@@ -89,6 +99,7 @@ class TrainParams:
     adam_epsilon: float = 1e-8
     max_grad_norm: float = 0.0
     ema_decay: float = 0.0
+    layer_freezing: int = 0
     gradient_checkpointing: bool = False
     precision: Literal["auto", "float32", "mixed_bfloat16", "mixed_float16"] = "auto"
     jit_compile: bool | Literal["auto"] = "auto"
@@ -101,7 +112,10 @@ class TrainParams:
     early_stopping_threshold: float = 0.0
     load_best_model_at_end: bool = False
     divergence_factor: float = 2.0
-    # Fields out of the key change nothing in the checkpoint: a run may go on with others.
+    # Fields out of the key change nothing in the checkpoint: a run may go on with others. (What continue_from finds is
+    # in the key, by the step's sources.)
+    continue_from: str | None = dataclasses.field(default=None, metadata={"key": False})
+    save_only_model: bool = False
     checkpoint_every_steps: int | Literal["auto"] | None = dataclasses.field(default="auto", metadata={"key": False})
     deterministic: bool | Literal["auto"] = "auto"
     logging_steps: int = dataclasses.field(default=20, metadata={"key": False})
@@ -133,6 +147,11 @@ class TrainParams:
                 self.pretrained is None or self.pretrained.strip() != "",
             ),
             ("model_type", "must be an architecture's name", self.model_type is None or self.model_type.strip() != ""),
+            (
+                "continue_from",
+                "must be auto or the path of a finished training's artifact",
+                self.continue_from is None or self.continue_from.strip() != "",
+            ),
             ("epochs", "must be a whole number from 1 to 100,000", 1 <= self.epochs <= 100_000),
             ("max_steps", "must be a whole number from 1, or null", self.max_steps is None or self.max_steps >= 1),
             ("batch_size", "must be a whole number from 1", self.batch_size >= 1),
@@ -148,6 +167,7 @@ class TrainParams:
             ("adam_epsilon", "must be above 0 and at most 1", 0 < self.adam_epsilon <= 1),
             ("max_grad_norm", "must be a finite number from 0", 0 <= self.max_grad_norm < math.inf),
             ("ema_decay", "must be from 0 up to, but not, 1", 0 <= self.ema_decay < 1),
+            ("layer_freezing", "must be a whole number from 0", self.layer_freezing >= 0),
             ("mlm_probability", "must be above 0 and at most 1", 0 < self.mlm_probability <= 1),
             (
                 "mlm_probability_end",
@@ -208,6 +228,11 @@ class TrainParams:
             )
         if self.max_steps is not None:
             schedule_steps(self, self.max_steps)
+
+    @property
+    def in_key(self) -> dict[str, Any]:
+        """The settings that can change what is trained, as JSON has them."""
+        return dict(json.loads(canonical_json(self)))
 
     @property
     def needs_certain_devices(self) -> bool:

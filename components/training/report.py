@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from transformers import TFPreTrainedModel
 
     from components.contract.artifacts import Blocks
+    from components.training.continuing import FinishedTraining
     from components.training.execution import Execution
     from components.training.params import TrainingSteps, TrainParams
     from components.training.telemetry import Telemetry
@@ -26,6 +27,7 @@ def training_report(
     execution: "Execution",
     telemetry: "Telemetry",
     best_epoch: int | None,
+    continued: "FinishedTraining | None",
 ) -> reports.TrainingReport:
     """What was trained, from what, and on which hardware. Its `seconds` are for the caller to fill in.
 
@@ -37,23 +39,31 @@ def training_report(
         execution: The precision and the devices.
         telemetry: The history of the training.
         best_epoch: The epoch with the lowest validation loss; None without validation.
+        continued: The finished training that it went on from; None for none.
     """
+    from components.modeling.frozen_layers import trained_weights
     from components.training.devices import describe_devices
 
     parameters = int(sum(math.prod(weight.shape) for weight in model.weights))
+    trained = int(sum(math.prod(weight.shape) for weight in trained_weights(model, params.layer_freezing)))
+    frozen = f" ({trained:,} of them trained)" if params.layer_freezing else ""
     history = telemetry.rows
     last = history[-1]
     saved_epoch = (params.load_best_model_at_end and best_epoch) or last["epoch"]
     validation = "" if last["val_loss"] is None else f", validation {last['val_loss']:.3f}"
     best = f" (kept: epoch {saved_epoch})" if saved_epoch != last["epoch"] else ""
+    before = "" if continued is None else f" ({continued.step:,} of them those of the training {continued.name})"
     return reports.TrainingReport(
-        summary=f"{model.config.model_type} of {parameters:,} parameters, {last['step']:,} steps: "
+        summary=f"{model.config.model_type} of {parameters:,} parameters{frozen}, {last['step']:,} steps{before}: "
         f"loss {history[0]['loss']:.3f} in the first epoch, {last['loss']:.3f} in the last{validation}{best}",
         architecture=type(model).__name__,
         model_type=model.config.model_type,
         parameters=parameters,
+        trained_parameters=trained,
         vocabulary_size=model.config.vocab_size,
         started_from=params.pretrained or "random weights",
+        continued_from=None if continued is None else continued.name,
+        continued_at_step=None if continued is None else continued.step,
         block_size=blocks.block_size,
         packing=blocks.packing,
         share_of_padding=round(1 - blocks.tokens_a_block / blocks.block_size, 4),

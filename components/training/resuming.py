@@ -59,6 +59,8 @@ class Checkpointing(tf.keras.callbacks.Callback):
         epochs: Epochs in all.
         facts: What each checkpoint says beside its position.
         parts: The parts whose state is no variable, by name. Keras calls them before this one.
+        state: Where the state at the end of training is kept, for a longer one to go on from; None for nowhere.
+        steps: Steps in all.
         interruption: Knows whether a signal asked training to end. Then a checkpoint is written, unless there are to be
             none, and the signal is delivered.
 
@@ -77,6 +79,8 @@ class Checkpointing(tf.keras.callbacks.Callback):
         epochs: int,
         facts: Mapping[str, Any],
         parts: Mapping[str, Resumable],
+        state: StepCheckpoints | None,
+        steps: int,
         interruption: Interruption,
     ) -> None:
         super().__init__()
@@ -87,6 +91,8 @@ class Checkpointing(tf.keras.callbacks.Callback):
         self.epochs = epochs
         self.facts = facts
         self.parts = parts
+        self.state = state
+        self.steps = steps
         self.interruption = interruption
         self.step = resumed.step if resumed else 0
         self.initial_epoch = int(resumed.facts["epoch"]) if resumed else 0
@@ -99,6 +105,8 @@ class Checkpointing(tf.keras.callbacks.Callback):
     def on_train_begin(self, logs: Mapping[str, Any] | None = None) -> None:
         """Restores the checkpoint that training goes on from."""
         self._schedule = Schedule(time.monotonic())
+        if self.state is not None and self.initial_epoch < self.epochs:
+            self.state.clear()  # of a run that ended here and was cut off before all was saved
         if self.resumed is None:
             return
         restore_variables(self.model, self.resumed.variables)
@@ -124,6 +132,9 @@ class Checkpointing(tf.keras.callbacks.Callback):
         # Before the first step, which may take long to compile, nothing would be lost.
         self.interruption.hold_back()
         within_epoch = batch + 1 < self.steps_per_epoch and not self.model.stop_training
+        if self.step == self.steps and batch + 1 < self.steps_per_epoch:
+            # A longer training has the rest of this epoch before its validation.
+            self.keep_state(self.step // self.steps_per_epoch, batch + 1)
         if within_epoch and (self.is_due() or self.is_last_chance()):
             self.write(self.step // self.steps_per_epoch, batch + 1)
         if within_epoch:
@@ -137,6 +148,8 @@ class Checkpointing(tf.keras.callbacks.Callback):
     def on_epoch_end(self, epoch: int, logs: Mapping[str, Any] | None = None) -> None:
         """Writes a checkpoint where one is due."""
         is_last = self.model.stop_training or epoch + 1 == self.epochs
+        if is_last and self.step % self.steps_per_epoch == 0:
+            self.keep_state(epoch + 1, 0)
         if self.is_due() or (is_last and isinstance(self.every_steps, int)) or self.is_last_chance():
             self.write(self.epochs if is_last else epoch + 1, 0)
         self.end_if_interrupted()
@@ -156,12 +169,22 @@ class Checkpointing(tf.keras.callbacks.Callback):
             return self._schedule.is_due(time.monotonic())
         return self.every_steps is not None and self.step % self.every_steps == 0
 
-    def write(self, epoch: int, step_in_epoch: int) -> None:
+    def keep_state(self, epoch: int, step_in_epoch: int) -> None:
+        """Writes the state at the end of training for a longer one, as a checkpoint."""
+        if self.state is None:
+            return
+        best = self.parts["best"].state()["name"] if "best" in self.parts else None
+        if best is not None and (found := self.checkpoints.find(best)) is not None:
+            self.state.adopt(found)
+        self.write(epoch, step_in_epoch, self.state)
+
+    def write(self, epoch: int, step_in_epoch: int, checkpoints: StepCheckpoints | None = None) -> None:
         """Writes a checkpoint.
 
         Args:
             epoch: Where training goes on from it.
             step_in_epoch: Steps of that epoch made.
+            checkpoints: Where to; None for among those of the training under way.
 
         Raises:
             PipelineError: If the disk doesn't take it.
@@ -175,7 +198,7 @@ class Checkpointing(tf.keras.callbacks.Callback):
             raise BadLoss(self.step, "weights that are NaN or infinity")
         position = {"step": self.step, "epoch": epoch, "step_in_epoch": step_in_epoch}
         best = parts.get("best", {}).get("name")
-        self.checkpoints.write(
+        (checkpoints or self.checkpoints).write(
             f"{STEP}{self.step}",
             {**self.facts, **position, "best": best, "parts": parts},
             lambda path: save_variables(self.model, path),
@@ -247,7 +270,7 @@ def require_same_precision(there: Mapping[str, Any], machine: Mapping[str, Any])
             "a training must go on in the precision that it began in",
             received=f"train.precision {machine['precision']} on {', '.join(machine['devices'])}, after "
             f"{before['precision']} on {', '.join(before['devices'])} up to step {there['step']}",
-            remedy="go on on a device like that one, or start anew with --force train",
+            remedy="go on on a device like that one, or start anew (--force train, without --train.continue_from)",
         )
     libraries = manifest.library_versions()
     others = [f"{name} {before.get(name)}" for name in machine if before.get(name) != machine[name]] + [

@@ -17,8 +17,9 @@ MODELS_A_CHECKPOINT = 3
 def require_room_to_train(model: "TFPreTrainedModel", params: TrainParams, steps: int, directory: Path) -> None:
     """Refuses a training that is sure to run out of space, before its first step.
 
-    Sure are the model before and after training and, with a number of steps from one to the next, the step checkpoints
-    that exist at once: those that are kept, and the one being written. What an earlier run left to go on from is there.
+    Sure are the model before and after training, the state at its end (without `train.save_only_model`) and, with a
+    number of steps from one to the next, the step checkpoints that exist at once: those that are kept, and the one
+    being written. What an earlier run left to go on from is there.
 
     Args:
         model: The model before the first step.
@@ -29,12 +30,14 @@ def require_room_to_train(model: "TFPreTrainedModel", params: TrainParams, steps
     Raises:
         PipelineError: If the disk has no room for so much; the message has the bytes needed and free.
     """
+    states = 0 if params.save_only_model else MODELS_A_CHECKPOINT
     size = sum(weight.shape.num_elements() * weight.dtype.size for weight in model.weights)
-    needed, what = 2 * size, f"the model before and after training in {directory}"
+    needed, what = (2 + states) * size, f"the model before and after training in {directory}"
     every = params.checkpoint_every_steps
     if isinstance(every, int):
         at_once = min(-(-steps // every), KEPT + 1)
-        needed = size * max(2 + MODELS_A_CHECKPOINT * min(at_once, KEPT), 1 + MODELS_A_CHECKPOINT * at_once)
+        last = max(2 + MODELS_A_CHECKPOINT * min(at_once, KEPT), 1 + MODELS_A_CHECKPOINT * at_once)
+        needed = size * (states + last)
         what = f"the model before and after training and its step checkpoints in {directory}"
     there = sum(path.stat().st_size for path in directory.rglob("*") if path.is_file())
     require_room(directory, max(needed - there, 2 * size), what)

@@ -158,6 +158,10 @@ class StepCheckpoints:
         disk.flush(self.directory)
         return aside
 
+    def clear(self) -> None:
+        """Removes all checkpoints."""
+        _remove(self.directory)
+
     def has_set_aside(self) -> bool:
         """Whether damaged checkpoints were set aside, and are still there."""
         return any(self.directory.glob(f"{STEP}*{DAMAGED}"))
@@ -194,6 +198,25 @@ class StepCheckpoints:
                 "or do without them by --train.checkpoint_every_steps null; then run the same command again: "
                 + (f"it goes on from step {kept.step}" if kept else "no checkpoint was finished, so it starts anew"),
             ) from error
+
+    def adopt(self, checkpoint: StepCheckpoint, **changed: Any) -> None:
+        """Writes a copy of another training's checkpoint, whole or not at all.
+
+        Args:
+            checkpoint: The other one.
+            changed: Facts that are others here.
+
+        Raises:
+            PipelineError: If the disk doesn't take it.
+        """
+        name = checkpoint.directory.name
+        kept = {*FACTS[STEP if name.startswith(STEP) else BEST], "best"} & checkpoint.facts.keys()
+
+        def copy(path: str) -> None:
+            for file in checkpoint.directory.glob("variables*"):
+                shutil.copyfile(file, Path(path).with_name(file.name))
+
+        self.write(name, {**{fact: checkpoint.facts[fact] for fact in kept}, **changed}, copy)
 
     def _prune(self, newest: str) -> None:
         """Removes the steps that are no longer needed, and the best epochs that belong to none that is.

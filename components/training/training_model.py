@@ -1,12 +1,14 @@
 """One training step of a masked LM under `fit`: where the labels are, the loss there, its gradients and the step."""
 
 import contextlib
+import functools
 from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import tensorflow as tf
 
 from components.masking.masking import IGNORED_LABEL
+from components.modeling.frozen_layers import trained_weights
 from components.modeling.library.adapter import as_masked_lm
 from components.modeling.library.dropout import step_key
 
@@ -34,6 +36,7 @@ class MaskedLMTraining(tf.keras.Model):
         accumulation_steps: Parts of a batch that go through the model one after the other.
         max_grad_norm: Largest norm of all gradients together, to which larger ones are scaled; 0 for any.
         ema_decay: Decay of an average of the weights, which `evaluate` looks at; 0 for none.
+        frozen_layers: How many of the lowest layers stay as they are, with the embeddings.
         gradient_checkpointing: Whether the encoder layers' inner values are computed again for the gradient.
         compiled: Whether XLA compiles a step: all of it, but with several replicas or a loss scale the forward and
             backward pass. (`compile(jit_compile=True)` would take in the sums over replicas, which XLA can't do
@@ -52,6 +55,7 @@ class MaskedLMTraining(tf.keras.Model):
         accumulation_steps: int = 1,
         max_grad_norm: float = 0.0,
         ema_decay: float = 0.0,
+        frozen_layers: int = 0,
         gradient_checkpointing: bool = False,
         compiled: bool = False,
     ) -> None:
@@ -61,13 +65,19 @@ class MaskedLMTraining(tf.keras.Model):
         self.seed = seed
         self.accumulation_steps = accumulation_steps
         self.max_grad_norm = max_grad_norm
+        self.frozen_layers = frozen_layers
         self.gradient_checkpointing = gradient_checkpointing
         self.compiled = compiled
-        self.average = WeightAverage(masked_lm.trainable_variables, ema_decay) if ema_decay else None
+        self.average = WeightAverage(self.trained_variables, ema_decay) if ema_decay else None
         self.mean_loss = tf.keras.metrics.Mean(name="loss")
         self.first_step = 0
         # What a step returns is the same on every replica; Keras would add it up.
         self.distribute_reduction_method = "first"
+
+    @functools.cached_property
+    def trained_variables(self) -> list[tf.Variable]:
+        """The weights that are trained."""
+        return trained_weights(self.masked_lm, self.frozen_layers)
 
     def total_loss(self, batch: Batch, training: bool, micro_step: tf.Tensor | int = 0) -> tuple[tf.Tensor, tf.Tensor]:
         """The batch's summed cross-entropy () float32 in nats and the number of its labels () float32.
@@ -93,7 +103,7 @@ class MaskedLMTraining(tf.keras.Model):
         The gradients are dense: the norm of a sparse one would count a token's rows one by one. None stands for
         those of weights that a masked LM doesn't use, such as a pooler's.
         """
-        variables = self.masked_lm.trainable_variables
+        variables = self.trained_variables
         with tf.GradientTape() as tape:
             total, _ = self.total_loss(batch, training=True, micro_step=micro_step)
             weighted = total * weight
@@ -105,7 +115,7 @@ class MaskedLMTraining(tf.keras.Model):
         if self.accumulation_steps == 1:
             return self.gradients(batch, weight)
         parts = tf.nest.map_structure(self.in_parts, batch)
-        used = [False] * len(self.masked_lm.trainable_variables)
+        used = [False] * len(self.trained_variables)
 
         def add_part(part: tf.Tensor, total: tf.Tensor, sums: list[tf.Tensor]) -> tuple[Any, ...]:
             batch = tf.nest.map_structure(lambda tensor: tensor[part], parts)
@@ -114,7 +124,7 @@ class MaskedLMTraining(tf.keras.Model):
             added = [sum if gradient is None else sum + gradient for sum, gradient in zip(sums, gradients, strict=True)]
             return part + 1, total + part_total, added
 
-        zeros = [tf.zeros(variable.shape, variable.dtype) for variable in self.masked_lm.trainable_variables]
+        zeros = [tf.zeros(variable.shape, variable.dtype) for variable in self.trained_variables]
         _, total, sums = tf.while_loop(
             lambda part, total, sums: part < self.accumulation_steps,
             add_part,
@@ -146,7 +156,7 @@ class MaskedLMTraining(tf.keras.Model):
         total, gradients = (tf.function(compute, jit_compile=True) if self.compiled else compute)(batch, weight)
         gradients_and_weights = [
             (gradient, variable)
-            for gradient, variable in zip(gradients, self.masked_lm.trainable_variables, strict=True)
+            for gradient, variable in zip(gradients, self.trained_variables, strict=True)
             if gradient is not None
         ]
         loss = sum_over_replicas(total) / count

@@ -142,8 +142,9 @@ class Directory:
     @property
     def inputs(self) -> tuple[str, ...]:
         """The digests of what it was made from."""
-        inputs = (self.manifest or {}).get("inputs")
-        return tuple(map(str, inputs.values())) if isinstance(inputs, dict) else ()
+        # The finished training that a longer one went on from stands among its sources.
+        found = [(self.manifest or {}).get(name) for name in ("inputs", "sources")]
+        return tuple(str(digest) for each in found if isinstance(each, dict) for digest in each.values())
 
     @functools.cached_property
     def bytes(self) -> int:

@@ -75,8 +75,10 @@ def heading(facts: RunFacts) -> Markup:
 def tiles(facts: RunFacts) -> Markup:
     """The few numbers that matter most."""
     metrics = facts.metrics
+    new = facts.checkpoint is not None and facts.checkpoint.report.has_new_head
+    random_head = ", with a random head" if new else ""
     shown = [
-        ("perplexity_before", "perplexity before training"),
+        ("perplexity_before", f"perplexity before training{random_head}"),
         ("perplexity_after", "perplexity after training"),
         ("perplexity_unigram", "perplexity of guessing by frequency"),
         ("bits_per_character_after", "bits per character"),

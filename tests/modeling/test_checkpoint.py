@@ -11,13 +11,19 @@ import numpy as np
 import pytest
 import tensorflow as tf
 from safetensors.numpy import load_file, save_file
-from transformers import PreTrainedTokenizerFast, TFAutoModel
+from transformers import (
+    CONFIG_MAPPING,
+    PreTrainedTokenizerFast,
+    TFAutoModel,
+    TFAutoModelForSequenceClassification,
+)
 from transformers.modeling_tf_pytorch_utils import TransposeType, convert_tf_weight_name_to_pt_weight_name
 
 from components.hub.checkpoints import checkpoint_directory
 from components.modeling.architectures.records import ARCHITECTURES
 from components.modeling.checkpoint import (
     build_masked_lm,
+    load_checkpoint,
     load_masked_lm,
     save_masked_lm,
 )
@@ -158,7 +164,7 @@ def test_sharded_h5(roberta, tmp_path):
 def test_weights_that_are_no_numbers_are_refused_by_their_name(roberta, tmp_path, wrong):
     tensors = {name: array.copy() for name, array in pytorch_tensors(roberta).items()}
     tensors["lm_head.bias"][3] = wrong
-    with pytest.raises(ModelError, match=r"must be finite numbers\. Received: .*lm_head/bias.* holds NaN or infinity"):
+    with pytest.raises(ModelError, match=r"must be finite numbers\. Received: .*lm_head.bias.* holds NaN or infinity"):
         load_masked_lm(write_pytorch(roberta, tmp_path, tensors))
 
 
@@ -184,10 +190,70 @@ def test_a_base_model_lacks_the_head_and_says_so(roberta, tmp_path, caplog):
     with caplog.at_level(logging.WARNING):
         loaded = load_masked_lm(write_pytorch(roberta, tmp_path, tensors))
     (record,) = caplog.records
-    assert "lacks 5 of 42 weights" in record.getMessage()
+    assert "has no language-model head" in record.getMessage()
     assert "lm_head.bias" in record.getMessage()
     hidden = roberta.roberta(IDS).last_hidden_state
     np.testing.assert_array_equal(loaded.roberta(IDS).last_hidden_state, hidden)
+
+
+@pytest.mark.parametrize("form", ["pytorch", "safetensors", "h5"])
+def test_a_head_for_another_task_is_none(form, tmp_path):
+    """What loads is the body; the head is new, and the sentence says what the checkpoint is."""
+    config = CONFIG_MAPPING["bert"](**ARCHITECTURES["bert"].tiny)
+    model = TFAutoModelForSequenceClassification.from_config(config)
+    model.build_in_name_scope()
+    if form == "pytorch":
+        write_pytorch(model, tmp_path, pytorch_tensors(model), architectures=["BertForSequenceClassification"])
+    else:
+        model.save_pretrained(tmp_path, safe_serialization=form == "safetensors")
+    loaded = load_checkpoint(tmp_path, "the checkpoint")
+    assert loaded.has_new_head
+    assert sorted(loaded.missing) == [
+        "cls.predictions.bias",
+        "cls.predictions.transform.LayerNorm.bias",
+        "cls.predictions.transform.LayerNorm.weight",
+        "cls.predictions.transform.dense.bias",
+        "cls.predictions.transform.dense.weight",
+    ]
+    beginning = "the checkpoint has no language-model head (it is a BertForSequenceClassification): the head starts "
+    assert loaded.what_is_new.startswith(beginning)
+    hidden = [each.bert(IDS).last_hidden_state for each in (loaded.model, model)]
+    np.testing.assert_array_equal(*hidden)
+
+
+def test_a_head_without_its_bias_is_a_head(roberta, tmp_path):
+    tensors = pytorch_tensors(roberta)
+    del tensors["lm_head.bias"]
+    loaded = load_checkpoint(write_pytorch(roberta, tmp_path, tensors), "the checkpoint")
+    assert not loaded.has_new_head
+    assert loaded.what_is_new == "the checkpoint lacks lm_head.bias, which starts at zero"
+    assert not loaded.model.lm_head.bias.numpy().any()
+
+
+@pytest.mark.parametrize("part", [".layer.1.", ".layer.1.attention.self.query.", ".position_embeddings."])
+def test_a_checkpoint_that_lacks_some_of_its_body_is_refused(part, roberta, tmp_path):
+    tensors = {name: array for name, array in pytorch_tensors(roberta).items() if part not in name}
+    with pytest.raises(ModelError, match=f"which lacks .* of 42 weights, such as roberta.*{part}"):
+        load_masked_lm(write_pytorch(roberta, tmp_path, tensors))
+
+
+@pytest.mark.parametrize("model_type", ["deberta", "deberta-v2"])
+def test_debertas_own_checkpoints_name_the_head_otherwise(model_type, tmp_path, caplog):
+    """As microsoft/deberta-v3-base has it, beside a head for another task."""
+    model = random_model(model_type)
+    tensors, _ = pytorch_weights(model)
+    own = {
+        name.replace("cls.predictions.transform.", "lm_predictions.lm_head.").replace(
+            "cls.predictions.", "lm_predictions.lm_head."
+        ): array
+        for name, array in tensors.items()
+    }
+    assert {"lm_predictions.lm_head.dense.weight", "lm_predictions.lm_head.bias"} <= own.keys()
+    own["mask_predictions.dense.weight"] = np.zeros((3, 3), np.float32)
+    loaded = load_masked_lm(write_pytorch(model, tmp_path, own, legacy=False))
+    np.testing.assert_array_equal(logits(loaded), logits(model))
+    assert not caplog.records
+    assert loaded.config.legacy
 
 
 def test_tied_weights_under_their_other_names(roberta, tmp_path, caplog):
@@ -259,7 +325,7 @@ def test_damaged_weights_are_refused(roberta, tmp_path):
     with pytest.raises(ModelError, match="complete and undamaged"):
         load_masked_lm(tmp_path)
     path.unlink()
-    (tmp_path / "tf_model.h5").write_bytes(b"version https://git-lfs")
+    (tmp_path / "tf_model.h5").write_bytes(b"no weights")
     with pytest.raises(ModelError, match="undamaged"):
         load_masked_lm(tmp_path)
 

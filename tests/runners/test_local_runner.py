@@ -10,11 +10,12 @@ import pytest
 from components.contract import manifest
 from components.contract.artifacts import Corpus
 from components.hub.reading import HubUnreachable
-from foundation.errors import ConfigError, PipelineError
+from foundation.errors import ConfigError, DataError, PipelineError
 from runners.local import LocalRunner
 from tests.runners.small_steps import (
     Double,
     Failing,
+    FirstLetter,
     Stoppable,
     Text,
     WordParams,
@@ -51,6 +52,37 @@ def test_a_root_that_was_moved_has_everything_cached_and_no_word_of_its_old_plac
     written = [path for path in after.rglob("*") if path.suffix in (".json", ".html") and path.is_file()]
     assert len(written) > 6
     assert not [path for path in written if str(tmp_path) in path.read_text()]
+
+
+@dataclasses.dataclass(frozen=True)
+class Long(FirstLetter):
+    name = "long"
+    takes_long = True
+
+
+@dataclasses.dataclass(frozen=True)
+class Picky(Double):
+    """Refuses before it runs, as soon as it can see its text, whatever runs between."""
+
+    between: Text | None = None
+    name = "picky"
+
+    def preflight(self) -> None:
+        if self.text.path is not None:
+            raise DataError("a text must be another", received=self.text.text, remedy="give another")
+
+
+def test_later_steps_are_asked_again_before_one_that_takes_long(tmp_path):
+    def run_all(run):
+        text = run(Write(WordParams("sky")))
+        return run(Picky(text, run(Long(text))))
+
+    for force in (frozenset(), frozenset({"write"})):
+        with pytest.raises(DataError, match="must be another"):
+            quiet(tmp_path, force=force).execute(run_all, {})
+        record = json.loads((tmp_path / "runs" / "latest" / "run.json").read_text())
+        assert [step["name"] for step in record["steps"]] == ["write"]
+    assert not (tmp_path / "artifacts" / "long").exists()
 
 
 def test_equal_content_upstream_cuts_the_work_off_early(tmp_path):

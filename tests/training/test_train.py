@@ -50,7 +50,7 @@ def checkpoint(blocks, tokenizer, tmp_path_factory):
 def test_files(checkpoint):
     names = {path.name for path in checkpoint.directory.iterdir()}
     history = {f"history{kind}.{ending}" for kind in ("", "_steps") for ending in ("json", "csv")}
-    assert names == {"initial", "model", "logs", "report.json", "manifest.json"} | history
+    assert names == {"initial", "model", "state", "logs", "report.json", "manifest.json"} | history
     report = checkpoint.read_json("report.json")
     assert (report["steps"], report["warmup_steps"], report["epochs"], report["block_size"]) == (20, 4, 2, BLOCK_SIZE)
     assert report["architecture"] == "TFRoFormerForMaskedLM"

@@ -45,6 +45,7 @@ class TrainingReport:
         architecture: The model's class.
         model_type: The architecture's name in transformers.
         parameters: The number of weights.
+        trained_parameters: How many of them training changes; the others are frozen.
         vocabulary_size: Tokens that the model knows.
         steps: Optimizer steps made.
         planned_steps: Optimizer steps planned.
@@ -54,6 +55,9 @@ class TrainingReport:
         epochs: Epochs begun.
         hardware: What it was trained on.
         started_from: The checkpoint that training started from, or `random weights`.
+        continued_from: The key of the finished training that it went on from, as in its artifact's name; None for none.
+        continued_at_step: The optimizer step at which that one had ended.
+        has_new_head: Whether that checkpoint had no language-model head, so that the head started with random weights.
         block_size: Positions a block.
         packing: How records fill blocks.
         share_of_padding: Share of the train blocks' positions that hold no token, from 0 to 1.
@@ -89,6 +93,10 @@ class TrainingReport:
     execution: ExecutionReport
     deterministic: bool
     seconds: float
+    trained_parameters: int | None = None
+    has_new_head: bool = False
+    continued_from: str | None = None
+    continued_at_step: int | None = None
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)

@@ -51,12 +51,18 @@ class Architecture:
         why_not_in: Why the library's code can't compute in a Keras policy, by its name: `mixed_bfloat16` or
             `mixed_float16`.
         why_not_compiled: Why XLA can't compile a training step.
+        why_not_frozen: Why some layers can't be frozen while others are trained.
+        layer_name: A regular expression that finds the number of its layer, or the numbers from the outermost in, in
+            PyTorch's name of a weight.
+        after_layers: Beginnings of PyTorch's names of weights that follow the last layer, but for the head's.
         why_not_exported: Why the model can't be traced for sequences of any length.
         input_embeddings: How PyTorch's name of the embedding of tokens ends.
         output_layer: PyTorch's name of the layer that turns hidden states into logits.
         own_output_matrix: Gives the variable of an output matrix that Keras holds although it is tied; None for none.
         unused_weights: Beginnings of PyTorch's names. Weights with such a name change no prediction, and PyTorch's
             class doesn't have them, so they are left out of its file.
+        optional_weights: Beginnings of PyTorch's names of weights that change no prediction, and may be missing.
+        pytorch_aliases: Other names in PyTorch's files, each with the name of the weight that it stands for.
         pytorch_layouts: Functions by the end of PyTorch's name: each brings an array into PyTorch's form, where
             transformers' own rules don't.
         pytorch_copies: Names of arrays in PyTorch's file, each with the name of the array that it must equal.
@@ -73,11 +79,16 @@ class Architecture:
     why_not_packable: Condition = no_reason
     why_not_in: Mapping[str, Condition] = dataclasses.field(default_factory=dict)
     why_not_compiled: Condition = no_reason
+    why_not_frozen: Condition = no_reason
+    layer_name: str = r"\.layer\.(\d+)\."
+    after_layers: tuple[str, ...] = ()
     why_not_exported: Condition = no_reason
     input_embeddings: str = ".word_embeddings.weight"
     output_layer: str = "cls.predictions.decoder"
     own_output_matrix: Callable[[Any], Any] = no_matrix
     unused_weights: tuple[str, ...] = ()
+    optional_weights: tuple[str, ...] = ()
+    pytorch_aliases: Mapping[str, str] = dataclasses.field(default_factory=dict)
     pytorch_layouts: Mapping[str, Callable[[np.ndarray], np.ndarray]] = dataclasses.field(default_factory=dict)
     pytorch_copies: Mapping[str, str] = dataclasses.field(default_factory=dict)
     pytorch_copies_where_untied: Mapping[str, str] = dataclasses.field(default_factory=dict)

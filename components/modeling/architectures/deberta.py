@@ -1,5 +1,6 @@
 """DeBERTa: attention by content and by relative position (He et al. 2020, https://arxiv.org/abs/2006.03654)."""
 
+from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
 from components.modeling.architectures.architecture import RELATIVE_ATTENTION, TINY, Architecture
@@ -18,10 +19,24 @@ def branches(config: "PretrainedConfig") -> str | None:
     return "deberta with relative attention, which branches on its inputs" if config.relative_attention else None
 
 
+OWN_HEAD: Mapping[str, str] = {
+    f"lm_predictions.lm_head.{own}": f"cls.predictions.{name}"
+    for own, name in {
+        "bias": "bias",
+        "dense.weight": "transform.dense.weight",
+        "dense.bias": "transform.dense.bias",
+        "LayerNorm.weight": "transform.LayerNorm.weight",
+        "LayerNorm.bias": "transform.LayerNorm.bias",
+    }.items()
+}
+"""What Microsoft's own checkpoints call the head, in which the library's classes name it as BERT's."""
+
+
 DEBERTA = Architecture(
     "deberta",
     tiny=TINY,
     variants={"deberta relative": {**RELATIVE_ATTENTION, "max_relative_positions": 16}},
     has_position_limit=adds_positions,
     why_not_compiled=branches,
+    pytorch_aliases=OWN_HEAD,
 )

@@ -45,6 +45,8 @@ ESM = Architecture(
     has_position_limit=has_table,
     why_not_packable=why_not_packable,
     why_not_in=dict.fromkeys(("mixed_bfloat16", "mixed_float16"), why_not_mixed),
+    optional_weights=("esm.contact_head.",),
+    after_layers=("esm.encoder.emb_layer_norm_after.",),
     output_layer="lm_head.decoder",
     own_output_matrix=decoder,
 )

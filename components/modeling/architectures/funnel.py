@@ -48,6 +48,8 @@ FUNNEL = Architecture(
     mask_inside=None,
     why_not_packable=lambda config: "it pools neighbouring tokens into one, of two documents too",
     why_not_in={"mixed_bfloat16": why_not_bfloat16, "mixed_float16": beyond_float16},
+    layer_name=r"\.blocks\.(\d+)\.(\d+)\.",
+    after_layers=("funnel.decoder.",),
     why_not_exported=why_not_exported,
     output_layer="lm_head",
 )

@@ -4,4 +4,6 @@ import dataclasses
 
 from components.modeling.architectures.roberta import ROBERTA
 
-ROBERTA_PRELAYERNORM = dataclasses.replace(ROBERTA, model_type="roberta-prelayernorm")
+ROBERTA_PRELAYERNORM = dataclasses.replace(
+    ROBERTA, model_type="roberta-prelayernorm", after_layers=("roberta_prelayernorm.LayerNorm.",)
+)

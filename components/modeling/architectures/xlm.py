@@ -19,6 +19,7 @@ XLM = Architecture(
     variants={"xlm with languages": {"n_langs": 3, "use_lang_emb": True}},
     mask_inside=("attentions", "mask"),
     why_not_in={"mixed_float16": beyond_float16},
+    layer_name=r"\.(?:attentions|layer_norm1|ffns|layer_norm2)\.(\d+)\.",
     input_embeddings="transformer.embeddings.weight",
     output_layer="pred_layer.proj",
 )
