@@ -15,7 +15,7 @@ from components.export import ExportParams
 from components.ingest import IngestParams
 from components.preprocess import PreprocessParams
 from components.publishing.params import PushParams
-from components.tokenizer import TokenizerParams
+from components.tokenizers.params import TokenizerParams
 from components.training.params import TrainParams
 from components.validate import ValidateParams
 

@@ -149,7 +149,7 @@ class TokenizerReport:
     """`report.json` of a Tokenizer.
 
     Attributes:
-        kind: Its class, or `byte-level BPE` for one that was trained here.
+        kind: Its class, or what cuts words in one that was trained here, such as `byte-level BPE`.
         origin: Where it comes from.
         vocab_size: Tokens, special and added ones among them.
         special_tokens: Their ids by their text.
@@ -157,6 +157,8 @@ class TokenizerReport:
         training_records: The records that a tokenizer was trained on; None for a pretrained one.
         training_records_skipped: The records without text among them; None for a pretrained one.
         text_column: The column that it was trained on, where that isn't the one that was named.
+        added_tokens: The words that `tokenizer.add_tokens` added, in the order of their ids.
+        notes: What was guessed or left out, and what a person should know of the text, a sentence each.
         summary: What came out, in a line.
     """
 
@@ -168,6 +170,8 @@ class TokenizerReport:
     training_records: int | None = None
     training_records_skipped: RecordsWithoutText | None = None
     text_column: str | None = None
+    added_tokens: tuple[str, ...] = ()
+    notes: tuple[str, ...] = ()
     summary: str
 
 

@@ -5,7 +5,7 @@ nothing else.
 
 build                puts a fast tokenizer into the graph: it chooses the parts by its `tokenizer.json`
 in_graph             the whole tokenizer: text -> token ids -> text
-added_tokens         text -> pieces, cut at tokens such as `<mask>`
+added_tokens         text -> pieces, cut at tokens such as `<mask>`, with `whole_words` where letters beside one matter
 normalization        pieces -> normal text
 byte_level_bpe       pieces -> token ids (RoBERTa), with `byte_level_words` before it: pieces -> words
 wordpiece            pieces -> token ids (BERT), with `bert_words` before it
@@ -13,5 +13,6 @@ unigram              pieces -> token ids (SentencePiece), with `metaspace_words`
 probes               compares a tokenizer in the graph with the fast tokenizer that it was made from
 refusal              the error of a tokenizer that can't be put into the graph exactly
 code_points          strings -> Unicode code points and back
+literals             text in RE2's patterns
 segments, tables     what several parts use: elements by segment, lookup tables
 """

@@ -1,38 +1,14 @@
 """Finds a tokenizer's added tokens, such as `<mask>`, where they stand literally in a text."""
 
+import itertools
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import tensorflow as tf
 
+from serving.graph.tokenizers.literals import SEPARATOR, WHITE_SPACE, WHITE_SPACE_CLASS, literal
 from serving.graph.tokenizers.refusal import refusal
-
-# No valid UTF-8 holds this byte, so no text can hold the separator.
-SEPARATOR = b"\xff"
-
-# Unicode's property White_Space, which the fast tokenizers' regex engine calls `\s`.
-WHITE_SPACE = (
-    *range(0x09, 0x0E),
-    0x20,
-    0x85,
-    0xA0,
-    0x1680,
-    *range(0x2000, 0x200B),
-    0x2028,
-    0x2029,
-    0x202F,
-    0x205F,
-    0x3000,
-)
-
-
-def literal(content: str) -> str:
-    """RE2's pattern for exactly this text."""
-    return "".join(f"\\x{{{ord(character):X}}}" for character in content)
-
-
-WHITE_SPACE_CLASS = "[" + "".join(literal(chr(point)) for point in WHITE_SPACE) + "]"
-"""RE2's pattern for one of them."""
+from serving.graph.tokenizers.whole_words import WholeWords
 
 
 class AddedTokens(tf.Module):
@@ -52,6 +28,7 @@ class AddedTokens(tf.Module):
         super().__init__()
         ordered = sorted(tokens, key=lambda token: len(token["content"]), reverse=True)
         _refuse_ambiguous(ordered)
+        self._whole_words = WholeWords(ordered) if any(token["single_word"] for token in ordered) else None
         kinds: dict[tuple[bool, bool], list[str]] = {}
         for token in ordered:
             kinds.setdefault((token["lstrip"], token["rstrip"]), []).append(token["content"])
@@ -78,6 +55,8 @@ class AddedTokens(tf.Module):
             Pieces (pieces,) string, each an added token or the text between two, some of them empty; whether a
             piece is an added token (pieces,) bool; and the row of each piece (pieces,) int64.
         """
+        if self._whole_words is not None:
+            return self._whole_words(texts)
         if not self._pattern:
             return texts, tf.zeros_like(texts, tf.bool), tf.range(tf.size(texts, tf.int64))
         marked = tf.raw_ops.StaticRegexReplace(input=texts, pattern=self._pattern, rewrite=self._rewrite)
@@ -87,20 +66,20 @@ class AddedTokens(tf.Module):
 
 
 def _refuse_ambiguous(tokens: Sequence[Mapping[str, Any]]) -> None:
-    strips = any(token["lstrip"] or token["rstrip"] for token in tokens)
     for token in tokens:
-        if token["single_word"]:
-            raise refusal(f"{token['content']!r} is matched as a single word, which depends on what stands around it")
-        if strips and any(ord(character) in WHITE_SPACE for character in token["content"]):
-            raise refusal(f"{token['content']!r} holds a blank while another token swallows blanks")
-    for first in tokens:
-        for second in tokens:
-            same_pass = first["normalized"] == second["normalized"]
-            same_kind = (first["lstrip"], first["rstrip"]) == (second["lstrip"], second["rstrip"])
-            if first is not second and not same_kind and second["content"].startswith(first["content"]):
-                raise refusal(f"{second['content']!r} begins with {first['content']!r}, which swallows other blanks")
-            if not same_pass and _share_characters(first["content"], second["content"]):
-                raise refusal(f"{first['content']!r} and {second['content']!r} can overlap in a text")
+        first, last = (ord(token["content"][place]) in WHITE_SPACE for place in (0, -1))
+        if (first and any(other["rstrip"] for other in tokens)) or (last and any(other["lstrip"] for other in tokens)):
+            raise refusal(f"{token['content']!r} begins or ends with a blank, while another token swallows blanks")
+    alike: dict[tuple[bool, bool, bool], list[str]] = {}
+    for token in tokens:
+        alike.setdefault((token["normalized"], token["lstrip"], token["rstrip"]), []).append(token["content"])
+    # There may be thousands of words, which are all alike, and a few special tokens.
+    for (one, ours), (other, theirs) in itertools.permutations(alike.items(), 2):
+        for first, second in itertools.product(ours, theirs):
+            if one[1:] != other[1:] and second.startswith(first):
+                raise refusal(f"{second!r} begins with {first!r}, which swallows other blanks")
+            if one[0] != other[0] and _share_characters(first, second):
+                raise refusal(f"{first!r} and {second!r} can overlap in a text")
 
 
 def _share_characters(first: str, second: str) -> bool:

@@ -103,7 +103,8 @@ def _piece_tokenizer(backend: Any, settings: Mapping[str, Any], most_tokens: int
     if model["type"] == "BPE" and pre_tokenizer.get("type") == "ByteLevel" and pre_tokenizer.get("use_regex", True):
         whole = {token_bytes(word): token for word, token in _whole_words(backend, model["vocab"], added).items()}
         pieces = ByteLevelBPE(model, whole, added, ByteLevelWords(pre_tokenizer["add_prefix_space"]))
-        if normalizer is None:
+        # Words that a user added are looked for after the special tokens, in what stands between those.
+        if normalizer is None and all(token["special"] for token in looked_for_in_normal_text):
             return pieces
     elif kinds[::2] == ("WordPiece", "BertPreTokenizer"):
         pieces = WordPiece(model, added, BertWords(None))

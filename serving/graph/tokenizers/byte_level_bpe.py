@@ -87,8 +87,8 @@ class ByteLevelBPE(tf.Module):
             np.array([rank * self._size + joined[pair] for pair, rank in pairs.items()], np.int64),
             _NO_MERGE,
         )
-        whole = {**whole_words, **{content.encode(): token for content, token in added.items()}}
-        self._whole = hash_table(list(whole), list(whole.values()), -1)
+        self._whole = hash_table(list(whole_words), list(whole_words.values()), -1)
+        self._added = hash_table([content.encode() for content in added], list(added.values()), -1)
 
     def __call__(self, pieces: tf.Tensor, is_added: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
         """Tokenizes pieces.
@@ -101,7 +101,8 @@ class ByteLevelBPE(tf.Module):
             Token ids (tokens,) int32, and the piece of each (tokens,) int64.
         """
         words, piece_of = self.words(pieces, is_added)
-        whole = self._whole.lookup(words)
+        # A word may be spelled as an added token that doesn't count beside letters.
+        whole = tf.where(tf.gather(is_added, piece_of), self._added.lookup(words), self._whole.lookup(words))
         known = whole >= 0
         positions = tf.where(~known)[:, 0]
         ids, word_of = self._merge(tf.gather(words, positions))

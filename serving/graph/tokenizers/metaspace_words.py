@@ -7,8 +7,8 @@ import numpy as np
 import tensorflow as tf
 
 from serving.graph.tokenizers import code_points
-from serving.graph.tokenizers.added_tokens import WHITE_SPACE
 from serving.graph.tokenizers.bert_words import PUNCTUATION, character_classes
+from serving.graph.tokenizers.literals import WHITE_SPACE
 from serving.graph.tokenizers.refusal import refusal
 from serving.graph.tokenizers.segments import segment_ids
 from serving.graph.tokenizers.tables import CodePointTable

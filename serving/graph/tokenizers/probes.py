@@ -24,7 +24,7 @@ _SENTENCES = (
 )
 
 _MOST_TOKENS = 50
-_TEMPLATES = ("{}", "a  {}  b", "a \u030b{}\u030b b")
+_TEMPLATES = ("{}", "a  {}  b", "a \u030b{}\u030b b", "x{} {}y {}{} ({})-{}.")
 
 
 def probes(special_tokens: list[str], seed: int = 0, number: int = 512) -> list[str]:
@@ -46,7 +46,10 @@ def probes(special_tokens: list[str], seed: int = 0, number: int = 512) -> list[
         [chr(point) for point in range(0x10000, 0x20000)],
         [chr(point) for point in range(0x20000, 0x110000, 7)],
     ]
-    texts = [*_SENTENCES, *(template.format(form) for form in forms_of(special_tokens) for template in _TEMPLATES)]
+    texts = [
+        *_SENTENCES,
+        *(template.replace("{}", form) for form in forms_of(special_tokens) for template in _TEMPLATES),
+    ]
     for _ in range(number):
         mixed = generator.random() < 0.3
         alphabet = generator.choice(alphabets)

@@ -7,8 +7,9 @@ from typing import Any
 import tensorflow as tf
 
 from serving.graph.tokenizers import code_points
-from serving.graph.tokenizers.added_tokens import WHITE_SPACE_CLASS, AddedTokens, literal
+from serving.graph.tokenizers.added_tokens import AddedTokens
 from serving.graph.tokenizers.in_graph import PieceTokenizer
+from serving.graph.tokenizers.literals import WHITE_SPACE_CLASS, literal
 from serving.graph.tokenizers.normalization import charsmap
 from serving.graph.tokenizers.normalization.character_normalizer import (
     CharacterNormalizer,
@@ -43,7 +44,7 @@ class Normalizer(tf.Module):
         # Kept as attributes, so that the tables are saved with the module.
         self._stages: list[Callable[[tf.Tensor], tf.Tensor]] = []
         by_character: list[str] = []
-        for part in [*_flat(settings), None]:
+        for part in [*(step for whole in _flat(settings) for step in _composed(whole)), None]:
             if part is not None and part["type"] in _BY_CHARACTER:
                 by_character.append(part["type"])
                 continue
@@ -115,12 +116,26 @@ class _Replace(tf.Module):
         return tf.raw_ops.StaticRegexReplace(input=pieces, pattern=self._pattern, rewrite=self._content)
 
 
+class _Composition(tf.Module):
+    """Composes characters: NFC."""
+
+    def __call__(self, pieces: tf.Tensor) -> tf.Tensor:
+        import tensorflow_text
+
+        return tensorflow_text.normalize_utf8(pieces, "NFC")
+
+
 def _flat(settings: Mapping[str, Any] | None) -> list[Mapping[str, Any]]:
     if settings is None:
         return []
     if settings["type"] == "Sequence":
         return [part for inner in settings["normalizers"] for part in _flat(inner)]
     return [settings]
+
+
+def _composed(part: Mapping[str, Any]) -> list[Mapping[str, Any]]:
+    """NFKC as decomposition and composition: tensorflow-text's own NFKC lacks Unicode's newer characters."""
+    return [{"type": "NFKD"}, {"type": "NFC"}] if part["type"] == "NFKC" else [part]
 
 
 def _by_character(kinds: list[str]) -> _OnCharacters:
@@ -148,6 +163,8 @@ def _stage(settings: Mapping[str, Any]) -> Callable[[tf.Tensor], tf.Tensor]:
         left = [f"^{WHITE_SPACE_CLASS}+"] if settings["strip_left"] else []
         right = [f"{WHITE_SPACE_CLASS}+$"] if settings["strip_right"] else []
         return _Replace("|".join([*left, *right]) or "^", "")
+    if kind == "NFC":
+        return _Composition()
     if kind == "Replace" and settings["pattern"] == _BLANKS:
         return _Replace("  +", settings["content"])
     if kind == "Replace" and settings["pattern"].get("String"):
