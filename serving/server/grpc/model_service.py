@@ -41,10 +41,9 @@ class ModelService:
             StatusError: NOT_FOUND for an unknown model or version.
         """
         spec = request.model_spec
-        if not spec.name:
+        if not request.HasField("model_spec"):
             raise invalid("Missing ModelSpec")
-        versions = self.models.get(spec.name)
-        statuses = [] if versions is None else versions.statuses
+        statuses = self.models.statuses(spec.name)
         if not statuses:
             raise StatusError(Code.NOT_FOUND, f"Could not find any versions of model {spec.name}")
         if spec.HasField("version"):

@@ -1,10 +1,11 @@
 """A model's versions on the disk and in memory: a new one takes over from the one before when it is ready."""
 
 import contextlib
+import dataclasses
 import logging
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from pathlib import Path
 
 from foundation.errors import ConfigError
@@ -20,6 +21,8 @@ logger = logging.getLogger(__name__)
 POLL_SECONDS = 1.0
 LARGEST_NUMBER_OF_LOADS = 6
 RETRY_SECONDS = 60.0
+FORGOTTEN_SECONDS = 600.0
+"""After how long a version that is neither served nor on the disk has no status any more."""
 
 
 class ModelVersions:
@@ -53,6 +56,7 @@ class ModelVersions:
         self._statuses: dict[int, VersionStatus] = {}
         self._served: dict[int, _Served] = {}
         self._failed: dict[int, _Failure] = {}
+        self._gone: dict[int, float] = {}
         self._lock = threading.Lock()
         self._refreshing = threading.Lock()
         self._stopping = threading.Event()
@@ -136,6 +140,7 @@ class ModelVersions:
             if self.serving_versions:  # a base path that is gone for a moment takes no version along
                 raise
             found = {}
+        self._forget(found)
         chosen = self.config.policy.choose(found)
         problem = None
         for version in sorted(chosen.keys() - set(self.serving_versions), reverse=True):
@@ -150,6 +155,21 @@ class ModelVersions:
                     self._drop(version)
         if problem is not None:
             raise problem
+
+    def _forget(self, found: Collection[int]) -> None:
+        """Ends the loading of versions that are gone from the disk, and forgets those that ended long ago."""
+        now = time.monotonic()
+        for version in [version for version in self._failed if version not in found]:
+            del self._failed[version]
+            with self._lock:
+                status = self._statuses[version]
+                self._statuses[version] = dataclasses.replace(status, state="END")
+        with self._lock:
+            gone = {v for v, one in self._statuses.items() if one.state == "END" and v not in found}
+            self._gone = {version: self._gone.get(version, now) for version in gone}
+            for version, since in list(self._gone.items()):
+                if now - since >= FORGOTTEN_SECONDS:
+                    del self._statuses[version], self._gone[version]
 
     def _load(self, version: int, directory: Path) -> None:
         """Loads a version and serves it, unless it failed and it's too early to try again."""

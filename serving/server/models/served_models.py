@@ -14,9 +14,11 @@ from serving.server.models import model_config
 from serving.server.models.model_config import ModelConfig
 from serving.server.models.model_directory import ModelDirectory
 from serving.server.models.model_versions import ModelVersions
-from serving.server.status import Code, StatusError
+from serving.server.status import Code, StatusError, VersionStatus
 
 logger = logging.getLogger(__name__)
+REMEMBERED_MODELS = 100
+"""How many models that are served no more have a status still."""
 Load = Callable[[ModelConfig], ModelVersions]
 
 
@@ -84,7 +86,7 @@ def loaded(model: ModelVersions) -> ModelVersions:
             received=f"{path}: {error.strerror or error}",
             remedy="correct the path, or give the permission",
         ) from error
-    if not model.serving_versions:
+    if not model.serving_versions and model.config.policy.specific != ():
         raise ServingError(
             f"model {model.name} must have a version to serve",
             received=f"none in {path}",
@@ -109,6 +111,7 @@ class ServedModels(Mapping[str, ModelVersions]):
         allow_labels_for_unavailable_versions: bool = False,
     ) -> None:
         self._models = {model.name: model for model in models}
+        self._removed: dict[str, list[VersionStatus]] = {}
         self._load = load
         self._allow_labels = allow_labels_for_unavailable_versions
         self._changing = threading.Lock()
@@ -126,6 +129,11 @@ class ServedModels(Mapping[str, ModelVersions]):
     def __len__(self) -> int:
         """How many models there are."""
         return len(self._models)
+
+    def statuses(self, name: str) -> list[VersionStatus]:
+        """The statuses of a model's versions, also of one that was served before; empty for a name never heard."""
+        model = self._models.get(name)
+        return self._removed.get(name, []) if model is None else model.statuses
 
     def add(self, model: ModelVersions) -> None:
         """Serves one model more."""
@@ -164,7 +172,15 @@ class ServedModels(Mapping[str, ModelVersions]):
             for name, model in before.items():
                 if name not in kept:
                     model.close()
+                    self._note_removed(model)
         logger.info("serving %s", ", ".join(self) or "no model")
+
+    def _note_removed(self, model: ModelVersions) -> None:
+        """Keeps what became of a model's versions, for those who ask later."""
+        self._removed.pop(model.name, None)
+        self._removed[model.name] = [VersionStatus(status.version, "END") for status in model.statuses]
+        while len(self._removed) > REMEMBERED_MODELS:
+            del self._removed[next(iter(self._removed))]
 
     def _check_labels(self, configs: Sequence[ModelConfig]) -> None:
         """Refuses labels of versions that don't serve, unless they are new and that was allowed."""

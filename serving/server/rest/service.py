@@ -74,14 +74,14 @@ class RestService:
     """The protocol without its transport.
 
     Args:
-        models: The models that answer, by name, each a `serving.server.models.model_versions.ModelVersions`.
+        models: The models that answer, a `serving.server.models.served_models.ServedModels`.
         meter: Counts and times the requests.
         response_bytes: The largest body of an answer.
     """
 
     def __init__(
         self,
-        models: Mapping[str, Any],
+        models: Any,
         meter: metrics.Metrics | None = None,
         response_bytes: int = Limits.response_bytes,
     ) -> None:
@@ -134,8 +134,7 @@ class RestService:
 
     def respond_status(self, target: Target) -> bytes:
         """States of one version or all. A label in the URL is ignored, as TensorFlow Serving ignores it."""
-        versions = self.models.get(target.model)
-        statuses = [] if versions is None else versions.statuses
+        statuses = self.models.statuses(target.model)
         if not statuses:
             raise StatusError(Code.NOT_FOUND, f"Could not find any versions of model {target.model}")
         if target.version is not None:
