@@ -110,7 +110,9 @@ class HttpServer:
             return self.to_response(html_page(400))
         if not is_allowed(request.headers.get("Host", ""), self.allowed_hosts):
             name = request.headers["Host"].partition(":")[0]
-            problem = f"This server must be asked by a name that it was given; allow this one with --allowed-hosts {name}"
+            problem = (
+                f"This server must be asked by a name that it was given; allow this one with --allowed-hosts {name}"
+            )
             return self.to_response(Answer(Code.PERMISSION_DENIED.http, error_body(problem)))
         if request.raw_path == self.metrics_path:
             # At once, also while other requests are refused.

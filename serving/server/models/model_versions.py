@@ -12,6 +12,7 @@ from foundation.errors import ConfigError
 from serving.server import metrics
 from serving.server.batching.scheduler import BatchScheduler
 from serving.server.models.batched_model import BatchedModel
+from serving.server.models.loading import DEFAULT_LOADING, Loading
 from serving.server.models.model_config import ModelConfig
 from serving.server.models.saved_model import SavedModel
 from serving.server.models.warm_up import warm_up
@@ -19,8 +20,8 @@ from serving.server.status import Code, StatusError, VersionStatus, invalid, unk
 
 logger = logging.getLogger(__name__)
 POLL_SECONDS = 1.0
-LARGEST_NUMBER_OF_LOADS = 6
-RETRY_SECONDS = 60.0
+CLOSING_SECONDS = 1.0
+"""How long `close` waits for a version that is being loaded."""
 FORGOTTEN_SECONDS = 600.0
 """After how long a version that is neither served nor on the disk has no status any more."""
 
@@ -30,7 +31,7 @@ class ModelVersions:
 
     A new version is loaded and warmed up while the old one serves, and takes over at once; the old one is
     dropped when its last request is done. One that doesn't load leaves the old one serving; it is tried again
-    when its files change, and once a minute a few times, and counts as loading until then.
+    when its files change, and by default once a minute a few times, and counts as loading until then.
 
     Args:
         config: The model's name, which versions are served, and their labels.
@@ -38,6 +39,7 @@ class ModelVersions:
         timeout_seconds: How long a call may take.
         scheduler: Joins the calls of several requests; None to run each for itself.
         meter: Counts and times what is loaded.
+        loading: How versions are loaded, and tried again.
     """
 
     def __init__(
@@ -47,7 +49,9 @@ class ModelVersions:
         timeout_seconds: float = 30.0,
         scheduler: BatchScheduler | None = None,
         meter: metrics.Metrics | None = None,
+        loading: Loading = DEFAULT_LOADING,
     ) -> None:
+        self.loading = loading
         self.config = config
         self._find = find
         self._timeout_seconds = timeout_seconds
@@ -175,7 +179,7 @@ class ModelVersions:
         """Loads a version and serves it, unless it failed and it's too early to try again."""
         files = fingerprint(directory)
         failure = self._failed.get(version)
-        if failure is not None and not failure.is_due(files):
+        if failure is not None and not failure.is_due(files, self.loading):
             return
         self._set(VersionStatus(version, "LOADING"))
         try:
@@ -184,7 +188,7 @@ class ModelVersions:
             self._meter.count(metrics.LOAD_ATTEMPT_COUNT, str(directory), "fail")
             failure = _Failure(files, 1 + (failure.count if failure else 0), time.monotonic())
             self._failed[version] = failure
-            if failure.is_last:
+            if failure.count > self.loading.retries:
                 self._set(VersionStatus(version, "END", error.code, error.message))
             raise
         self._meter.count(metrics.LOAD_ATTEMPT_COUNT, str(directory), "success")
@@ -200,11 +204,13 @@ class ModelVersions:
             StatusError: Whatever is wrong with it: no version may end the watching for those to come.
         """
         try:
-            model = SavedModel(directory, self._timeout_seconds)
+            with self._meter.lasted(metrics.LOAD_LATENCY, str(directory)):
+                model = SavedModel(directory, self._timeout_seconds, self.loading)
             try:
                 served = self._batched(model)
-                with self._meter.timed(metrics.WARM_UP_LATENCY, str(directory), "OK"):
-                    warm_up(model)
+                if self.loading.warm_up:
+                    with self._meter.timed(metrics.WARM_UP_LATENCY, str(directory), "OK"):
+                        warm_up(model, self.loading.warm_up_iterations)
             except BaseException:
                 model.close()
                 raise
@@ -231,7 +237,7 @@ class ModelVersions:
             while not self._stopping.wait(poll_seconds):
                 self._refresh_and_tell()
 
-        self._watcher = threading.Thread(target=follow, name=f"versions of {self.name}", daemon=True)
+        self._watcher = threading.Thread(target=follow, name=f"loading: versions of {self.name}", daemon=True)
         self._watcher.start()
 
     def _refresh_and_tell(self) -> None:
@@ -249,10 +255,13 @@ class ModelVersions:
             logger.info("%s: versions %s serve, %s did before", self.name, self.serving_versions, before)
 
     def close(self) -> None:
-        """Ends watching and drops every version when its last request is done."""
+        """Ends watching and drops every version when its last request is done.
+
+        A version that is being loaded goes on with it: TensorFlow can't be interrupted, and nobody should wait for it.
+        """
         self._stopping.set()
         if self._watcher is not None:
-            self._watcher.join()
+            self._watcher.join(CLOSING_SECONDS)
         for version in self.serving_versions:
             self._drop(version)
 
@@ -295,15 +304,10 @@ class _Failure:
         self.count = count
         self.last = last
 
-    @property
-    def is_last(self) -> bool:
-        """Whether it isn't tried again unless its files change."""
-        return self.count >= LARGEST_NUMBER_OF_LOADS
-
-    def is_due(self, files: frozenset[tuple[str, int, int]]) -> bool:
+    def is_due(self, files: frozenset[tuple[str, int, int]], loading: Loading) -> bool:
         """Whether to try again."""
-        waited = time.monotonic() - self.last >= RETRY_SECONDS
-        return files != self.files or (waited and not self.is_last)
+        waited = time.monotonic() - self.last >= loading.retry_seconds
+        return files != self.files or (waited and self.count <= loading.retries)
 
 
 def fingerprint(directory: Path) -> frozenset[tuple[str, int, int]]:

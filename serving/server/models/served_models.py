@@ -11,9 +11,10 @@ from foundation.versions import versions
 from serving.server import metrics
 from serving.server.batching.scheduler import BatchScheduler
 from serving.server.models import model_config
+from serving.server.models.loading import DEFAULT_LOADING, Loading
 from serving.server.models.model_config import ModelConfig
 from serving.server.models.model_directory import ModelDirectory
-from serving.server.models.model_versions import ModelVersions
+from serving.server.models.model_versions import CLOSING_SECONDS, ModelVersions
 from serving.server.status import Code, StatusError, VersionStatus
 
 logger = logging.getLogger(__name__)
@@ -28,6 +29,7 @@ def load(
     timeout_seconds: float = 30.0,
     scheduler: BatchScheduler | None = None,
     meter: metrics.Metrics | None = None,
+    loading: Loading = DEFAULT_LOADING,
 ) -> ModelVersions:
     """Loads the latest version below a base path, or a single SavedModel.
 
@@ -37,6 +39,7 @@ def load(
         timeout_seconds: How long a call may take.
         scheduler: Joins the calls of several requests; None to run each for itself.
         meter: Counts and times what is loaded.
+        loading: How versions are loaded, and tried again.
 
     Raises:
         ConfigError: If the directory holds neither.
@@ -44,7 +47,7 @@ def load(
     """
     opened = ModelDirectory.open(directory)
     config = ModelConfig(name or opened.name, opened.path)
-    return loaded(ModelVersions(config, opened.versions, timeout_seconds, scheduler, meter))
+    return loaded(ModelVersions(config, opened.versions, timeout_seconds, scheduler, meter, loading))
 
 
 def load_configured(
@@ -52,6 +55,7 @@ def load_configured(
     timeout_seconds: float = 30.0,
     scheduler: BatchScheduler | None = None,
     meter: metrics.Metrics | None = None,
+    loading: Loading = DEFAULT_LOADING,
 ) -> ModelVersions:
     """Loads what a model configuration says of one model. The other arguments are those of `load`.
 
@@ -59,7 +63,7 @@ def load_configured(
         ServingError: If a version doesn't load, or there is none.
     """
     find = functools.partial(versions, config.base_path)
-    return loaded(ModelVersions(config, find, timeout_seconds, scheduler, meter))
+    return loaded(ModelVersions(config, find, timeout_seconds, scheduler, meter, loading))
 
 
 def loaded(model: ModelVersions) -> ModelVersions:
@@ -215,13 +219,13 @@ class ServedModels(Mapping[str, ModelVersions]):
                 except (OSError, UnicodeDecodeError, ConfigError, StatusError) as error:
                     logger.error("%s: nothing changes: %s", path, error)
 
-        self._follower = threading.Thread(target=look, name="model configuration", daemon=True)
+        self._follower = threading.Thread(target=look, name="loading: configuration file", daemon=True)
         self._follower.start()
 
     def close(self) -> None:
         """Ends following, and drops every model when its last request is done."""
         self._stopping.set()
         if self._follower is not None:
-            self._follower.join()
+            self._follower.join(CLOSING_SECONDS)
         for model in self._models.values():
             model.close()

@@ -181,9 +181,7 @@ def strings(shape: list[int], **values: Any) -> Any:
         ({}, [b"", b"", b""]),
     ],
 )
-def test_strings_however_they_are_packed(
-    stubs: SimpleNamespace, values: dict[str, Any], expected: list[bytes]
-) -> None:
+def test_strings_however_they_are_packed(stubs: SimpleNamespace, values: dict[str, Any], expected: list[bytes]) -> None:
     response = stubs.prediction.Predict(strings([3], **values))
     assert tf.make_ndarray(response.outputs["text"]).tolist() == expected
 

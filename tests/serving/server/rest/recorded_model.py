@@ -1,4 +1,4 @@
-"""The model that TensorFlow Serving was asked with when its answers were recorded: identities of every type, and more."""
+"""The model of TensorFlow Serving's recorded answers: identities of every type, and what else the protocol tells apart."""
 
 import shutil
 from pathlib import Path

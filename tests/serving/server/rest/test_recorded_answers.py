@@ -31,7 +31,7 @@ OWN_WORDS = {
     r"Missing 'inputs' or ": "Python's parser doesn't read what is nested deeper than its stack",
     r"Expected (one|classification|regression) ": "says what the signature is instead",
     r"Feature: \w+ has ": "says the type that was sent",
-    r"Failed to process element: 0 of 'instances' list. Error: INVALID_ARGUMENT: JSON Value: \{\s*\"b64\"": "names inputs",
+    r"Failed to process element: 0 of .* JSON Value: \{\s*\"b64\"": "names the inputs that are expected",
 }
 """TensorFlow Serving's messages, as patterns, in whose place this server's tell more, or as much."""
 
