@@ -16,6 +16,7 @@ import shlex
 import signal
 import socket
 import sys
+import threading
 import time
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -26,11 +27,22 @@ from foundation.keras_choice import choose_keras
 from foundation.terminal import TERMINAL, take_any_text
 from foundation.termination import SIGNALS, TERMINATION, number_of
 from foundation.versions import TOKENIZER
-from serving.server.command_line import batching_parameters, check, grpc_port, make_parser, metrics_path, model_configs
+from serving.server.command_line import (
+    allowed_hosts,
+    batching_parameters,
+    certificates,
+    check,
+    grpc_port,
+    loading,
+    make_parser,
+    metrics_path,
+    model_configs,
+)
 from serving.server.limits.settings import Limits
 from serving.server.listener import bind
 from serving.server.metrics import Metrics
 from serving.server.models.model_directory import ModelDirectory, read_example
+from serving.server.tensorflow_serving_flags import translate
 
 if TYPE_CHECKING:
     from serving.server.models.model_config import ModelConfig
@@ -51,7 +63,7 @@ def main(arguments: list[str] | None = None) -> int:
         TERMINATION.interrupt("stopped")
         choose_keras()
         take_any_text()
-        options = make_parser().parse_args(arguments)
+        options = make_parser().parse_args(translate(sys.argv[1:] if arguments is None else arguments))
         logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s", stream=sys.stderr)
         require_working_directory()
         check(options)
@@ -69,6 +81,8 @@ def serve(options: argparse.Namespace) -> int:
     directory = None if configs else ModelDirectory.open(options.model_dir)
     parameters = batching_parameters(options)
     page = metrics_path(options)
+    grpc_tls, rest_tls = certificates(options)
+    how = loading(options)
     meter = Metrics()
     with bind(options.host, options.port) as listener, contextlib.ExitStack() as ending:
         began = time.monotonic()
@@ -77,7 +91,7 @@ def serve(options: argparse.Namespace) -> int:
 
         from serving.server.batching.scheduler import BatchScheduler
         from serving.server.models.served_models import ServedModels, load, load_configured
-        from serving.server.server import EmbeddedServer
+        from serving.server.server import Access, EmbeddedServer
 
         # A GPU then computes scores with all of float32's digits.
         tf.config.experimental.enable_tensor_float_32_execution(False)
@@ -87,32 +101,51 @@ def serve(options: argparse.Namespace) -> int:
             ending.callback(scheduler.close)
 
         def load_and_watch(config: "ModelConfig") -> "ModelVersions":
-            model = load_configured(config, options.timeout_seconds, scheduler, meter)
-            model.watch(options.poll_seconds)
+            model = load_configured(config, options.timeout_seconds, scheduler, meter, how)
+            if options.poll_seconds:
+                model.watch(options.poll_seconds)
             return model
 
         served = ServedModels([], load_and_watch, options.allow_version_labels_for_unavailable_models)
         ending.callback(served.close)
         if directory is not None:
-            served.add(load(directory.path, options.model_name, options.timeout_seconds, scheduler, meter))
+            served.add(load(directory.path, options.model_name, options.timeout_seconds, scheduler, meter, how))
         for config in configs:
-            served.add(load_configured(config, options.timeout_seconds, scheduler, meter))
+            served.add(load_configured(config, options.timeout_seconds, scheduler, meter, how))
         models = list(served.values())
-        for model in models:
-            model.watch(options.poll_seconds)
+        if options.poll_seconds:
+            for model in models:
+                model.watch(options.poll_seconds)
         if options.model_config_file_poll_wait_seconds:
             served.follow(options.model_config_file, options.model_config_file_poll_wait_seconds)
         seconds = time.monotonic() - began
         host, port = listener.getsockname()[:2]
-        root = f"http://{f'[{host}]' if ':' in host else host}:{port}/"
+        scheme = "http" if rest_tls is None else "https"
+        root = f"{scheme}://{f'[{host}]' if ':' in host else host}:{port}/"
         lines = [announcement(model, root, seconds) for model in models]
         lines.append(f"Playground:  {root}")
         lines.append(production(directory, models[0].name, options.model_config_file))
         if not is_loopback(host):
             TERMINAL.tell(open_to_others(host, port))
-        server = EmbeddedServer(served, limits(options), meter, page, options.allow_reload_config)
+        if grpc_tls is not None and rest_tls is None:
+            TERMINAL.tell(
+                "warning: --ssl-config-file encrypts gRPC only, as TensorFlow Serving does; for REST give "
+                "--rest-ssl-config-file"
+            )
+        access = Access(
+            grpc_tls,
+            rest_tls,
+            options.grpc_socket_path,
+            options.enable_grpc_healthcheck_service,
+            allowed_hosts(options),
+            options.rest_api_enable_cors_support,
+        )
+        server = EmbeddedServer(served, limits(options), meter, page, options.allow_reload_config, access)
         asyncio.run(serve_until_stopped(options, server, listener, "\n".join(lines)))
     TERMINAL.line("stopped")
+    if any(thread.name.startswith("loading") for thread in threading.enumerate()):
+        # It is still loading a version, in TensorFlow, which can't be interrupted.
+        TERMINATION.leave(0)
     return 0
 
 
@@ -123,6 +156,7 @@ def limits(options: argparse.Namespace) -> Limits:
         response_bytes=options.max_response_bytes,
         call_seconds=options.timeout_seconds,
         pending_requests=options.max_pending_requests,
+        threads=options.rest_api_num_threads,
     )
 
 

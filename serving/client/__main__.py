@@ -41,6 +41,12 @@ def make_parser() -> argparse.ArgumentParser:
         help="choose among these words only (repeatable); a word within a sentence may need its space, as in ' blue'",
     )
     parser.add_argument("--url", default=URL, help="the server; grpc://HOST:PORT for gRPC (default: %(default)s)")
+    parser.add_argument(
+        "--ca-file",
+        type=Path,
+        metavar="FILE",
+        help="certificates to trust an https:// or grpcs:// server by (default: the system's)",
+    )
     parser.add_argument("--model", default=MODEL, help="the model's name there (default: %(default)s)")
     parser.add_argument("--tokenizer", type=Path, metavar="DIR", help="tokenize here, for models that take token ids")
     parser.add_argument(
@@ -60,7 +66,11 @@ def main(arguments: list[str] | None = None) -> int:
         with (
             warnings.catch_warnings(record=True) as noted,
             FillMaskClient(
-                options.url, options.model, timeout_seconds=options.timeout_seconds, tokenizer=options.tokenizer
+                options.url,
+                options.model,
+                timeout_seconds=options.timeout_seconds,
+                tokenizer=options.tokenizer,
+                ca_file=options.ca_file,
             ) as client,
         ):
             warnings.simplefilter("always", TargetWarning)

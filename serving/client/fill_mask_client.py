@@ -21,10 +21,11 @@ class FillMaskClient:
     Its connections stay open, and many threads may use it at once.
 
     Args:
-        url: The server's, embedded or TensorFlow Serving: `http://HOST:PORT`, or `grpc://HOST:PORT` for gRPC.
+        url: The server's, embedded or TensorFlow Serving: `http://HOST:PORT`, or `grpc://HOST:PORT` for gRPC;
+            encrypted as `https://` or `grpcs://`.
         model: The model's name there.
         options: Those of `serving.client.fill_mask_requests.FillMaskRequests`: `timeout_seconds`, `retries`,
-            `texts_per_request` and `tokenizer`.
+            `texts_per_request`, `tokenizer` and `ca_file`.
 
     Raises:
         ConfigError: If the URL or an option is impossible.
@@ -64,10 +65,11 @@ class AsyncFillMaskClient:
     A client belongs to the event loop in which it is first used.
 
     Args:
-        url: The server's, embedded or TensorFlow Serving: `http://HOST:PORT`, or `grpc://HOST:PORT` for gRPC.
+        url: The server's, embedded or TensorFlow Serving: `http://HOST:PORT`, or `grpc://HOST:PORT` for gRPC;
+            encrypted as `https://` or `grpcs://`.
         model: The model's name there.
         options: Those of `serving.client.fill_mask_requests.FillMaskRequests`: `timeout_seconds`, `retries`,
-            `texts_per_request` and `tokenizer`.
+            `texts_per_request`, `tokenizer` and `ca_file`.
 
     Raises:
         ConfigError: If the URL or an option is impossible.

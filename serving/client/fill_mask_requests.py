@@ -13,6 +13,7 @@ from foundation.longest_wait import require_short_enough
 from foundation.text_answers import INVALID_TOP_K, MASK_TOKENS, NO_MASK, NO_TARGET, OK, TOO_MANY_TOKENS
 from serving.client import target_words, transport_errors
 from serving.client.answers import Answer, Transport, no_mask, read_answer, shorten
+from serving.client.certificates import read_authorities
 from serving.client.target_words import TargetWarning
 
 TARGETS_CHECKED = 100
@@ -23,7 +24,8 @@ class FillMaskRequests:
     """Asks a served model what transformers' fill-mask pipeline is asked.
 
     Args:
-        url: The server's, embedded or TensorFlow Serving: `http://HOST:PORT`, or `grpc://HOST:PORT` for gRPC.
+        url: The server's, embedded or TensorFlow Serving: `http://HOST:PORT`, or `grpc://HOST:PORT` for gRPC; encrypted
+            as `https://` or `grpcs://`.
         model: The model's name there.
         timeout_seconds: How long one request may take.
         retries: How often a request is repeated, after growing pauses, when the server is overloaded.
@@ -31,6 +33,8 @@ class FillMaskRequests:
             more than its batch size.
         tokenizer: The directory of the model's tokenizer, for a model exported without one in its graph. The text
             is then tokenized here, by transformers.
+        ca_file: Certificates in PEM, one of which must have signed that of an `https://` or `grpcs://` server; None for
+            those that the system trusts.
         is_async: Whether the coroutines wait in an event loop; if not, `serving.client.waiting.run_at_once` runs them.
 
     Raises:
@@ -46,6 +50,7 @@ class FillMaskRequests:
         retries: int = 4,
         texts_per_request: int = 32,
         tokenizer: str | Path | None = None,
+        ca_file: str | Path | None = None,
         is_async: bool = False,
     ) -> None:
         for name, value, least in (
@@ -59,7 +64,7 @@ class FillMaskRequests:
                 )
         require_short_enough("timeout_seconds", timeout_seconds)
         self.texts_per_request = texts_per_request
-        self._transport = connect(url, model, timeout_seconds, retries, is_async)
+        self._transport = connect(url, model, timeout_seconds, retries, is_async, read_authorities(ca_file))
         self._known_targets: set[str] = set()
         self._tokenizer = None
         if tokenizer is not None:
@@ -186,19 +191,21 @@ class FillMaskRequests:
         )
 
 
-def connect(url: str, model: str, timeout_seconds: float, retries: int, is_async: bool) -> Transport:
-    """The transport for a URL: gRPC for `grpc://`, else REST.
+def connect(
+    url: str, model: str, timeout_seconds: float, retries: int, is_async: bool, authorities: bytes | None = None
+) -> Transport:
+    """The transport for a URL: gRPC for `grpc://` and `grpcs://`, else REST.
 
     Raises:
         ConfigError: If the URL is malformed.
     """
-    if url.startswith("grpc://"):
+    if url.startswith(("grpc://", "grpcs://")):
         from serving.client.grpc_transport import GrpcTransport
 
-        return GrpcTransport(url, model, timeout_seconds, retries, is_async)
+        return GrpcTransport(url, model, timeout_seconds, retries, is_async, authorities)
     from serving.client.rest_transport import RestTransport
 
-    return RestTransport(url, model, timeout_seconds, retries, is_async)
+    return RestTransport(url, model, timeout_seconds, retries, is_async, authorities)
 
 
 def check_arguments(texts: list[str], top_k: int | None, targets: Sequence[str] | None) -> None:

@@ -20,21 +20,30 @@ class GrpcTransport:
     """A channel to one server, which threads may share.
 
     Args:
-        url: The server's, such as `grpc://127.0.0.1:8500`.
+        url: The server's, such as `grpc://127.0.0.1:8500`, or `grpcs://…` for an encrypted connection.
         model: The model's name there.
         timeout_seconds: How long one request may take, connecting included.
         retries: How often a request is repeated, after growing pauses, when the server is overloaded.
         is_async: Whether its coroutines need an event loop, and are all awaited in one.
+        authorities: The certificates that a grpcs server's must be signed by, in PEM; None for the system's.
 
     Raises:
         ConfigError: If the URL has no port.
     """
 
-    def __init__(self, url: str, model: str, timeout_seconds: float, retries: int, is_async: bool = False) -> None:
+    def __init__(
+        self,
+        url: str,
+        model: str,
+        timeout_seconds: float,
+        retries: int,
+        is_async: bool = False,
+        authorities: bytes | None = None,
+    ) -> None:
         host, port = transport_errors.host_and_port(url)
         if not host or port is None:
             raise ConfigError(
-                "a gRPC URL must be grpc://HOST:PORT",
+                "a gRPC URL must be grpc://HOST:PORT or grpcs://HOST:PORT",
                 received=repr(url),
                 remedy="give for example --url grpc://127.0.0.1:8500",
             )
@@ -52,7 +61,12 @@ class GrpcTransport:
             options.append(("grpc.enable_http_proxy", 0))
         self._is_async = is_async
         self._sleep = waiting.sleep_async if is_async else waiting.sleep_blocking
-        self._open = lambda: (grpc.aio if is_async else grpc).insecure_channel(urlsplit(url).netloc, options=options)
+        library, address = (grpc.aio if is_async else grpc), urlsplit(url).netloc
+        if url.startswith("grpcs://"):
+            credentials = grpc.ssl_channel_credentials(authorities)
+            self._open = lambda: library.secure_channel(address, credentials, options=options)
+        else:
+            self._open = lambda: library.insecure_channel(address, options=options)
         # An asynchronous channel belongs to the event loop that it is opened in.
         self._channel = None if is_async else self._open()
 

@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import ssl
 import time
 from collections.abc import Mapping
 from typing import Any, Protocol
@@ -10,7 +11,7 @@ from urllib.parse import quote
 import httpx
 
 from foundation.errors import ConfigError, ServingError
-from serving.client import transport_errors, waiting
+from serving.client import certificates, transport_errors, waiting
 
 OVERLOADED = {429, 503}
 MAX_CONNECTIONS = 20
@@ -34,9 +35,9 @@ class HttpConnection(Protocol):
 class BlockingHttp:
     """Blocks until the answer has come; threads may share it."""
 
-    def __init__(self, timeout_seconds: float, trust_env: bool) -> None:
+    def __init__(self, timeout_seconds: float, trust_env: bool, verify: ssl.SSLContext | bool = True) -> None:
         self._timeout_seconds = timeout_seconds
-        self._http = httpx.Client(timeout=timeout_seconds, trust_env=trust_env)
+        self._http = httpx.Client(timeout=timeout_seconds, trust_env=trust_env, verify=verify)
 
     async def send(self, method: str, url: str, content: bytes | None) -> httpx.Response:
         """Sends a request. Each part of the answer is a look at the clock, since httpx limits only each single wait."""
@@ -59,8 +60,8 @@ class BlockingHttp:
 class AsyncHttp:
     """Lets other tasks work while it waits; belongs to one event loop."""
 
-    def __init__(self, timeout_seconds: float, trust_env: bool) -> None:
-        self._http = httpx.AsyncClient(timeout=timeout_seconds, trust_env=trust_env)
+    def __init__(self, timeout_seconds: float, trust_env: bool, verify: ssl.SSLContext | bool = True) -> None:
+        self._http = httpx.AsyncClient(timeout=timeout_seconds, trust_env=trust_env, verify=verify)
         self._timeout_seconds = timeout_seconds
         self._turns = asyncio.Semaphore(MAX_CONNECTIONS)
 
@@ -85,14 +86,23 @@ class RestTransport:
         timeout_seconds: How long one request may take, connecting included. A blocking connection checks the clock
             only when something arrives, so a request may take up to twice as long.
         retries: How often a request is repeated, after growing pauses, when the server is overloaded (429, 503)
-            or drops the connection.
+            or drops the connection. A pause that the server asks for (`Retry-After`) is kept, up to 10 seconds.
         is_async: Whether its coroutines need an event loop.
+        authorities: The certificates that an https server's must be signed by, in PEM; None for the system's.
 
     Raises:
         ConfigError: If the URL is malformed.
     """
 
-    def __init__(self, url: str, model: str, timeout_seconds: float, retries: int, is_async: bool = False) -> None:
+    def __init__(
+        self,
+        url: str,
+        model: str,
+        timeout_seconds: float,
+        retries: int,
+        is_async: bool = False,
+        authorities: bytes | None = None,
+    ) -> None:
         host, port = transport_errors.host_and_port(url)
         scheme = url.partition("://")[0].lower()
         try:
@@ -101,7 +111,7 @@ class RestTransport:
             host = ""
         if scheme not in ("http", "https") or not host:
             raise ConfigError(
-                "a server's URL must start with http://, https:// or grpc:// and have a host",
+                "a server's URL must start with http://, https://, grpc:// or grpcs:// and have a host",
                 received=repr(url),
                 remedy="give for example --url http://127.0.0.1:8501",
             )
@@ -113,7 +123,8 @@ class RestTransport:
         self._port = port or (443 if scheme == "https" else 80)
         # The environment's proxy must not stand between two processes of one machine.
         trust_env = self._host not in transport_errors.LOOPBACK
-        self._http: HttpConnection = (AsyncHttp if is_async else BlockingHttp)(timeout_seconds, trust_env)
+        verify = certificates.context(authorities) if scheme == "https" else True
+        self._http: HttpConnection = (AsyncHttp if is_async else BlockingHttp)(timeout_seconds, trust_env, verify)
 
     async def predict(self, signature: str, inputs: Mapping[str, Any]) -> dict[str, Any]:
         """Calls a signature with several outputs, in the column format.
@@ -158,7 +169,8 @@ class RestTransport:
             response = await self.send(method, target, content)
             if response is not None and not is_worth_another_try(response):
                 return self.read(response)
-            await self._http.sleep(transport_errors.pause(attempt))
+            wanted = "" if response is None else response.headers.get("Retry-After", "")
+            await self._http.sleep(max(transport_errors.pause(attempt), transport_errors.retry_after(wanted)))
         last = await self.send(method, target, content)
         if last is None:
             raise self.out_of_reach("the connection broke")

@@ -9,6 +9,8 @@ ServingError
 └── AnotherProgramError  no TensorFlow Serving
 """
 
+import datetime
+import email.utils
 import random
 from urllib.parse import urlsplit
 
@@ -19,6 +21,8 @@ CLASH = "from different tasks have different shapes"
 LOOPBACK = {"127.0.0.1", "localhost", "::1"}
 FIRST_DELAY_SECONDS = 0.1
 LONGEST_DELAY_SECONDS = 5.0
+LONGEST_RETRY_AFTER_SECONDS = 10.0
+"""The longest pause that a server may ask for: a user waits for the answer."""
 
 
 class OutOfReachError(ServingError):
@@ -114,3 +118,16 @@ def another_program(url: str, received: str) -> AnotherProgramError:
 def pause(attempt: int) -> float:
     """Seconds to wait before a request is repeated: doubling, with jitter so that clients don't come back at once."""
     return min(FIRST_DELAY_SECONDS * 2**attempt, LONGEST_DELAY_SECONDS) * random.uniform(0.5, 1.0)
+
+
+def retry_after(header: str) -> float:
+    """The seconds that a `Retry-After` header asks for, in seconds or as a date; 0 for none, and at most ten."""
+    try:
+        seconds = float(header)
+    except ValueError:
+        try:
+            wanted = email.utils.parsedate_to_datetime(header)
+            seconds = (wanted - datetime.datetime.now(datetime.UTC)).total_seconds()
+        except (ValueError, TypeError):  # no date, or one without a time zone
+            return 0.0
+    return min(max(seconds, 0.0), LONGEST_RETRY_AFTER_SECONDS) if seconds == seconds else 0.0

@@ -6,13 +6,23 @@ from pathlib import Path
 
 from foundation.errors import ConfigError
 from foundation.longest_wait import require_short_enough
-from serving.server import metrics, text_protos
+from serving.server import metrics, text_protos, tls
 from serving.server.batching.parameters import ANSWER_ALONE_WHAT_CANNOT_BE_BATCHED, BatchingParameters
 from serving.server.batching.parameters import read as read_parameters
 from serving.server.limits.settings import Limits
 from serving.server.models import model_config
+from serving.server.models.loading import DEFAULT_LOADING, Loading
 from serving.server.models.model_config import ModelConfig
+from serving.server.tls import Tls
 
+OVER_ZERO = (
+    *("timeout_seconds", "max_body_bytes", "max_response_bytes", "max_pending_requests"),
+    *("rest_api_num_threads", "num_request_iterations_for_warmup"),
+)
+ZERO_OR_MORE = (
+    *("poll_seconds", "max_num_load_retries", "load_retry_interval_micros", "tensorflow_session_parallelism"),
+    *("tensorflow_intra_op_parallelism", "tensorflow_inter_op_parallelism"),
+)
 LARGEST_MESSAGE_BYTES = (1 << 31) - 1
 """gRPC's own limit."""
 
@@ -21,6 +31,10 @@ def make_parser() -> argparse.ArgumentParser:
     """The command line."""
     parser = argparse.ArgumentParser(
         prog="python -m serving",
+        allow_abbrev=False,
+        epilog="Options may be written with underscores, and TensorFlow Serving's own are taken too (--rest_api_port, "
+        "--model_base_path, --rest_api_timeout_in_ms, --file_system_poll_wait_seconds); beside them --port is the port "
+        "for gRPC and --model_name is 'default', as there.",
         description="Serves an exported model on this machine, as TensorFlow Serving would.",
     )
     what = parser.add_mutually_exclusive_group(required=True)
@@ -67,7 +81,81 @@ def make_parser() -> argparse.ArgumentParser:
         help="how long one call may take, from reading it to writing its answer (default: %(default)s)",
     )
     parser.add_argument(
-        "--poll-seconds", type=float, default=1.0, help="how often to look for new versions (default: %(default)s)"
+        "--poll-seconds",
+        type=float,
+        default=1.0,
+        help="how often to look for new versions, 0 for only at the start (default: %(default)s)",
+    )
+    parser.add_argument(
+        "--allowed-hosts",
+        default="",
+        metavar="NAMES",
+        help="names of this server, with commas between, that requests may use beside addresses and names without a "
+        "dot; .example.org stands for all names below it, * for every name (default: none, since pages of other sites "
+        "could else read answers by DNS rebinding)",
+    )
+    parser.add_argument(
+        "--rest-api-enable-cors-support", action="store_true", help="let pages of every other site read the answers"
+    )
+    parser.add_argument(
+        "--rest-api-num-threads",
+        type=int,
+        default=Limits.threads,
+        metavar="N",
+        help="graphs and large messages that are worked on at once (default: %(default)s)",
+    )
+    parser.add_argument(
+        "--ssl-config-file",
+        type=Path,
+        metavar="FILE",
+        help="TensorFlow Serving's SSL configuration, with which gRPC is encrypted (REST isn't, as there)",
+    )
+    parser.add_argument(
+        "--rest-ssl-config-file", type=Path, metavar="FILE", help="the same for REST; may be the same file"
+    )
+    parser.add_argument("--grpc-socket-path", metavar="PATH", help="a Unix socket on which to answer gRPC too")
+    parser.add_argument(
+        "--enable-grpc-healthcheck-service", action="store_true", help="answer gRPC's health checks (grpc.health.v1)"
+    )
+    parser.add_argument(
+        "--max-num-load-retries",
+        type=int,
+        default=DEFAULT_LOADING.retries,
+        metavar="N",
+        help="how often a version that didn't load is tried again (default: %(default)s)",
+    )
+    parser.add_argument(
+        "--load-retry-interval-micros",
+        type=float,
+        default=DEFAULT_LOADING.retry_seconds * 1e6,
+        metavar="MICROS",
+        help="how long it rests between (default: 60000000)",
+    )
+    parser.add_argument(
+        "--disable-model-warmup",
+        action="store_true",
+        help="don't answer a version's warm-up requests before it serves (--enable_model_warmup=false)",
+    )
+    parser.add_argument(
+        "--num-request-iterations-for-warmup",
+        type=int,
+        default=DEFAULT_LOADING.warm_up_iterations,
+        metavar="N",
+        help="how often each warm-up request is answered (default: %(default)s)",
+    )
+    parser.add_argument(
+        "--saved-model-tags", default="serve", metavar="TAGS", help="tags of the graph to load (default: %(default)s)"
+    )
+    for name, threads in (("intra", "of one operation"), ("inter", "for operations beside each other")):
+        parser.add_argument(
+            f"--tensorflow-{name}-op-parallelism",
+            type=int,
+            default=0,
+            metavar="N",
+            help=f"threads {threads} (default: TensorFlow's own choice)",
+        )
+    parser.add_argument(
+        "--tensorflow-session-parallelism", type=int, default=0, metavar="N", help="both of these at once"
     )
     parser.add_argument(
         "--max-body-bytes", type=int, default=Limits.body_bytes, help="largest request body (default: %(default)s)"
@@ -128,13 +216,14 @@ def check(options: argparse.Namespace) -> None:
     for option, port, usual in (("--port", options.port, 8501), ("--grpc-port", options.grpc_port or 0, 8500)):
         if not 0 <= port <= 65535:
             raise ConfigError(f"{option} must be from 0 to 65535", received=str(port), remedy=f"try {option} {usual}")
-    for name in ("timeout_seconds", "poll_seconds", "max_body_bytes", "max_response_bytes", "max_pending_requests"):
-        value = getattr(options, name)
-        if not value > 0:
-            option = f"--{name.replace('_', '-')}"
-            raise ConfigError(
-                f"{option} must be over 0", received=str(value), remedy=f"leave {option} out for its default"
-            )
+    for names, least in ((OVER_ZERO, "over 0"), (ZERO_OR_MORE, "at least 0")):
+        for name in names:
+            value = getattr(options, name)
+            if not (value > 0 if least == "over 0" else value >= 0):
+                option = f"--{name.replace('_', '-')}"
+                raise ConfigError(
+                    f"{option} must be {least}", received=str(value), remedy=f"leave {option} out for its default"
+                )
     for name in ("timeout_seconds", "poll_seconds", "model_config_file_poll_wait_seconds"):
         require_short_enough(f"--{name.replace('_', '-')}", getattr(options, name))
     if options.max_response_bytes > LARGEST_MESSAGE_BYTES:
@@ -223,6 +312,38 @@ def model_configs(options: argparse.Namespace) -> list[ModelConfig]:
             remedy="leave --model-name out: the file has the names",
         )
     return configs
+
+
+def loading(options: argparse.Namespace) -> Loading:
+    """How versions are loaded."""
+    both = options.tensorflow_session_parallelism
+    return Loading(
+        retries=options.max_num_load_retries,
+        retry_seconds=options.load_retry_interval_micros / 1e6,
+        warm_up=not options.disable_model_warmup,
+        warm_up_iterations=options.num_request_iterations_for_warmup,
+        tags=tuple(tag for tag in options.saved_model_tags.split(",") if tag),
+        intra_op_threads=options.tensorflow_intra_op_parallelism or both,
+        inter_op_threads=options.tensorflow_inter_op_parallelism or both,
+    )
+
+
+def certificates(options: argparse.Namespace) -> tuple[Tls | None, Tls | None]:
+    """The certificates of gRPC and of REST; None where connections are plain.
+
+    Raises:
+        ConfigError: If a file is invalid.
+    """
+    grpc_file, rest_file = options.ssl_config_file, options.rest_ssl_config_file
+    return (
+        None if grpc_file is None else tls.read("--ssl-config-file", grpc_file),
+        None if rest_file is None else tls.read("--rest-ssl-config-file", rest_file),
+    )
+
+
+def allowed_hosts(options: argparse.Namespace) -> tuple[str, ...]:
+    """Further names of this server."""
+    return tuple(name.strip() for name in options.allowed_hosts.split(",") if name.strip())
 
 
 def grpc_port(options: argparse.Namespace) -> int | None:

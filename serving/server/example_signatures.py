@@ -3,7 +3,7 @@
 import numpy as np
 
 from serving.server.signature import CLASSIFY_METHOD, REGRESS_METHOD, Signature, written
-from serving.server.status import invalid
+from serving.server.status import StatusError, invalid
 
 INPUT = "inputs"
 LARGE_RECORDS = 1 << 8
@@ -36,6 +36,11 @@ def read_values(outputs: dict[str, np.ndarray], count: int) -> np.ndarray:
     if values.size != count:
         raise invalid(f"Expected output of shape [{count}] but got: {written(values.shape)}")
     return values.ravel().astype(np.float32)
+
+
+def no_signature(name: str) -> StatusError:
+    """The error of a classify or regress request for a signature that there isn't."""
+    return invalid(f"No signature was found with the name: {name}")
 
 
 def require(signature: Signature, method: str, kind: str) -> None:

@@ -1,7 +1,8 @@
 """TensorFlow Serving's protobuf messages, read and written: those of gRPC calls and of warm-up requests."""
 
+import itertools
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -16,6 +17,10 @@ from serving.server.status import StatusError, invalid
 LONGEST_MESSAGE_BYTES = 1024
 VALUES_AT_ONCE = 1 << 16
 """How many values are converted at a time: Python's numbers take eight times the memory of those in a message."""
+VALUES = (
+    *("float_val", "double_val", "int_val", "int64_val", "uint32_val", "uint64_val", "bool_val", "half_val"),
+    *("scomplex_val", "dcomplex_val"),
+)
 VALUE_FIELDS = {
     "object": "string_val",
     "float32": "float_val",
@@ -86,9 +91,15 @@ def read_tensor(alias: str, tensor: Any) -> np.ndarray:
     try:
         # Before anything of that shape is allocated: a message of a few bytes can claim any shape.
         if is_string:
-            tensor_size.check_strings(sizes, tensor.string_val)
-            return read_strings(sizes, tensor.string_val)
+            values = tensor.string_val
+            if tensor.tensor_content:
+                tensor_size.check(sizes, tensor_size.STRING_BYTES, is_string=True)
+                values = unpack_strings(tensor.tensor_content, math.prod(sizes))
+            tensor_size.check_strings(sizes, values)
+            return read_strings(sizes, values)
         tensor_size.check(sizes, max(1, tf.as_dtype(tensor.dtype).size))
+        if not tensor.tensor_content:
+            drop_values(tensor, math.prod(sizes))
         return tf.make_ndarray(tensor)
     except StatusError as error:
         raise invalid(f"tensor parsing error: {alias}: {error.message}") from error
@@ -98,18 +109,47 @@ def read_tensor(alias: str, tensor: Any) -> np.ndarray:
         raise invalid(f"tensor parsing error: {alias}: {error}") from error
 
 
-def read_strings(sizes: tuple[int, ...], values: Any) -> np.ndarray:
-    """Strings as an object array of bytes; a single value is every element's.
+def read_strings(sizes: tuple[int, ...], values: Sequence[bytes]) -> np.ndarray:
+    """Strings as an object array of bytes: the last one stands for those that are left out, and what is over is cut."""
+    count = math.prod(sizes)
+    array = np.empty(count, dtype=object)
+    array[:] = values[-1] if values else b""
+    given = values[:count]
+    array[: len(given)] = list(given)
+    return array.reshape(sizes)
+
+
+def unpack_strings(content: bytes, count: int) -> list[bytes]:
+    """The strings of a `tensor_content`: their lengths as varints, then all of their bytes.
 
     Raises:
-        ValueError: If there are other values than the shape says.
+        ValueError: If it holds other than so many strings.
     """
-    count = math.prod(sizes)
-    if len(values) not in (1, count):
-        raise ValueError(f"{len(values)} values for the shape {list(sizes)}")
-    array = np.empty(count, dtype=object)
-    array[:] = values[0] if len(values) == 1 else list(values)
-    return array.reshape(sizes)
+    lengths, at = [], 0
+    for _ in range(count):
+        length = shift = 0
+        while True:
+            if at >= len(content) or shift > 28:
+                raise ValueError(f"tensor_content must hold {count} strings")
+            byte, at = content[at], at + 1
+            length |= (byte & 0x7F) << shift
+            shift += 7
+            if byte < 0x80:
+                break
+        lengths.append(length)
+    if at + sum(lengths) != len(content):
+        raise ValueError(f"tensor_content must hold {count} strings")
+    ends = itertools.accumulate(lengths, initial=at)
+    return [content[start:end] for start, end in itertools.pairwise(ends)]
+
+
+def drop_values(tensor: Any, count: int) -> None:
+    """Drops the values of a message that are more than its shape has, as TensorFlow does."""
+    for field in VALUES:
+        values = getattr(tensor, field)
+        most = 2 * count if field in ("scomplex_val", "dcomplex_val") else count
+        if len(values) > most:
+            del values[most:]
 
 
 def read_filter(names: Any, signature: Signature) -> tuple[str, ...] | None:

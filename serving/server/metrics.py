@@ -89,6 +89,12 @@ LOAD_ATTEMPT_COUNT = Metric(
     ("model_path", "status"),
 )
 
+LOAD_LATENCY = Metric(
+    ":tensorflow:cc:saved_model:load_latency",
+    "The wall time (in microseconds) that loading took, in all.",
+    ("model_path",),
+)
+
 
 class Metrics:
     """The numbers of one server; safe from many threads."""
@@ -98,11 +104,18 @@ class Metrics:
         self._counts: dict[Metric, dict[tuple[str, ...], int]] = {}
         self._distributions: dict[Metric, dict[tuple[str, ...], _Distribution]] = {}
 
-    def count(self, metric: Metric, *labels: str) -> None:
-        """Counts one."""
+    def count(self, metric: Metric, *labels: str, by: int = 1) -> None:
+        """Counts one, or more."""
         with self._lock:
             series = self._counts.setdefault(metric, {})
-            series[labels] = series.get(labels, 0) + 1
+            series[labels] = series.get(labels, 0) + by
+
+    @contextlib.contextmanager
+    def lasted(self, metric: Metric, *labels: str) -> Iterator[None]:
+        """Adds how long the context lasted, in µs, to a count, unless it raises."""
+        began = time.perf_counter()
+        yield
+        self.count(metric, *labels, by=round((time.perf_counter() - began) * 1e6))
 
     def observe(self, metric: Metric, value: float, *labels: str) -> None:
         """Adds a value to a distribution."""

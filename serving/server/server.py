@@ -19,12 +19,37 @@ from serving.server.models.served_models import ServedModels
 from serving.server.playground import Playground
 from serving.server.rest.service import RestService
 from serving.server.status import StatusError
+from serving.server.tls import Tls
 
 if TYPE_CHECKING:
-    from serving.server.grpc.server import GrpcServer
+    from serving.server.grpc.server import GrpcServer, GrpcService
 
 REQUESTS_AT_ONCE, ANSWERS_AT_ONCE = 4, 2
 """How many requests and answers of the largest size are in memory at once: more would only make each other late."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Access:
+    """Who may ask a server, and how.
+
+    Attributes:
+        grpc_tls: The certificate of the gRPC port; None for plain connections.
+        rest_tls: That of the REST port.
+        grpc_socket_path: A Unix socket on which gRPC is answered too.
+        grpc_health: Whether gRPC's health checks are answered.
+        allowed_hosts: Names of this server beside addresses and names without a dot: see `serving.server.hosts`.
+        cors: Whether pages of other sites may read the answers of REST.
+    """
+
+    grpc_tls: Tls | None = None
+    rest_tls: Tls | None = None
+    grpc_socket_path: str | None = None
+    grpc_health: bool = False
+    allowed_hosts: tuple[str, ...] = ()
+    cors: bool = False
+
+
+DEFAULT_ACCESS = Access()
 
 
 class EmbeddedServer:
@@ -36,6 +61,7 @@ class EmbeddedServer:
         meter: The numbers of the metrics page.
         metrics_path: The URL path of the metrics page; None for no page.
         allow_reload_config: Whether a client may have other models served.
+        access: Who may ask, and how.
 
     Example:
         async def serve(stop: asyncio.Event) -> None:
@@ -53,6 +79,7 @@ class EmbeddedServer:
         meter: metrics.Metrics | None = None,
         metrics_path: str | None = metrics.PATH,
         allow_reload_config: bool = False,
+        access: Access = DEFAULT_ACCESS,
     ) -> None:
         self._models = models
         self._limits = limits
@@ -65,7 +92,16 @@ class EmbeddedServer:
             ANSWERS_AT_ONCE * limits.response_bytes,
         )
         service = RestService(self._models, self._meter, limits.response_bytes)
-        self._http = HttpServer(service, self._workers, limits, Playground(models, self._example), metrics_path)
+        self._access = access
+        self._http = HttpServer(
+            service,
+            self._workers,
+            limits,
+            Playground(models, self._example),
+            metrics_path,
+            access.allowed_hosts,
+            access.cors,
+        )
         self._grpc: GrpcServer | None = None
 
     def _example(self) -> str:
@@ -90,17 +126,22 @@ class EmbeddedServer:
         """
         self._workers.start()
         if grpc_port is not None:
+            from serving.server.grpc.health_service import HealthService
             from serving.server.grpc.model_service import ModelService
             from serving.server.grpc.prediction_service import PredictionService
             from serving.server.grpc.server import GrpcServer
 
-            services = (
+            services: list[GrpcService] = [
                 PredictionService(self._models, self._meter, self._limits.response_bytes),
                 ModelService(self._models, allow_reload_config=self._allow_reload_config),
-            )
+            ]
+            if self._access.grpc_health:
+                services.append(HealthService(self._models))
             self._grpc = GrpcServer(services, self._workers, self._limits.body_bytes, self._limits.call_seconds)
-            grpc_port = await self._grpc.start(listener.getsockname()[0], grpc_port)
-        await self._http.start(listener)
+            host, tls = listener.getsockname()[0], self._access.grpc_tls
+            grpc_port = await self._grpc.start(host, grpc_port, tls, self._access.grpc_socket_path)
+        rest_tls = self._access.rest_tls
+        await self._http.start(listener, None if rest_tls is None else rest_tls.context())
         return grpc_port
 
     async def stop(self) -> None:
@@ -132,6 +173,7 @@ def running(
     host: str = "127.0.0.1",
     meter: metrics.Metrics | None = None,
     allow_reload_config: bool = False,
+    access: Access = DEFAULT_ACCESS,
 ) -> Iterator[Addresses]:
     """Serves models from a thread of this process, on free ports, while the context lasts.
 
@@ -145,10 +187,11 @@ def running(
     thread.start()
     try:
         served = ServedModels(models)
-        server = EmbeddedServer(served, limits, meter, allow_reload_config=allow_reload_config)
+        server = EmbeddedServer(served, limits, meter, allow_reload_config=allow_reload_config, access=access)
         grpc_port = asyncio.run_coroutine_threadsafe(server.start(listener, 0), loop).result()
         try:
-            yield Addresses(f"http://{host}:{listener.getsockname()[1]}", f"{host}:{grpc_port}")
+            scheme = "http" if access.rest_tls is None else "https"
+            yield Addresses(f"{scheme}://{host}:{listener.getsockname()[1]}", f"{host}:{grpc_port}")
         finally:
             asyncio.run_coroutine_threadsafe(server.stop(), loop).result()
     finally:

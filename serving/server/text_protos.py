@@ -1,7 +1,8 @@
 """Reads configuration files in TensorFlow Serving's own text formats, and refuses files that say anything else.
 
 tensorflow-serving-api has the model configuration's messages but not those of batching and monitoring, so these
-are declared here; names, numbers and types are those of session_bundle_config.proto and monitoring_config.proto.
+are declared here; names, numbers and types are those of session_bundle_config.proto, ssl_config.proto and
+monitoring_config.proto.
 """
 
 from pathlib import Path
@@ -25,6 +26,12 @@ MESSAGES: dict[str, list[Field]] = {
         ("max_execution_batch_size", 9, "Int64Value", False),
     ],
     "PrometheusConfig": [("enable", 1, "bool", False), ("path", 2, "string", False)],
+    "SSLConfig": [
+        ("server_key", 1, "string", False),
+        ("server_cert", 2, "string", False),
+        ("custom_ca", 3, "string", False),
+        ("client_verify", 4, "bool", False),
+    ],
     "MonitoringConfig": [("prometheus_config", 1, "PrometheusConfig", False)],
 }
 CLASSES = declare("serving_configuration", MESSAGES)

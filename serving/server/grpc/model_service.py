@@ -1,6 +1,10 @@
 """TensorFlow Serving's gRPC ModelService: the states of a model's versions, and a change of what is served."""
 
 import asyncio
+import contextlib
+import threading
+from collections.abc import Callable
+from functools import partial
 
 from tensorflow_serving.apis import get_model_status_pb2, model_management_pb2
 
@@ -41,10 +45,9 @@ class ModelService:
             StatusError: NOT_FOUND for an unknown model or version.
         """
         spec = request.model_spec
-        if not spec.name:
+        if not request.HasField("model_spec"):
             raise invalid("Missing ModelSpec")
-        versions = self.models.get(spec.name)
-        statuses = [] if versions is None else versions.statuses
+        statuses = self.models.statuses(spec.name)
         if not statuses:
             raise StatusError(Code.NOT_FOUND, f"Could not find any versions of model {spec.name}")
         if spec.HasField("version"):
@@ -82,7 +85,30 @@ class ModelService:
             configs = model_config.to_configs(request.config, "ReloadConfigRequest")
         except ConfigError as error:
             raise invalid(str(error)) from error
-        await asyncio.to_thread(self.models.change, configs)
+        await in_a_thread_of_its_own(partial(self.models.change, configs))
         response = model_management_pb2.ReloadConfigResponse()
         response.status.SetInParent()  # present and empty: OK
         return response
+
+
+async def in_a_thread_of_its_own(work: Callable[[], None]) -> None:
+    """Waits for work that nobody waits for when the server stops, as for that of the requests' threads."""
+    loop = asyncio.get_running_loop()
+    done = loop.create_future()
+
+    def finish(error: BaseException | None) -> None:
+        if not done.done():
+            done.set_result(error)
+
+    def run() -> None:
+        error: BaseException | None = None
+        try:
+            work()
+        except BaseException as raised:
+            error = raised
+        with contextlib.suppress(RuntimeError):  # the server has stopped
+            loop.call_soon_threadsafe(finish, error)
+
+    threading.Thread(target=run, name="loading: configuration", daemon=True).start()
+    if (error := await done) is not None:
+        raise error

@@ -15,7 +15,7 @@ from tensorflow_serving.apis import (
 )
 
 from serving.server import metrics
-from serving.server.example_signatures import EXAMPLE_METHODS, INPUT, LARGE_RECORDS, require
+from serving.server.example_signatures import EXAMPLE_METHODS, INPUT, LARGE_RECORDS, no_signature, require
 from serving.server.grpc.server import Methods
 from serving.server.limits import calls
 from serving.server.limits.answer_size import Part, actual, message_bytes, refuse_over, too_large
@@ -168,7 +168,7 @@ class PredictionService:
             name = request.model_spec.signature_name or DEFAULT_SIGNATURE
             signature = model.signatures.get(name)
             if signature is None:
-                raise StatusError(Code.FAILED_PRECONDITION, f'Serving signature key "{name}" not found.')
+                raise no_signature(name)
             kind, api = EXAMPLE_METHODS[method]
             require(signature, method, kind)
             if not has_room:
@@ -246,7 +246,7 @@ class PredictionService:
             raise invalid("Missing ModelSpec")
         version = spec.version.value if spec.HasField("version") else None
         versions = self.models.get(spec.name)
-        if spec.version_label:
+        if spec.WhichOneof("version_choice") == "version_label":  # be it empty
             if versions is None:
                 raise unknown_label(spec.version_label)
             version = versions.labelled(spec.version_label)
@@ -278,6 +278,3 @@ def read_tasks(tasks: Any, signatures: Mapping[str, Signature]) -> None:
         if task.method_name not in EXAMPLE_METHODS:
             raise StatusError(Code.UNIMPLEMENTED, f"Unsupported signature method_name: {task.method_name}")
         require(signature, task.method_name, EXAMPLE_METHODS[task.method_name][0])
-        first = signatures[tasks[0].model_spec.signature_name or DEFAULT_SIGNATURE]
-        if signature.inputs[INPUT].tensor != first.inputs[INPUT].tensor:
-            raise invalid("Input tensor must be the same for all Signatures.")

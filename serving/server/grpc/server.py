@@ -14,6 +14,7 @@ from serving.server.limits.workers import Workers
 from serving.server.listener import port_taken
 from serving.server.messages import cut
 from serving.server.status import StatusError
+from serving.server.tls import Tls
 
 logger = logging.getLogger(__name__)
 UNTIMED = {"HandleReloadConfigRequest"}
@@ -55,10 +56,17 @@ class GrpcServer:
         self._workers = workers
         self._body_bytes = body_bytes
         self._call_seconds = call_seconds
+        self._untimed: set[Call] = set()
         self._server: grpc.aio.Server | None = None
 
-    async def start(self, host: str, port: int) -> int:
+    async def start(self, host: str, port: int, tls: Tls | None = None, socket_path: str | None = None) -> int:
         """Takes requests from now on.
+
+        Args:
+            host: The address to listen on.
+            port: The port there, 0 for a free one.
+            tls: A certificate, with which connections are encrypted; None for plain ones.
+            socket_path: A Unix socket to listen on too, on which nothing is encrypted.
 
         Returns:
             The port, which is a free one if 0 was asked for.
@@ -82,14 +90,25 @@ class GrpcServer:
             self._server.add_generic_rpc_handlers([grpc.method_handlers_generic_handler(service.name, handlers)])
         address = f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
         try:
-            bound = self._server.add_insecure_port(address)
+            if tls is None:
+                bound = self._server.add_insecure_port(address)
+            else:
+                bound = self._server.add_secure_port(address, tls.credentials())
         except RuntimeError as error:
             raise port_taken(f"{address} (gRPC)", OSError(str(error)), option="--grpc-port") from error
+        if socket_path is not None:
+            try:
+                self._server.add_insecure_port(f"unix:{socket_path}")
+            except RuntimeError as error:
+                raise port_taken(f"{socket_path} (gRPC)", OSError(str(error)), option="--grpc-socket-path") from error
         await self._server.start()
         return int(bound)
 
     async def stop(self, seconds: float) -> None:
-        """Takes no more requests and gives those under way some time."""
+        """Takes no more requests and gives those under way some time, but none to those that load models."""
+        for call in self._untimed:
+            if call.task is not None:
+                call.task.cancel()
         if self._server is not None:
             await self._server.stop(seconds)
 
@@ -104,9 +123,12 @@ class GrpcServer:
             context: gRPC's.
         """
         call = self._workers.begin(None if name in UNTIMED else self._call_seconds)
+        if name in UNTIMED:
+            self._untimed.add(call)
         try:
             answer = await self._answer(name, kind, method, data, call)
         finally:
+            self._untimed.discard(call)
             # An answer keeps its room until its client has received it.
             if call.holds_room:
                 context.add_done_callback(lambda _: call.end())
@@ -129,6 +151,10 @@ class GrpcServer:
                 return bytes(response.SerializeToString())
         except TimeoutError:
             return grpc.StatusCode.DEADLINE_EXCEEDED, call.late().message
+        except asyncio.CancelledError:
+            if call not in self._untimed:
+                raise
+            return grpc.StatusCode.UNAVAILABLE, "the server is stopping"
         except DecodeError:
             return grpc.StatusCode.INTERNAL, f"{name}: the request is no {kind.DESCRIPTOR.full_name}"
         except StatusError as error:

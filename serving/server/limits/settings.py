@@ -18,6 +18,13 @@ class Limits:
         pending_requests: How many requests may be worked on or wait at once; further ones get 503.
         threads: How many large messages, and calls that are not batched, are worked on at once.
         shutdown_seconds: How long requests under way may take to end once the server is stopped.
+        drain_seconds: How long a stopped server goes on answering on the connections that are open, so that their
+            clients learn of it (`Connection: close`).
+        head_seconds: How long the head of a request may take to come.
+        idle_seconds: After how long a connection on which nothing is asked is closed.
+        connections: How many clients may be connected over HTTP at once; further ones are cut off.
+        bodies_bytes: How many bytes of request bodies may be in memory at once, those half sent among them; what is
+            over that gets 503.
     """
 
     body_bytes: int = 64 * 1024 * 1024
@@ -26,6 +33,11 @@ class Limits:
     pending_requests: int = 256
     threads: int = max(4, 2 * (os.cpu_count() or 1))
     shutdown_seconds: float = 30.0
+    drain_seconds: float = 1.0
+    head_seconds: float = 10.0
+    idle_seconds: float = 75.0
+    connections: int = 2000
+    bodies_bytes: int = 256 * 1024 * 1024
 
 
 DEFAULT_LIMITS = Limits()

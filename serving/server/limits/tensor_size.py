@@ -48,17 +48,18 @@ def bounded_bytes(sizes: Sequence[int], strings: Sequence[bytes]) -> int:
         sizes: The shape.
         strings: Its values, if they are strings.
     """
-    item_bytes = STRING_BYTES + len(strings[0]) if len(strings) == 1 else 8
+    item_bytes = STRING_BYTES + len(strings[-1]) if strings else 8
     return min(math.prod(max(size, 1) for size in sizes) * item_bytes, LARGEST_TENSOR_BYTES)
 
 
 def check_strings(sizes: Sequence[int], values: Sequence[bytes]) -> None:
-    """Refuses a shape of too many dimensions or strings, of which a single value is every element's.
+    """Refuses a shape of too many dimensions or strings, whose last value is that of all that are left out.
 
     Raises:
         StatusError: INVALID_ARGUMENT.
     """
-    repeated = len(values[0]) if len(values) == 1 else 0
+    # The last one stands for all that are left out.
+    repeated = len(values[-1]) if values and len(values) < math.prod(sizes) else 0
     check(sizes, STRING_BYTES + repeated, is_string=True)
 
 

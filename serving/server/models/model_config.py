@@ -9,6 +9,8 @@ from foundation.errors import ConfigError
 from serving.server import text_protos
 
 OPTION = "--model-config-file"
+TENSORFLOW_TYPE = 1
+"""`TENSORFLOW`, in the field that `model_platform` has replaced."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -17,15 +19,15 @@ class VersionPolicy:
 
     Attributes:
         latest: How many of the highest versions; None for all versions, or for those in `specific`.
-        specific: The only versions to serve; empty where `latest` decides.
+        specific: The only versions to serve, which may be none; None where `latest` decides.
     """
 
     latest: int | None = 1
-    specific: tuple[int, ...] = ()
+    specific: tuple[int, ...] | None = None
 
     def choose(self, found: Mapping[int, Path]) -> dict[int, Path]:
         """The versions to serve of those that stand on the disk."""
-        if self.specific:
+        if self.specific is not None:
             return {version: found[version] for version in sorted(self.specific) if version in found}
         chosen = sorted(found)[-self.latest :] if self.latest is not None else sorted(found)
         return {version: found[version] for version in chosen}
@@ -95,17 +97,19 @@ def to_config(message: Any, where: str) -> ModelConfig:
     """
     name, base_path = str(message.name), Path(message.base_path)
     shown = f"{where}, model {name!r}"
-    if not name or set(name) & set("/:"):
-        raise refused(
-            shown,
-            "the name must not be empty and must have neither '/' nor ':', because it becomes part of URLs",
-            repr(name),
-        )
+    if not name:
+        raise refused(shown, "the name must not be empty", repr(name))
     if not base_path.is_absolute():
         raise refused(shown, "base_path must be absolute", repr(str(base_path)))
-    platform = message.model_platform
-    if platform != "tensorflow":
+    platform, kind = message.model_platform, message.model_type
+    if platform and kind:
+        raise refused(
+            shown, "model_platform and model_type (deprecated) must not both be given", f"{platform!r} and {kind}"
+        )
+    if platform != "tensorflow" and kind != TENSORFLOW_TYPE:
         raise refused(shown, "model_platform must be 'tensorflow'", repr(platform))
+    if message.HasField("logging_config"):
+        raise refused(shown, "logging_config must be left out: requests are not logged", "a logging_config")
     labels = dict(message.version_labels)
     if any(not label or set(label) & set("/:") for label in labels):
         raise refused(
@@ -120,15 +124,15 @@ def to_policy(shown: str, message: Any) -> VersionPolicy:
     """A version policy out of its message.
 
     Raises:
-        ConfigError: If it asks for no version.
+        ConfigError: If it asks for a version that can't be.
     """
     choice = message.WhichOneof("policy_choice")
     if choice == "all":
         return VersionPolicy(latest=None)
     if choice == "specific":
         versions = tuple(message.specific.versions)
-        if not versions or min(versions) < 0:
-            raise refused(shown, "specific must list one or more versions, none of them negative", repr(list(versions)))
+        if min(versions, default=0) < 0:
+            raise refused(shown, "specific must list versions that are not negative", repr(list(versions)))
         return VersionPolicy(latest=None, specific=versions)
     number = message.latest.num_versions if choice == "latest" else 1
     # In a proto message 0 means that the number was left out.

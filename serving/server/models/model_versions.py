@@ -1,16 +1,18 @@
 """A model's versions on the disk and in memory: a new one takes over from the one before when it is ready."""
 
 import contextlib
+import dataclasses
 import logging
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from pathlib import Path
 
 from foundation.errors import ConfigError
 from serving.server import metrics
 from serving.server.batching.scheduler import BatchScheduler
 from serving.server.models.batched_model import BatchedModel
+from serving.server.models.loading import DEFAULT_LOADING, Loading
 from serving.server.models.model_config import ModelConfig
 from serving.server.models.saved_model import SavedModel
 from serving.server.models.warm_up import warm_up
@@ -18,8 +20,10 @@ from serving.server.status import Code, StatusError, VersionStatus, invalid, unk
 
 logger = logging.getLogger(__name__)
 POLL_SECONDS = 1.0
-LARGEST_NUMBER_OF_LOADS = 6
-RETRY_SECONDS = 60.0
+CLOSING_SECONDS = 1.0
+"""How long `close` waits for a version that is being loaded."""
+FORGOTTEN_SECONDS = 600.0
+"""After how long a version that is neither served nor on the disk has no status any more."""
 
 
 class ModelVersions:
@@ -27,7 +31,7 @@ class ModelVersions:
 
     A new version is loaded and warmed up while the old one serves, and takes over at once; the old one is
     dropped when its last request is done. One that doesn't load leaves the old one serving; it is tried again
-    when its files change, and once a minute a few times, and counts as loading until then.
+    when its files change, and by default once a minute a few times, and counts as loading until then.
 
     Args:
         config: The model's name, which versions are served, and their labels.
@@ -35,6 +39,7 @@ class ModelVersions:
         timeout_seconds: How long a call may take.
         scheduler: Joins the calls of several requests; None to run each for itself.
         meter: Counts and times what is loaded.
+        loading: How versions are loaded, and tried again.
     """
 
     def __init__(
@@ -44,7 +49,9 @@ class ModelVersions:
         timeout_seconds: float = 30.0,
         scheduler: BatchScheduler | None = None,
         meter: metrics.Metrics | None = None,
+        loading: Loading = DEFAULT_LOADING,
     ) -> None:
+        self.loading = loading
         self.config = config
         self._find = find
         self._timeout_seconds = timeout_seconds
@@ -53,6 +60,7 @@ class ModelVersions:
         self._statuses: dict[int, VersionStatus] = {}
         self._served: dict[int, _Served] = {}
         self._failed: dict[int, _Failure] = {}
+        self._gone: dict[int, float] = {}
         self._lock = threading.Lock()
         self._refreshing = threading.Lock()
         self._stopping = threading.Event()
@@ -136,6 +144,7 @@ class ModelVersions:
             if self.serving_versions:  # a base path that is gone for a moment takes no version along
                 raise
             found = {}
+        self._forget(found)
         chosen = self.config.policy.choose(found)
         problem = None
         for version in sorted(chosen.keys() - set(self.serving_versions), reverse=True):
@@ -151,11 +160,26 @@ class ModelVersions:
         if problem is not None:
             raise problem
 
+    def _forget(self, found: Collection[int]) -> None:
+        """Ends the loading of versions that are gone from the disk, and forgets those that ended long ago."""
+        now = time.monotonic()
+        for version in [version for version in self._failed if version not in found]:
+            del self._failed[version]
+            with self._lock:
+                status = self._statuses[version]
+                self._statuses[version] = dataclasses.replace(status, state="END")
+        with self._lock:
+            gone = {v for v, one in self._statuses.items() if one.state == "END" and v not in found}
+            self._gone = {version: self._gone.get(version, now) for version in gone}
+            for version, since in list(self._gone.items()):
+                if now - since >= FORGOTTEN_SECONDS:
+                    del self._statuses[version], self._gone[version]
+
     def _load(self, version: int, directory: Path) -> None:
         """Loads a version and serves it, unless it failed and it's too early to try again."""
         files = fingerprint(directory)
         failure = self._failed.get(version)
-        if failure is not None and not failure.is_due(files):
+        if failure is not None and not failure.is_due(files, self.loading):
             return
         self._set(VersionStatus(version, "LOADING"))
         try:
@@ -164,7 +188,7 @@ class ModelVersions:
             self._meter.count(metrics.LOAD_ATTEMPT_COUNT, str(directory), "fail")
             failure = _Failure(files, 1 + (failure.count if failure else 0), time.monotonic())
             self._failed[version] = failure
-            if failure.is_last:
+            if failure.count > self.loading.retries:
                 self._set(VersionStatus(version, "END", error.code, error.message))
             raise
         self._meter.count(metrics.LOAD_ATTEMPT_COUNT, str(directory), "success")
@@ -180,11 +204,13 @@ class ModelVersions:
             StatusError: Whatever is wrong with it: no version may end the watching for those to come.
         """
         try:
-            model = SavedModel(directory, self._timeout_seconds)
+            with self._meter.lasted(metrics.LOAD_LATENCY, str(directory)):
+                model = SavedModel(directory, self._timeout_seconds, self.loading)
             try:
                 served = self._batched(model)
-                with self._meter.timed(metrics.WARM_UP_LATENCY, str(directory), "OK"):
-                    warm_up(model)
+                if self.loading.warm_up:
+                    with self._meter.timed(metrics.WARM_UP_LATENCY, str(directory), "OK"):
+                        warm_up(model, self.loading.warm_up_iterations)
             except BaseException:
                 model.close()
                 raise
@@ -211,7 +237,7 @@ class ModelVersions:
             while not self._stopping.wait(poll_seconds):
                 self._refresh_and_tell()
 
-        self._watcher = threading.Thread(target=follow, name=f"versions of {self.name}", daemon=True)
+        self._watcher = threading.Thread(target=follow, name=f"loading: versions of {self.name}", daemon=True)
         self._watcher.start()
 
     def _refresh_and_tell(self) -> None:
@@ -229,10 +255,13 @@ class ModelVersions:
             logger.info("%s: versions %s serve, %s did before", self.name, self.serving_versions, before)
 
     def close(self) -> None:
-        """Ends watching and drops every version when its last request is done."""
+        """Ends watching and drops every version when its last request is done.
+
+        A version that is being loaded goes on with it: TensorFlow can't be interrupted, and nobody should wait for it.
+        """
         self._stopping.set()
         if self._watcher is not None:
-            self._watcher.join()
+            self._watcher.join(CLOSING_SECONDS)
         for version in self.serving_versions:
             self._drop(version)
 
@@ -275,15 +304,10 @@ class _Failure:
         self.count = count
         self.last = last
 
-    @property
-    def is_last(self) -> bool:
-        """Whether it isn't tried again unless its files change."""
-        return self.count >= LARGEST_NUMBER_OF_LOADS
-
-    def is_due(self, files: frozenset[tuple[str, int, int]]) -> bool:
+    def is_due(self, files: frozenset[tuple[str, int, int]], loading: Loading) -> bool:
         """Whether to try again."""
-        waited = time.monotonic() - self.last >= RETRY_SECONDS
-        return files != self.files or (waited and not self.is_last)
+        waited = time.monotonic() - self.last >= loading.retry_seconds
+        return files != self.files or (waited and self.count <= loading.retries)
 
 
 def fingerprint(directory: Path) -> frozenset[tuple[str, int, int]]:

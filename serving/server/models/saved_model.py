@@ -20,11 +20,10 @@ from serving.server.limits import calls
 from serving.server.limits.answer_size import AnswerSizes, Part
 from serving.server.limits.tensor_size import LARGEST_STRING_RANK
 from serving.server.models import large_requests
+from serving.server.models.loading import DEFAULT_LOADING, Loading
 from serving.server.models.model_directory import read_longest, read_mask_token
 from serving.server.signature import Signature, TensorSpec
 from serving.server.status import Code, StatusError
-
-SERVE_TAG = "serve"
 
 
 class SavedModel:
@@ -36,19 +35,21 @@ class SavedModel:
     Args:
         directory: Holds `saved_model.pb`.
         timeout_seconds: How long a call may take.
+        loading: Which of its graphs is loaded, and with how many threads it runs.
 
     Raises:
         StatusError: If it doesn't load.
     """
 
-    def __init__(self, directory: Path, timeout_seconds: float = 30.0) -> None:
+    def __init__(self, directory: Path, timeout_seconds: float = 30.0, loading: Loading = DEFAULT_LOADING) -> None:
         self.directory = directory
         self._timeout_milliseconds = max(1, int(timeout_seconds * 1000))
         graph = tf.Graph()
-        self._session = tf.compat.v1.Session(graph=graph, config=session_config())
+        self._session = tf.compat.v1.Session(graph=graph, config=session_config(loading))
         try:
             with graph.as_default(), quiet():
-                meta_graph = tf.compat.v1.saved_model.loader.load(self._session, [SERVE_TAG], os.fspath(directory))
+                load = tf.compat.v1.saved_model.loader.load
+                meta_graph = load(self._session, list(loading.tags), os.fspath(directory))
         except tf.errors.OpError as error:
             self._session.close()
             raise to_status(error) from error
@@ -179,9 +180,11 @@ def bounded(graph: tf.Graph, spec: TensorSpec) -> str:
             return str(tf.identity(tensor).name)
 
 
-def session_config() -> config_pb2.ConfigProto:
+def session_config(loading: Loading) -> config_pb2.ConfigProto:
     """A session whose idle threads sleep: by default they spin, on cores that the server's other threads need."""
-    config = config_pb2.ConfigProto()
+    config = config_pb2.ConfigProto(
+        intra_op_parallelism_threads=loading.intra_op_threads, inter_op_parallelism_threads=loading.inter_op_threads
+    )
     config.experimental.disable_thread_spinning = True
     return config
 

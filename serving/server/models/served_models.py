@@ -11,12 +11,15 @@ from foundation.versions import versions
 from serving.server import metrics
 from serving.server.batching.scheduler import BatchScheduler
 from serving.server.models import model_config
+from serving.server.models.loading import DEFAULT_LOADING, Loading
 from serving.server.models.model_config import ModelConfig
 from serving.server.models.model_directory import ModelDirectory
-from serving.server.models.model_versions import ModelVersions
-from serving.server.status import Code, StatusError
+from serving.server.models.model_versions import CLOSING_SECONDS, ModelVersions
+from serving.server.status import Code, StatusError, VersionStatus
 
 logger = logging.getLogger(__name__)
+REMEMBERED_MODELS = 100
+"""How many models that are served no more have a status still."""
 Load = Callable[[ModelConfig], ModelVersions]
 
 
@@ -26,6 +29,7 @@ def load(
     timeout_seconds: float = 30.0,
     scheduler: BatchScheduler | None = None,
     meter: metrics.Metrics | None = None,
+    loading: Loading = DEFAULT_LOADING,
 ) -> ModelVersions:
     """Loads the latest version below a base path, or a single SavedModel.
 
@@ -35,6 +39,7 @@ def load(
         timeout_seconds: How long a call may take.
         scheduler: Joins the calls of several requests; None to run each for itself.
         meter: Counts and times what is loaded.
+        loading: How versions are loaded, and tried again.
 
     Raises:
         ConfigError: If the directory holds neither.
@@ -42,7 +47,7 @@ def load(
     """
     opened = ModelDirectory.open(directory)
     config = ModelConfig(name or opened.name, opened.path)
-    return loaded(ModelVersions(config, opened.versions, timeout_seconds, scheduler, meter))
+    return loaded(ModelVersions(config, opened.versions, timeout_seconds, scheduler, meter, loading))
 
 
 def load_configured(
@@ -50,6 +55,7 @@ def load_configured(
     timeout_seconds: float = 30.0,
     scheduler: BatchScheduler | None = None,
     meter: metrics.Metrics | None = None,
+    loading: Loading = DEFAULT_LOADING,
 ) -> ModelVersions:
     """Loads what a model configuration says of one model. The other arguments are those of `load`.
 
@@ -57,7 +63,7 @@ def load_configured(
         ServingError: If a version doesn't load, or there is none.
     """
     find = functools.partial(versions, config.base_path)
-    return loaded(ModelVersions(config, find, timeout_seconds, scheduler, meter))
+    return loaded(ModelVersions(config, find, timeout_seconds, scheduler, meter, loading))
 
 
 def loaded(model: ModelVersions) -> ModelVersions:
@@ -84,7 +90,7 @@ def loaded(model: ModelVersions) -> ModelVersions:
             received=f"{path}: {error.strerror or error}",
             remedy="correct the path, or give the permission",
         ) from error
-    if not model.serving_versions:
+    if not model.serving_versions and model.config.policy.specific != ():
         raise ServingError(
             f"model {model.name} must have a version to serve",
             received=f"none in {path}",
@@ -109,6 +115,7 @@ class ServedModels(Mapping[str, ModelVersions]):
         allow_labels_for_unavailable_versions: bool = False,
     ) -> None:
         self._models = {model.name: model for model in models}
+        self._removed: dict[str, list[VersionStatus]] = {}
         self._load = load
         self._allow_labels = allow_labels_for_unavailable_versions
         self._changing = threading.Lock()
@@ -126,6 +133,11 @@ class ServedModels(Mapping[str, ModelVersions]):
     def __len__(self) -> int:
         """How many models there are."""
         return len(self._models)
+
+    def statuses(self, name: str) -> list[VersionStatus]:
+        """The statuses of a model's versions, also of one that was served before; empty for a name never heard."""
+        model = self._models.get(name)
+        return self._removed.get(name, []) if model is None else model.statuses
 
     def add(self, model: ModelVersions) -> None:
         """Serves one model more."""
@@ -164,7 +176,15 @@ class ServedModels(Mapping[str, ModelVersions]):
             for name, model in before.items():
                 if name not in kept:
                     model.close()
+                    self._note_removed(model)
         logger.info("serving %s", ", ".join(self) or "no model")
+
+    def _note_removed(self, model: ModelVersions) -> None:
+        """Keeps what became of a model's versions, for those who ask later."""
+        self._removed.pop(model.name, None)
+        self._removed[model.name] = [VersionStatus(status.version, "END") for status in model.statuses]
+        while len(self._removed) > REMEMBERED_MODELS:
+            del self._removed[next(iter(self._removed))]
 
     def _check_labels(self, configs: Sequence[ModelConfig]) -> None:
         """Refuses labels of versions that don't serve, unless they are new and that was allowed."""
@@ -199,13 +219,13 @@ class ServedModels(Mapping[str, ModelVersions]):
                 except (OSError, UnicodeDecodeError, ConfigError, StatusError) as error:
                     logger.error("%s: nothing changes: %s", path, error)
 
-        self._follower = threading.Thread(target=look, name="model configuration", daemon=True)
+        self._follower = threading.Thread(target=look, name="loading: configuration file", daemon=True)
         self._follower.start()
 
     def close(self) -> None:
         """Ends following, and drops every model when its last request is done."""
         self._stopping.set()
         if self._follower is not None:
-            self._follower.join()
+            self._follower.join(CLOSING_SECONDS)
         for model in self._models.values():
             model.close()

@@ -17,11 +17,15 @@ from serving.server.status import Code, StatusError, invalid
 LARGEST_NUMBER_OF_REQUESTS = 1000
 
 
-def warm_up(model: SavedModel) -> int:
+def warm_up(model: SavedModel, iterations: int = 1) -> int:
     """Answers a version's warm-up requests, as TensorFlow Serving does: one that fails fails the version.
 
     They are a TFRecord file of `tensorflow.serving.PredictionLog` messages, at most 1,000: predict, classify,
     regress and multi-inference requests; an empty message is none. The model's name in them is not looked at.
+
+    Args:
+        model: The version.
+        iterations: How often each is answered.
 
     Returns:
         How many there were.
@@ -38,7 +42,8 @@ def warm_up(model: SavedModel) -> int:
             count += 1
             if count > LARGEST_NUMBER_OF_REQUESTS:
                 raise invalid(f"Number of warmup records exceeds the maximum ({LARGEST_NUMBER_OF_REQUESTS}) in {path}")
-            replay(model, record, path, count)
+            for _ in range(iterations):
+                replay(model, record, path, count)
     except tf.errors.OpError as error:
         raise to_status(error) from error
     return count

@@ -1,6 +1,7 @@
 """A page to try a served model on, without a build step and without requests to anywhere else."""
 
 import html
+import json
 from collections.abc import Callable, Collection
 from pathlib import Path
 
@@ -15,7 +16,7 @@ HEADERS = {
     "Cache-Control": "no-cache",
 }
 _DIRECTORY = Path(__file__).parent
-_MODELS = '<meta name="models" content="fill_mask">'
+_MODELS = '<meta name="models" content="[&quot;fill_mask&quot;]">'
 _EXAMPLE = '<meta name="example" content="">'
 
 
@@ -43,8 +44,7 @@ class Playground:
 
     def _start(self) -> Answer:
         """The page itself, which knows the models of this moment."""
-        # A name has no slash: it would end it in a URL.
-        filled = f'<meta name="models" content="{html.escape("/".join(self._models))}">'
+        filled = f'<meta name="models" content="{html.escape(json.dumps(list(self._models)))}">'
         page = self._page.replace(_MODELS, filled)
         page = page.replace(_EXAMPLE, f'<meta name="example" content="{html.escape(self._example())}">')
         return Answer(200, page.encode(), "text/html; charset=utf-8")

@@ -342,7 +342,7 @@ function ownServer() {
 }
 
 function servedModels() {
-  return document.querySelector("meta[name=models]").content.split("/");
+  return JSON.parse(document.querySelector("meta[name=models]").content);
 }
 
 async function start() {

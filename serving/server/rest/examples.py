@@ -1,6 +1,5 @@
 """The classify and regress requests in JSON: examples of named features in, labels with scores or numbers out."""
 
-import json
 from collections.abc import Awaitable, Callable
 from typing import Any
 
@@ -10,7 +9,7 @@ from serving.server.example_signatures import INPUT, LARGE_RECORDS, read_classes
 from serving.server.limits import tensor_size
 from serving.server.limits.workers import convert
 from serving.server.rest import json_text, tensors_from_json
-from serving.server.rest.tensors_to_json import encode, to_decimals
+from serving.server.rest.tensors_to_json import encode, quoted, to_decimals
 from serving.server.signature import CLASSIFY_METHOD, REGRESS_METHOD, Signature
 from serving.server.status import invalid
 
@@ -29,7 +28,9 @@ def read_examples(request: dict[str, Any]) -> np.ndarray:
     """
     context = to_features(request["context"]) if "context" in request else {}
     if "examples" not in request:
-        raise invalid(f"JSON Value: {json_text.quote(request)} key 'examples' is expected and was not found")
+        # It says classify of a regress request too.
+        problem = "When method is classify, key 'examples' is expected and was not found"
+        raise invalid(f"JSON Value: {json_text.quote(request)} {problem}")
     examples = request["examples"]
     if type(examples) is not list:
         raise invalid(f"JSON Value: {json_text.quote(request)} Expecting 'examples' value to be an list/array")
@@ -97,7 +98,7 @@ def write_classes(outputs: dict[str, np.ndarray], count: int) -> bytes:
     rows = []
     for row_labels, row_scores in zip(labels, scores, strict=True):
         pairs = zip(row_labels, to_decimals(row_scores), strict=True)
-        cells = (f"[{json.dumps(label.decode('utf-8', 'surrogateescape'))}, {score}]" for label, score in pairs)
+        cells = (f"[{quoted(label.decode('utf-8', 'surrogateescape'))}, {score}]" for label, score in pairs)
         rows.append(f"[{', '.join(cells)}]")
     return encode(f'{{\n    "results": [{", ".join(rows)}\n    ]\n}}')
 

@@ -2,11 +2,13 @@
 
 import json
 import re
+from collections.abc import Iterator
 from typing import Any
 
 from serving.server.status import StatusError, invalid
 
 QUOTED_CHARACTERS = 256
+INDENT = "    "
 # A value takes 2 bytes in a body and 64 in memory; a packed body of 100 KiB may hold 50 million.
 LARGEST_NUMBER_OF_VALUES = 1 << 23
 BYTE_ORDER_MARK = b"\xef\xbb\xbf"
@@ -122,20 +124,37 @@ def first_of_equal_keys(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
 
 
 DECODER = json.JSONDecoder(parse_float=read_decimal, object_pairs_hook=first_of_equal_keys)
-ENCODER = json.JSONEncoder(indent=4, ensure_ascii=False)
+ENCODER = json.JSONEncoder(ensure_ascii=False)
 
 
 def quote(value: Any) -> str:
     """A JSON value as an error quotes it: pretty-printed, cut after 256 characters."""
     text = ""
     try:
-        for piece in ENCODER.iterencode(value):
+        for piece in pieces(value, 0):
             text += piece[: QUOTED_CHARACTERS + 1]
             if len(text) > QUOTED_CHARACTERS:
                 return text[:QUOTED_CHARACTERS] + "..."
     except RecursionError:
         return text[:QUOTED_CHARACTERS] + "..."
     return text
+
+
+def pieces(value: Any, level: int) -> Iterator[str]:
+    """A JSON value's text piece by piece: a member a line, an array in one line, as TensorFlow Serving prints it."""
+    if type(value) is dict and value:
+        for number, (key, item) in enumerate(value.items()):
+            yield ("," if number else "{") + "\n" + INDENT * (level + 1)
+            yield ENCODER.encode(key) + ": "
+            yield from pieces(item, level + 1)
+        yield "\n" + INDENT * level + "}"
+    elif type(value) is list and value:
+        for number, item in enumerate(value):
+            yield ", " if number else "["
+            yield from pieces(item, level + 1)
+        yield "]"
+    else:
+        yield ENCODER.encode(value)
 
 
 def type_name(value: Any) -> str:

@@ -2,6 +2,8 @@
 
 import asyncio
 import dataclasses
+import http
+import re
 import zlib
 from collections.abc import Mapping
 from functools import partial
@@ -10,6 +12,7 @@ from typing import Any, Protocol
 import numpy as np
 
 from serving.server import metrics
+from serving.server.example_signatures import no_signature
 from serving.server.limits import answer_size, calls
 from serving.server.limits.answer_size import AnswerSizes, Measure, Part, actual, refuse_over, too_large
 from serving.server.limits.settings import Limits
@@ -60,18 +63,25 @@ class Answer:
     content_type: str = JSON
 
 
+def html_page(status: int) -> Answer:
+    """The page of a request that isn't the protocol's to answer, as the HTTP library of TensorFlow Serving has it."""
+    reason = http.HTTPStatus(status).phrase
+    title = f"<HTML><HEAD>\n<TITLE>{status} {reason}</TITLE>\n</HEAD>"
+    return Answer(status, f"{title}<BODY>\n<H1>{reason}</H1>\n</BODY></HTML>\n".encode(), "text/html")
+
+
 class RestService:
     """The protocol without its transport.
 
     Args:
-        models: The models that answer, by name, each a `serving.server.models.model_versions.ModelVersions`.
+        models: The models that answer, a `serving.server.models.served_models.ServedModels`.
         meter: Counts and times the requests.
         response_bytes: The largest body of an answer.
     """
 
     def __init__(
         self,
-        models: Mapping[str, Any],
+        models: Any,
         meter: metrics.Metrics | None = None,
         response_bytes: int = Limits.response_bytes,
     ) -> None:
@@ -89,11 +99,10 @@ class RestService:
             body: As it came, packed if `Content-Encoding` says so.
         """
         if not urls.is_api(target):
-            page = "<HTML><HEAD><TITLE>404 Not Found</TITLE></HEAD><BODY><H1>Not Found</H1></BODY></HTML>\n"
-            return Answer(404, page.encode(), "text/html")
+            return html_page(404)
         if method == "OPTIONS":
-            known = headers.get("Origin", "").startswith(("http://", "https://"))
-            return Answer(200 if known else 400, b"")
+            known = re.search("https?://", headers.get("Origin", ""))
+            return Answer(200 if known else 400, b"", "text/html; charset=ISO-8859-1")
         try:
             wanted = urls.parse(method, target)
             if "gzip" in headers.get("Content-Encoding", "") and body:
@@ -125,8 +134,7 @@ class RestService:
 
     def respond_status(self, target: Target) -> bytes:
         """States of one version or all. A label in the URL is ignored, as TensorFlow Serving ignores it."""
-        versions = self.models.get(target.model)
-        statuses = [] if versions is None else versions.statuses
+        statuses = self.models.statuses(target.model)
         if not statuses:
             raise StatusError(Code.NOT_FOUND, f"Could not find any versions of model {target.model}")
         if target.version is not None:
@@ -189,7 +197,9 @@ class RestService:
         name = request.get("signature_name") or DEFAULT_SIGNATURE
         records = await convert(is_large, examples.read_examples, request)
         with self.use(target) as (_, model):
-            signature = find_signature(model, name)
+            signature = model.signatures.get(name)
+            if signature is None:
+                raise no_signature(name)
             run = partial(self.run, target, model, answer_size.row_bytes)
             if target.verb is Verb.CLASSIFY:
                 return self.bounded(await examples.classify(run, name, signature, records))
@@ -261,10 +271,10 @@ def unpacked_bytes(body: bytes) -> int:
 
 
 def unpack(body: bytes) -> bytes:
-    """A body without its gzip; one that doesn't unpack, or to over 100 MiB, counts as empty."""
+    """A body without its gzip; one that doesn't unpack, or to over 100 MiB, or isn't all of it, counts as empty."""
     unpacker = zlib.decompressobj(wbits=16 + zlib.MAX_WBITS)
     try:
         unpacked = unpacker.decompress(body, LARGEST_UNPACKED_BYTES)
     except zlib.error:
         return b""
-    return unpacked if unpacker.eof else b""
+    return unpacked if unpacker.eof and not unpacker.unused_data else b""

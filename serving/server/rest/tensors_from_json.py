@@ -6,6 +6,7 @@ import math
 from collections.abc import Mapping
 from typing import Any
 
+import ml_dtypes
 import numpy as np
 
 from serving.server.limits import tensor_size
@@ -24,6 +25,14 @@ INTEGERS: dict[str, tuple[type[np.integer[Any]], type[np.integer[Any]]]] = {
     "uint32": (np.uint32, np.uint32),
     "uint64": (np.uint64, np.uint64),
 }
+WITHOUT_JSON = {
+    "half": np.float16,
+    "bfloat16": ml_dtypes.bfloat16,
+    "uint16": np.uint16,
+    "complex64": np.complex64,
+    "complex128": np.complex128,
+}
+"""Types of which the protocol reads no values, only empty lists."""
 BASE64_KEY = "b64"
 
 
@@ -136,6 +145,8 @@ def to_tensor(value: Any, dtype: str) -> np.ndarray:
     """
     shape = shape_of(value)
     tensor_size.check(shape, 1, is_string=dtype == "string")
+    if dtype in WITHOUT_JSON and 0 not in shape:
+        raise no_conversion(first_value(value), dtype)
     values = [value]
     for level, size in enumerate(shape):
         for item in values:
@@ -190,9 +201,21 @@ def to_array(values: list[Any], dtype: str) -> np.ndarray:
     if dtype == "bool":
         check(values, dtype, (bool,))
         return np.array(values, dtype=np.bool_)
-    if not values:
-        raise StatusError(Code.UNIMPLEMENTED, f"Conversion of JSON Value: [] to type: {dtype}")
-    raise StatusError(Code.UNIMPLEMENTED, f"Conversion of JSON Value: {quote(values[0])} to type: {dtype}")
+    if not values and dtype in WITHOUT_JSON:
+        return np.array(values, dtype=WITHOUT_JSON[dtype])
+    raise no_conversion(values[0] if values else [], dtype)
+
+
+def no_conversion(value: Any, dtype: str) -> StatusError:
+    """The error of a type that JSON can't carry."""
+    return StatusError(Code.UNIMPLEMENTED, f"Conversion of JSON Value: {quote(value)} to type: {dtype}")
+
+
+def first_value(value: Any) -> Any:
+    """What is left of a value when one goes down to the first element of every list."""
+    while type(value) is list:
+        value = value[0]
+    return value
 
 
 def check(values: list[Any], dtype: str, types: tuple[type, ...]) -> None:

@@ -16,6 +16,8 @@ DECIMAL_DIGITS = {np.dtype(np.float32): 9, np.dtype(np.float64): 17}
 # A string output whose name ends so holds bytes that need not be text.
 BYTES_SUFFIX = "_bytes"
 TYPE_NAMES = {"float16": "half"}
+JSON_INTEGERS = {"int8", "int16", "int32", "int64", "uint8", "uint32", "uint64"}
+"""Those that the protocol writes: all but uint16."""
 # Made once: `json.dumps` makes an encoder a call.
 quoted = json.JSONEncoder(ensure_ascii=False).encode
 
@@ -124,9 +126,11 @@ def to_object(members: Iterable[str], level: int) -> str:
 def to_cells(tensor: np.ndarray, name: str, level: int) -> list[str]:
     """Every value's text, in row-major order."""
     values = tensor.ravel()
+    if not values.size:  # of whatever type
+        return []
     if values.dtype in DECIMAL_DIGITS:
         return to_decimals(values)
-    if values.dtype.kind in "iu":
+    if values.dtype.name in JSON_INTEGERS:
         return list(map(str, values.tolist()))
     if values.dtype.kind == "b":
         return ["true" if value else "false" for value in values.tolist()]

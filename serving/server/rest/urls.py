@@ -68,9 +68,8 @@ def parse(method: str, target: str) -> Target:
         model, version, label, metadata = match.groups()
         if not model:
             raise invalid("Missing model name in request.")
-        if metadata and metadata != "metadata":
-            raise malformed
-        verb = Verb.METADATA if metadata else Verb.STATUS
+        # So it does here: `/METADATA` asks for the status.
+        verb = Verb.METADATA if metadata == "metadata" else Verb.STATUS
         return Target(verb, unquote(model), parse_version(version), unquote(label) if label else None)
     raise malformed
 

@@ -1,11 +1,14 @@
 """The client gives what transformers' fill-mask pipeline gives, and tells what went wrong."""
 
 import asyncio
+import datetime
+import email.utils
 import json
 import socket
 import subprocess
 import sys
 import threading
+import time
 import warnings
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -360,8 +363,8 @@ def http_server(handler: type[BaseHTTPRequestHandler]) -> Iterator[str]:
 
 
 @contextmanager
-def scripted(*answers: tuple[int | None, bytes]) -> Iterator[tuple[str, list[int]]]:
-    """A real HTTP server that gives one answer after the other; None drops the connection instead."""
+def scripted(*answers: Any) -> Iterator[tuple[str, list[int]]]:
+    """A real HTTP server that gives one answer after the other: status (None drops the connection), body, headers."""
     left = list(answers)
     ports: list[int] = []
 
@@ -371,12 +374,14 @@ def scripted(*answers: tuple[int | None, bytes]) -> Iterator[tuple[str, list[int
         def do_POST(self) -> None:
             ports.append(self.client_address[1])
             self.rfile.read(int(self.headers["Content-Length"]))
-            status, body = left.pop(0)
+            status, body, *headers = left.pop(0)
             if status is None:
                 self.close_connection = True
                 return
             self.send_response(status)
             self.send_header("Content-Length", str(len(body)))
+            for name, value in (headers or [{}])[0].items():
+                self.send_header(name, value)
             self.end_headers()
             self.wfile.write(body)
 
@@ -400,6 +405,22 @@ def test_an_overloaded_server_is_asked_again_over_one_connection() -> None:
         assert client.fill_mask("<mask> b") == [{"score": 0.5, "token": 7, "token_str": "a", "sequence": "a b"}]
     assert len(ports) == 3
     assert len(set(ports)) == 1
+
+
+def test_a_server_that_says_when_to_come_back_is_asked_then(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(transport_errors, "FIRST_DELAY_SECONDS", 0.001)
+    began = time.monotonic()
+    with scripted((503, b"{}", {"Retry-After": "1"}), OK) as (url, _), FillMaskClient(url) as client:
+        assert client.fill_mask("<mask> b")
+    assert 1 <= time.monotonic() - began < 5
+
+
+def test_how_long_a_server_may_have_a_client_wait() -> None:
+    soon = email.utils.format_datetime(datetime.datetime.now(datetime.UTC) + datetime.timedelta(seconds=5))
+    assert 3 < transport_errors.retry_after(soon) <= 5
+    for header, seconds in (("2", 2), ("86400", 10), ("inf", 10), ("-3", 0), ("nan", 0), ("", 0), ("soon", 0)):
+        assert transport_errors.retry_after(header) == seconds
+    assert transport_errors.retry_after("Wed, 21 Oct 2015 07:28:00 GMT") == 0
 
 
 def test_a_batch_of_several_lengths_is_asked_again() -> None:

@@ -86,7 +86,7 @@ ERRORS: list[tuple[str, Any, int, str]] = [
     ("/v1/models/m", {}, 400, "Malformed request"),
     (PREDICT, b"", 400, "JSON Parse error: The document is empty"),
     (PREDICT, b'{"instances": [1 2]}', 400, "at offset: 17"),
-    (PREDICT, [1, 2], 400, r"JSON Value: \[\n    1,\n    2\n\] Is not object"),
+    (PREDICT, [1, 2], 400, r"JSON Value: \[1, 2\] Is not object"),
     (PREDICT, {}, 400, "Missing 'inputs' or 'instances' key"),
     (PREDICT, {"inputs": 1, "instances": [1]}, 400, "only one of 'inputs' or 'instances' keys"),
     (PREDICT, {"instances": 3}, 400, "Expecting 'instances' to be an list/array"),

@@ -1,10 +1,12 @@
 """`python -m serving` as a process: what it prints, what it refuses, how it ends."""
 
 import os
+import shutil
 import signal
 import socket
 import subprocess
 import sys
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -69,6 +71,58 @@ def test_a_request_under_way_is_answered_before_the_end(example_version: Path) -
             process.terminate()
             assert connection.recv(1000).startswith(b"HTTP/1.1 200 OK")
         assert process.wait(30) == 0
+
+
+def test_a_load_under_way_delays_no_end(example_version: Path, tmp_path: Path) -> None:
+    from tests.serving.server import example_model
+
+    shutil.copytree(example_version, tmp_path / "m/1")
+    shutil.copytree(example_version, tmp_path / "2")
+    example_model.write_warm_up(tmp_path / "2", "slow", 1, 1e9)
+    options = ["--port", 0, "--poll-seconds", 0.1, "--timeout-seconds", 100]
+    with started("--model-dir", tmp_path / "m", *options) as process:
+        url = process.stdout.readline().split()[-1]
+        while not process.stdout.readline().startswith("gRPC:"):
+            pass
+        (tmp_path / "2").rename(tmp_path / "m/2")
+        with httpx.Client(trust_env=False) as client:
+            while "LOADING" not in client.get(url).text:
+                time.sleep(0.05)
+        time.sleep(1)  # it is warming up by now
+        began = time.monotonic()
+        process.terminate()
+        assert process.wait(30) == 0
+        assert time.monotonic() - began < 5
+        assert process.stdout.read().endswith("stopped\n")
+
+
+def test_it_starts_by_a_command_line_of_tensorflow_serving(example_version: Path, tmp_path: Path) -> None:
+    import grpc
+
+    from serving.server.grpc.health_service import CLASSES
+
+    options = [
+        f"--model_base_path={example_version.parent}",
+        "--rest_api_port=0",
+        "--port=0",
+        "--enable_batching=false",
+    ]
+    options += [f"--grpc_socket_path={tmp_path / 'socket'}", "--enable_grpc_healthcheck_service=true"]
+    with started(*options) as process:
+        url = process.stdout.readline().split()[-1]
+        assert url.endswith("/v1/models/default")
+        while not (line := process.stdout.readline()).startswith("gRPC:"):
+            assert line
+        for address in (line.split()[-1], f"unix:{tmp_path / 'socket'}"):
+            with grpc.insecure_channel(address) as channel:
+                check = channel.unary_unary("/grpc.health.v1.Health/Check")
+                assert CLASSES["HealthCheckResponse"].FromString(check(b"", timeout=30)).status == 1
+                with pytest.raises(grpc.RpcError) as caught:
+                    check(CLASSES["HealthCheckRequest"](service="x").SerializeToString(), timeout=30)
+                assert caught.value.code() == grpc.StatusCode.NOT_FOUND
+    code, errors = finished(f"--model_base_path={example_version.parent}", "--prefer_tflite_model=true")
+    assert code == 2
+    assert errors.startswith("error: --prefer_tflite_model must be left out: ")
 
 
 def test_a_taken_port_is_an_error(example_version: Path) -> None:

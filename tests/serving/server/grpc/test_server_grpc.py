@@ -114,7 +114,7 @@ def huge() -> Any:
 
 def misshapen() -> Any:
     request = predict_request(x=np.ones(3, np.float32))
-    request.inputs["x"].tensor_shape.dim[0].size = 5
+    request.inputs["x"].tensor_content = b"123"
     return request
 
 
@@ -153,6 +153,75 @@ def test_errors(stubs: SimpleNamespace, request_: Any, code: str, message: str) 
     assert tf.make_ndarray(response.outputs["y"]).tolist() == [2.5]
 
 
+STRING = tf.string.as_datatype_enum
+
+
+def strings(shape: list[int], **values: Any) -> Any:
+    request = predict_request("text", s=["x"])
+    request.inputs["s"].CopyFrom(tf.make_tensor_proto(["x"]))
+    request.inputs["s"].Clear()
+    request.inputs["s"].dtype = STRING
+    for size in shape:
+        request.inputs["s"].tensor_shape.dim.add(size=size)
+    for field, value in values.items():
+        if field == "tensor_content":
+            request.inputs["s"].tensor_content = value
+        else:
+            getattr(request.inputs["s"], field).extend(value)
+    return request
+
+
+@pytest.mark.parametrize(
+    ("values", "expected"),
+    [
+        ({"tensor_content": b"\x01\x00\x02abc"}, [b"a", b"", b"bc"]),
+        ({"tensor_content": b"\x80\x01\x00\x00" + b"x" * 128}, [b"x" * 128, b"", b""]),
+        ({"string_val": [b"a", b"b", b"c", b"d", b"e"]}, [b"a", b"b", b"c"]),
+        ({"string_val": [b"a", b"b"]}, [b"a", b"b", b"b"]),
+        ({}, [b"", b"", b""]),
+    ],
+)
+def test_strings_however_they_are_packed(stubs: SimpleNamespace, values: dict[str, Any], expected: list[bytes]) -> None:
+    response = stubs.prediction.Predict(strings([3], **values))
+    assert tf.make_ndarray(response.outputs["text"]).tolist() == expected
+
+
+@pytest.mark.parametrize("content", [b"\x01", b"\x01\x01\x01ab", b"\x01\x01\x01abcd", b"\xff" * 30, b"\x80"])
+def test_strings_that_are_packed_wrongly_are_refused(stubs: SimpleNamespace, content: bytes) -> None:
+    with pytest.raises(grpc.RpcError) as caught:
+        stubs.prediction.Predict(strings([3], tensor_content=content))
+    assert caught.value.code() == grpc.StatusCode.INVALID_ARGUMENT
+
+
+def test_numbers_that_are_more_or_fewer_than_the_shape_says(stubs: SimpleNamespace) -> None:
+    request = predict_request(x=ONE)
+    tensor = request.inputs["x"]
+    tensor.ClearField("tensor_content")
+    tensor.tensor_shape.dim[0].size = 3
+    for values, expected in (([1, 2, 3, 4], [2.5, 3, 3.5]), ([1, 2], [2.5, 3, 3]), ([], [2, 2, 2])):
+        del tensor.float_val[:]
+        tensor.float_val.extend(values)
+        assert tf.make_ndarray(stubs.prediction.Predict(request).outputs["y"]).tolist() == expected
+
+
+@pytest.mark.parametrize("number", [35, 99, 101, -1, 20, 21])
+def test_a_type_that_there_is_not_is_refused(stubs: SimpleNamespace, number: int) -> None:
+    request = predict_request(x=ONE)
+    request.inputs["x"].dtype = number
+    with pytest.raises(grpc.RpcError) as caught:
+        stubs.prediction.Predict(request)
+    assert caught.value.code() == grpc.StatusCode.INVALID_ARGUMENT
+
+
+def test_an_empty_label_is_one(stubs: SimpleNamespace) -> None:
+    request = predict_request(x=ONE)
+    request.model_spec.version_label = ""
+    with pytest.raises(grpc.RpcError) as caught:
+        stubs.prediction.Predict(request)
+    assert caught.value.code() == grpc.StatusCode.INVALID_ARGUMENT
+    assert caught.value.details() == "Unrecognized servable version label: "
+
+
 def test_a_long_message_is_cut(stubs: SimpleNamespace) -> None:
     with pytest.raises(grpc.RpcError) as caught:
         stubs.prediction.Predict(predict_request("é" * 2000, x=ONE))
@@ -185,7 +254,12 @@ def test_a_service_that_there_is_not(stubs: SimpleNamespace) -> None:
 
 def test_status_of_an_unknown_model(stubs: SimpleNamespace) -> None:
     request = get_model_status_pb2.GetModelStatusRequest()
-    request.model_spec.name = "nope"
+    for name in ("nope", ""):
+        request.model_spec.name = name
+        with pytest.raises(grpc.RpcError) as caught:
+            stubs.model.GetModelStatus(request)
+        assert caught.value.code() == grpc.StatusCode.NOT_FOUND
+    request.Clear()
     with pytest.raises(grpc.RpcError) as caught:
         stubs.model.GetModelStatus(request)
-    assert caught.value.code() == grpc.StatusCode.NOT_FOUND
+    assert caught.value.code() == grpc.StatusCode.INVALID_ARGUMENT

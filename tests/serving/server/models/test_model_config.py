@@ -54,12 +54,14 @@ def test_what_a_file_says(tmp_path: Path, text: str, policy: VersionPolicy, labe
     ("model", "message"),
     [
         ("nam: 'm'", r'models:2:.*no field named "nam"'),
-        (MODEL.format("", "/m"), "the name must not be empty and must have neither"),
-        (MODEL.format("a/b", "/m"), "the name must not be empty and must have neither"),
+        (MODEL.format("", "/m"), "the name must not be empty"),
         (MODEL.format("m", "m"), "base_path must be absolute"),
         ("name: 'm' base_path: '/m' model_platform: 'other'", "model_platform must be 'tensorflow'"),
         ("name: 'm' base_path: '/m'", "model_platform must be 'tensorflow'"),
-        (MODEL.format("m", "/m") + "model_version_policy { specific { } }", "one or more versions"),
+        (MODEL.format("m", "/m") + "model_version_policy { specific { versions: -1 } }", "not negative"),
+        (MODEL.format("m", "/m") + "model_type: TENSORFLOW", "must not both be given"),
+        ("name: 'm' base_path: '/m' model_type: OTHER", "model_platform must be 'tensorflow'"),
+        (MODEL.format("m", "/m") + "logging_config { }", "logging_config must be left out"),
         (MODEL.format("m", "/m") + "version_labels { key: 'a/b' value: 1 }", "labels must not be empty"),
         (MODEL.format("m", "/m") + "} config {" + MODEL.format("m", "/m"), "different names"),
     ],
@@ -67,6 +69,13 @@ def test_what_a_file_says(tmp_path: Path, text: str, policy: VersionPolicy, labe
 def test_a_file_that_cannot_be_meant(tmp_path: Path, model: str, message: str) -> None:
     with pytest.raises(ConfigError, match=message):
         read(write(tmp_path / "models", model))
+
+
+def test_what_tensorflow_serving_takes_too(tmp_path: Path) -> None:
+    text = "name: 'a/b' base_path: '/m' model_type: TENSORFLOW model_version_policy { specific { } }"
+    [model] = read(write(tmp_path / "models", text))
+    assert (model.name, model.policy) == ("a/b", VersionPolicy(latest=None, specific=()))
+    assert model.policy.choose({1: Path("1")}) == {}
 
 
 def test_a_file_without_models(tmp_path: Path) -> None:
@@ -89,12 +98,14 @@ def test_labels_need_the_option_that_tensorflow_serving_needs(tmp_path: Path) ->
 @given(
     found=st.sets(st.integers(0, 9)),
     latest=st.none() | st.integers(1, 5),
-    specific=st.lists(st.integers(0, 9)).map(tuple),
+    specific=st.none() | st.lists(st.integers(0, 9)).map(tuple),
 )
-def test_a_policy_chooses_among_what_there_is(found: set[int], latest: int | None, specific: tuple[int, ...]) -> None:
+def test_a_policy_chooses_among_what_there_is(
+    found: set[int], latest: int | None, specific: tuple[int, ...] | None
+) -> None:
     chosen = set(VersionPolicy(latest, specific).choose({version: Path(str(version)) for version in found}))
     assert chosen <= found
-    if specific:
+    if specific is not None:
         assert chosen == found & set(specific)
     else:
         assert len(chosen) == (len(found) if latest is None else min(latest, len(found)))

@@ -66,8 +66,10 @@ def test_models_come_and_go(server: SimpleNamespace, saved: Path) -> None:
     response = server.reload(one_model + config("n", saved, "model_version_policy { specific { versions: 1 } }"))
     assert response.status.error_code == 0
     assert (ask(server, "m"), ask(server, "n")) == (2.0, 1.0)
-    assert 'content="m/n"' in server.client.get("/").text
+    assert 'content="[&quot;m&quot;, &quot;n&quot;]"' in server.client.get("/").text
     server.reload(config("n", saved))
+    [removed] = server.client.get("/v1/models/m").json()["model_version_status"]
+    assert (removed["version"], removed["state"], removed["status"]["error_code"]) == ("2", "END", "OK")
     assert (ask(server, "m"), ask(server, "n")) == (404, 2.0)
     server.reload(config("n", saved.parent / "m/../m"))  # another path, so another model
     assert ask(server, "n") == 2.0

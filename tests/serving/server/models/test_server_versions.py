@@ -1,5 +1,6 @@
 """Versions come, go and break while requests are answered."""
 
+import dataclasses
 import shutil
 import threading
 import time
@@ -13,6 +14,7 @@ from tensorflow_serving.apis import prediction_log_pb2
 
 from foundation.errors import ServingError
 from serving.server.models import model_versions
+from serving.server.models.loading import Loading
 from serving.server.models.model_versions import ModelVersions
 from serving.server.models.served_models import load
 from serving.server.server import running
@@ -155,7 +157,6 @@ def test_a_broken_version_leaves_the_old_one_serving_and_is_tried_again_when_it_
     saved: dict[float, Path],
     tmp_path: Path,
     spoil: Callable[[Path], None],
-    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     shutil.copytree(saved[2.0], tmp_path / "spoilt")
     spoil(tmp_path / "spoilt")
@@ -165,7 +166,7 @@ def test_a_broken_version_leaves_the_old_one_serving_and_is_tried_again_when_it_
             model.refresh()
         # As long as it is tried again, TensorFlow Serving calls it loading.
         assert states(client)[0] == ("2", "LOADING", "OK")
-        monkeypatch.setattr(model_versions, "RETRY_SECONDS", 0.0)
+        model.loading = dataclasses.replace(model.loading, retry_seconds=0.0)
         model.watch(0.05)
         eventually(lambda: states(client)[0][1] == "END")
         version, _, code = states(client)[0]
@@ -280,6 +281,32 @@ def test_a_version_that_breaks_at_the_start_is_an_error(
     spoil(tmp_path / "m/00003")
     with pytest.raises(ServingError, match=r"version 3 in .*push the model again"):
         load(tmp_path / "m")
+
+
+def test_a_broken_version_that_is_deleted_ends_and_is_forgotten(
+    base: Path, model: ModelVersions, saved: dict[float, Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for number in range(2, 5):
+        publish(saved[2.0], base / str(number))
+        break_graph(base / str(number))
+        with pytest.raises(StatusError):
+            model.refresh()
+        assert {one.version: one.state for one in model.statuses}[number] == "LOADING"
+        shutil.rmtree(base / str(number))
+        model.refresh()
+        assert {one.version: one.state for one in model.statuses}[number] == "END"
+    monkeypatch.setattr(model_versions, "FORGOTTEN_SECONDS", 0.0)
+    model.refresh()
+    assert [(one.version, one.state) for one in model.statuses] == [(1, "AVAILABLE")]
+
+
+def test_loading_as_it_is_asked_for(base: Path, saved: dict[float, Path]) -> None:
+    example_model.write_warm_up(base / "1", "nosig", 1)
+    with pytest.raises(ServingError, match="nosig"):
+        load(base)
+    load(base, loading=Loading(warm_up=False)).close()
+    with pytest.raises(ServingError, match="none"):
+        load(base, loading=Loading(tags=("none",), warm_up=False))
 
 
 def test_a_single_saved_model_is_served_as_version_1(tmp_path: Path, saved: dict[float, Path]) -> None:

@@ -1,6 +1,7 @@
 """Classify, Regress and MultiInference over gRPC, on a model such as Estimators exported."""
 
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import grpc
@@ -81,6 +82,32 @@ def test_multi_inference(stub: Any) -> None:
     assert [one.value for one in second.regression_result.regressions] == [0.25, 1.0]
     assert [(one.model_spec.name, one.model_spec.version.value) for one in response.results] == [("c", 1), ("c", 1)]
     assert second.model_spec.signature_name == "regress"
+
+
+def test_multi_inference_of_signatures_with_inputs_of_their_own(tmp_path: Path) -> None:
+    """Those of the recorded model, which were traced apart."""
+    from serving.server.models.served_models import load
+    from serving.server.server import running
+    from tests.serving.server.rest import recorded_model
+
+    model = load(recorded_model.save(tmp_path / "c"))
+    request = inference_pb2.MultiInferenceRequest()
+    for signature, method in (("classify", CLASSIFY), ("regress", REGRESS)):
+        task = request.tasks.add(method_name=method)
+        task.model_spec.name, task.model_spec.signature_name = "c", signature
+    request.input.example_list.examples.add().features.feature["a"].float_list.value.extend([1, 2])
+    with running([model]) as at, grpc.insecure_channel(at.grpc) as channel:
+        stub = prediction_service_pb2_grpc.PredictionServiceStub(channel)
+        first, second = stub.MultiInference(request).results
+        assert classes(first.classification_result) == [[("c0", 1.0), ("c1", 2.0), ("x", 0.0)]]
+        assert [one.value for one in second.regression_result.regressions] == [5.0]
+        unknown = classification_pb2.ClassificationRequest(input=request.input)
+        unknown.model_spec.name, unknown.model_spec.signature_name = "c", "nope"
+        message = "No signature was found with the name: nope"
+        assert refusal(stub.Classify, unknown) == ("INVALID_ARGUMENT", message)
+        unknown = regression_pb2.RegressionRequest(model_spec=unknown.model_spec, input=request.input)
+        assert refusal(stub.Regress, unknown) == ("INVALID_ARGUMENT", message)
+    model.close()
 
 
 def other_models() -> Any:
