@@ -17,6 +17,9 @@ SAVED_MODEL = "saved_model.pb"
 """The file that makes a directory a SavedModel."""
 TOKENIZER = "assets.extra/tokenizer"
 """The tokenizer's own files, for clients that tokenize themselves."""
+LIMITS = "assets.extra/limits.json"
+"""An object with `max_sequence_length`, the most tokens of a text, and `truncation`, whether a longer one is cut to
+them, for servers that estimate from a request how large its answer will be."""
 WARM_UP_REQUESTS = "assets.extra/tf_serving_warmup_requests"
 """The requests that a server sends to the model before it takes any from clients (TensorFlow Serving's name)."""
 
