@@ -32,11 +32,14 @@ class ExportParams:
         example: A text to try the model on, with `<mask>` where a word is to be filled in, whatever the tokenizer's
             mask token is. It stands beside the model wherever that goes; null for a sentence of the test split, which
             the Hub isn't shown unless `push.corpus_text` allows it.
+        truncation: Whether a text with more tokens than the model takes is cut to them, as the tokenizer's own
+            `truncation=True` does, and answered with a `status` that says so. By default it isn't answered.
     """
 
     top_k: int = 5
     max_top_k: int = 100
     example: str | None = None
+    truncation: bool = False
 
     def __post_init__(self) -> None:
         if not 1 <= self.top_k <= self.max_top_k:
@@ -106,6 +109,12 @@ class Export(Component[ServingModel]):
         tf.saved_model.save(module, str(directory), signatures=signatures)
 
         takes = "text and token ids" if reason is None else f"token ids only, because of its tokenizer: {reason}"
+        if self.params.truncation:
+            takes += (
+                f", longer texts cut to {max_sequence_length:,} tokens"
+                if reason is None
+                else "; export.truncation is for text, and changes nothing"
+            )
         report = reports.ServingModelReport(
             summary=f"answers {takes}",
             signatures={name: describe(function) for name, function in signatures.items()},
@@ -116,6 +125,7 @@ class Export(Component[ServingModel]):
             mask_token=tokenizer.mask_token,
             text_signatures=reason is None,
             why_no_text_signatures=reason,
+            truncation=self.params.truncation and reason is None,
             example=reports.Example(example, answer, of_corpus=of_corpus is not None),
         )
         tokenizer.save_pretrained(directory / TOKENIZER)
@@ -161,6 +171,7 @@ class Export(Component[ServingModel]):
             top_k=self.params.top_k,
             max_top_k=self.params.max_top_k,
             max_sequence_length=longest,
+            truncation=self.params.truncation,
         )
         return module, longest, None
 

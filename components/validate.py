@@ -14,7 +14,7 @@ from components.contract.component import Component
 from components.contract.mask_placeholder import MASK
 from foundation.errors import ConfigError, ServingError
 from foundation.longest_wait import require_short_enough
-from foundation.text_answers import NO_MASK, OK, TOO_MANY_TOKENS
+from foundation.text_answers import NO_MASK, OK, TOO_MANY_TOKENS, is_answered, no_mask_within, truncated_to
 from foundation.versions import TOKENIZER
 
 if TYPE_CHECKING:
@@ -177,6 +177,8 @@ class Validate(Component[InfraBlessing]):
         """
         longest = self.model.report.max_sequence_length
         texts = [text.replace(MASK, tokenizer.mask_token) for text in self.params.texts]
+        if self.model.report.truncation:
+            texts.append(self.model.example + " a" * longest)
         statuses = {text: self.status_of(text, tokenizer, longest) for text in [*texts, self.model.example]}
         if OK not in statuses.values():
             raise ServingError(
@@ -219,9 +221,14 @@ class Validate(Component[InfraBlessing]):
         # On the CPU, as a server that is started here: a GPU's arithmetic differs by more than the tolerance.
         with tf.device("/CPU:0"):
             pipeline = self.pipeline(tokenizer, self.model.report.top_k)
+            longest = self.model.report.max_sequence_length
+            cut = {"truncation": True, "max_length": longest} if self.model.report.truncation else {}
             mask_alone = tf.constant([tokenizer(tokenizer.mask_token)["input_ids"]])
             return Expected(
-                [pipeline(text) if status == OK else [] for text, status in statuses.items()],
+                [
+                    pipeline(text, tokenizer_kwargs=cut) if is_answered(status) else []
+                    for text, status in statuses.items()
+                ],
                 [pipeline(served.answerable, **options) for _, options, _ in served.others],
                 pipeline.model(mask_alone).logits[0].numpy(),
             )
@@ -290,7 +297,11 @@ class Validate(Component[InfraBlessing]):
         """The status with which the model must answer a text."""
         ids = tokenizer(text, verbose=False)["input_ids"]
         if len(ids) > longest:
-            return TOO_MANY_TOKENS
+            if not self.model.report.truncation:
+                return TOO_MANY_TOKENS
+            if tokenizer.mask_token_id in ids:
+                kept = tokenizer(text, truncation=True, max_length=longest)["input_ids"]
+                return truncated_to(longest) if tokenizer.mask_token_id in kept else no_mask_within(longest)
         return OK if tokenizer.mask_token_id in ids else NO_MASK
 
     @contextlib.contextmanager

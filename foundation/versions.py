@@ -19,6 +19,9 @@ TOKENIZER = "assets.extra/tokenizer"
 """The tokenizer's own files, for clients that tokenize themselves."""
 EXAMPLE = "assets.extra/example.txt"
 """A text to try the model on, with the tokenizer's own mask token, in UTF-8."""
+LIMITS = "assets.extra/limits.json"
+"""An object with `max_sequence_length`, the most tokens of a text, and `truncation`, whether a longer one is cut to
+them, for servers that estimate from a request how large its answer will be."""
 WARM_UP_REQUESTS = "assets.extra/tf_serving_warmup_requests"
 """The requests that a server sends to the model before it takes any from clients (TensorFlow Serving's name)."""
 

@@ -213,6 +213,7 @@ def serving_model(text: str = "the <mask> sat on the mat .", **more: Any) -> Ser
         mask_token="<mask>",
         text_signatures=True,
         why_no_text_signatures=None,
+        truncation=False,
         example=Example(text, ()),
     )
     return dataclasses.replace(report, **more)

@@ -10,6 +10,7 @@ from typing import Any
 
 from components.contract.artifacts import HISTORY, Artifact, Checkpoint, Corpus, Evaluation, ServingModel, Tokenizer
 from foundation.perplexity import perplexity_text
+from foundation.text_answers import TOO_MANY_TOKENS
 
 MOST_ROWS = 40
 """Of a table: a longer one is cut, or thinned out."""
@@ -104,6 +105,7 @@ def usage(artifacts: CardArtifacts, settings: CardSettings, example: str) -> str
             f"docker run -p 8501:8501 -e MODEL_NAME={name} \\\n"
             f'  -v "$PWD/{name}/saved_model:/models/{name}" tensorflow/serving\n'
             f"curl -d {shlex.quote(request_to_server(artifacts, example))} http://127.0.0.1:8501/v1/models/{name}:predict\n```"
+            + (f"\n\n{truncation(artifacts)}" if artifacts.model.takes_text else "")
         )
     parts.append(
         "As the start of another training with the pipeline that made it:\n\n```bash\n"
@@ -111,6 +113,15 @@ def usage(artifacts: CardArtifacts, settings: CardSettings, example: str) -> str
         f"--tokenizer.pretrained {settings.repo_id}\n```"
     )
     return "\n\n".join(parts)
+
+
+def truncation(artifacts: CardArtifacts) -> str:
+    """What the served model does with a text that is too long."""
+    report = artifacts.model.report
+    longest = f"{report.max_sequence_length:,} tokens"
+    if report.truncation:
+        return f"A text with more than {longest} is cut to them, and the answer's `status` says so."
+    return f"A text with more than {longest} isn't answered: its `status` is `{TOO_MANY_TOKENS}`."
 
 
 def request_to_server(artifacts: CardArtifacts, example: str) -> str:

@@ -10,6 +10,7 @@ It needs no TensorFlow, neither over REST nor over gRPC.
 
 from serving.client.answers import Answer, Candidate
 from serving.client.fill_mask_client import AsyncFillMaskClient, FillMaskClient
+from serving.client.fill_mask_requests import TruncationWarning
 from serving.client.target_words import TargetWarning
 
-__all__ = ["Answer", "AsyncFillMaskClient", "Candidate", "FillMaskClient", "TargetWarning"]
+__all__ = ["Answer", "AsyncFillMaskClient", "Candidate", "FillMaskClient", "TargetWarning", "TruncationWarning"]

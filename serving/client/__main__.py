@@ -16,6 +16,7 @@ from typing import Any
 from foundation.errors import PipelineError
 from foundation.terminal import TERMINAL, is_utf8
 from serving.client.fill_mask_client import MODEL, URL, FillMaskClient
+from serving.client.fill_mask_requests import TruncationWarning
 from serving.client.target_words import TargetWarning
 
 
@@ -74,6 +75,7 @@ def main(arguments: list[str] | None = None) -> int:
             ) as client,
         ):
             warnings.simplefilter("always", TargetWarning)
+            warnings.simplefilter("always", TruncationWarning)
             answer = client.fill_mask(options.texts, top_k=options.top_k, targets=options.target)
     except PipelineError as error:
         TERMINAL.tell(f"error: {error}")

@@ -10,7 +10,16 @@ from pathlib import Path
 
 from foundation.errors import ConfigError, ServingError
 from foundation.longest_wait import require_short_enough
-from foundation.text_answers import INVALID_TOP_K, MASK_TOKENS, NO_MASK, NO_TARGET, OK, TOO_MANY_TOKENS
+from foundation.text_answers import (
+    INVALID_TOP_K,
+    MASK_TOKENS,
+    NO_MASK,
+    NO_TARGET,
+    OK,
+    TOO_MANY_TOKENS,
+    tokens_kept,
+    tokens_without_mask,
+)
 from serving.client import target_words, transport_errors
 from serving.client.answers import Answer, Transport, no_mask, read_answer, shorten
 from serving.client.certificates import read_authorities
@@ -18,6 +27,10 @@ from serving.client.target_words import TargetWarning
 
 TARGETS_CHECKED = 100
 """The most new targets of a call that are checked: each costs a row in two further requests."""
+
+
+class TruncationWarning(UserWarning):
+    """A text had more tokens than the model takes, and only those that it was cut to were considered."""
 
 
 class FillMaskRequests:
@@ -90,6 +103,8 @@ class FillMaskRequests:
             TargetWarning: Once for each target that is no single token of the model. A call checks at most the first
                 hundred targets that no earlier call has checked.
 
+            TruncationWarning: Once for each text that the model cut before it answered, if it was exported so.
+
         Raises:
             ConfigError: If an argument has an impossible type or value.
             ServingError: If the server is out of reach or refuses, or a text can't be answered.
@@ -132,7 +147,10 @@ class FillMaskRequests:
                 "assets.extra/tokenizer)",
             ) from error
         for index, status in enumerate(outputs["status"]):
-            if status != OK:
+            if (kept := tokens_kept(status)) is not None:
+                remark = f"text {first + index + 1} was cut to {kept} of its {outputs['num_tokens'][index]} tokens"
+                warnings.warn(f"{remark}: {shorten(texts[index])}", TruncationWarning, stacklevel=2)
+            elif status != OK:
                 raise await self._unanswered(status, texts[index], first + index, top_k, outputs["num_tokens"][index])
         return [read_answer(outputs, row) for row in range(len(texts))]
 
@@ -170,6 +188,12 @@ class FillMaskRequests:
             return ServingError(
                 "a text must have at most as many tokens as the model takes",
                 received=f"{tokens} tokens in {shown}",
+                remedy="shorten it, keeping what stands around the mask",
+            )
+        if (kept := tokens_without_mask(status)) is not None:
+            return ServingError(
+                f"a text must have a mask within the {kept} tokens that the model cuts it to",
+                received=f"{tokens} tokens, all masks among those cut off, in {shown}",
                 remedy="shorten it, keeping what stands around the mask",
             )
         if status == INVALID_TOP_K:

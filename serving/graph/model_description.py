@@ -5,6 +5,8 @@ import shlex
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from foundation.text_answers import no_mask_within, truncated_to
+
 URL = "http://127.0.0.1:8501/v1/models/fill_mask:predict"
 
 _START = """\
@@ -50,22 +52,35 @@ Each text is answered with
 | `sequence`   | masks × candidates | string | the text with the candidate in the mask's place; other masks stay |
 | `status`     |                    | string | `ok`, or why there is no answer                                   |
 | `num_masks`  |                    | int    | how many of `masks` are this text's                               |
-| `num_tokens` |                    | int    | the text's length in tokens, special tokens included              |
+| `num_tokens` |                    | int    | the whole text's length in tokens, special tokens included        |
 
 The texts of a batch share one shape, so there may be more masks and candidates than a text has. The places left over
-have token -1, score 0 and empty strings. Nothing is truncated. `status` says
+have token -1, score 0 and empty strings. {what_is_too_long} `status` says
 
-| status            | the text                                                                       |
-|-------------------|--------------------------------------------------------------------------------|
-| `ok`              | is answered                                                                    |
-| `no_mask`         | has no `{mask_token}` in it                                                    |
-| `too_many_tokens` | is longer than {max_sequence_length} tokens: see `num_tokens`                  |
-| `invalid_top_k`   | came with a `top_k` below 1 or above {max_top_k}                               |
-| `no_target`       | came with `targets` none of which has a token                                  |
+| status | the text |
+|---|---|
+| `ok` | is answered |
+{statuses}
+| `invalid_top_k` | came with a `top_k` below 1 or above {max_top_k} |
+| `no_target` | came with `targets` none of which has a token |
 
 A text without an answer doesn't disturb the texts beside it. Bytes that aren't valid UTF-8 count as U+FFFD. A single
 word of thousands of characters may be `too_many_tokens` by its length alone; `num_tokens` is an estimate then.
 """
+
+_WHOLE = "Nothing is truncated."
+_WHOLE_STATUSES = """\
+| `no_mask` | has no `{mask_token}` in it |
+| `too_many_tokens` | is longer than {max_sequence_length} tokens: see `num_tokens` |"""
+
+_CUT = """\
+A text with more tokens than that is cut to {max_sequence_length} of them, special tokens included, as the tokenizer's
+own `truncation=True` does; `num_tokens` says how many it had."""
+_CUT_STATUSES = """\
+| `{truncated}` | is answered after it was cut; masks further on have no answer |
+| `no_mask` | has no `{mask_token}` in it |
+| `{no_mask_within}` | has all its masks in what was cut off |
+| `too_many_tokens` | is too long, with a word in it that is too long to be tokenized |"""
 
 _NO_TEXT = """\
 ## No text
@@ -112,6 +127,11 @@ def write(facts: Mapping[str, Any], token_ids: Sequence[int]) -> str:
         ),
         "curl_tokens": curl({"signature_name": "tokens", "instances": [tokens]}),
     }
+    cuts = facts["truncation"]
+    fields["truncated"] = truncated_to(facts["max_sequence_length"])
+    fields["no_mask_within"] = no_mask_within(facts["max_sequence_length"])
+    fields["what_is_too_long"] = (_CUT if cuts else _WHOLE).format(**fields)
+    fields["statuses"] = (_CUT_STATUSES if cuts else _WHOLE_STATUSES).format(**fields)
     asking = _TEXT if facts["text_signatures"] else _NO_TEXT
     return "\n".join(part.format(**fields) for part in (_START, asking, _TOKENS))
 

@@ -1,5 +1,6 @@
-"""What stands beside a SavedModel for its servers: warm-up requests, batching parameters, a description."""
+"""What stands beside a SavedModel for its servers: warm-up requests, limits, batching parameters, a description."""
 
+import json
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -7,7 +8,7 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
-from foundation.versions import EXAMPLE, WARM_UP_REQUESTS
+from foundation.versions import EXAMPLE, LIMITS, WARM_UP_REQUESTS
 from serving.graph import model_description
 
 BATCHING_PARAMETERS = "batching_params.pbtxt"
@@ -31,6 +32,8 @@ def write(directory: Path, facts: Mapping[str, Any], token_ids: Sequence[int]) -
     (directory / EXAMPLE).write_bytes(facts["example"]["text"].encode())
     source = Path(__file__).with_name(BATCHING_PARAMETERS)
     (directory / BATCHING_PARAMETERS).write_bytes(source.read_bytes())
+    limits = {name: facts[name] for name in ("max_sequence_length", "truncation")}
+    (directory / LIMITS).write_text(json.dumps(limits), "utf-8")
     (directory / "MODEL.md").write_text(model_description.write(facts, token_ids), "utf-8")
 
 

@@ -16,10 +16,18 @@ from typing import Any
 
 import tensorflow as tf
 
-from foundation.text_answers import INVALID_TOP_K, NO_MASK, NO_TARGET, OK, TOO_MANY_TOKENS
+from foundation.text_answers import (
+    INVALID_TOP_K,
+    NO_MASK,
+    NO_TARGET,
+    OK,
+    TOO_MANY_TOKENS,
+    no_mask_within,
+    truncated_to,
+)
 from serving.graph.language_model import LanguageModel, Model
 from serving.graph.masks import by_row, in_turns, mask_positions
-from serving.graph.tokenizers.in_graph import InGraphTokenizer
+from serving.graph.tokenizers.in_graph import UNCUT, InGraphTokenizer
 from serving.graph.tokenizers.segments import repeat
 
 NO_TOKEN = -1
@@ -124,7 +132,7 @@ class TextSignatures(TokenSignatures):
     several masks.
 
     A text that can't be answered has its reason in `status`, `num_masks` 0, and a row of padding; the texts beside it
-    are answered all the same. Nothing is ever truncated.
+    are answered all the same. Unless the model truncates, a text with too many tokens is one of these.
 
     Args:
         model: The masked language model, which offers what `serving.graph.language_model.Model` says.
@@ -132,6 +140,8 @@ class TextSignatures(TokenSignatures):
         top_k: Candidates a mask.
         max_top_k: The largest `top_k` that a request may ask.
         max_sequence_length: The most tokens of a text, special tokens included.
+        truncation: Whether a longer text is cut to them, as the tokenizer's own `truncation=True` does, and answered
+            with a `status` that says so.
 
     Example:
         in_graph = build_in_graph_tokenizer(tokenizer, model.config.vocab_size, 512)
@@ -148,9 +158,11 @@ class TextSignatures(TokenSignatures):
         top_k: int,
         max_top_k: int,
         max_sequence_length: int,
+        truncation: bool = False,
     ) -> None:
         super().__init__(model, tokenizer.mask_token_id, top_k=top_k, max_sequence_length=max_sequence_length)
         self.tokenizer = tokenizer
+        self.truncation = truncation
         self.max_top_k = min(max_top_k, self.language_model.vocabulary_size)
 
     @tf.function(input_signature=[tf.TensorSpec([None], tf.string, "text")], autograph=False)
@@ -165,9 +177,11 @@ class TextSignatures(TokenSignatures):
             token: (batch, masks, top_k) int32.
             token_str: (batch, masks, top_k) string.
             sequence: (batch, masks, top_k) string.
-            status: (batch,) string, `ok`, `no_mask` or `too_many_tokens`.
+            status: (batch,) string, `ok`, `no_mask` or `too_many_tokens`; of a model that truncates also
+                `truncated_to_512_tokens` for a text that is answered after it was cut, and `no_mask_within_512_tokens`
+                for one that lost all its masks so.
             num_masks: (batch,) int32, how many of `masks` are this text's; the rest is padding.
-            num_tokens: (batch,) int32, the text's tokens, special ones included.
+            num_tokens: (batch,) int32, the text's tokens before any cut, special ones included.
 
             `masks` is the largest number in a text, at least 1. Padding is score 0, token -1 and empty strings.
         """
@@ -212,16 +226,14 @@ class TextSignatures(TokenSignatures):
         }
 
     def _answer(self, text: tf.Tensor, top_k: tf.Tensor, targets: tf.Tensor | None) -> dict[str, tf.Tensor]:
-        encoded = self.tokenizer.encode(text)
-        num_tokens = tf.cast(encoded.row_lengths(), tf.int32)
-        num_masks = tf.reduce_sum(tf.cast(encoded == self.mask_token_id, tf.int32), axis=1)
-        status = tf.where(num_tokens > self.max_sequence_length, TOO_MANY_TOKENS, tf.where(num_masks == 0, NO_MASK, OK))
+        encoded, num_tokens, status = self._encode(text)
+        num_masks = self._count(encoded, self.mask_token_id)
         status = tf.where((top_k < 1) | (top_k > self.max_top_k), INVALID_TOP_K, status)
         allowed = None
         if targets is not None:
             allowed = self._allowed(targets)
-            status = tf.where((status == OK) & ~tf.reduce_any(allowed, 1), NO_TARGET, status)
-        answered = status == OK
+            status = tf.where(self._is_answered(status) & ~tf.reduce_any(allowed, 1), NO_TARGET, status)
+        answered = self._is_answered(status)
         num_masks = tf.where(answered, num_masks, 0)
 
         ids, attention_mask = self._dense(encoded, answered)
@@ -270,6 +282,31 @@ class TextSignatures(TokenSignatures):
             "num_masks": num_masks,
             "num_tokens": num_tokens,
         }
+
+    def _encode(self, text: tf.Tensor) -> tuple[tf.RaggedTensor, tf.Tensor, tf.Tensor]:
+        """Token ids (batch, None) int32, how many there were before a cut (batch,) int32, and the status (batch,)."""
+        longest = self.max_sequence_length
+        ids = self.tokenizer.tokenize(text)
+        num_tokens = tf.cast(ids.row_lengths(), tf.int32) + self.tokenizer.tokens_around
+        is_too_long = num_tokens > longest
+        has_mask = self._count(ids, self.mask_token_id) > 0
+        if not self.truncation:
+            status = tf.where(is_too_long, TOO_MANY_TOKENS, tf.where(has_mask, OK, NO_MASK))
+            return self.tokenizer.enclose(ids), num_tokens, status
+        encoded = self.tokenizer.enclose(self.tokenizer.truncate(ids, longest))
+        status = tf.where(self._count(encoded, self.mask_token_id) > 0, truncated_to(longest), no_mask_within(longest))
+        # What a part of a word that is too long to be cut starts with isn't known.
+        status = tf.where(self._count(encoded, UNCUT) > 0, TOO_MANY_TOKENS, status)
+        return encoded, num_tokens, tf.where(has_mask, tf.where(is_too_long, status, OK), NO_MASK)
+
+    def _is_answered(self, status: tf.Tensor) -> tf.Tensor:
+        """Which texts have an answer, (batch,) bool."""
+        return (status == OK) | (status == truncated_to(self.max_sequence_length))
+
+    @staticmethod
+    def _count(encoded: tf.RaggedTensor, token_id: int) -> tf.Tensor:
+        """How often each text (batch, None) int32 has a token: (batch,) int32."""
+        return tf.reduce_sum(tf.cast(encoded == token_id, tf.int32), axis=1)
 
     def _dense(self, encoded: tf.RaggedTensor, answered: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
         """Token ids as a dense tensor.

@@ -69,6 +69,7 @@ class ServingModelReport:
         mask_token: The mask token's text.
         text_signatures: Whether the tokenizer is in the graph, so that the model takes text.
         why_no_text_signatures: Why it isn't; None where it is.
+        truncation: Whether longer texts are cut to `max_sequence_length` and answered.
         example: A text to try the model on.
     """
 
@@ -80,6 +81,7 @@ class ServingModelReport:
     mask_token: str
     text_signatures: bool
     why_no_text_signatures: str | None
+    truncation: bool
     example: Example
 
 
@@ -89,7 +91,7 @@ class ValidatedText:
 
     Attributes:
         text: The text.
-        status: What the model says of it: `ok`, `no_mask` or `too_many_tokens`.
+        status: What the model says of it: see `foundation.text_answers`.
         largest_score_difference: The largest relative difference of a score from the checkpoint's.
     """
 

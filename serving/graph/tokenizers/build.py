@@ -78,6 +78,7 @@ def build_in_graph_tokenizer(
         after=after,
         mask_token_id=tokenizer.mask_token_id,
         pad_token_id=tokenizer.pad_token_id,
+        truncation_side=tokenizer.truncation_side,
     )
     refuse_differences(built, tokenizer)
     return built

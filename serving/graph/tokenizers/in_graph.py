@@ -10,6 +10,9 @@ from serving.graph.tokenizers.added_tokens import AddedTokens
 from serving.graph.tokenizers.segments import segment_ids
 from serving.graph.tokenizers.tables import hash_table
 
+UNCUT = tf.int32.max
+"""A token id that stands for a part of a word too long to be cut, and so for none of the vocabulary."""
+
 # What `PreTrainedTokenizerBase.clean_up_tokenization` replaces, in its order.
 _CLEAN_UP = (" .", " ?", " !", " ,", " ' ", " n't", " 'm", " 's", " 've", " 're")
 
@@ -25,7 +28,8 @@ class PieceTokenizer(Protocol):
             is_added: (pieces,) bool, whether a piece is an added token, which is one token id.
 
         Returns:
-            Token ids (tokens,) int32, and the piece of each (tokens,) int64.
+            Token ids (tokens,) int32, and the piece of each (tokens,) int64. A word that alone has more tokens than any
+            model takes may be `UNCUT`, as often as it has tokens at least.
         """
 
 
@@ -41,6 +45,7 @@ class InGraphTokenizer(tf.Module):
         after: Ids that end every sequence, such as `</s>`.
         mask_token_id: The id of the mask.
         pad_token_id: The id of padding.
+        truncation_side: Which end of a text is cut off where it's too long, `right` or `left`.
     """
 
     def __init__(
@@ -54,6 +59,7 @@ class InGraphTokenizer(tf.Module):
         after: Sequence[int],
         mask_token_id: int,
         pad_token_id: int,
+        truncation_side: str = "right",
     ) -> None:
         super().__init__()
         self._added_tokens = added_tokens
@@ -63,6 +69,8 @@ class InGraphTokenizer(tf.Module):
         self._after = tf.constant(after, tf.int32, [len(after)])
         self.mask_token_id = mask_token_id
         self.pad_token_id = pad_token_id
+        self._keeps_end = truncation_side == "left"
+        self.tokens_around = len(before) + len(after)
         self._vocabulary = hash_table([token.encode() for token in vocabulary], list(vocabulary.values()), -1)
 
     def tokenize(self, texts: tf.Tensor) -> tf.RaggedTensor:
@@ -83,6 +91,16 @@ class InGraphTokenizer(tf.Module):
     def encode(self, texts: tf.Tensor) -> tf.RaggedTensor:
         """Token ids of texts (batch,) string with the special tokens around them: (batch, None) int32, ragged."""
         return self.enclose(self.tokenize(texts))
+
+    def truncate(self, ids: tf.RaggedTensor, most_tokens: int) -> tf.RaggedTensor:
+        """Cuts token ids (batch, None) int32 to the most that fit into so many together with the special tokens."""
+        lengths = ids.row_lengths()
+        kept = tf.minimum(lengths, max(most_tokens - self.tokens_around, 0))
+        row_of = segment_ids(ids.row_splits)
+        place = tf.range(tf.size(ids.values, tf.int64)) - tf.gather(ids.row_starts(), row_of)
+        start = lengths - kept if self._keeps_end else tf.zeros_like(kept)
+        is_kept = (place >= tf.gather(start, row_of)) & (place < tf.gather(start + kept, row_of))
+        return tf.RaggedTensor.from_row_lengths(tf.boolean_mask(ids.values, is_kept), kept, validate=False)
 
     def enclose(self, ids: tf.RaggedTensor) -> tf.RaggedTensor:
         """Puts the special tokens around token ids (batch, None) int32."""
@@ -115,12 +133,13 @@ class InGraphTokenizer(tf.Module):
             targets: (targets,) string.
 
         Returns:
-            (targets,) int32, -1 where a word has no token at all.
+            (targets,) int32, -1 where a word has no token at all, or is too long to be cut into tokens.
         """
         named = tf.cast(self._vocabulary.lookup(targets), tf.int32)
         ids = self.tokenize(targets)
         first = tf.concat([ids, tf.fill([ids.nrows(), 1], -1)], 1).with_row_splits_dtype(tf.int64)
-        return tf.where(named >= 0, named, tf.gather(first.values, first.row_starts()))
+        found = tf.where(named >= 0, named, tf.gather(first.values, first.row_starts()))
+        return tf.where(found == UNCUT, -1, found)
 
 
 class Decoder(tf.Module):

@@ -11,6 +11,7 @@ import numpy as np
 import tensorflow as tf
 
 from serving.graph.tokenizers import code_points
+from serving.graph.tokenizers.in_graph import UNCUT
 from serving.graph.tokenizers.metaspace_words import MetaspaceWords
 from serving.graph.tokenizers.refusal import refusal
 from serving.graph.tokenizers.segments import fill_in, repeat, segment_ids
@@ -37,7 +38,7 @@ class Unigram(tf.Module):
         added: Token id by added token.
         words: The pre-tokenizer.
         most_tokens: The most tokens that a text may have; None for any number. A word so long that even the longest
-            pieces would make more tokens isn't cut: it becomes that many unknown tokens, so that its text is refused
+            pieces would make more tokens isn't cut: it becomes that many times `UNCUT`, so that its text is refused
             as too long. (Where its characters are unknown, which make one token together, that is an estimate.)
 
     Raises:
@@ -94,7 +95,7 @@ class Unigram(tf.Module):
         repeats = tf.ones_like(whole)
         if self._most_characters is not None:
             too_long = (whole < 0) & (lengths > self._most_characters)
-            whole = tf.where(too_long, tf.constant(self._unknown, tf.int64), whole)
+            whole = tf.where(too_long, tf.constant(UNCUT, tf.int64), whole)
             repeats = tf.where(too_long, -(-lengths // self._table.width), repeats)
         positions = tf.where(whole < 0)[:, 0]
         unknown = repeat(whole < 0, lengths)

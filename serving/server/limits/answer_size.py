@@ -80,11 +80,16 @@ class AnswerSizes:
     Args:
         signatures: The version's, by name.
         mask_token: That of its tokenizer; without it the usual ones are counted.
-        longest: The most tokens of a text, because a longer one gets no candidates; None where that isn't known.
+        longest: The most tokens of a text; None where that isn't known.
+        truncation: Whether a longer one is cut to them. Otherwise it gets no candidates.
     """
 
     def __init__(
-        self, signatures: Mapping[str, Signature], mask_token: str | None = None, longest: int | None = None
+        self,
+        signatures: Mapping[str, Signature],
+        mask_token: str | None = None,
+        longest: int | None = None,
+        truncation: bool = False,
     ) -> None:
         self._signatures = signatures
         self._types = {
@@ -93,6 +98,7 @@ class AnswerSizes:
         self._ranks = {name: rank for name, one in signatures.items() if (rank := rank_of_inputs(one)) is not None}
         self._mask_tokens = {folded(token) for token in (MASK_TOKENS if mask_token is None else [mask_token])}
         self._longest = longest
+        self._truncation = truncation
         self._most_candidates: dict[str, int] = {}
         # No text has more candidates than the vocabulary has tokens, and this signature's output shows how many.
         scores = signatures["logits"].outputs.get("logits") if "logits" in signatures else None
@@ -149,6 +155,8 @@ class AnswerSizes:
         tokens = sequences = 0
         for text, candidates in zip(texts, top_k, strict=False):
             masks = self.count_masks(text)
+            if self._truncation and self._longest is not None:
+                masks = min(masks, self._longest)
             if not self._has_answer(masks, candidates):
                 continue
             most_masks, most_candidates = max(most_masks, masks), max(most_candidates, candidates)

@@ -7,7 +7,7 @@ from typing import Any
 
 from foundation.errors import ConfigError
 from foundation.tokenizer_length import stated_length
-from foundation.versions import EXAMPLE, SAVED_MODEL, TOKENIZER, parse_version, versions
+from foundation.versions import EXAMPLE, LIMITS, SAVED_MODEL, TOKENIZER, parse_version, versions
 
 
 @dataclasses.dataclass(frozen=True)
@@ -88,14 +88,25 @@ def read_example(saved_model: Path) -> str:
 
 
 def read_longest(saved_model: Path) -> int | None:
-    """The most tokens that the same tokenizer cuts a text into; None where it doesn't say."""
-    return stated_length(read_tokenizer(saved_model).get("model_max_length"))
+    """The most tokens of a text that a SavedModel answers; None where neither it nor its tokenizer says."""
+    stated = read_object(saved_model / LIMITS).get("max_sequence_length")
+    return stated if isinstance(stated, int) else stated_length(read_tokenizer(saved_model).get("model_max_length"))
+
+
+def read_truncation(saved_model: Path) -> bool:
+    """Whether a SavedModel says that it cuts longer texts and answers them."""
+    return read_object(saved_model / LIMITS).get("truncation") is True
 
 
 def read_tokenizer(saved_model: Path) -> dict[str, Any]:
-    """The configuration of the same tokenizer; empty where it can't be read."""
+    """The configuration of the tokenizer that travels with a SavedModel; empty where it can't be read."""
+    return read_object(saved_model / TOKENIZER / "tokenizer_config.json")
+
+
+def read_object(path: Path) -> dict[str, Any]:
+    """A file's JSON object; empty where it can't be read."""
     try:
-        read = json.loads((saved_model / TOKENIZER / "tokenizer_config.json").read_text("utf-8"))
+        read = json.loads(path.read_text("utf-8"))
     except (OSError, ValueError, RecursionError):
         return {}
     return read if isinstance(read, dict) else {}

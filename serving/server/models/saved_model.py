@@ -21,7 +21,7 @@ from serving.server.limits.answer_size import AnswerSizes, Part
 from serving.server.limits.tensor_size import LARGEST_STRING_RANK
 from serving.server.models import large_requests
 from serving.server.models.loading import DEFAULT_LOADING, Loading
-from serving.server.models.model_directory import read_longest, read_mask_token
+from serving.server.models.model_directory import read_longest, read_mask_token, read_truncation
 from serving.server.signature import Signature, TensorSpec
 from serving.server.status import Code, StatusError
 
@@ -61,7 +61,9 @@ class SavedModel:
             name: Signature(to_specs(one.inputs), to_specs(one.outputs), one.method_name)
             for name, one in self._definitions.items()
         }
-        self.sizes = AnswerSizes(self.signatures, read_mask_token(directory), read_longest(directory))
+        self.sizes = AnswerSizes(
+            self.signatures, read_mask_token(directory), read_longest(directory), read_truncation(directory)
+        )
         with graph.as_default():
             self._bounded = {
                 spec.tensor: bounded(graph, spec) for one in self.signatures.values() for spec in one.outputs.values()

@@ -7,6 +7,7 @@ const MASK_TOKENS = ["<mask>", "[MASK]", "<special1>", "[mask]"];
 const REASONS = {
   no_mask: () => `Put ${maskToken ?? "the model's mask token"} into the text where a word is to be filled in.`,
   too_many_tokens: (row) => `The text has ${row.num_tokens} tokens, more than the model takes. Shorten it.`,
+  no_mask_within: (row, tokens) => `The model cuts the text to ${tokens} tokens, and the mask is in what is cut off. Shorten it.`,
   invalid_top_k: () => "The model gives fewer candidates than that. Ask for fewer under “Server”.",
 };
 
@@ -130,8 +131,12 @@ async function ask() {
     const start = performance.now();
     const [row] = (await request(":predict", body, mine.signal)).predictions;
     const milliseconds = performance.now() - start;
-    if (row.status !== "ok") return fail(REASONS[row.status]?.(row) ?? `The model answers “${row.status}”.`);
-    showAnswer(row, body.instances[0].text, milliseconds);
+    // Of a model that cuts long texts, a status may end in the number of tokens that it keeps.
+    const [, status, kept] = row.status.match(/^(.*?)(?:_(\d+)_tokens)?$/);
+    if (status !== "ok" && status !== "truncated_to") {
+      return fail(REASONS[status]?.(row, kept) ?? `The model answers “${row.status}”.`);
+    }
+    showAnswer(row, kept, body.instances[0].text, milliseconds);
     return true;
   } catch (error) {
     if (mine.signal.aborted) return false;
@@ -153,7 +158,8 @@ function fail(message) {
 
 // ---- showing
 
-function showAnswer(row, text, milliseconds) {
+/** Shows a text's candidates. Kept are the tokens that the text was cut to, undefined where it's whole. */
+function showAnswer(row, kept, text, milliseconds) {
   $("problem").hidden = true;
   $("answer").hidden = false;
   const masks = row.score.slice(0, row.num_masks).map((scores, mask) => scores
@@ -161,7 +167,8 @@ function showAnswer(row, text, milliseconds) {
     .filter((candidate) => candidate.token >= 0));
   const best = Math.max(...masks.flat().map((candidate) => candidate.score));
   $("summary").textContent = [
-    count(masks.length, "mask"), count(row.num_tokens, "token"), `answered in ${format(milliseconds)}`,
+    count(masks.length, "mask"), kept === undefined ? count(row.num_tokens, "token") : `cut to ${kept} of its ${count(row.num_tokens, "token")}`,
+    `answered in ${format(milliseconds)}`,
   ].join(" · ");
   const parts = maskToken === null ? [] : text.split(maskToken);
   // Should the tokenizer see other masks than stand in the text, there is no telling which one to replace.

@@ -24,6 +24,7 @@ from foundation.errors import ConfigError, ServingError
 from serving.client import target_words, transport_errors
 from serving.client.__main__ import main, to_json
 from serving.client.fill_mask_client import AsyncFillMaskClient, FillMaskClient
+from serving.client.fill_mask_requests import TruncationWarning
 from serving.client.target_words import TargetWarning
 
 TEXTS = ["The <mask> of a list.", "A <mask> is a <mask> of words, <mask>.", "<mask>", "Straße 😀 <mask>!"]
@@ -626,3 +627,41 @@ def test_the_client_needs_no_tensorflow(url: str) -> None:
     script = f"import sys, serving.client as c; c.FillMaskClient({url!r}).close(); print('tensorflow' in sys.modules)"
     done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True)
     assert done.stdout == "False\n", done.stderr
+
+
+@pytest.fixture(scope="module")
+def truncating(models: Path, byte_level_tokenizer: Any) -> Iterator[str]:
+    """The URL of a server whose model cuts long texts."""
+    import tensorflow as tf
+
+    from components.modeling.checkpoint import load_masked_lm
+    from serving.graph.signatures import TextSignatures
+    from serving.graph.tokenizers.build import build_in_graph_tokenizer
+    from serving.server.models.served_models import load
+    from serving.server.server import running
+
+    model = load_masked_lm(models / "checkpoint")
+    in_graph = build_in_graph_tokenizer(byte_level_tokenizer, model.config.vocab_size)
+    text = TextSignatures(
+        LibraryMaskedLM(model), in_graph, top_k=5, max_top_k=50, max_sequence_length=16, truncation=True
+    )
+    tf.saved_model.save(text, str(models / "truncating/1"), signatures=text.signatures())
+    loaded = load(models / "truncating", "fill_mask")
+    with running([loaded]) as at:
+        yield at.rest
+    loaded.close()
+
+
+def test_a_text_that_the_model_cut_gets_a_warning_and_one_that_lost_its_masks_an_error(
+    truncating: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    long, lost = "<mask> words " * 9, "words " * 40 + "<mask>"
+    with FillMaskClient(truncating) as client:
+        with pytest.warns(TruncationWarning, match=r"text 2 was cut to 16 of its \d\d tokens: <mask> words"):
+            short_answer, long_answer = client.fill_mask(["<mask>", long])
+        assert len(short_answer) == 5
+        assert 1 < len(long_answer) < 9
+        with pytest.raises(ServingError, match=r"within the 16 tokens.*\d\d tokens, all masks among those cut off"):
+            client.fill_mask(lost)
+    assert main([long, "--url", truncating]) == 0
+    assert "warning: text 1 was cut to 16 of its" in capsys.readouterr().err

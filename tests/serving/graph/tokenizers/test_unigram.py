@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 
 from foundation.errors import ModelError
 from serving.graph.tokenizers.build import build_in_graph_tokenizer
+from serving.graph.tokenizers.in_graph import UNCUT
 from tests.serving.graph.tokenizers.differences import Comparison, random_sequences, random_texts
 from tests.serving.graph.tokenizers.unigram_tokenizers import families, roberta_like
 
@@ -76,12 +77,17 @@ def test_bytes_of_unknown_characters(prose):
 
 def test_a_huge_word_is_not_cut_where_only_the_models_length_matters():
     tokenizer = families()["xlm-roberta"]()
-    comparison = Comparison(tokenizer, build_in_graph_tokenizer(tokenizer, most_tokens=50))
+    in_graph = build_in_graph_tokenizer(tokenizer, most_tokens=50)
+    comparison = Comparison(tokenizer, in_graph)
     texts = ["a word", "ab" * 390 + " <mask>", "ab" * 50_000 + " <mask>"]
     short, long, huge = comparison.ids(texts)
     assert [short, long] == tokenizer(texts[:2])["input_ids"]
     assert len(huge) > 50
     assert huge[-2:] == [tokenizer.mask_token_id, tokenizer.eos_token_id]
+    # Not even its beginning is guessed where it's cut, and no token stands for it.
+    assert UNCUT in huge[:50]
+    target_ids = tf.function(in_graph.target_ids, autograph=False)
+    assert target_ids(tf.constant(["ab" * 50_000])).numpy().tolist() == [-1]
 
 
 def test_what_is_not_known_is_refused():
