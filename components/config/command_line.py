@@ -2,6 +2,7 @@
 
 import argparse
 import dataclasses
+import os
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NoReturn
@@ -81,8 +82,11 @@ def parse(parser: argparse.ArgumentParser, arguments: Sequence[str], path: Path)
             settings[key] = Setting({**(file[key].value or {}), **typed[key].value})
     values = {key: settings[key].value if key in settings else default_of(key) for key in KEYS}
     before = dict(values)
-    options.notes = drop_replaced(values, _layer(file), _layer(typed))
-    options.notes += name_places(values, Path(getattr(options, "root", "")))
+    try:
+        options.notes = drop_replaced(values, _layer(file), _layer(typed))
+        options.notes += name_places(values, Path(getattr(options, "root", "")))
+    except ConfigError as error:
+        raise with_places(error, settings) from error
     # What was changed on behalf of another setting has no place of its own.
     options.settings = {key: setting for key, setting in settings.items() if before[key] is values[key]}
     options.settings |= {key: Setting(value) for key, value in values.items() if before[key] is not value}
@@ -127,7 +131,7 @@ def _split(parser: argparse.ArgumentParser, arguments: Sequence[str]) -> tuple[l
         option, equals, text = argument.partition("=")
         key, of_dictionary = _key_of(option)
         if key is None:
-            if option.startswith("--"):
+            if option.startswith("--") or (option.startswith("-") and option not in known):
                 require_known(option, known, "the command line has", "options")
             others.append(argument)
             continue
@@ -165,10 +169,26 @@ def _key_of(option: str) -> tuple[str | None, str]:
 
 def _parse_others(parser: argparse.ArgumentParser, arguments: list[str]) -> argparse.Namespace:
     try:
-        return parser.parse_args(arguments)
+        options, stray = parser.parse_known_args(arguments)
+        if stray:
+            raise _stray(stray)
+        return options
     except argparse.ArgumentError as error:
         named = (each for each in parser._actions if "/".join(each.option_strings) == error.argument_name)
         raise _refused_argument(error, next(named, None), arguments) from error
+
+
+def _stray(values: Sequence[str]) -> ConfigError:
+    """The error of values that follow no option, such as the files that a shell made of a glob."""
+    if len(values) == 1 and os.path.exists(values[0]):
+        remedy = f"write --ingest.path {values[0]} if that is your text, --config {values[0]} if it is a configuration"
+    else:
+        remedy = "write the option before each value, and a value with blanks, or a glob, in quotes: 'texts/*.txt'"
+    return ConfigError(
+        "the command line must be options with their values",
+        received=f"{' '.join(values[:3])}{' …' if len(values) > 3 else ''}, behind no option, or a second value",
+        remedy=remedy,
+    )
 
 
 def _refused_argument(
@@ -180,7 +200,9 @@ def _refused_argument(
         rule = f"{option} must have its value"
         if action is not None and action.type is int:
             rule = f"{option} must be a whole number"
-        return ConfigError(rule, received=error.message, remedy="see --help")
+        given = _values_of(option, arguments)
+        received = f"{option} {' '.join(given)}" if given else f"{option} without a value"
+        return ConfigError(rule, received=received, remedy="see --help")
     choices = list(map(str, action.choices))
     wrong = next((each for each in _values_of(option, arguments) if each not in choices), None)
     nearest = nearest_of(wrong, choices) if wrong is not None else None

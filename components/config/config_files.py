@@ -24,11 +24,11 @@ def config_path(name_or_path: str) -> Path:
     named = CONFIGS / f"{name_or_path}.yaml"
     path = named if named.is_file() else Path(name_or_path).expanduser()
     if not path.is_file():
-        every = "; ".join(f"{name} ({subject})" for name, subject in described_configs().items())
+        every = "".join(f"\n  {name:<18} {subject}" for name, subject in described_configs().items())
         raise ConfigError(
             "--config must name a configuration in configs/ or the path of a YAML file",
             received=f"{name_or_path!r}{', a folder' if path.is_dir() else ''}",
-            remedy=f"give a path, or a name{nearest_names(name_or_path, described_configs())}: {every}",
+            remedy=f"give a path, or a name{nearest_names(name_or_path, described_configs())}:{every}",
         )
     return path
 
@@ -52,7 +52,11 @@ def read_config(path: Path) -> dict[str, Setting]:
         return {}
     _refuse_repeated_keys(path, root, set())
     if not isinstance(root, yaml.MappingNode):
-        raise ConfigError(RULE, received=f"{path}, which is a list or a single value", remedy="mend the file")
+        raise ConfigError(
+            RULE,
+            received=f"{path}, which is a list or a single value",
+            remedy="give such a file; your text is named with --ingest.path",
+        )
     every_key = [key for key in KEYS if "." in key]  # a key may stand in another's section
     settings = {}
     for section, section_node, line in _items(root, loader):

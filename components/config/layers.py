@@ -58,6 +58,9 @@ def _replace_source(options: Values, file: Layer, typed: Layer) -> Iterator[str]
     if new_kind != "path" and "path" not in ours:
         options["ingest.path"] = None
     if new_kind != old_kind:
+        for section, key in OF_A_LANGUAGE:
+            if key not in typed.get(section, {}):
+                options[f"{section}.{key}"] = None
         for key in ("config", "split", "revision", "encoding"):
             if given.get(key) is not None and key not in ours:
                 options[f"ingest.{key}"] = None
@@ -68,9 +71,6 @@ def _replace_source(options: Values, file: Layer, typed: Layer) -> Iterator[str]
     if given.get("test_path") is not None and "test_path" not in ours:
         options["ingest.test_path"] = None
         yield f"ingest.test_path {given['test_path']} of the configuration belongs to {old_name}, and isn't read"
-    for section, key in OF_A_LANGUAGE:
-        if key not in typed.get(section, {}):
-            options[f"{section}.{key}"] = None
     column = file.get("preprocess", {}).get("text_column")
     if column is not None and "text_column" not in typed.get("preprocess", {}):
         # The new source may have this column too; if not, another is read.

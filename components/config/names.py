@@ -28,5 +28,9 @@ def require_known(name: str, valid: Iterable[str], where: str, kind: str, near: 
 
 def nearest_names(name: str, valid: Iterable[str]) -> str:
     """The names that are most like another one, in brackets to stand behind a sentence; empty where none is."""
-    nearest = difflib.get_close_matches(name, list(valid), n=3, cutoff=0.5)
+    valid, plain = list(valid), name.lstrip("-").replace("-", "_")
+    same = [each for each in valid if each.rpartition(".")[2] == plain]  # another section's, or none
+    below = [each for each in valid if each.lstrip("-").startswith(f"{plain}.")]
+    alike = [] if below else difflib.get_close_matches(name, valid, n=3, cutoff=0.5)
+    nearest = list(dict.fromkeys([*same, *alike, *below]))[: max(3, len(below))]
     return f" (nearest: {', '.join(nearest)})" if nearest else ""

@@ -16,6 +16,8 @@ CHECKPOINTS = ("train.pretrained", "tokenizer.pretrained", "evaluate.baseline")
 HUB_PAGE = re.compile(r"https?://(?:www\.)?(?:huggingface\.co|hf\.co)/([^/\s]+/[^/\s?#]+)/?(?:tree/[^/\s?#]+/?)?")
 CONFIG = "config.json"
 TRAIN = "train"
+LONGEST_PART = 255
+"""The longest name that file systems take, in bytes."""
 
 
 def name_places(values: MutableMapping[str, Any], root: Path) -> list[str]:
@@ -31,6 +33,8 @@ def name_places(values: MutableMapping[str, Any], root: Path) -> list[str]:
     Raises:
         ConfigError: If a checkpoint is named by a folder that serves a model, and has no weights to train.
     """
+    for key in (*PATHS, "push.serving_dir"):
+        _require_name(key, values[key])
     for key in PATHS:
         if isinstance(values[key], str) and values[key].startswith("~"):
             values[key] = os.path.expanduser(values[key])
@@ -40,6 +44,21 @@ def name_places(values: MutableMapping[str, Any], root: Path) -> list[str]:
             values[key], note = _checkpoint(key, values[key].strip(), root)
             notes += note
     return list(dict.fromkeys(notes))
+
+
+def _require_name(key: str, name: object) -> None:
+    """Refuses what no file's name can be, and no Hub's.
+
+    Raises:
+        ConfigError: If a part of it is too long, or there is a NUL in it.
+    """
+    parts = str(name).split("/")
+    if "\0" in str(name) or any(len(part.encode("utf-8", "replace")) > LONGEST_PART for part in parts):
+        raise ConfigError(
+            f"{key} must be a name, each part of which has at most {LONGEST_PART} bytes, without NUL",
+            received=f"{str(name)[:40]!r}{'…' if len(str(name)) > 40 else ''}",
+            remedy=f"correct --{key}",
+        )
 
 
 def _checkpoint(key: str, name: str, root: Path) -> tuple[str, list[str]]:

@@ -71,7 +71,7 @@ def kind_of(annotation: Any) -> str:
 def _name(member: Any) -> str:
     origin = typing.get_origin(member) or member
     if origin in (tuple, list):
-        return f"a list, each item {kind_of(typing.get_args(member)[0])}"
+        return f"a list of which each item is {kind_of(typing.get_args(member)[0])}"
     if dataclasses.is_dataclass(origin):
         return f"keys with values ({', '.join(field.name for field in dataclasses.fields(origin))})"
     names = {int: "a whole number", float: "a number", str: "text", dict: "keys with values"}

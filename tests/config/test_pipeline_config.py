@@ -99,7 +99,7 @@ def test_mistakes_are_named(job, text, arguments, said):
 
 def test_an_unknown_configuration_names_those_there_are():
     with pytest.raises(
-        ConfigError, match=r"a name \(nearest: quickstart\): .*eli5 \(The masked language modeling guide's job"
+        ConfigError, match=r"a name \(nearest: quickstart\):(\n.*)*\n  eli5  +The masked language modeling guide's job"
     ):
         config_path("quikstart")
 

@@ -1,13 +1,23 @@
 """Sentences to try a model on: of the corpus, in its script, with one word that a mask can stand for."""
 
 import pytest
+from datasets import Dataset
 from hypothesis import given
 from hypothesis import strategies as st
-from tokenizers import Tokenizer, decoders, models, normalizers, pre_tokenizers, trainers
+from tokenizers import Tokenizer as Backend
+from tokenizers import decoders, models, normalizers, pre_tokenizers, trainers
 from transformers import PreTrainedTokenizerFast
 
+from components.contract import reports
+from components.contract.artifacts import Blocks, Checkpoint, Corpus, Tokenizer
 from components.contract.mask_placeholder import MASK
+from components.contract.push_record import PushedTo
+from components.evaluate import Evaluate
+from components.evaluation.params import EvaluateParams
 from components.evaluation.sample_sentences import choose_sentences
+from components.export import Export, ExportParams
+from tests import reports as complete
+from tests.finished import finish
 
 TEXTS = {
     "English": ["See http://x.y for more. The patient was given a small dose of aspirin. <b>Bold</b> words."],
@@ -23,7 +33,7 @@ EVERY = [text for texts in TEXTS.values() for text in texts]
 
 
 def byte_level(texts):
-    backend = Tokenizer(models.BPE())
+    backend = Backend(models.BPE())
     backend.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
     backend.decoder = decoders.ByteLevel()
     alphabet = pre_tokenizers.ByteLevel.alphabet()
@@ -33,7 +43,7 @@ def byte_level(texts):
 
 
 def word_piece(texts):
-    backend = Tokenizer(models.WordPiece(unk_token="<unk>"))
+    backend = Backend(models.WordPiece(unk_token="<unk>"))
     backend.normalizer = normalizers.BertNormalizer()
     backend.pre_tokenizer = pre_tokenizers.BertPreTokenizer()
     backend.train_from_iterator(texts, trainers.WordPieceTrainer(vocab_size=900, special_tokens=[*SPECIAL.values()]))
@@ -42,7 +52,7 @@ def word_piece(texts):
 
 def characters(texts):
     names = [*SPECIAL.values(), *sorted(set("".join(texts)))]
-    backend = Tokenizer(models.WordLevel({name: place for place, name in enumerate(names)}, unk_token="<unk>"))
+    backend = Backend(models.WordLevel({name: place for place, name in enumerate(names)}, unk_token="<unk>"))
     backend.pre_tokenizer = pre_tokenizers.Split("", "isolated")
     return PreTrainedTokenizerFast(tokenizer_object=backend, **SPECIAL)
 
@@ -104,3 +114,38 @@ def test_any_text_gives_a_sentence_of_it_or_none(text, kind, longest):
     for sentence in choose_sentences([text], TOKENIZERS[kind], count=2, longest=longest):
         assert sentence.count(MASK) == 1
         require_fitting(sentence, text, TOKENIZERS[kind], longest)
+
+
+@pytest.fixture(scope="module")
+def artifacts(tmp_path_factory):
+    """A corpus in Turkish, its tokenizer, and blocks of 32 tokens."""
+    directory = tmp_path_factory.mktemp("artifacts")
+    for name in ("train", "test"):
+        texts = [None, *(f"{TEXTS['Turkish'][0]} {number}" for number in "abc")]
+        Dataset.from_dict({"body": texts}).save_to_disk(directory / "corpus/dataset" / name)
+    TOKENIZERS["WordPiece"].save_pretrained(directory / "tokenizer/tokenizer")
+    (directory / "blocks").mkdir()
+    reports.write(directory / "blocks/report.json", complete.blocks(32, text_column="body"))
+    kinds = {"corpus": Corpus, "tokenizer": Tokenizer, "blocks": Blocks}
+    return {name: finish(directory / name, kind) for name, kind in kinds.items()}
+
+
+def evaluation_of(artifacts, texts):
+    places = (PushedTo("nowhere"), 0.15, EvaluateParams(sample_texts=texts))
+    return Evaluate(artifacts["corpus"], artifacts["blocks"], artifacts["tokenizer"], Checkpoint(None), *places)
+
+
+def test_the_report_and_the_export_take_the_same_sentence_unless_one_is_given(artifacts):
+    tokenizer = artifacts["tokenizer"].load()
+    chosen = evaluation_of(artifacts, None).sample_texts
+    assert chosen[0] == "Kitapları okumak insanın ufkunu <mask> ve düşünmeyi öğretir."
+    assert evaluation_of(artifacts, ()).sample_texts == ()
+    assert evaluation_of(artifacts, ("Bir <mask>.",)).sample_texts == ("Bir <mask>.",)
+
+    def export(example, corpus=artifacts["corpus"]):
+        step = Export(Checkpoint(None), artifacts["tokenizer"], ExportParams(example=example), corpus, "body?")
+        return step.sentence_of_corpus(tokenizer, 64)
+
+    assert export(None) == chosen[0]
+    assert export("Bir <mask>.") is None
+    assert export(None, corpus=None) is None
