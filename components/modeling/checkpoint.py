@@ -122,7 +122,7 @@ def load_checkpoint(directory: Path, source: str | None = None) -> LoadedCheckpo
     elif weight_file.name.startswith(weights.PYTORCH):
         tensors, framework = read_pytorch_pickles(shards or [weight_file]), "pt"
     if framework == "pt":
-        model, missing = from_pytorch_tensors(model_class, config, tensors, source)
+        model, lacking = from_pytorch_tensors(model_class, config, tensors, source)
     else:
         require_readable_hdf5([path for path in shards or [weight_file] if path.suffix == ".h5"])
         try:
@@ -130,8 +130,8 @@ def load_checkpoint(directory: Path, source: str | None = None) -> LoadedCheckpo
                 model, info = model_class.from_pretrained(directory, config=config, output_loading_info=True)
         except (OSError, ValueError, TypeError, KeyError, NotImplementedError) as error:
             raise damaged(source, error) from error
-        missing = info["missing_keys"]
-    missing = missing_weights(model, missing)
+        lacking = info["missing_keys"]
+    missing = missing_weights(model, lacking)
     require_body(model, missing, source)
     require_numbers(model, source)
     kind = next(iter(config.architectures or ()), None)

@@ -247,7 +247,7 @@ def number(value: Any) -> str:
     """A number as people read it; a dash for none."""
     if value is None:
         return "–"
-    return f"{value:,.1f}" if abs(value) >= 100 else f"{value:.4g}"
+    return f"{value:,.1f}" if abs(value) >= 100 else f"{value:#.4g}"
 
 
 def hub_dataset(artifacts: CardArtifacts) -> str | None:

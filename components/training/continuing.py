@@ -110,11 +110,22 @@ def named_training(path: str) -> FinishedTraining:
 
     Raises:
         ConfigError: If there is none.
+        ArtifactError: If it is damaged.
     """
     directory = Path(path)
     found = finished_training(directory)
     if found is not None:
         return found
+    try:
+        manifest.read(directory)
+    except DamagedArtifact as damage:
+        raise ArtifactError(
+            "a training that is gone on from must be as it was written",
+            received=damage.received,
+            remedy=f"copy {directory} again, or start anew without --train.continue_from",
+        ) from damage
+    except (ArtifactError, OSError):
+        pass  # what follows says it
     if (directory / "model").is_dir() and (directory / manifest.NAME).is_file():
         received = f"{path}, which holds no state of its optimizer (train.save_only_model, or an earlier version)"
         remedy = f"train its model further with a new optimizer, by --train.pretrained {directory / 'model'}"

@@ -64,7 +64,7 @@ class LossWatch:
         if self.above >= DIVERGED_STEPS:
             first = step - self.above + 1
             raise BadLoss(
-                first, f"a smoothed loss of {smoothed:.3f} at step {step}, after {self.lowest:.3f} at its best"
+                first, f"a smoothed loss of {smoothed:#.4g} at step {step}, after {self.lowest:#.4g} at its best"
             )
         if self.steps * (1 - SMOOTHING) >= 1:
             self.lowest = min(self.lowest, smoothed)

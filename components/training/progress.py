@@ -105,7 +105,7 @@ class Progress:
         """What is known by now, by name."""
         facts = {}
         if "loss" in self._measures:
-            facts["loss"] = f"loss {self._measures['loss']:#.3g}"
+            facts["loss"] = f"loss {self._measures['loss']:#.4g}"
             facts["perplexity"] = shown_perplexity(self._measures["perplexity"])
         if "tokens_per_second" in self._measures:
             rate = short_number(self._measures["tokens_per_second"])
@@ -125,10 +125,10 @@ class Progress:
 
 def described(row: Mapping[str, Any], peak_tflops: float) -> str:
     """A row of the history in one line, with its utilisation (MFU) of the devices' peak."""
-    parts = [f"loss {row['loss']:.3f}"]
+    parts = [f"loss {row['loss']:#.4g}"]
     shown = row["perplexity"]
     if row.get("val_loss") is not None:
-        parts.append(f"validation {row['val_loss']:.3f}")
+        parts.append(f"validation {row['val_loss']:#.4g}")
         shown = row["val_perplexity"]
     parts.append(shown_perplexity(shown))
     parts.append(f"learning rate {row['learning_rate']:.1e}")

@@ -50,12 +50,12 @@ def training_report(
     history = telemetry.rows
     last = history[-1]
     saved_epoch = (params.load_best_model_at_end and best_epoch) or last["epoch"]
-    validation = "" if last["val_loss"] is None else f", validation {last['val_loss']:.3f}"
+    validation = "" if last["val_loss"] is None else f", validation {last['val_loss']:#.4g}"
     best = f" (kept: epoch {saved_epoch})" if saved_epoch != last["epoch"] else ""
     before = "" if continued is None else f" ({continued.step:,} of them those of the training {continued.name})"
     return reports.TrainingReport(
         summary=f"{model.config.model_type} of {parameters:,} parameters{frozen}, {last['step']:,} steps{before}: "
-        f"loss {history[0]['loss']:.3f} in the first epoch, {last['loss']:.3f} in the last{validation}{best}",
+        f"loss {history[0]['loss']:#.4g} in the first epoch, {last['loss']:#.4g} in the last{validation}{best}",
         architecture=type(model).__name__,
         model_type=model.config.model_type,
         parameters=parameters,

@@ -85,7 +85,7 @@ def number(value: object) -> str:
         if abs(value) >= 99.95:
             return f"{value:,.1f}"
         # Zeros at the end tell how exact a number is, and keep columns in line.
-        return f"{value:#.3g}" if abs(value) >= 0.001 else f"{value:.2g}"
+        return f"{value:#.4g}" if abs(value) >= 0.001 else f"{value:.2g}"
     return str(value)
 
 

@@ -68,7 +68,7 @@ def test_page_tells_what_a_stranger_asks(card, made):
         "100 words in answers.text",
         "| learning_rate | `2e-05` |",
         "| mlm_probability | `0.3` |",
-        "| 1 | 5.5 | 5.25 | 900 |",
+        "| 1 | 5.500 | 5.250 | 900 |",
         "on text that it didn't see is 45.25, where guessing by the words' frequencies has 120.0.",
         "| perplexity | 1,311 | 45.25 | 120.0 |",
         "with 15% of the tokens masked",

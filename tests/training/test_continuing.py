@@ -202,7 +202,11 @@ def test_a_damaged_state_is_refused(root, two_epochs, tmp_path):
     content[len(content) // 2] ^= 1
     data.write_bytes(content)
     step = step_of(root, epochs=4, continue_from=str(copy))
+    step.preflight()
     (tmp_path / "out").mkdir()
     with pytest.raises(ArtifactError, match="must be as it was written") as raised:
         step.run(tmp_path / "out")
     assert not hasattr(raised.value, "directory")  # else a runner would set it aside
+    data.unlink()
+    with pytest.raises(ArtifactError, match=r"variables\.data.* is missing"):
+        step_of(root, epochs=4, continue_from=str(copy)).preflight()

@@ -21,16 +21,16 @@ def progress(step=1181, steps=1646, measures=MEASURES, seconds_a_step=0.0387):
 @pytest.mark.parametrize(
     ("columns", "line"),
     [
-        (120, f"  step 1,181/1,646 {'█' * 21}{'░' * 9} 71% loss 4.84 · perplexity 126.4 · 26k tok/s · ETA 0:18"),
-        (79, f"  step 1,181/1,646 {'█' * 16}{'░' * 7} 71% loss 4.84 · 26k tok/s · ETA 0:18"),
-        (60, "  step 1,181/1,646 71% loss 4.84 · 26k tok/s · ETA 0:18"),
-        (39, "1,181/1,646 loss 4.84 26k/s ETA 0:18"),
-        (34, "1,181/1,646 loss 4.84 ETA 0:18"),
+        (120, f"  step 1,181/1,646 {'█' * 21}{'░' * 9} 71% loss 4.839 · perplexity 126.4 · 26k tok/s · ETA 0:18"),
+        (79, f"  step 1,181/1,646 {'█' * 15}{'░' * 7} 71% loss 4.839 · 26k tok/s · ETA 0:18"),
+        (60, "  step 1,181/1,646 71% loss 4.839 · 26k tok/s · ETA 0:18"),
+        (39, "1,181/1,646 loss 4.839 26k/s ETA 0:18"),
+        (34, "1,181/1,646 loss 4.839 ETA 0:18"),
         (28, "1,181/1,646 71% ETA 0:18"),
         (15, "1,181/1,646 71%"),
         (4, "71%"),
         (1, "7"),
-        (None, "  step 1,181/1,646, 71%, loss 4.84, perplexity 126.4, 26k tok/s, ETA 0:18"),
+        (None, "  step 1,181/1,646, 71%, loss 4.839, perplexity 126.4, 26k tok/s, ETA 0:18"),
     ],
 )
 def test_it_says_what_there_is_room_for(columns, line):

@@ -147,6 +147,28 @@ def test_what_a_kept_artifact_was_made_from_is_kept(many):
     assert statuses(quiet(root).execute(graph("ash"), {})) == ["cached"] * 3
 
 
+@dataclasses.dataclass(frozen=True)
+class Longer(Write):
+    """Goes on from another artifact, as a training does from a shorter one."""
+
+    shorter: str = ""
+    name = "longer"
+
+    def sources(self):
+        return {"continue_from": self.shorter}
+
+
+def test_what_a_kept_artifact_went_on_from_is_kept(many):
+    root, runs = many
+    record = json.loads((root / "runs" / runs[0] / "run.json").read_text())
+    shorter = root / record["steps"][0]["artifact"]
+    digest = manifest.read(shorter)["digest"]
+    quiet(root).execute(lambda run: run(Longer(WordParams("oak"), digest)), {})
+    collect(root, keep=1)
+    assert shorter.is_dir()
+    assert not (root / record["steps"][1]["artifact"]).exists()
+
+
 def test_the_run_whose_model_servers_take_is_kept_and_the_one_of_the_baseline(tmp_path):
     settings = {"push": {"serving_dir": "serving", "model_name": "fill_mask"}}
     runs = []
