@@ -229,10 +229,11 @@ def example_request(model: "ModelVersions", url: str) -> str:
     """
     from serving.server.signature import DEFAULT_SIGNATURE
 
+    example = model.example
     with model.use() as (_, loaded):
         signature = loaded.signatures.get(DEFAULT_SIGNATURE)
         mask_token = read_mask_token(loaded.directory) or "<mask>"
-        text = f"The first thing to do is to {mask_token} the file."
+        text = example or f"The first thing to do is to {mask_token} the file."
         tokenizer = loaded.directory / TOKENIZER
         takes_ids = "tokens" in loaded.signatures and tokenizer.is_dir()
     if signature is not None and [spec.dtype for spec in signature.inputs.values()] == ["string"]:

@@ -15,6 +15,8 @@ from serving.server.signature import CLASSIFY_METHOD, DEFAULT_SIGNATURE, REGRESS
 from serving.server.status import Code, StatusError, invalid
 
 LARGEST_NUMBER_OF_REQUESTS = 1000
+TEXT = "text"
+"""The input for texts in the signatures of a language model."""
 
 
 def warm_up(model: SavedModel, iterations: int = 1) -> int:
@@ -47,6 +49,22 @@ def warm_up(model: SavedModel, iterations: int = 1) -> int:
     except tf.errors.OpError as error:
         raise to_status(error) from error
     return count
+
+
+def read_example(directory: Path) -> str | None:
+    """The text of a version's first warm-up request: for a language model, the example that it was exported with.
+
+    Returns:
+        None where there is no such request, or none with a text.
+    """
+    try:
+        for record in tf.data.TFRecordDataset(str(directory / WARM_UP_REQUESTS)).take(1).as_numpy_iterator():
+            inputs = prediction_log_pb2.PredictionLog.FromString(record).predict_log.request.inputs
+            if TEXT in inputs and (texts := tf.make_ndarray(inputs[TEXT]).ravel()).size:
+                return str(texts[0].decode())
+    except (tf.errors.OpError, DecodeError, TypeError, ValueError, AttributeError):
+        pass
+    return None
 
 
 def replay(model: SavedModel, record: bytes, path: Path, number: int) -> None:

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import httpx
 import pytest
+import tensorflow as tf
 from tensorflow.core.framework import types_pb2
 from tensorflow_serving.apis import prediction_log_pb2
 
@@ -17,6 +18,7 @@ from serving.server.models import model_versions
 from serving.server.models.loading import Loading
 from serving.server.models.model_versions import ModelVersions
 from serving.server.models.served_models import load
+from serving.server.models.warm_up import read_example
 from serving.server.server import running
 from serving.server.status import StatusError
 from tests.serving.server import example_model
@@ -230,7 +232,7 @@ def test_warm_up_requests_of_every_kind(tmp_path: Path) -> None:
 def test_whatever_a_version_fails_of_is_its_status(
     base: Path, model: ModelVersions, saved: dict[float, Path], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def fail(loaded: object) -> int:
+    def fail(*_: object) -> int:
         raise KeyError("unforeseen")
 
     with monkeypatch.context() as broken:
@@ -298,6 +300,18 @@ def test_a_broken_version_that_is_deleted_ends_and_is_forgotten(
     monkeypatch.setattr(model_versions, "FORGOTTEN_SECONDS", 0.0)
     model.refresh()
     assert [(one.version, one.state) for one in model.statuses] == [(1, "AVAILABLE")]
+
+
+def test_the_example_is_the_text_of_the_first_warm_up_request(base: Path, model: ModelVersions) -> None:
+    assert model.example is None
+    for text, expected in (("The <mask>é.", "The <mask>é."), (None, None)):
+        log = prediction_log_pb2.PredictionLog()
+        if text is not None:
+            log.predict_log.request.inputs["text"].CopyFrom(tf.make_tensor_proto([text, "another"]))
+        example_model.write_warm_up_records(base / "1", [log.SerializeToString()])
+        assert read_example(base / "1") == expected
+    (base / "1/assets.extra/tf_serving_warmup_requests").write_bytes(b"garbage")
+    assert read_example(base / "1") is None
 
 
 def test_loading_as_it_is_asked_for(base: Path, saved: dict[float, Path]) -> None:
