@@ -34,7 +34,6 @@ from serving.server.command_line import (
     check,
     grpc_port,
     loading,
-    make_parser,
     metrics_path,
     model_configs,
 )
@@ -42,6 +41,7 @@ from serving.server.limits.settings import Limits
 from serving.server.listener import bind
 from serving.server.metrics import Metrics
 from serving.server.models.model_directory import ModelDirectory, read_mask_token
+from serving.server.options import make_parser
 from serving.server.tensorflow_serving_flags import translate
 
 if TYPE_CHECKING:
