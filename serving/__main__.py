@@ -34,14 +34,14 @@ from serving.server.command_line import (
     check,
     grpc_port,
     loading,
-    make_parser,
     metrics_path,
     model_configs,
 )
 from serving.server.limits.settings import Limits
 from serving.server.listener import bind
 from serving.server.metrics import Metrics
-from serving.server.models.model_directory import ModelDirectory, read_example
+from serving.server.models.model_directory import ModelDirectory
+from serving.server.options import make_parser
 from serving.server.tensorflow_serving_flags import translate
 
 if TYPE_CHECKING:
@@ -229,9 +229,9 @@ def example_request(model: "ModelVersions", url: str) -> str:
     """
     from serving.server.signature import DEFAULT_SIGNATURE
 
+    text = model.example or "<mask>"
     with model.use() as (_, loaded):
         signature = loaded.signatures.get(DEFAULT_SIGNATURE)
-        text = read_example(loaded.directory)
         tokenizer = loaded.directory / TOKENIZER
         takes_ids = "tokens" in loaded.signatures and tokenizer.is_dir()
     if signature is not None and [spec.dtype for spec in signature.inputs.values()] == ["string"]:

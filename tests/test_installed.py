@@ -130,7 +130,7 @@ def test_files_that_the_code_reads_are_found(environment, tmp_path):
     code = (
         "import pathlib, components, evaluate, serving\n"
         "from serving.server.playground import Playground\n"
-        "assert Playground(['m']).answer('GET', '/script.js').body\n"
+        "assert Playground({}).answer('GET', '/script.js').body\n"
         "here = pathlib.Path(serving.__file__).parent\n"
         "assert (here / 'graph/batching_params.pbtxt').is_file()\n"
         "assert (here / 'deployment/.env').is_file()\n"

@@ -13,12 +13,10 @@ from serving.server.http_server import HttpServer
 from serving.server.limits.settings import DEFAULT_LIMITS, Limits
 from serving.server.limits.workers import Workers
 from serving.server.listener import bind
-from serving.server.models.model_directory import read_example
 from serving.server.models.model_versions import ModelVersions
 from serving.server.models.served_models import ServedModels
 from serving.server.playground import Playground
 from serving.server.rest.service import RestService
-from serving.server.status import StatusError
 from serving.server.tls import Tls
 
 if TYPE_CHECKING:
@@ -97,19 +95,12 @@ class EmbeddedServer:
             service,
             self._workers,
             limits,
-            Playground(models, self._example),
+            Playground(models),
             metrics_path,
             access.allowed_hosts,
             access.cors,
         )
         self._grpc: GrpcServer | None = None
-
-    def _example(self) -> str:
-        """A text to try the first model on; empty where none is served."""
-        for model in self._models.values():
-            with contextlib.suppress(StatusError), model.use() as (_, loaded):
-                return read_example(loaded.directory)
-        return ""
 
     async def start(self, listener: socket.socket, grpc_port: int | None = None) -> int | None:
         """Takes requests from now on.

@@ -79,12 +79,16 @@ def read_mask_token(saved_model: Path) -> str | None:
     return token if isinstance(token, str) and token else None
 
 
-def read_example(saved_model: Path) -> str:
-    """A text to try the model on, with its mask token; a mask alone where none travels with the SavedModel."""
+def read_example(saved_model: Path) -> str | None:
+    """A text to try the model on, with its mask token.
+
+    Returns:
+        A mask token alone where no text travels with the SavedModel; None where no tokenizer does either.
+    """
     try:
         return (saved_model / EXAMPLE).read_bytes().decode()
     except (OSError, UnicodeDecodeError):
-        return read_mask_token(saved_model) or "<mask>"
+        return read_mask_token(saved_model)
 
 
 def read_longest(saved_model: Path) -> int | None:

@@ -14,6 +14,7 @@ from serving.server.batching.scheduler import BatchScheduler
 from serving.server.models.batched_model import BatchedModel
 from serving.server.models.loading import DEFAULT_LOADING, Loading
 from serving.server.models.model_config import ModelConfig
+from serving.server.models.model_directory import read_example
 from serving.server.models.saved_model import SavedModel
 from serving.server.models.warm_up import warm_up
 from serving.server.status import Code, StatusError, VersionStatus, invalid, unknown_label
@@ -87,6 +88,13 @@ class ModelVersions:
     def serving_version(self) -> int | None:
         """The number of the version that answers where a request names none."""
         return max(self.serving_versions, default=None)
+
+    @property
+    def example(self) -> str | None:
+        """A text to try the latest version on; None where it came without one."""
+        with self._lock:
+            served = self._served.get(max(self._served, default=0))
+            return None if served is None else served.example
 
     def labelled(self, label: str) -> int:
         """The version that a label stands for.
@@ -192,9 +200,10 @@ class ModelVersions:
                 self._set(VersionStatus(version, "END", error.code, error.message))
             raise
         self._meter.count(metrics.LOAD_ATTEMPT_COUNT, str(directory), "success")
+        example = read_example(directory)
         self._failed.pop(version, None)
         with self._lock:
-            self._served[version] = _Served(version, served)
+            self._served[version] = _Served(version, served, example)
             self._statuses[version] = VersionStatus(version, "AVAILABLE")
 
     def _loaded(self, directory: Path) -> SavedModel | BatchedModel:
@@ -288,11 +297,12 @@ class ModelVersions:
 
 
 class _Served:
-    """A loaded version and how many use it, the server itself among them."""
+    """A loaded version, a text to try it on, and how many use it, the server itself among them."""
 
-    def __init__(self, version: int, model: SavedModel | BatchedModel) -> None:
+    def __init__(self, version: int, model: SavedModel | BatchedModel, example: str | None) -> None:
         self.version = version
         self.model = model
+        self.example = example
         self.users = 1
 
 

@@ -15,6 +15,8 @@ from serving.server.signature import CLASSIFY_METHOD, DEFAULT_SIGNATURE, REGRESS
 from serving.server.status import Code, StatusError, invalid
 
 LARGEST_NUMBER_OF_REQUESTS = 1000
+TEXT = "text"
+"""The input for texts in the signatures of a language model."""
 
 
 def warm_up(model: SavedModel, iterations: int = 1) -> int:

@@ -2,8 +2,9 @@
 
 import html
 import json
-from collections.abc import Callable, Collection
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 from serving.server.rest.service import Answer
 
@@ -16,20 +17,18 @@ HEADERS = {
     "Cache-Control": "no-cache",
 }
 _DIRECTORY = Path(__file__).parent
-_MODELS = '<meta name="models" content="[&quot;fill_mask&quot;]">'
-_EXAMPLE = '<meta name="example" content="">'
+_MODELS = '<meta name="models" content="[]">'
 
 
 class Playground:
     """The page's files as answers.
 
     Args:
-        models: The names of the served models, the first of which the page starts with; may change later.
-        example: Gives the text that the page starts with; an empty one for a mask alone.
+        models: The served models by name, the first of which the page starts with; may change later.
     """
 
-    def __init__(self, models: Collection[str], example: Callable[[], str] = str) -> None:
-        self._models, self._example = models, example
+    def __init__(self, models: Mapping[str, Any]) -> None:
+        self._models = models
         self._page = (_DIRECTORY / "index.html").read_text("utf-8")
         self._answers = {
             "/style.css": Answer(200, (_DIRECTORY / "style.css").read_bytes(), "text/css; charset=utf-8"),
@@ -43,8 +42,10 @@ class Playground:
         return self._start() if target == "/" else self._answers.get(target)
 
     def _start(self) -> Answer:
-        """The page itself, which knows the models of this moment."""
-        filled = f'<meta name="models" content="{html.escape(json.dumps(list(self._models)))}">'
-        page = self._page.replace(_MODELS, filled)
-        page = page.replace(_EXAMPLE, f'<meta name="example" content="{html.escape(self._example())}">')
-        return Answer(200, page.encode(), "text/html; charset=utf-8")
+        """The page itself, which knows the models of this moment, their labels and a text to try each on."""
+        models = [
+            {"name": name, "example": model.example, "labels": dict(model.config.labels)}
+            for name, model in self._models.items()
+        ]
+        filled = f'<meta name="models" content="{html.escape(json.dumps(models))}">'
+        return Answer(200, self._page.replace(_MODELS, filled).encode(), "text/html; charset=utf-8")

@@ -8,7 +8,8 @@ const REASONS = {
   no_mask: () => `Put ${maskToken ?? "the model's mask token"} into the text where a word is to be filled in.`,
   too_many_tokens: (row) => `The text has ${row.num_tokens} tokens, more than the model takes. Shorten it.`,
   no_mask_within: (row, tokens) => `The model cuts the text to ${tokens} tokens, and the mask is in what is cut off. Shorten it.`,
-  invalid_top_k: () => "The model gives fewer candidates than that. Ask for fewer under “Server”.",
+  invalid_top_k: () => "The model gives fewer candidates than that. Ask for fewer under “Server and choice”.",
+  no_target: () => "None of the words to choose among has a token in the model's vocabulary.",
 };
 
 const $ = (id) => document.getElementById(id);
@@ -20,23 +21,25 @@ let maskToken = null;
 let maskTokenOf = null;
 /** Texts before each filling in. */
 const history_ = [];
+/** The version or label that the address asks for, until the versions are known. */
+let wantedVersion = "";
 /** Ends the request under way when another one starts. */
 let underWay = new AbortController();
 
 // ---- the server
 
 /** The URL of what is asked of the model, such as ":predict". Throws where the field holds no URL. */
-function url(action) {
+function url(action, place = "") {
   const base = new URL($("server").value.trim());
   if (!/^https?:$/.test(base.protocol)) throw new TypeError("not http");
-  return `${base.origin}${base.pathname.replace(/\/+$/, "")}/v1/models/${encodeURIComponent($("model").value.trim())}${action}`;
+  return `${base.origin}${base.pathname.replace(/\/+$/, "")}/v1/models/${encodeURIComponent($("model").value.trim())}${place}${action}`;
 }
 
 /** The answer to a request as an object; throws an Error that says what is wrong. */
-async function request(action, body, signal) {
+async function request(action, body, signal, place) {
   let target;
   try {
-    target = url(action);
+    target = url(action, place);
   } catch {
     throw new Error("The server's URL must start with http:// or https://.");
   }
@@ -68,6 +71,7 @@ async function refreshStatus() {
   try {
     const versions = (await request("", undefined, AbortSignal.timeout(10_000))).model_version_status;
     version = versions.find((one) => one.state === "AVAILABLE")?.version;
+    offerVersions(versions.filter((one) => one.state === "AVAILABLE").map((one) => one.version));
     const loading = versions.find((one) => one.state === "LOADING")?.version;
     const failed = versions.find((one) => one.status?.error_code !== "OK" && Number(one.version) > Number(version ?? -1));
     showStatus(version === undefined ? "missing" : "available", [
@@ -80,6 +84,19 @@ async function refreshStatus() {
     showStatus("missing", `${name} · ${/answers 404/.test(error.message) ? "not served here" : "out of reach"}`);
   }
   if (version !== undefined && maskTokenOf !== `${url("")} ${version}`) await findMaskToken(`${url("")} ${version}`);
+}
+
+/** Offers the versions that serve, and the labels that this page's server gave them; keeps what was chosen. */
+function offerVersions(versions) {
+  const field = $("version"), chosen = field.value || wantedVersion;
+  const labels = $("server").value === ownServer()
+    ? Object.keys(servedModels().find((one) => one.name === $("model").value.trim())?.labels ?? {}) : [];
+  const offered = [["", "latest"], ...versions.map((one) => [`/versions/${one}`, `version ${one}`]),
+    ...labels.map((one) => [`/labels/${encodeURIComponent(one)}`, `label ${one}`])];
+  if (offered.map(([value]) => value).join(" ") === [...field.options].map((one) => one.value).join(" ")) return;
+  field.replaceChildren(...offered.map(([value, textContent]) => element("option", { value, textContent })));
+  field.value = offered.some(([value]) => value === chosen) ? chosen : "";
+  wantedVersion = "";
 }
 
 function showStatus(state, text) {
@@ -109,7 +126,9 @@ async function findMaskToken(of) {
 
 /** What the form asks. */
 function question() {
-  const row = { text: $("text").value, top_k: $("top-k").valueAsNumber, targets: "" };
+  // A blank before a word is part of it.
+  const targets = $("targets").value.split(",").filter((word) => word.trim() !== "").join("\n");
+  const row = { text: $("text").value, top_k: $("top-k").valueAsNumber, targets };
   return { signature_name: "fill_mask", instances: [row] };
 }
 
@@ -129,7 +148,7 @@ async function ask() {
   $("answer").setAttribute("aria-busy", "true");
   try {
     const start = performance.now();
-    const [row] = (await request(":predict", body, mine.signal)).predictions;
+    const [row] = (await request(":predict", body, mine.signal, $("version").value)).predictions;
     const milliseconds = performance.now() - start;
     // Of a model that cuts long texts, a status may end in the number of tokens that it keeps.
     const [, status, kept] = row.status.match(/^(.*?)(?:_(\d+)_tokens)?$/);
@@ -165,7 +184,6 @@ function showAnswer(row, kept, text, milliseconds) {
   const masks = row.score.slice(0, row.num_masks).map((scores, mask) => scores
     .map((score, place) => ({ score, token: row.token[mask][place], word: row.token_str[mask][place] }))
     .filter((candidate) => candidate.token >= 0));
-  const best = Math.max(...masks.flat().map((candidate) => candidate.score));
   $("summary").textContent = [
     count(masks.length, "mask"), kept === undefined ? count(row.num_tokens, "token") : `cut to ${kept} of its ${count(row.num_tokens, "token")}`,
     `answered in ${format(milliseconds)}`,
@@ -183,7 +201,7 @@ function showAnswer(row, kept, text, milliseconds) {
     const list = element("ol");
     list.append(...candidates.map((candidate) => {
       const item = element("li");
-      item.append(candidateButton(candidate, best, replaceable ? () => choose(parts, mask, candidate.word, spaced) : null));
+      item.append(candidateButton(candidate, spaced, replaceable ? () => choose(parts, mask, candidate.word, spaced) : null));
       return item;
     }));
     panel.append(list);
@@ -203,13 +221,22 @@ function context(parts, mask) {
   return line;
 }
 
-function candidateButton(candidate, best, choose) {
+/** Whether a token goes on with the word before it. Where words begin with their blank, one of letters without it does. */
+function isPiece(word, spaced) {
+  return /^##./.test(word) || (spaced && /^[\p{L}\p{M}\p{N}]/u.test(word));
+}
+
+/** A candidate with its probability, as a number and as a bar: a whole line is 100%. */
+function candidateButton(candidate, spaced, choose) {
   const button = element("button", { type: "button", className: "candidate", disabled: choose === null });
   const bar = element("span", { className: "bar" });
-  bar.style.setProperty("--share", best > 0 ? candidate.score / best : 0);
+  bar.style.setProperty("--share", candidate.score);
   bar.setAttribute("aria-hidden", "true");
-  button.append(bar, element("span", { className: "word", textContent: visible(candidate.word) }),
-    element("span", { className: "score", textContent: percent.format(candidate.score) }));
+  const word = element("span", { className: "word", textContent: visible(candidate.word) });
+  const label = element("span");
+  label.append(word);
+  if (isPiece(candidate.word, spaced)) label.append(" ", element("span", { className: "piece", textContent: "goes on with the word before" }));
+  button.append(bar, label, element("span", { className: "score", textContent: percent.format(candidate.score) }));
   button.title = `token ${candidate.token}, ${JSON.stringify(candidate.word)}`;
   if (choose !== null) button.addEventListener("click", choose);
   return button;
@@ -217,7 +244,7 @@ function candidateButton(candidate, best, choose) {
 
 /** A token's text with white space at its ends left out, or shown where there is nothing else. */
 function visible(word) {
-  return word.trim() || word.replace(/ /g, "␣").replace(/\n/g, "↵").replace(/\t/g, "⇥") || "(nothing)";
+  return word.trim().replace(/^##(?=.)/, "") || word.replace(/ /g, "␣").replace(/\n/g, "↵").replace(/\t/g, "⇥") || "(nothing)";
 }
 
 /** The text with a mask replaced, written as the tokenizer would join it. */
@@ -288,7 +315,7 @@ function moveBetweenCandidates(event) {
 function showCommand(body) {
   let target;
   try {
-    target = url(":predict");
+    target = url(":predict", $("version").value);
   } catch {
     $("command").hidden = true;
     return;
@@ -340,7 +367,9 @@ function insertMask() {
 function rememberInAddress() {
   const fields = { text: $("text").value, top_k: $("top-k").value };
   if ($("server").value !== ownServer()) fields.server = $("server").value;
-  if ($("model").value !== servedModels()[0]) fields.model = $("model").value;
+  if ($("model").value !== servedModels()[0].name) fields.model = $("model").value;
+  if ($("version").value) fields.version = $("version").value;
+  if ($("targets").value) fields.targets = $("targets").value;
   history.replaceState(null, "", `#${new URLSearchParams(fields)}`);
 }
 
@@ -348,17 +377,28 @@ function ownServer() {
   return location.protocol === "file:" ? "http://127.0.0.1:8501" : location.origin;
 }
 
+/** The models of the server that this page came from, or what a page from elsewhere starts with. */
 function servedModels() {
-  return JSON.parse(document.querySelector("meta[name=models]").content);
+  const models = JSON.parse(document.querySelector("meta[name=models]").content);
+  return models.length ? models : [{ name: "fill_mask", example: null, labels: {} }];
+}
+
+/** A text to try the model on: its own, where it came with one. */
+function example() {
+  const own = $("server").value === ownServer()
+    ? servedModels().find((one) => one.name === $("model").value.trim())?.example : null;
+  return own ?? maskToken ?? "<mask>";
 }
 
 async function start() {
   const given = new URLSearchParams(location.hash.slice(1));
   $("server").value = given.get("server") ?? ownServer();
-  $("model").value = given.get("model") ?? servedModels()[0];
+  $("model").value = given.get("model") ?? servedModels()[0].name;
+  $("targets").value = given.get("targets") ?? "";
+  wantedVersion = given.get("version") ?? "";
   $("top-k").value = given.get("top_k") ?? "5";
-  $("models").append(...servedModels().map((name) => element("option", { value: name })));
-  $("settings").open = location.protocol === "file:" || given.has("server");
+  $("models").append(...servedModels().map(({ name }) => element("option", { value: name })));
+  $("settings").open = location.protocol === "file:" || ["server", "version", "targets"].some((name) => given.has(name));
 
   $("ask").addEventListener("submit", (event) => { event.preventDefault(); ask(); });
   $("text").addEventListener("keydown", (event) => {
@@ -372,7 +412,7 @@ async function start() {
   setInterval(() => { if (!document.hidden) refreshStatus(); }, STATUS_SECONDS * 1000);
 
   await refreshStatus();
-  $("text").value = given.get("text") ?? (document.querySelector('meta[name="example"]').content || (maskToken ?? "<mask>"));
+  $("text").value = given.get("text") ?? example();
   await ask();
 }
 

@@ -5,12 +5,16 @@ import re
 from collections.abc import Iterator
 from typing import Any
 
+import numpy as np
+
 from serving.server.status import StatusError, invalid
 
 QUOTED_CHARACTERS = 256
 INDENT = "    "
-# A value takes 2 bytes in a body and 64 in memory; a packed body of 100 KiB may hold 50 million.
-LARGEST_NUMBER_OF_VALUES = 1 << 23
+# A value takes 2 bytes in a body and up to 200 in memory; a packed body of 100 KiB may hold 50 million. While Python
+# reads a body, nothing else is answered: four million values take it about half a second.
+LARGEST_NUMBER_OF_VALUES = 1 << 22
+BYTES_AT_ONCE = 1 << 20
 BYTE_ORDER_MARK = b"\xef\xbb\xbf"
 BLANK = re.compile(r"[ \t\n\r]*")
 ESCAPE = re.compile(
@@ -21,7 +25,6 @@ ESCAPE = re.compile(
 SPELLINGS = {"Inf": "Infinity", "-Inf": "-Infinity", "-NaN": "NaN"}
 """Numbers that the protocol reads and Python doesn't, and what Python reads instead."""
 # Possessive, and a string without an end is all the rest: each character is looked at once, whatever is sent.
-STRING = re.compile(rb'"[^"\\]*+(?:\\.[^"\\]*+)*+(?:"|\\?\Z)', re.DOTALL)
 STRING_OR_NUMBER = re.compile(r'"[^"\\]*+(?:\\.[^"\\]*+)*+(?:"|\\?\Z)|-?Inf(?!inity)|(?<!-)-NaN', re.DOTALL)
 
 
@@ -68,7 +71,7 @@ def refuse_too_many_values(body: bytes) -> None:
     """
     if len(body) <= LARGEST_NUMBER_OF_VALUES or count_values(body) <= LARGEST_NUMBER_OF_VALUES:
         return
-    if count_values(STRING.sub(b"", body)) > LARGEST_NUMBER_OF_VALUES:
+    if count_values_outside_strings(body) > LARGEST_NUMBER_OF_VALUES:
         raise invalid(
             f"JSON Parse error: A body must have at most {LARGEST_NUMBER_OF_VALUES} values; send fewer rows in a "
             "request, or ask over gRPC"
@@ -78,6 +81,25 @@ def refuse_too_many_values(body: bytes) -> None:
 def count_values(body: bytes) -> int:
     """At least as many as a body has values."""
     return 1 + sum(body.count(mark) for mark in (b",", b"[", b"{"))
+
+
+def count_values_outside_strings(body: bytes) -> int:
+    """At least as many as a body has values, without what only looks like one within a string.
+
+    It takes little memory and, with NumPy, lets other threads work.
+    """
+    if b"\\" in body:
+        body = body.replace(b"\\\\", b"__").replace(b'\\"', b"__")
+    count, is_within = 1, np.uint8(0)
+    for start in range(0, len(body), BYTES_AT_ONCE):
+        part = np.frombuffer(body, np.uint8, min(BYTES_AT_ONCE, len(body) - start), start)
+        quotes = (part == ord('"')).astype(np.uint8)
+        quotes[0] ^= is_within
+        within = np.bitwise_xor.accumulate(quotes)
+        is_within = within[-1]
+        marks = (part == ord(",")) | (part == ord("[")) | (part == ord("{"))
+        count += int(np.count_nonzero(marks & (within == 0)))
+    return count
 
 
 def parse_error(problem: str, text: str, position: int) -> StatusError:

@@ -14,8 +14,9 @@ from foundation.errors import ConfigError
 from serving.server import metrics
 from serving.server.batching.parameters import ANSWER_ALONE_WHAT_CANNOT_BE_BATCHED
 from serving.server.batching.scheduler import BatchScheduler
-from serving.server.command_line import make_parser, metrics_path
+from serving.server.command_line import metrics_path
 from serving.server.metrics import Metrics
+from serving.server.options import make_parser
 
 
 def samples(page: str) -> dict[str, float]:

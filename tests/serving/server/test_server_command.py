@@ -278,6 +278,7 @@ def test_grpc_answers_where_it_says(example_version: Path) -> None:
     ],
 )
 def test_grpc_is_answered_where_tensorflow_serving_answers_it(options: list[str], port: int | None) -> None:
-    from serving.server.command_line import grpc_port, make_parser
+    from serving.server.command_line import grpc_port
+    from serving.server.options import make_parser
 
     assert grpc_port(make_parser().parse_args(["--model-dir", ".", *options])) == port

@@ -6,7 +6,7 @@ import pytest
 
 from foundation.errors import ConfigError
 from serving.server import command_line
-from serving.server.command_line import make_parser
+from serving.server.options import make_parser
 from serving.server.tensorflow_serving_flags import NOT_TAKEN, SWITCHES, translate
 
 

@@ -174,7 +174,7 @@ def test_examples_and_tasks_count_together(served: SimpleNamespace) -> None:
 
 def test_a_limit_of_its_own_for_every_server() -> None:
     from serving.__main__ import limits
-    from serving.server.command_line import make_parser
+    from serving.server.options import make_parser
 
     options = make_parser().parse_args(["--model-dir", ".", "--max-response-bytes", "7", "--timeout-seconds", "3"])
     assert (limits(options).response_bytes, limits(options).call_seconds) == (7, 3)

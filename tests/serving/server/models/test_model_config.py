@@ -15,8 +15,9 @@ from hypothesis import strategies as st
 from tensorflow_serving.apis import predict_pb2, prediction_service_pb2_grpc
 
 from foundation.errors import ConfigError, ServingError
-from serving.server.command_line import make_parser, model_configs
+from serving.server.command_line import model_configs
 from serving.server.models.model_config import ModelConfig, VersionPolicy, read
+from serving.server.options import make_parser
 from tests.serving.server import example_model
 
 MODEL = "name: '{}' base_path: '{}' model_platform: 'tensorflow'"

@@ -66,7 +66,7 @@ def test_models_come_and_go(server: SimpleNamespace, saved: Path) -> None:
     response = server.reload(one_model + config("n", saved, "model_version_policy { specific { versions: 1 } }"))
     assert response.status.error_code == 0
     assert (ask(server, "m"), ask(server, "n")) == (2.0, 1.0)
-    assert 'content="[&quot;m&quot;, &quot;n&quot;]"' in server.client.get("/").text
+    assert "&quot;name&quot;: &quot;n&quot;" in server.client.get("/").text
     server.reload(config("n", saved))
     [removed] = server.client.get("/v1/models/m").json()["model_version_status"]
     assert (removed["version"], removed["state"], removed["status"]["error_code"]) == ("2", "END", "OK")

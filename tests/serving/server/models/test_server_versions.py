@@ -15,6 +15,7 @@ from tensorflow_serving.apis import prediction_log_pb2
 from foundation.errors import ServingError
 from serving.server.models import model_versions
 from serving.server.models.loading import Loading
+from serving.server.models.model_directory import read_example
 from serving.server.models.model_versions import ModelVersions
 from serving.server.models.served_models import load
 from serving.server.server import running
@@ -230,7 +231,7 @@ def test_warm_up_requests_of_every_kind(tmp_path: Path) -> None:
 def test_whatever_a_version_fails_of_is_its_status(
     base: Path, model: ModelVersions, saved: dict[float, Path], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def fail(loaded: object) -> int:
+    def fail(*_: object) -> int:
         raise KeyError("unforeseen")
 
     with monkeypatch.context() as broken:
@@ -298,6 +299,18 @@ def test_a_broken_version_that_is_deleted_ends_and_is_forgotten(
     monkeypatch.setattr(model_versions, "FORGOTTEN_SECONDS", 0.0)
     model.refresh()
     assert [(one.version, one.state) for one in model.statuses] == [(1, "AVAILABLE")]
+
+
+def test_the_example_is_the_text_that_travels_with_the_model(base: Path, model: ModelVersions) -> None:
+    assert model.example is None
+    (base / "1" / EXAMPLE).parent.mkdir(exist_ok=True)
+    (base / "1" / EXAMPLE).write_bytes("The <mask>é.".encode())
+    assert read_example(base / "1") == "The <mask>é."
+    (base / "1" / EXAMPLE).write_bytes(b"\xff")
+    assert read_example(base / "1") is None
+    (base / "1" / TOKENIZER).mkdir()
+    (base / "1" / TOKENIZER / "tokenizer_config.json").write_text('{"mask_token": "[MASK]"}')
+    assert read_example(base / "1") == "[MASK]"
 
 
 def test_loading_as_it_is_asked_for(base: Path, saved: dict[float, Path]) -> None:

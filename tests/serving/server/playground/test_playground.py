@@ -60,9 +60,8 @@ def test_candidates_are_the_servers_with_bars_as_long_as_their_scores(page: Page
         "[...document.querySelectorAll('.mask')].map(m => [...m.querySelectorAll('.bar')].map(b =>"
         " b.getBoundingClientRect().width / b.parentElement.clientWidth))"
     )
-    best = max(map(max, expected["score"]))
     for widths, scores in zip(shares, expected["score"], strict=True):
-        assert widths == pytest.approx([score / best for score in scores], abs=0.02)
+        assert widths == pytest.approx(scores, abs=0.02)
     percent = float(page.run("document.querySelector('.score').textContent").rstrip("%"))
     assert percent == pytest.approx(100 * expected["score"][0][0], rel=0.01)
 
@@ -112,6 +111,29 @@ def test_words_are_joined_as_their_tokenizer_would(page: Page, url: str, text, m
     token = "[MASK]" if "[MASK]" in text else "<mask>"
     arguments = ", ".join(map(json.dumps, (text.split(token), mask, word, spaced)))
     assert page.run(f"(maskToken = {json.dumps(token)}, filled({arguments}))") == after
+
+
+@pytest.mark.parametrize(
+    ("word", "spaced", "is_piece"),
+    [
+        *(("##ing", False, True), ("##", False, False), ("ing", False, False)),
+        *(("ing", True, True), (" ing", True, False), (".", True, False), ("é", True, True), ("日", True, True)),
+    ],
+)
+def test_pieces_of_words_are_told(page: Page, url: str, word: str, spaced: bool, is_piece: bool) -> None:
+    page.open(f"{url}/")
+    page.wait(ANSWERED)
+    assert page.run(f"isPiece({json.dumps(word)}, {json.dumps(spaced)})") is is_piece
+
+
+def test_versions_and_words_to_choose_among(page: Page, url: str) -> None:
+    text = "A <mask> of words."
+    page.open(address(url, text=text, version="/versions/1", targets=" of, the"))
+    page.wait(f"{ANSWERED} && {WORDS}.length === 1")
+    assert sorted(page.run(WORDS)[0]) == ["of", "the"]
+    assert "/v1/models/fill_mask/versions/1:predict" in page.run(CURL)
+    options = page.run("[...document.querySelector('#version').options].map(one => one.textContent)")
+    assert options == ["latest", "version 1"]
 
 
 def test_everything_can_be_done_by_keyboard(page: Page, url: str) -> None:

@@ -1,8 +1,12 @@
 """The page's files: what answers at `/`, and that nothing else changed by it."""
 
 import asyncio
+import html
+import json
+import re
 import socket
 from collections.abc import Iterator
+from types import SimpleNamespace
 
 import httpx
 import pytest
@@ -41,9 +45,14 @@ def test_it_is_only_read(url: str) -> None:
 
 
 def test_the_page_knows_the_models_whatever_they_are_called() -> None:
-    answer = Playground(["a", '"><script>b']).answer("GET", "/")
+    model = SimpleNamespace(example='The "<mask>"', config=SimpleNamespace(labels={"stable": 1}))
+    answer = Playground({"a/b": model, '"><script>b': model}).answer("GET", "/")
     assert answer is not None
-    assert b'<meta name="models" content="a/&quot;&gt;&lt;script&gt;b">' in answer.body
+    [written] = re.findall(r'<meta name="models" content="([^"]*)">', answer.body.decode())
+    assert not set(written) & set("<>")
+    assert json.loads(html.unescape(written)) == [
+        {"name": name, "example": 'The "<mask>"', "labels": {"stable": 1}} for name in ("a/b", '"><script>b')
+    ]
 
 
 def test_it_answers_while_the_server_is_full() -> None:
@@ -56,7 +65,7 @@ def test_it_answers_while_the_server_is_full() -> None:
 
     async def ask(listener: socket.socket) -> list[int]:
         workers = Workers(1, 1)
-        server = HttpServer(RestService({}), workers, Limits(), Playground([]))
+        server = HttpServer(RestService({}), workers, Limits(), Playground({}))
         await server.start(listener)
         workers.refuse_if_full = refuse  # type: ignore[method-assign]
         async with httpx.AsyncClient(base_url=f"http://127.0.0.1:{listener.getsockname()[1]}", trust_env=False) as http:

@@ -1,4 +1,4 @@
-"""The model of TensorFlow Serving's recorded answers: identities of every type, and what else the protocol tells apart."""
+"""The model of the recorded answers: identities of every type, and what else the protocol tells apart."""
 
 import shutil
 from pathlib import Path
