@@ -59,7 +59,7 @@ class Train(Component[Checkpoint]):
     """
 
     name: ClassVar[str] = "train"
-    version: ClassVar[str] = "6"
+    version: ClassVar[str] = "7"
     output: ClassVar[type[Checkpoint]] = Checkpoint
     scratch: ClassVar[str] = CHECKPOINTS
     varying: ClassVar[tuple[str, ...]] = (
@@ -209,7 +209,8 @@ class Train(Component[Checkpoint]):
         from components.hub.checkpoints import checkpoint_directory, config_directory, tokenizer_directory
         from components.modeling.checkpoint import build_masked_lm, load_masked_lm
         from components.modeling.configuration import build_config, load_config, require_vocabulary
-        from components.modeling.own_tokenizer import require_own_vocabulary
+        from components.modeling.growing import grow, pieces_of_new_words
+        from components.modeling.own_tokenizer import load_tokenizer, require_own_vocabulary
 
         params, blocks = self.params, self.blocks
         if params.pretrained is None:
@@ -222,7 +223,13 @@ class Train(Component[Checkpoint]):
         require_blocks(config, blocks.block_size, blocks.packing)
         require_vocabulary(config, tokenizer)
         require_own_vocabulary(tokenizer_directory(params.pretrained, params.revision), tokenizer, params.pretrained)
-        return load_masked_lm(checkpoint_directory(params.pretrained, params.revision), params.pretrained)
+        model = load_masked_lm(checkpoint_directory(params.pretrained, params.revision), params.pretrained)
+        own = load_tokenizer(tokenizer_directory(params.pretrained, params.revision))
+        new_words = pieces_of_new_words(tokenizer, own, config.vocab_size)
+        if not new_words:
+            return model
+        TERMINAL.paragraph(f"  {self.name:<11} {len(new_words):,} new words, each from the mean of its pieces")
+        return grow(model, new_words)
 
     def require_own_tokenizer(self, config: "PretrainedConfig") -> None:
         """Refuses another tokenizer than the checkpoint's own, as soon as it is known which one there will be.
@@ -238,8 +245,8 @@ class Train(Component[Checkpoint]):
         source = str(self.params.pretrained)
         if self.tokenizer.path is not None:
             tokenizer = self.tokenizer.load()
-        elif name is None or (name, revision) == (source, self.params.revision):
-            return
+        elif name is None or (name, revision) == (source, self.params.revision) or Path(name).is_file():
+            return  # A vocabulary's file is compared when it is a tokenizer.
         elif (tokenizer := load_tokenizer(tokenizer_directory(name, revision))) is None:
             return  # The step that loads it says why.
         require_vocabulary(config, tokenizer)
