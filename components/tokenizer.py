@@ -56,6 +56,7 @@ class PrepareTokenizer(Component[Tokenizer]):
             HubError: If the Hub doesn't give out the tokenizer.
             ModelError: If it can't be loaded, or has no mask token or no fast version.
         """
+        from components.hub.checkpoints import tokenizer_directory
         from components.tokenizers.adding import add_words, words_to_add
         from components.tokenizers.loading import load_from_hub, load_local, refuse_unmaskable
         from components.tokenizers.training import train
@@ -75,7 +76,8 @@ class PrepareTokenizer(Component[Tokenizer]):
             kind = type(tokenizer).__name__
             origin = f"from the {'folder' if path.is_dir() else 'file'} {path.name}"
         else:
-            tokenizer, notes = load_from_hub(params.pretrained, self._commit)
+            files = functools.partial(tokenizer_directory, params.pretrained, self._commit)
+            tokenizer, notes = load_from_hub(params.pretrained, self._commit, files)
             kind, origin = type(tokenizer).__name__, f"from {params.pretrained} at {self._commit}"
         refuse_unmaskable(tokenizer, origin)
         added, left_out = add_words(tokenizer, words)

@@ -302,7 +302,8 @@ class Train(Component[Checkpoint]):
         from components.hub.checkpoints import checkpoint_directory, config_directory, tokenizer_directory
         from components.modeling.checkpoint import build_masked_lm, load_checkpoint, load_masked_lm
         from components.modeling.configuration import build_config, load_config, require_vocabulary
-        from components.modeling.own_tokenizer import require_own_vocabulary
+        from components.modeling.growing import grow, pieces_of_new_words
+        from components.modeling.own_tokenizer import load_tokenizer, require_own_vocabulary
 
         params, blocks = self.params, self.blocks
         if self.continued is not None:
@@ -323,7 +324,12 @@ class Train(Component[Checkpoint]):
         loaded = load_checkpoint(checkpoint_directory(params.pretrained, params.revision), params.pretrained)
         if loaded.missing:
             TERMINAL.paragraph(f"  {self.name:<11} {loaded.what_is_new}")
-        return loaded.model, loaded.has_new_head
+        own = load_tokenizer(tokenizer_directory(params.pretrained, params.revision))
+        new_words = pieces_of_new_words(tokenizer, own, config.vocab_size)
+        if not new_words:
+            return loaded.model, loaded.has_new_head
+        TERMINAL.paragraph(f"  {self.name:<11} {len(new_words):,} new words, each from the mean of its pieces")
+        return grow(loaded.model, new_words), loaded.has_new_head
 
     def require_own_tokenizer(self, config: "PretrainedConfig") -> None:
         """Refuses another tokenizer than the checkpoint's own, as soon as it is known which one there will be.
@@ -339,8 +345,8 @@ class Train(Component[Checkpoint]):
         source = str(self.params.pretrained)
         if self.tokenizer.path is not None:
             tokenizer = self.tokenizer.load()
-        elif name is None or (name, revision) == (source, self.params.revision):
-            return
+        elif name is None or (name, revision) == (source, self.params.revision) or Path(name).is_file():
+            return  # A vocabulary's file is compared when it is a tokenizer.
         elif (tokenizer := load_tokenizer(tokenizer_directory(name, revision))) is None:
             return  # The step that loads it says why.
         require_vocabulary(config, tokenizer)

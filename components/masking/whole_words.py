@@ -58,9 +58,11 @@ class WordBoundaries:
             raise _unmarked("one whose decoder puts no blank before any token")
         if not any(_in_word(text[:1]) for text in texts):
             raise _unmarked("one whose decoder puts a blank before every token")
-        begins = np.array([not _in_word(text[:1]) for text in texts])
+        # A token that was added is a word, or stands where a user wants one.
+        added = np.isin(np.arange(len(texts)), list(set(tokenizer.added_tokens_decoder) - special))
+        begins = added | np.array([not _in_word(text[:1]) for text in texts])
         # A blank alone is the mark of a word whose first letter is another token.
-        ends = np.array([text != " " and not _in_word(text[-1:]) for text in texts])
+        ends = added | np.array([text != " " and not _in_word(text[-1:]) for text in texts])
         return cls(begins, ends)
 
     def starts(self, input_ids: np.ndarray, maskable: np.ndarray) -> np.ndarray:

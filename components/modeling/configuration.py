@@ -175,16 +175,18 @@ def require_packable(config: "PretrainedConfig") -> None:
 def require_vocabulary(config: "PretrainedConfig", tokenizer: "PreTrainedTokenizerBase") -> None:
     """Refuses a pretrained model that was trained with another tokenizer, as far as their sizes tell.
 
-    A model may have some more ids than its tokenizer, because vocabularies are padded to round numbers.
+    A model may have some more ids than its tokenizer, because vocabularies are padded to round numbers; and a tokenizer
+    may have words that were added to it, which the model will grow by.
 
     Raises:
         ModelError: With both numbers.
     """
-    tokens = len(tokenizer)
-    if not 0.9 * config.vocab_size <= tokens <= config.vocab_size:
+    added = tokenizer.added_tokens_decoder
+    tokens = [id_ for id_ in tokenizer.get_vocab().values() if id_ < config.vocab_size or id_ not in added]
+    if not 0.9 * config.vocab_size <= len(tokens) <= config.vocab_size or max(tokens) >= config.vocab_size:
         raise ModelError(
             "a pretrained model must go with the tokenizer that it was trained with",
-            received=f"a tokenizer of {tokens:,} tokens for a model with a vocabulary of {config.vocab_size:,}",
-            remedy="set --tokenizer.pretrained to the same name or folder as --train.pretrained, or train a new model "
-            "with --train.model_type",
+            received=f"a tokenizer of {len(tokens):,} tokens for a model with a vocabulary of {config.vocab_size:,}",
+            remedy="set --tokenizer.pretrained to the same name or folder as --train.pretrained (and words to add with "
+            "--tokenizer.add_tokens), or train a new model with --train.model_type",
         )

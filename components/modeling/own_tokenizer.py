@@ -2,10 +2,11 @@
 
 import logging
 import re
-from collections.abc import Mapping
+from collections.abc import Container, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from components.tokenizers.loading import load_local
 from foundation.errors import ModelError
 
 if TYPE_CHECKING:
@@ -42,15 +43,12 @@ def load_tokenizer(directory: Path) -> "PreTrainedTokenizerBase | None":
     Args:
         directory: The checkpoint's folder, or where it would be.
     """
-    from transformers import AutoTokenizer
-
     if not directory.is_dir() or not has_vocabulary(directory):
         return None
     try:
-        return AutoTokenizer.from_pretrained(directory, trust_remote_code=False, local_files_only=True)
-    except Exception as error:  # the Rust library raises bare Exception for a damaged tokenizer.json
-        reason = (str(error).strip() or type(error).__name__).splitlines()[0][:160]
-        logger.warning("the tokenizer of %s can't be read, so its words aren't compared: %s", directory, reason)
+        return load_local(directory)[0]
+    except ModelError as error:
+        logger.warning("the tokenizer of %s can't be read, so its words aren't compared: %s", directory, error.received)
         return None
 
 
@@ -63,7 +61,8 @@ def require_own_vocabulary(directory: Path, tokenizer: "PreTrainedTokenizerBase"
     """Refuses a tokenizer whose ids stand for other tokens than in the checkpoint's own one, where it carries one.
 
     What the tokenizer lacks does no harm, and neither do words of one's own in the place of tokens that no text
-    becomes (`[unused7]`), or beyond the checkpoint's own.
+    becomes (`[unused7]`), or beyond the checkpoint's own: so many added ones (`add_tokens`) as there may be, but no
+    more than a tenth of the tokens otherwise, which would be another vocabulary.
 
     Args:
         directory: The checkpoint's folder, or where it would be.
@@ -75,7 +74,8 @@ def require_own_vocabulary(directory: Path, tokenizer: "PreTrainedTokenizerBase"
     """
     source = source or str(directory)
     own = load_tokenizer(directory)
-    differing = differences(tokenizer.get_vocab(), own.get_vocab()) if own is not None else []
+    added = {str(token) for token in tokenizer.added_tokens_decoder.values()}
+    differing = differences(tokenizer.get_vocab(), own.get_vocab(), added) if own is not None else []
     if differing:
         first = ", ".join(f"{id_} is {ours!r}, not {theirs!r}" for id_, ours, theirs in differing[:SHOWN])
         raise ModelError(
@@ -86,12 +86,15 @@ def require_own_vocabulary(directory: Path, tokenizer: "PreTrainedTokenizerBase"
         )
 
 
-def differences(ours: Mapping[str, int], theirs: Mapping[str, int]) -> list[tuple[int, str, str]]:
+def differences(
+    ours: Mapping[str, int], theirs: Mapping[str, int], added: Container[str] = ()
+) -> list[tuple[int, str, str]]:
     """The ids that stand for another token: id, our token and theirs, by id.
 
     Args:
         ours: Ids by token.
         theirs: Those that the model knows.
+        added: Tokens of ours that were added to a vocabulary.
     """
     known = {id_: token for token, id_ in theirs.items()}
     differing: list[tuple[int, str, str]] = []
@@ -102,5 +105,6 @@ def differences(ours: Mapping[str, int], theirs: Mapping[str, int]) -> list[tupl
             continue
         # A spare place, or one beyond the model's own tokens, is free for a word that the model has nowhere else.
         is_free = (other is None or SPARE.fullmatch(other)) and token not in theirs
-        (own_words if is_free else differing).append((id_, token, other or "none"))
+        if not (is_free and other is None and token in added):
+            (own_words if is_free else differing).append((id_, token, other or "none"))
     return sorted(differing + (own_words if len(own_words) > MOST_OWN_WORDS * len(ours) else []))

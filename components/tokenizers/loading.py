@@ -2,6 +2,7 @@
 
 import json
 import textwrap
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -65,8 +66,13 @@ def _is_described(directory: Path) -> bool:
         return False
 
 
-def load_from_hub(name: str, commit: str) -> tuple["PreTrainedTokenizerFast", list[str]]:
+def load_from_hub(name: str, commit: str, download: Callable[[], Path]) -> tuple["PreTrainedTokenizerFast", list[str]]:
     """Loads a tokenizer from the Hub, at an exact commit.
+
+    Args:
+        name: The repository's.
+        commit: Of the repository.
+        download: Gets the tokenizer's files into a folder, where the library can't read them.
 
     Returns:
         The tokenizer, and what had to be guessed, a sentence each.
@@ -77,15 +83,13 @@ def load_from_hub(name: str, commit: str) -> tuple["PreTrainedTokenizerFast", li
     """
     from transformers import AutoTokenizer
 
-    from components.hub.checkpoints import tokenizer_directory
-
     try:
         try:
             return AutoTokenizer.from_pretrained(name, revision=commit, use_fast=True, trust_remote_code=False), []
         except OSError:
             raise
         except Exception:
-            directory = tokenizer_directory(name, commit)
+            directory = download()
             vocabulary = find_vocabulary(directory)
             if vocabulary is None or vocabulary.suffix != ".model":
                 raise

@@ -13,6 +13,7 @@ from tensorflow.core.framework import types_pb2
 from tensorflow_serving.apis import prediction_log_pb2
 
 from foundation.errors import ServingError
+from foundation.versions import EXAMPLE, TOKENIZER
 from serving.server.models import model_versions
 from serving.server.models.loading import Loading
 from serving.server.models.model_directory import read_example
