@@ -9,13 +9,14 @@ import re
 import shutil
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, ClassVar, get_args
+from typing import TYPE_CHECKING, ClassVar, cast, get_args
 
 from components.contract import reports
-from components.contract.artifacts import REPORT, Corpus
+from components.contract.artifacts import REPORT, STREAM, Corpus
 from components.contract.component import Component
 from components.hub.identifiers import is_repository_id
 from components.sources import Loaded, corpus_report
+from components.sources.beginnings import Limits
 from components.sources.embedded import NAME as PYTHON_DOCS
 from components.sources.embedded import EmbeddedCorpus
 from components.sources.encodings import canonical_encoding
@@ -29,6 +30,8 @@ from foundation.errors import ConfigError, DataError
 if TYPE_CHECKING:
     from datasets import DatasetDict
 
+STREAMED_TEST_RECORDS = 5000
+"""The most test records of a source that is streamed, where no number is given."""
 SPLIT_PART = r"[\w.-]+(\[(-?\d+%?)?:(-?\d+%?)?\])?(\([\w_]+\))?"
 SPLIT_EXPRESSION = re.compile(rf"{SPLIT_PART}(\s*\+\s*{SPLIT_PART})*")
 
@@ -54,6 +57,9 @@ class IngestParams:
             line), a line, or the whole file.
         test_size: The part of the records that goes to the test split, above 0 and below 1.
         seed: The seed of the shuffle before the split, from 0.
+        streaming: Whether the train records stay where they are: ingest keeps the test split alone, and preprocess
+            reads the source file by file. The test split is the source's own test or validation part, else the first
+            records of each file, test_size of those that are read for it. For a corpus larger than the disk.
     """
 
     dataset: str = PYTHON_DOCS
@@ -66,6 +72,7 @@ class IngestParams:
     text_records: TextRecords = "paragraph"
     test_size: float = 0.2
     seed: int = 42
+    streaming: bool = False
 
     def __post_init__(self) -> None:
         if not is_repository_id(self.dataset):
@@ -127,6 +134,30 @@ class IngestParams:
                 received=str(self.seed),
                 remedy="give e.g. --ingest.seed 42",
             )
+        if self.streaming:
+            self._refuse_what_cannot_stream()
+
+    def _refuse_what_cannot_stream(self) -> None:
+        """Refuses a source that is not read file by file, and a split that has to know all records.
+
+        Raises:
+            ConfigError: If so.
+        """
+        if self.path is None and not self.is_from_hub:
+            raise ConfigError(
+                "ingest.streaming must be given with local files or a Hub dataset",
+                received=f"{PYTHON_DOCS}, which this program brings along",
+                remedy="name files with --ingest.path or a Hub dataset with --ingest.dataset, or leave out "
+                "--ingest.streaming",
+            )
+        if self.split is not None and (self.path is not None or not re.fullmatch(r"[\w.-]+", self.split)):
+            names = "files with --ingest.path" if self.path is not None else "one split with --ingest.split"
+            raise ConfigError(
+                "ingest.split must be left out where local files are streamed, and name one split where a Hub dataset "
+                "is, because records are counted only as they come",
+                received=repr(self.split),
+                remedy=f"name {names}, and limit the train records with --ingest.max_train_records",
+            )
 
     @property
     def is_from_hub(self) -> bool:
@@ -169,6 +200,11 @@ class Ingest(Component[Corpus]):
         Raises:
             PipelineError: If a file isn't there, or the Hub is out of reach.
         """
+        return self._digests
+
+    @functools.cached_property
+    def _digests(self) -> dict[str, str]:
+        """What `sources` returns, found out once: all bytes of local files are read for it."""
         return self.source.digests()
 
     def run(self, out: Path) -> None:
@@ -182,6 +218,10 @@ class Ingest(Component[Corpus]):
         """
         cache = out / "cache"
         cache.mkdir()
+        if self.params.streaming:
+            self.keep_test_split(cache, out)
+            shutil.rmtree(cache)
+            return
         with progress_bars_only_for(downloads=self.params.is_from_hub):
             loaded = self.source.load(cache)
             if not self.params.is_from_hub:
@@ -191,6 +231,29 @@ class Ingest(Component[Corpus]):
         reports.write(out / REPORT, self.report(Corpus(out), loaded))
         del loaded
         shutil.rmtree(cache)
+
+    def keep_test_split(self, cache: Path, out: Path) -> None:
+        """Writes the test split of a source that is streamed, and where its train records are read from.
+
+        Raises:
+            PipelineError: As `run` does.
+        """
+        from components.sources import streamed_source
+
+        limits = Limits(
+            self.params.test_size,
+            getattr(self.params, "max_test_records", None) or STREAMED_TEST_RECORDS,
+            getattr(self.params, "max_train_records", None),
+        )
+        with progress_bars_only_for(downloads=False):
+            if isinstance(self.source, LocalFiles):
+                found = streamed_source.of_local_files(self.source, self._digests, limits, cache)
+            else:
+                found = streamed_source.of_hub(cast(HubDataset, self.source), self.params.split, limits, cache)
+            save_splits({"test": found.test}, out / "dataset")
+            reports.write(out / STREAM, found.stream)
+            reports.write(out / REPORT, found.report())
+            del found
 
     def split(self, loaded: Loaded, cache: Path) -> "DatasetDict":
         """The records as `train` and `test`: the source's own parts where it has some, else a random split.

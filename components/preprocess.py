@@ -1,12 +1,12 @@
 """Turns a corpus into blocks of token ids: reads the text column, joins, tokenizes, and fills blocks."""
 
 import dataclasses
-import itertools
 import json
 from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar, Literal
 
 from components.blocks.encoding import CHARACTERS_A_BATCH, encode, untruncated
+from components.blocks.progress import PROGRESS, Progress
 from components.contract import reports
 from components.contract.artifacts import REPORT, Blocks, Corpus, Tokenizer
 from components.contract.component import Component
@@ -90,12 +90,18 @@ class Preprocess(Component[Blocks]):
     """
 
     name: ClassVar[str] = "preprocess"
-    version: ClassVar[str] = "2"
+    version: ClassVar[str] = "3"
     output: ClassVar[type[Blocks]] = Blocks
+    scratch: ClassVar[str] = PROGRESS
 
     corpus: Corpus
     tokenizer: Tokenizer
     params: PreprocessParams
+
+    def resumes(self, partial: Path) -> str | None:
+        """How far a run that was cut off came in a stream of train records."""
+        progress = Progress.read(partial)
+        return None if progress is None else f"train record {progress.records:,} (file {progress.place[0] + 1:,})"
 
     def run(self, out: Path) -> None:
         """Streams both splits into blocks. Memory holds the longest record and its tokens, not the corpus."""
@@ -113,7 +119,9 @@ class Preprocess(Component[Blocks]):
             )
         backend = untruncated(tokenizer)
         column = choose_column(self.corpus, self.params.text_column)
-        splits = BySplit(*(self._run_split(name, column, backend, pad_token_id, out) for name in SPLITS))
+        # A stream may take days: what is wrong with the test split shows before.
+        names = SPLITS[::-1] if self.corpus.is_streamed else SPLITS
+        splits = BySplit(**{name: self._run_split(name, column, backend, pad_token_id, out) for name in names})
         chosen = "" if column in (self.params.text_column, self.params.text_column.removesuffix("?")) else column
         (out / "dataset" / "dataset_dict.json").write_text(json.dumps({"splits": list(SPLITS)}), encoding="utf-8")
         summary = summary_of(self.params.block_size, splits) + (f"; from column {chosen}" if chosen else "")
@@ -133,45 +141,49 @@ class Preprocess(Component[Blocks]):
         self, name: str, column: str, backend: "RustTokenizer", pad_token_id: int | None, out: Path
     ) -> BlockCounts:
         """Writes one split's blocks and records and returns its part of the report."""
-        import numpy as np
-
         from components.blocks.packing import layout_of
-        from components.blocks.text_column import TextReader
+        from components.blocks.segments import SegmentedSplit, fill
+        from components.blocks.text_column import TextReader, resolve_column
         from components.blocks.writer import BlockWriter, RecordWriter
+        from components.sources.streaming import Stream
 
         block_size, packing = self.params.block_size, self.params.packing
         packed = packing == "packed" and name == "train"
-        reader = TextReader(self.corpus, name, column)
         layout = layout_of("documents" if packing == "packed" and not packed else packing, block_size, pad_token_id)
-        tokens = 0
-        with (
-            BlockWriter(out / "dataset" / name, block_size, with_document_ids=packed) as writer,
-            RecordWriter(out / "records" / f"{name}.arrow") as records,
-        ):
-            rows = reader.rows_with_text()
-            for encoded in encode(backend, reader.batches(CHARACTERS_A_BATCH), self.params.characters_at_once):
-                tokens += len(encoded.token_ids)
-                filled = layout.add(encoded.token_ids, encoded.tokens)
+        if name == "train" and self.corpus.is_streamed:
+            schema = self.corpus.columns().data.schema
+            stream = Stream(self.corpus.stream, schema, [resolve_column(schema, column)])
+            split = SegmentedSplit(
+                self.corpus, name, column, backend, self.params.characters_at_once, block_size, with_document_ids=packed
+            )
+            found = split.write(out, layout, stream.record_batches)
+            tokens, blocks, records = found.tokens, found.blocks, found.records
+            skipped = {"null": found.null, "empty": found.empty}
+        else:
+            reader = TextReader(self.corpus, name, column)
+            with (
+                BlockWriter(out / "dataset" / name, block_size, with_document_ids=packed) as writer,
+                RecordWriter(out / "records" / f"{name}.arrow") as record_writer,
+            ):
+                encoded = encode(backend, reader.batches(CHARACTERS_A_BATCH), self.params.characters_at_once)
+                tokens = fill(encoded, layout, writer, record_writer, reader.rows_with_text())
+                filled = layout.finish()
                 writer.write(filled.input_ids, filled.document_ids)
-                count = len(encoded.tokens)
-                row = np.fromiter(itertools.islice(rows, count), np.int64, count)
-                records.write(row, encoded.tokens, encoded.characters, encoded.bytes)
-            filled = layout.finish()
-            writer.write(filled.input_ids, filled.document_ids)
-        if not writer.blocks:
+            blocks, records, skipped = writer.blocks, reader.records, reader.skipped
+        if not blocks:
             raise DataError(
                 f"the {name} split must fill at least one block",
                 received=f"{tokens:,} tokens for a block_size of {block_size:,}",
                 remedy="give more text, or a smaller --preprocess.block_size",
             )
         return BlockCounts(
-            records=reader.records,
-            skipped=RecordsWithoutText(**reader.skipped),
+            records=records,
+            skipped=RecordsWithoutText(**skipped),
             tokens=tokens,
-            blocks=writer.blocks,
+            blocks=blocks,
             tokens_kept=tokens - layout.dropped,
             tokens_dropped=layout.dropped,
-            padding=None if packing == "concatenate" else writer.blocks * block_size - tokens,
+            padding=None if packing == "concatenate" else blocks * block_size - tokens,
         )
 
 

@@ -3,7 +3,7 @@
 import dataclasses
 import functools
 import textwrap
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar
 
@@ -13,6 +13,7 @@ from components.contract.component import Component
 from foundation.errors import ConfigError, HubError, ModelError
 
 if TYPE_CHECKING:
+    import pyarrow
     from transformers import PreTrainedTokenizerFast
 
     from components.blocks.text_column import TextReader
@@ -43,6 +44,8 @@ class TokenizerParams:
         vocab_size: Number of tokens of a trained tokenizer, special tokens included; at least 261.
         min_frequency: How often a pair must occur for training to merge it.
         model_max_length: The longest sequence that a trained tokenizer declares, in tokens.
+        streaming_characters: Where ingest.streaming is set, the characters that a tokenizer is trained on: the first of
+            each file of the train split, evenly.
     """
 
     pretrained: str | None = None
@@ -50,6 +53,7 @@ class TokenizerParams:
     vocab_size: int = 8192
     min_frequency: int = 2
     model_max_length: int = 512
+    streaming_characters: int = 100_000_000
 
     def __post_init__(self) -> None:
         if self.pretrained is not None and not self.pretrained.strip():
@@ -71,6 +75,12 @@ class TokenizerParams:
                     received=str(getattr(self, name)),
                     remedy=f"correct --tokenizer.{name}",
                 )
+        if self.streaming_characters < 1:
+            raise ConfigError(
+                "tokenizer.streaming_characters must be at least 1",
+                received=str(self.streaming_characters),
+                remedy="give e.g. --tokenizer.streaming_characters 100000000",
+            )
 
 
 @dataclasses.dataclass(frozen=True)
@@ -113,6 +123,8 @@ class PrepareTokenizer(Component[Tokenizer]):
             if reader.column not in (self.text_column, self.text_column.removesuffix("?")):
                 column = reader.column
             kind, origin = "byte-level BPE", "trained on the train split" + (f"'s {column}" if column else "")
+            if self.corpus.is_streamed:
+                origin += f", {reader.records:,} records at the beginnings of its files"
         elif self._is_local:
             tokenizer = load_local(Path(self.params.pretrained))
             kind, origin = type(tokenizer).__name__, f"from the folder {Path(self.params.pretrained).name}"
@@ -163,7 +175,7 @@ def train(corpus: Corpus, text_column: str, params: TokenizerParams) -> tuple["P
     from transformers import RobertaTokenizerFast
 
     from components.blocks.cutting import Cutter
-    from components.blocks.text_column import TextReader
+    from components.blocks.text_column import TextReader, refuse_no_text
 
     backend = RustTokenizer(models.BPE())
     backend.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
@@ -179,13 +191,14 @@ def train(corpus: Corpus, text_column: str, params: TokenizerParams) -> tuple["P
         initial_alphabet=sorted(pre_tokenizers.ByteLevel.alphabet()),  # every byte has a token, so that none is unknown
         show_progress=False,
     )
-    reader = TextReader(corpus, "train", text_column)
+    reader = TextReader(corpus, "train", text_column, beginnings(corpus, text_column, params.streaming_characters))
     cutter = Cutter(RustTokenizer.from_str(backend.to_str()), within_words=False)  # training locks `backend` itself
     pieces = (
         [piece for text in texts for piece in cutter.pieces(text, CHARACTERS_A_PIECE)]
         for texts in reader.batches(CHARACTERS_A_BATCH)
     )
     backend.train_from_iterator(pieces, trainer)
+    refuse_no_text("train", reader.column, reader.records, reader.skipped)
     backend.post_processor = processors.RobertaProcessing(
         sep=("</s>", backend.token_to_id("</s>")),
         cls=("<s>", backend.token_to_id("<s>")),
@@ -201,6 +214,22 @@ def train(corpus: Corpus, text_column: str, params: TokenizerParams) -> tuple["P
         sep_token="</s>",
     )
     return tokenizer, reader
+
+
+def beginnings(corpus: Corpus, text_column: str, characters: int) -> "Iterator[pyarrow.RecordBatch] | None":
+    """The records of a stream that a tokenizer is trained on; None where the corpus keeps its train split.
+
+    Raises:
+        DataError: If there is no such column.
+    """
+    from components.blocks.text_column import choose_column, resolve_column
+    from components.sources.streaming import Stream
+
+    if not corpus.is_streamed:
+        return None
+    schema = corpus.columns().data.schema
+    path = resolve_column(schema, choose_column(corpus, text_column))
+    return Stream(corpus.stream, schema, [path]).beginnings(characters)
 
 
 def load_local(directory: Path) -> "PreTrainedTokenizerFast":

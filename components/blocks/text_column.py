@@ -3,7 +3,7 @@
 import difflib
 import itertools
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from typing import TYPE_CHECKING, Any, NoReturn
 
 import numpy as np
@@ -46,6 +46,8 @@ class TextReader:
         corpus: The corpus to read.
         split: `train` or `test`.
         text_column: The column's name, as `choose_column` takes it.
+        streamed: The records to read, where the corpus keeps none of the split. They may be a part of the split: then
+            it is no error if none has text.
 
     Raises:
         DataError: If there is no such column, or it doesn't hold text.
@@ -56,8 +58,11 @@ class TextReader:
             print(len(texts), "texts in", reader.records, "records so far")
     """
 
-    def __init__(self, corpus: Corpus, split: str, text_column: str) -> None:
-        dataset = corpus.split(split)
+    def __init__(
+        self, corpus: Corpus, split: str, text_column: str, streamed: Iterable[pa.RecordBatch] | None = None
+    ) -> None:
+        dataset = corpus.split(split) if streamed is None else corpus.columns()
+        self._streamed = streamed
         self._split, self.column = split, choose_column(corpus, text_column)
         self._files = [file["filename"] for file in dataset.cache_files]
         self._table = dataset.data
@@ -83,13 +88,8 @@ class TextReader:
                     texts, length = [], 0
         if texts:
             yield texts
-        if self.records == sum(self.skipped.values()):
-            raise DataError(
-                f"the {self._split} split must have at least one record with text in {self.column!r}",
-                received=f"{self.records:,} records, of which {self.skipped['null']:,} null and "
-                f"{self.skipped['empty']:,} empty",
-                remedy="choose another column with --preprocess.text_column, or another corpus",
-            )
+        if self._streamed is None:
+            refuse_no_text(self._split, self.column, self.records, self.skipped)
 
     def rows_with_text(self) -> Iterator[int]:
         """The row of each text that `batches` yields, in order. Ask for no more rows than texts were read."""
@@ -101,6 +101,9 @@ class TextReader:
                 yield row
 
     def _record_batches(self) -> Iterator[pa.RecordBatch]:
+        if self._streamed is not None:
+            yield from self._streamed
+            return
         if not self._files:  # HF_DATASETS_IN_MEMORY_MAX_SIZE makes `datasets` load small corpora whole
             yield from self._table.to_batches()
         for name in self._files:
@@ -122,6 +125,26 @@ class TextReader:
             else:
                 self.skipped["null" if start == end and null[record] else "empty"] += 1
                 self.skipped_rows.append(self.records - 1)
+
+
+def refuse_no_text(split: str, column: str, records: int, skipped: Mapping[str, int]) -> None:
+    """Refuses a split in which no record has text.
+
+    Args:
+        split: `train` or `test`.
+        column: The column that was read.
+        records: The number of its records.
+        skipped: The number of those without text, by reason.
+
+    Raises:
+        DataError: If it is so.
+    """
+    if records == sum(skipped.values()):
+        raise DataError(
+            f"the {split} split must have at least one record with text in {column!r}",
+            received=f"{records:,} records, of which {skipped['null']:,} null and {skipped['empty']:,} empty",
+            remedy="choose another column with --preprocess.text_column, or another corpus",
+        )
 
 
 def descend(batch: pa.RecordBatch, path: tuple[str, ...]) -> tuple[pa.Array, np.ndarray, np.ndarray]:
@@ -163,13 +186,13 @@ def choose_column(corpus: Corpus, text_column: str) -> str:
     names, numbers or addresses).
 
     Args:
-        corpus: The corpus, whose train split is looked at.
+        corpus: The corpus, whose train split is looked at, or where that is streamed the test split.
         text_column: A column's dotted name, with a question mark behind it where another may be read.
 
     Raises:
         DataError: If there is no such column, it doesn't hold text, or several others could be meant.
     """
-    dataset = corpus.split("train")
+    dataset = corpus.columns()
     schema, name = dataset.data.schema, text_column.removesuffix("?")
     if find_field(list(schema), text_column):
         name = text_column

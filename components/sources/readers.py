@@ -195,10 +195,12 @@ def read_text(path: Path, reading: Reading) -> Records:
             if line.isspace():
                 reading.blank_lines[path] += 1
                 continue
-            yield Place(path, number), {"text": line.rstrip("\n")}
             records += 1
-        if reading.text_records == "paragraph" and records > 1:
-            reading.guesses[path] = f"{path.name} has no blank lines between others, so each line was read as a record"
+            if reading.text_records == "paragraph" and records > 1:
+                reading.guesses[path] = (
+                    f"{path.name} has no blank lines between others, so each line was read as a record"
+                )
+            yield Place(path, number), {"text": line.rstrip("\n")}
         return
     for is_blank, group in itertools.groupby(lines, key=lambda numbered: numbered[1].isspace()):
         if not is_blank:

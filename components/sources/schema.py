@@ -208,16 +208,24 @@ def write_records(read: Callable[[], Records], path: Path) -> tuple[int, list[st
         for batch in batches(read()):
             if convert:
                 batch = [convert(record) for record in batch]
-            try:
-                array = pyarrow.array(batch, type=struct)
-            except UnicodeEncodeError:
-                clean = [without_surrogates(record) for record in batch]
-                repaired += sum(repr(before) != repr(after) for before, after in zip(batch, clean, strict=True))
-                array = pyarrow.array(clean, type=struct)
+            array, count_repaired = array_of(batch, struct)
+            repaired += count_repaired
             writer.write_batch(pyarrow.RecordBatch.from_struct_array(array))
     if repaired:
         anomalies.append(f"{repaired} records hold half a surrogate pair, which no encoding has: U+FFFD stands for it")
     return count, anomalies
+
+
+def array_of(records: list[dict[str, Any]], kind: "pyarrow.DataType") -> tuple["pyarrow.StructArray", int]:
+    """Records as an array, and how many of them held half a surrogate pair, for which U+FFFD stands there."""
+    import pyarrow
+
+    try:
+        return pyarrow.array(records, type=kind), 0
+    except UnicodeEncodeError:
+        clean = [without_surrogates(record) for record in records]
+        repaired = sum(repr(before) != repr(after) for before, after in zip(records, clean, strict=True))
+        return pyarrow.array(clean, type=kind), repaired
 
 
 def batches(records: Records) -> Iterator[list[dict[str, Any]]]:

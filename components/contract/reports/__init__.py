@@ -14,6 +14,7 @@ from components.contract.reports.data import (
     Parts,
     RecordsWithoutText,
     Skipped,
+    Streamed,
     TokenizerReport,
 )
 from components.contract.reports.evaluation import (
@@ -40,6 +41,7 @@ from components.contract.reports.serving import (
     ValidatedText,
     ValidationReport,
 )
+from components.contract.reports.stream import Shard, StreamReport
 from components.contract.reports.training import EpochRow, ExecutionReport, Hardware, StepRow, TrainingReport
 
 __all__ = [
@@ -69,10 +71,13 @@ __all__ = [
     "Report",
     "Sample",
     "ServingModelReport",
+    "Shard",
     "SignatureReport",
     "Skipped",
     "SliceReport",
     "StepRow",
+    "StreamReport",
+    "Streamed",
     "TensorReport",
     "TokenizerReport",
     "TrainingReport",

@@ -93,6 +93,19 @@ class Skipped:
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
+class Streamed:
+    """What is known of a train split that is streamed, of which only the beginnings were read.
+
+    Attributes:
+        shards: The number of shards.
+        bytes: Their size as they are stored, compressed or not.
+    """
+
+    shards: int
+    bytes: int
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
 class CorpusReport:
     """`report.json` of a Corpus.
 
@@ -102,6 +115,8 @@ class CorpusReport:
         available: The number of records that the source has, where the corpus holds only some of them.
         unnamed: The files that are none of the parts, and were left out.
         mixed: The files that are named as another part, though they were read with the others.
+        streamed: What the train split consists of, where it is streamed: then everything else that is said of train is
+            said of the records that were read at the beginnings of its shards.
         records: The number of records.
         duplicate_records: The number of records that repeat an earlier one of their split whole.
         test_records_in_train: The number of test records that repeat a train record whole.
@@ -117,6 +132,7 @@ class CorpusReport:
     available: int | None = None
     unnamed: tuple[str, ...] = ()
     mixed: tuple[str, ...] = ()
+    streamed: Streamed | None = None
     records: BySplit[int]
     duplicate_records: BySplit[int]
     test_records_in_train: int
