@@ -119,7 +119,9 @@ def request_to_server(artifacts: CardArtifacts, example: str) -> str:
 def training_data(artifacts: CardArtifacts) -> str:
     """What it was trained on, and what the corpus report says of it."""
     report, params = artifacts.corpus.report, artifacts.params("corpus")
-    if report.parts:
+    if report.streamed and not report.parts:
+        how = "The first records of each file are the test split, all others were trained on."
+    elif report.parts:
         how = f"Train and test are the data's own parts (test: the files named {report.parts.test})."
     else:
         how = (
@@ -127,7 +129,8 @@ def training_data(artifacts: CardArtifacts) -> str:
             "before anything else."
         )
     lines = [f"## Training data\n\n{dataset_name(artifacts)}: {report.summary}. {how}"]
-    rows: list[Sequence[object]] = [("records", *(f"{count:,}" for count in report.records))]
+    looked_at = " looked at" if report.streamed else ""
+    rows: list[Sequence[object]] = [(f"records{looked_at}", *(f"{count:,}" for count in report.records))]
     rows.append(("exact duplicates", *(f"{count:,}" for count in report.duplicate_records)))
     for name, column in report.columns.items():
         rows.append((f"words in `{name}`", *(f"{split.words:,}" for split in column)))

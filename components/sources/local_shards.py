@@ -57,7 +57,7 @@ class LocalShards:
     ) -> Iterator["pyarrow.RecordBatch"]:
         """See `components.sources.streaming.Shards`."""
         path = self._places.get(shard.name)
-        if path is None:
+        if path is None or not path.exists():
             raise changed(shard, "it isn't there any more")
         with unchanged(path, shard):
             if format_of(path) in TABLES:

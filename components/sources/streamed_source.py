@@ -56,7 +56,7 @@ class StreamedSource:
         )
         shards, train, test = len(self.stream.shards), len(self.train), len(self.test)
         size = f"{counted_shards(shards)} of {self.stream.bytes:,} bytes"
-        how = "the first of each shard" if self.held_out is None else f"from the files named {self.held_out}"
+        how = "the first of each shard" if self.held_out is None else f"its own {self.held_out} part"
         summary = f"train streams from {size}; {test:,} test records ({how}); {train:,} train records looked at"
         if report.columns:
             longest = max(report.columns, key=lambda name: corpus_report.words_of(report.columns[name]))
