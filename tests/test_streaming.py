@@ -37,6 +37,7 @@ SHARDS = [
     ]
     for shard in range(4)
 ]
+STEPS = ("ingest", "preprocess")
 KILLED = """
 import os, signal, sys
 from pathlib import Path
@@ -205,7 +206,10 @@ def test_memory_and_disk_stay_flat(tmp_path: Path) -> None:
         assert done.returncode == 0, done.stderr
         peaks.append(int(done.stdout.split()[-1]) / 1024)
         assert not list(root.rglob(PROGRESS))
-        corpus = sum(path.stat().st_size for path in (root / "artifacts/ingest").rglob("*") if path.is_file())
-        assert corpus < 40e6  # some thousand test records, however many train records there are
+        kept = {step: sum(path.stat().st_size for path in (root / "artifacts" / step).rglob("*.*")) for step in STEPS}
+        # Some thousand test records, however many train records there are, and 5 bytes and a little more a token.
+        report = json.loads(next((root / "artifacts/preprocess").glob("*/report.json")).read_bytes())
+        assert kept["ingest"] < 40e6
+        assert kept["preprocess"] < 5.2 * sum(split["tokens"] for split in report["splits"].values()) + 10e6
     print("peak MB", peaks)
     assert peaks[1] < peaks[0] + 60

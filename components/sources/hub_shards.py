@@ -4,7 +4,7 @@ import contextlib
 import dataclasses
 import functools
 import tempfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Generator, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
@@ -92,7 +92,7 @@ class HubShards:
 
     def record_batches(
         self, shard: Shard, columns: "pyarrow.Schema", paths: Sequence[tuple[str, ...]], skip: int
-    ) -> Iterator["pyarrow.RecordBatch"]:
+    ) -> Generator["pyarrow.RecordBatch", None, None]:
         """See `components.sources.streaming.Shards`. A connection that breaks off is opened anew at the same place."""
         import pyarrow
 

@@ -6,7 +6,7 @@ import functools
 import itertools
 import json
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Generator, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
@@ -54,7 +54,7 @@ class LocalShards:
 
     def record_batches(
         self, shard: Shard, columns: "pyarrow.Schema", paths: Sequence[tuple[str, ...]], skip: int
-    ) -> Iterator["pyarrow.RecordBatch"]:
+    ) -> Generator["pyarrow.RecordBatch", None, None]:
         """See `components.sources.streaming.Shards`."""
         path = self._places.get(shard.name)
         if path is None or not path.exists():

@@ -4,8 +4,10 @@ A shard is a file of the source. The order of the stream is that of the shards, 
 first records of a shard may be in the test split; they are left out.
 """
 
+import contextlib
 import dataclasses
-from collections.abc import Iterator, Sequence
+import functools
+from collections.abc import Callable, Generator, Iterator, Sequence
 from typing import TYPE_CHECKING, ClassVar, NamedTuple, Protocol, TypeVar
 
 from components.contract.reports import Shard, StreamReport
@@ -41,7 +43,7 @@ class Shards(Protocol):
 
     def record_batches(
         self, shard: Shard, schema: "pyarrow.Schema", paths: Sequence[tuple[str, ...]], skip: int
-    ) -> Iterator["pyarrow.RecordBatch"]:
+    ) -> Generator["pyarrow.RecordBatch", None, None]:
         """The records of a shard, each time in the same batches.
 
         Args:
@@ -118,21 +120,24 @@ class Stream:
         Raises:
             PipelineError: If a shard can't be read, or isn't what it was.
         """
-        if self.report.max_train_records is not None:
-            parts: list[Iterator[pyarrow.RecordBatch]] = [(batch for _, batch in self.record_batches())]
-        else:
-            source = shards_of(self.report)
-            parts = [
-                source.record_batches(shard, self.schema, self.paths, shard.test_records)
-                for shard in evenly(self.report.shards, source.most_beginnings)
-            ]
         found = 0
-        for number, batches in enumerate(parts, 1):
+        parts = list(self._parts())
+        for number, part in enumerate(parts, 1):
             share = number * characters // len(parts)
-            slices = (batch.slice(start, RECORDS_A_SLICE) for batch in batches for start in starts_of(batch))
-            while found < share and (few := next(slices, None)) is not None:
-                found += self.characters_of(few)
-                yield few
+            with contextlib.closing(part()) as batches:
+                slices = (batch.slice(start, RECORDS_A_SLICE) for batch in batches for start in starts_of(batch))
+                while found < share and (few := next(slices, None)) is not None:
+                    found += self.characters_of(few)
+                    yield few
+
+    def _parts(self) -> "Iterator[Callable[[], Generator[pyarrow.RecordBatch, None, None]]]":
+        """What opens the records of each shard of which the beginning is read, or the stream where it ends early."""
+        if self.report.max_train_records is not None:
+            yield lambda: (batch for _, batch in self.record_batches())
+            return
+        source = shards_of(self.report)
+        for shard in evenly(self.report.shards, source.most_beginnings):
+            yield functools.partial(source.record_batches, shard, self.schema, self.paths, shard.test_records)
 
     def characters_of(self, batch: "pyarrow.RecordBatch") -> int:
         """How many characters of the wanted columns some records have."""

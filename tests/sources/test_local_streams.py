@@ -85,6 +85,19 @@ def test_only_beginnings_are_read_and_a_limit_is_kept(tmp_path: Path, monkeypatc
     assert len(train_records(corpus)) == 1494
 
 
+def test_one_shard_is_open_at_a_time(tmp_path: Path) -> None:
+    data = write_shards(
+        tmp_path / "data", [[{"text": f"{shard} {number}"} for number in range(50)] for shard in range(40)]
+    )
+    corpus = ingest(tmp_path / "corpus", data)
+    files = []
+    for batches in (stream_of(corpus).beginnings(800), (batch for _, batch in stream_of(corpus).record_batches())):
+        for _ in batches:
+            files.append(len(os.listdir("/proc/self/fd")))
+    assert len(files) >= 80
+    assert max(files) - min(files) <= 2
+
+
 def test_shards_shorter_than_their_share_give_it_to_later_ones() -> None:
     take = Take(shards=4, records=40, test_share=0.2)
     for available in (1, 1, 100, 100):
