@@ -31,8 +31,9 @@ class PreprocessParams:
 
     Attributes:
         text_column: Column with the text: a string, or a list of strings, which are joined by blanks; dots lead into
-            nested records. Where the name ends in a question mark and the corpus has no such column, its only column
-            of text is read.
+            nested records. Several columns, with commas between or as a list, are joined by blanks too; where some of a
+            record's are empty, the others are its text. Where the name ends in a question mark and the corpus has no
+            such column, its only column of text is read.
         block_size: Tokens a block, at least 8 and at most what the model accepts.
         packing: How records fill blocks. With concatenate, they are joined end to end and cut; with documents, each
             has its own padded rows; with packed, a block holds several whole records, and attention stays within each.
@@ -40,13 +41,13 @@ class PreprocessParams:
             200 bytes for each. A longer record is cut between words, where its tokens stay the same.
     """
 
-    text_column: str = "answers.text?"
+    text_column: str | list[str] = "answers.text?"
     block_size: int = 128
     packing: Literal["concatenate", "documents", "packed"] = "concatenate"
     characters_at_once: int = dataclasses.field(default=CHARACTERS_A_BATCH, metadata={"key": False})
 
     def __post_init__(self) -> None:
-        if not self.text_column.removesuffix("?").strip("."):
+        if not all(name.removesuffix("?").strip(" .") for name in self.named_columns.split(",")):
             raise ConfigError(
                 "preprocess.text_column must name a column",
                 received=repr(self.text_column),
@@ -76,6 +77,11 @@ class PreprocessParams:
                 received=f"{self.characters_at_once:,}",
                 remedy=f"leave --preprocess.characters_at_once out, or set it to {FEWEST_CHARACTERS_AT_ONCE} or more",
             )
+
+    @property
+    def named_columns(self) -> str:
+        """The name in `text_column`; of several, the names with commas between."""
+        return self.text_column if isinstance(self.text_column, str) else ",".join(self.text_column)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -118,11 +124,12 @@ class Preprocess(Component[Blocks]):
                 remedy="set --preprocess.packing concatenate, or another --tokenizer.pretrained",
             )
         backend = untruncated(tokenizer)
-        column = choose_column(self.corpus, self.params.text_column)
+        named = self.params.named_columns
+        column = choose_column(self.corpus, named)
         # A stream may take days: what is wrong with the test split shows before.
         names = SPLITS[::-1] if self.corpus.is_streamed else SPLITS
         splits = BySplit(**{name: self._run_split(name, column, backend, pad_token_id, out) for name in names})
-        chosen = "" if column in (self.params.text_column, self.params.text_column.removesuffix("?")) else column
+        chosen = "" if column in (named, named.removesuffix("?")) else column
         (out / "dataset" / "dataset_dict.json").write_text(json.dumps({"splits": list(SPLITS)}), encoding="utf-8")
         summary = summary_of(self.params.block_size, splits) + (f"; from column {chosen}" if chosen else "")
         reports.write(
@@ -143,7 +150,7 @@ class Preprocess(Component[Blocks]):
         """Writes one split's blocks and records and returns its part of the report."""
         from components.blocks.packing import layout_of
         from components.blocks.segments import SegmentedSplit, fill
-        from components.blocks.text_column import TextReader, resolve_column
+        from components.blocks.text_column import TextReader, resolve_columns
         from components.blocks.writer import BlockWriter, RecordWriter
         from components.sources.streaming import Stream
 
@@ -152,7 +159,7 @@ class Preprocess(Component[Blocks]):
         layout = layout_of("documents" if packing == "packed" and not packed else packing, block_size, pad_token_id)
         if name == "train" and self.corpus.is_streamed:
             schema = self.corpus.columns().data.schema
-            stream = Stream(self.corpus.stream, schema, [resolve_column(schema, column)])
+            stream = Stream(self.corpus.stream, schema, resolve_columns(schema, column))
             split = SegmentedSplit(
                 self.corpus, name, column, backend, self.params.characters_at_once, block_size, with_document_ids=packed
             )

@@ -222,14 +222,14 @@ def beginnings(corpus: Corpus, text_column: str, characters: int) -> "Iterator[p
     Raises:
         DataError: If there is no such column.
     """
-    from components.blocks.text_column import choose_column, resolve_column
+    from components.blocks.text_column import choose_column, resolve_columns
     from components.sources.streaming import Stream
 
     if not corpus.is_streamed:
         return None
     schema = corpus.columns().data.schema
-    path = resolve_column(schema, choose_column(corpus, text_column))
-    return Stream(corpus.stream, schema, [path]).beginnings(characters)
+    paths = resolve_columns(schema, choose_column(corpus, text_column))
+    return Stream(corpus.stream, schema, paths).beginnings(characters)
 
 
 def load_local(directory: Path) -> "PreTrainedTokenizerFast":

@@ -13,6 +13,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from components.sources import schema, tables
+from components.sources.arrow_types import common_schema
+from components.sources.columns import Columns
 from components.sources.local import open_arrow
 from components.sources.readers import Records
 from foundation.errors import DataError
@@ -107,14 +109,21 @@ class Limits:
 
 
 def write_tables(
-    each: "Iterable[tuple[str, Take, Iterable[pyarrow.Table | pyarrow.RecordBatch]]]", cache: Path, target: Path
-) -> None:
+    each: "Iterable[tuple[str, Take, Iterable[pyarrow.Table | pyarrow.RecordBatch]]]",
+    columns: Columns,
+    cache: Path,
+    target: Path,
+) -> list[str]:
     """Writes the beginnings of tables to one Arrow file, under one schema.
 
     Args:
         each: The shards: name, how much is read, and the records.
+        columns: The columns to keep.
         cache: A directory for the beginnings themselves.
         target: The file to write.
+
+    Returns:
+        A sentence for each thing that could not be kept as it came.
     """
     import pyarrow
 
@@ -122,18 +131,18 @@ def write_tables(
     for number, (name, take, batches) in enumerate(each):
         path = cache / str(number) / f"{name}.arrow"
         path.parent.mkdir()
-        columns = writer = None
+        kept = writer = None
         with pyarrow.OSFile(str(path), "wb") as file:
             for table in take.of_tables(batches):
                 # Of one shard's batches, those of JSON on the Hub may still differ in their columns.
-                columns = columns or tables.plain_schema(table.schema)
-                writer = writer or pyarrow.ipc.new_stream(file, columns)
+                kept = kept or common_schema([table.schema], Columns())[0]
+                writer = writer or pyarrow.ipc.new_stream(file, kept)
                 for batch in table.to_batches():
-                    writer.write_batch(tables.fit_schema(path, batch, columns))
+                    writer.write_batch(tables.fit_schema(path, batch, kept))
             if writer is not None:
                 writer.close()
                 paths.append(path)
-    tables.write_tables(paths, target)
+    return tables.write_tables(paths, target, columns)[1]
 
 
 def divided(target: Path, takes: "tuple[Take, Take]", limits: Limits) -> "tuple[Dataset, Dataset]":

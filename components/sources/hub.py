@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from components.hub.reading import HubUnreachable, resolve_revision
 from components.sources import Loaded
+from components.sources.columns import Columns
 from foundation.errors import ConfigError, HubError
 
 if TYPE_CHECKING:
@@ -26,6 +27,7 @@ class HubDataset:
         config: The dataset's configuration; None where it has only one, or a default.
         split: A split, or an expression such as `train[:5000]`.
         revision: A branch, tag or commit; None for the newest commit of `main`.
+        columns: The columns to keep; None for all.
 
     Example:
         source = HubDataset("dany0407/eli5_category", config=None, split="train[:5000]", revision=None)
@@ -36,6 +38,7 @@ class HubDataset:
     config: str | None
     split: str
     revision: str | None
+    columns: tuple[str, ...] | None = None
 
     @functools.cached_property
     def resolved(self) -> tuple[str, str, bool]:
@@ -150,7 +153,7 @@ class HubDataset:
         anomalies = []
         if any("/partial-" in file for files in options.get("data_files", {}).values() for file in files):
             anomalies.append("the Hub converted only the first 5 GB of this dataset to Parquet")
-        return Loaded(dataset, facts, anomalies=anomalies, available=available)
+        return Loaded(Columns(self.columns).of_dataset(dataset), facts, anomalies=anomalies, available=available)
 
     def options(self, revision: str, commit: str) -> dict[str, Any]:
         """What `datasets` is to load of the repository.

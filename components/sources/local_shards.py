@@ -72,7 +72,7 @@ class LocalShards:
         import pyarrow
 
         kept = pyarrow.schema([field for field in columns if field.name in wanted])
-        for batch in tables.batches_of(path):
+        for batch in tables.batches_of(path, kept.names):
             skipped = min(skip, batch.num_rows)
             skip -= skipped
             if skipped < batch.num_rows:
@@ -146,7 +146,9 @@ def restricted(columns: "pyarrow.Schema", paths: Sequence[tuple[str, ...]]) -> "
 
 
 def fit(value: Any, kind: "pyarrow.DataType", name: str, place: Place) -> Any:
-    """A value as a type of objects, lists and text takes it: without other fields, and numbers as text.
+    """A value as a type of objects, lists and text takes it: without other fields, and as text what is none.
+
+    It is what `schema.Shape.converter` makes of it: a single value where others are lists is a list by itself.
 
     Args:
         value: The value.
@@ -166,15 +168,13 @@ def fit(value: Any, kind: "pyarrow.DataType", name: str, place: Place) -> Any:
             field.name: fit(value.get(field.name), field.type, f"{name}.{field.name}".lstrip("."), place)
             for field in kind
         }
-    if pyarrow.types.is_list(kind) and isinstance(value, list):
-        return [fit(item, kind.value_type, name, place) for item in value]
-    if pyarrow.types.is_string(kind) and not isinstance(value, dict | list):
-        return value if isinstance(value, str) else json.dumps(value)
-    found = "an object" if isinstance(value, dict) else "a list" if isinstance(value, list) else "text or a number"
-    expected = "an object" if pyarrow.types.is_struct(kind) else "a list" if pyarrow.types.is_list(kind) else "text"
+    if pyarrow.types.is_list(kind):
+        return [fit(item, kind.value_type, name, place) for item in (value if isinstance(value, list) else [value])]
+    if pyarrow.types.is_string(kind):
+        return value if isinstance(value, str) else json.dumps(value, ensure_ascii=not isinstance(value, dict | list))
     raise DataError(
-        "a field must hold the same kind of value in every record",
-        received=f"`{name}` is {found} in {place}, and {expected} at the beginnings of the shards",
+        "a field that holds objects at the beginnings of the shards must hold them everywhere",
+        received=f"`{name}` is {'a list' if isinstance(value, list) else 'text or a number'} in {place}",
         remedy="make the records agree, or remove the field",
     )
 

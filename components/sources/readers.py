@@ -49,12 +49,14 @@ class Reading:
         text_records: The value of `ingest.text_records`.
         blank_lines: How many lines without a record each file has.
         guesses: A sentence for each thing that was guessed about a file, by file.
+        names: The names of all columns, in their order, where only some are read.
     """
 
     encoding: str | None = None
     text_records: TextRecords = "paragraph"
     blank_lines: Counter[Path] = dataclasses.field(default_factory=Counter)
     guesses: dict[Path, str] = dataclasses.field(default_factory=dict)
+    names: dict[str, None] = dataclasses.field(default_factory=dict)
     _by_paragraph: dict[Path, bool] = dataclasses.field(default_factory=dict)
 
     def is_by_paragraph(self, path: Path) -> bool:

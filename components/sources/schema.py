@@ -104,26 +104,40 @@ class Shape:
         """Whether the scalars have no common type except text."""
         return self.scalars not in (set(), {str}, {bool}, {int}, {float}, {int, float}) or self.too_wide
 
-    def arrow_type(self, name: str) -> "pyarrow.DataType":
-        """The narrowest type that holds every value.
+    @property
+    def kinds(self) -> dict[str, Place]:
+        """What the values are, lists, objects or neither, each in words with the place of the first."""
+        words = {dict: "an object", list: "a list", str: "text", bool: "true or false"}
+        found = sorted(self.scalars, key=str)[:1] + [kind for kind in (list, dict) if kind in self.first]
+        return {words.get(kind, "a number"): self.first[kind] for kind in found}
 
-        Args:
-            name: The field's dotted name, for messages.
+    @property
+    def wrapped(self) -> "Shape | None":
+        """The shape of the items, where some values are lists and others are what stands in them; else None."""
+        if len(self.kinds) < 2 or dict in self.first:
+            return None
+        items, joined = self.items or Shape(), Shape()
+        joined.first = {**items.first, **{kind: self.first[kind] for kind in self.scalars}}
+        joined.too_wide = self.too_wide or items.too_wide
+        return None if joined.is_mixed or joined.scalars != set(joined.first) - {type(None)} else joined
 
-        Raises:
-            DataError: If some values are lists and others objects, or one of these and others neither.
-        """
+    @property
+    def becomes_json(self) -> bool:
+        """Whether no type of Arrow's holds all values, so that what isn't text becomes JSON text."""
+        return self.is_table or (len(self.kinds) > 1 and self.wrapped is None)
+
+    def arrow_type(self) -> "pyarrow.DataType":
+        """The narrowest type that holds every value."""
         import pyarrow
 
-        self.check(name)
-        if self.is_table:
+        if self.becomes_json:
             return pyarrow.string()
+        if wrapped := self.wrapped:
+            return pyarrow.list_(wrapped.arrow_type())
         if dict in self.first:
-            return pyarrow.struct(
-                [(field, shape.arrow_type(f"{name}.{field}")) for field, shape in self.fields.items()]
-            )
+            return pyarrow.struct([(field, shape.arrow_type()) for field, shape in self.fields.items()])
         if list in self.first:
-            return pyarrow.list_(self.items.arrow_type(name) if self.items else pyarrow.null())
+            return pyarrow.list_(self.items.arrow_type() if self.items else pyarrow.null())
         if not self.scalars:
             return pyarrow.null()
         if self.is_mixed or str in self.scalars:
@@ -132,23 +146,17 @@ class Shape:
             return pyarrow.float64()
         return pyarrow.int64() if int in self.scalars else pyarrow.bool_()
 
-    def check(self, name: str) -> None:
-        """Refuses a field that isn't always a list, always an object or always neither."""
-        words = {dict: "an object", list: "a list", str: "text", bool: "true or false"}
-        kinds = [next(iter(sorted(self.scalars, key=str)))] if self.scalars else []
-        kinds += [kind for kind in (list, dict) if kind in self.first]
-        if len(kinds) > 1:
-            received = " and ".join(f"{words.get(kind, 'a number')} in {self.first[kind]}" for kind in kinds)
-            raise DataError(
-                "a field must hold the same kind of value in every record",
-                received=f"`{name}` is {received}",
-                remedy="make the records agree, or remove the field",
-            )
-
     def converter(self) -> Callable[[Any], Any] | None:
         """A function that turns a value into one of `arrow_type`; None where all values are of it already."""
-        if self.is_table:
-            return lambda value: value if value is None else json.dumps(value, ensure_ascii=False)
+        if self.becomes_json:
+            return lambda value: (
+                value if value is None or isinstance(value, str) else json.dumps(value, ensure_ascii=False)
+            )
+        if wrapped := self.wrapped:
+            of_item = wrapped.converter() or (lambda item: item)
+            return lambda value: (
+                value if value is None else [of_item(item) for item in (value if isinstance(value, list) else [value])]
+            )
         if self.is_mixed:
             return lambda value: value if value is None or isinstance(value, str) else json.dumps(value)
         if self.scalars == {int, float}:
@@ -163,8 +171,10 @@ class Shape:
         return None
 
     def parts(self, name: str = "") -> Iterator[tuple[str, "Shape"]]:
-        """The shape itself and all that are in it, each with its dotted name."""
+        """The shape itself and all in it that keep a type of their own, each with its dotted name."""
         yield name, self
+        if self.becomes_json or self.wrapped:
+            return
         if self.items:
             yield from self.items.parts(name)
         for field, shape in self.fields.items():
@@ -182,7 +192,7 @@ def write_records(read: Callable[[], Records], path: Path) -> tuple[int, list[st
         The number of records, and a sentence for each thing that could not be kept as it came.
 
     Raises:
-        DataError: If a field isn't of one kind in all records.
+        DataError: If a record is nested too deep, or too large.
     """
     import pyarrow
 
@@ -192,16 +202,22 @@ def write_records(read: Callable[[], Records], path: Path) -> tuple[int, list[st
         count += 1
     if not count:
         return 0, []
-    schema = pyarrow.schema([(name, field.arrow_type(name)) for name, field in shape.fields.items()])
+    schema = pyarrow.schema([(name, field.arrow_type()) for name, field in shape.fields.items()])
     anomalies = [
         f"`{name}` holds values of several types, or numbers beyond 64 bits: all were kept as text"
         for name, part in shape.parts()
-        if part.is_mixed
+        if part.is_mixed and not part.becomes_json
+    ]
+    anomalies += [
+        f"`{name}` is {' and '.join(f'{what} in {place}' for what, place in part.kinds.items())}: "
+        + ("each single value was read as a list" if part.wrapped else "what is no text was kept as JSON text")
+        for name, part in shape.parts()
+        if len(part.kinds) > 1
     ]
     anomalies += [
         f"`{name}` holds objects of more than {MOST_FIELDS} different fields, few each: each was kept as JSON text"
         for name, part in shape.parts()
-        if part.is_table
+        if part.is_table and len(part.kinds) < 2
     ]
     convert, struct, repaired = shape.converter(), pyarrow.struct(list(schema)), 0
     with pyarrow.OSFile(str(path), "wb") as file, pyarrow.ipc.new_stream(file, schema) as writer:

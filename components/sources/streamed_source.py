@@ -9,9 +9,10 @@ from typing import TYPE_CHECKING, Any
 from components.contract.reports import CorpusReport, Parts, Shard, Skipped, Streamed, StreamReport
 from components.sources import corpus_report, schema, tables
 from components.sources.beginnings import Limits, Take, divided, too_few, write_tables
+from components.sources.columns import Columns
 from components.sources.hub import PARQUET_BRANCH, HubDataset
 from components.sources.hub_shards import HubShards
-from components.sources.local import TABLES, LocalFiles, format_of
+from components.sources.local import TABLES, LocalFiles, format_of, open_arrow
 from components.sources.local_shards import LocalShards
 from components.sources.parts import held_out, mixed
 from components.sources.readers import Records
@@ -104,14 +105,21 @@ def of_local_files(files: LocalFiles, digests: Mapping[str, str], limits: Limits
     test = [path for path in paths if parts and parts[files.name_of(path)] == held_out(parts.values())]
     source = LocalShards(files.path, files.encoding, files.text_records, files.test_path)
     takes = limits.takes(len(train), len(test))
-    target = cache / "records.arrow"
+    target, columns = cache / "records.arrow", Columns(files.columns)
     forms: dict[Path, dict[str, str]] = {}
     notes: list[str] = []
     anomalies: list[str] = []
     if format_of(paths[0]) in TABLES:
         files.refuse_encoding()
-        each = ((path.name, take, tables.batches_of(path)) for path, take in paired(train, test, takes))
-        write_tables(each, cache, target)
+        each = (
+            (
+                path.name,
+                take,
+                tables.batches_of(path, [name for name in tables.schema_of(path).names if columns.below(name)]),
+            )
+            for path, take in paired(train, test, takes)
+        )
+        anomalies = write_tables(each, columns, cache, target)
     else:
         forms, notes = files.inspect([*train, *test])
 
@@ -121,11 +129,14 @@ def of_local_files(files: LocalFiles, digests: Mapping[str, str], limits: Limits
             for take in takes:
                 take.read.clear()
             for path, take in paired(train, test, takes):
-                yield from take.of_records(source.records(path))
+                for place, record in take.of_records(source.records(path)):
+                    source.reading.names.update(dict.fromkeys(record))
+                    yield place, columns.of_record(record)
 
         count, anomalies = schema.write_records(read_all, target)
         if not count:
             raise too_few(limits)
+        columns.refuse_missing([open_arrow(target).features.arrow_schema], source.reading.names)
         notes += source.reading.guesses.values()
     shards = [
         Shard(name=name, bytes=path.stat().st_size, digest=digests[name], test_records=records)
@@ -193,7 +204,7 @@ def of_hub(dataset: HubDataset, split: str | None, limits: Limits, cache: Path) 
         for shard in some
     )
     target = cache / "records.arrow"
-    write_tables(each, cache, target)
+    notes = write_tables(each, Columns(dataset.columns), cache, target)
     test_records = dict(zip((shard.name for shard in looked_at[0]), takes[0].test_records, strict=True))
     stream = StreamReport(
         kind="hub",
@@ -211,7 +222,6 @@ def of_hub(dataset: HubDataset, split: str | None, limits: Limits, cache: Path) 
         "fallback": f"main holds {dataset.script}, which `datasets` no longer runs" if stands_in else None,
         "files": [{"name": shard.name, "bytes": shard.bytes} for shard in shards],
     }
-    notes = []
     if revision == PARQUET_BRANCH and any("/partial-" in shard.name for shard in shards):
         notes.append("the Hub converted only the first 5 GB of this dataset to Parquet")
     return StreamedSource(stream, *divided(target, takes, limits), facts, other, anomalies=notes)

@@ -152,12 +152,12 @@ def test_a_shard_that_is_not_what_it_was_is_named(how: str, tmp_path: Path) -> N
 
 def test_what_differs_after_the_beginnings_is_text_or_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("components.ingest.STREAMED_TEST_RECORDS", 1)
-    rows: list[Any] = [{"text": "a"}] * 5 + [{"text": 7}, {"other": 1}, {"text": "\ud800half"}]
+    rows: list[Any] = [{"text": "a"}] * 5 + [{"text": 7}, {"other": 1}, {"text": ["é"]}, {"text": "\ud800half"}]
     corpus = ingest(tmp_path / "corpus", write_shards(tmp_path / "data", [rows]))
-    assert texts_of(train_records(corpus)) == ["a"] * 4 + ["7", None, "\ufffdhalf"]
-    listed = ingest(tmp_path / "other", write_shards(tmp_path / "lists", [[*rows[:5], {"text": ["a"]}]]))
-    with pytest.raises(DataError, match=r"`text` is a list in .*part-000.jsonl.gz, line 6, and text at"):
-        train_records(listed)
+    assert texts_of(train_records(corpus)) == ["a"] * 4 + ["7", None, '["é"]', "\ufffdhalf"]
+    nested = ingest(tmp_path / "other", write_shards(tmp_path / "o", [[{"text": {"a": "b"}}] * 5 + [{"text": "c"}]]))
+    with pytest.raises(DataError, match=r"`text` is text or a number in .*part-000.jsonl.gz, line 6"):
+        list(stream_of(nested, ("text", "a")).record_batches())
 
 
 def test_nested_text_comes_without_the_fields_beside_it(tmp_path: Path) -> None:
@@ -165,6 +165,19 @@ def test_nested_text_comes_without_the_fields_beside_it(tmp_path: Path) -> None:
     corpus = ingest(tmp_path / "corpus", write_shards(tmp_path / "data", [rows]))
     (_, batch), *_ = stream_of(corpus, ("answers", "text")).record_batches()
     assert batch.to_pylist()[0] == {"answers": [{"text": ["answer 2", "b"]}]}
+
+
+def test_columns_and_limits(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    data = write_shards(tmp_path / "data", [[{**row, "author": "x"} for row in rows] for rows in ROWS])
+    params = {"columns": "author,text", "max_test_records": 6, "max_train_records": 20}
+    corpus = ingest(tmp_path / "corpus", data, **params)
+    assert corpus.split("test").column_names == ["text", "author"]
+    assert corpus.split("test")["text"] == [rows[number]["text"] for rows in ROWS for number in (0, 1)]
+    assert texts_of(train_records(corpus)) == texts_of([*ROWS[0][2:], *ROWS[1][2:4]])
+    both = stream_of(corpus, ("text",), ("author",))
+    assert next(both.record_batches())[1].to_pylist()[0] == {"text": "shard 0 record 2", "author": "x"}
+    with pytest.raises(ConfigError, match="'textt', which isn't among text, n, author"):
+        ingest(tmp_path / "other", data, columns="textt")
 
 
 @pytest.mark.parametrize("orient", ["columns", "split", "multi-line"])
@@ -189,11 +202,14 @@ def test_too_few_records_are_refused(tmp_path: Path) -> None:
         ({}, "--ingest.path"),
         ({"path": "a", "split": "train"}, "--ingest.max_train_records"),
         ({"dataset": "some/data", "split": "train[:9]"}, "--ingest.max_train_records"),
+        ({"path": "a", "group_column": "author"}, "--ingest.group_column or --ingest.streaming.*--ingest.test_path"),
+        ({"path": "a", "time_column": "date"}, "--ingest.time_column or --ingest.streaming"),
+        ({"sources": [{"path": "a"}]}, "--ingest.sources or --ingest.streaming"),
     ],
 )
-def test_what_cannot_stream_is_refused_beforehand(params: dict[str, str], way_out: str) -> None:
+def test_what_cannot_stream_is_refused_beforehand(params: dict[str, Any], way_out: str) -> None:
     with pytest.raises(ConfigError, match=way_out):
-        IngestParams(streaming=True, **params)  # type: ignore[arg-type]
+        IngestParams(streaming=True, **params)
 
 
 def test_evenly_takes_items_at_equal_distances() -> None:
