@@ -145,6 +145,17 @@ def test_a_killed_run_goes_on_to_the_same_files(
     assert describe_files(tmp_path / "killed", [PROGRESS]) == describe_files(undisturbed, [PROGRESS])
 
 
+def test_several_columns_of_text_are_joined(corpus: Corpus, tokenizer: Tokenizer, tmp_path: Path) -> None:
+    rows = [{"a": f"Title {number}", "b": {"c": [f"body {number}", "more"]}} for number in range(200)]
+    streamed = ingest(tmp_path / "corpus", write_shards(tmp_path / "data", [rows]))
+    blocks = Preprocess(streamed, tokenizer, PreprocessParams("a,b.c", 16))
+    (tmp_path / "blocks").mkdir()
+    blocks.run(tmp_path / "blocks")
+    ids = finish(tmp_path / "blocks", Blocks).split("train")[:]["input_ids"]
+    text = tokenizer.load().decode(list(itertools.chain(*ids)))
+    assert text.startswith("<s>Title 40 body 40 more</s><s>Title 41 body 41 more</s>")
+
+
 def test_a_damaged_segment_is_made_anew(
     corpus: Corpus, tokenizer: Tokenizer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
