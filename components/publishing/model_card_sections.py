@@ -123,11 +123,15 @@ def training_data(artifacts: CardArtifacts) -> str:
         how = "The first records of each file are the test split, all others were trained on."
     elif report.parts:
         how = f"Train and test are the data's own parts (test: the files named {report.parts.test})."
+    elif report.by_time:
+        how = f"The newest records, by {report.by_time.column}, are the test split."
     else:
         how = (
             f"Records were split into train and test (test_size {params.get('test_size')}, seed {params.get('seed')}) "
             "before anything else."
         )
+        if report.by_group:
+            how += f" Those with the same {report.by_group.column} are on one side."
     lines = [f"## Training data\n\n{dataset_name(artifacts)}: {report.summary}. {how}"]
     looked_at = " looked at" if report.streamed else ""
     rows: list[Sequence[object]] = [(f"records{looked_at}", *(f"{count:,}" for count in report.records))]
@@ -247,6 +251,8 @@ def hub_dataset(artifacts: CardArtifacts) -> str | None:
 def dataset_name(artifacts: CardArtifacts) -> str:
     """The corpus' name for people: never a path of this machine."""
     params = artifacts.params("corpus")
+    if mixture := artifacts.corpus.report.mixture:
+        return f"a mixture of {', '.join(source.name for source in mixture)}"
     if params.get("path") is not None:
         return f"local files ({Path(str(params['path'])).name})"
     part = f", {params['split']}" if params.get("split") not in (None, "train") else ""

@@ -7,7 +7,7 @@ list counts as one text, its entries joined by blanks, because preprocessing rea
 import dataclasses
 import hashlib
 import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from components.contract.reports import BySplit, ColumnCounts, ColumnReport, CorpusReport, MixedSource, Parts, Skipped
@@ -33,6 +33,8 @@ def slices(text: str) -> Iterator[str]:
 
 def count_words(text: str) -> int:
     """How many words `text.split()` would give."""
+    if len(text) <= SLICE_CHARACTERS:
+        return len(text.split())
     words = 0
     is_open = False  # whether the slice before ended inside of a word
     for piece in slices(text):
@@ -49,6 +51,10 @@ class Digests:
 
     def add(self, text: str) -> None:
         """Adds the digest of a text."""
+        if len(text) <= SLICE_CHARACTERS:
+            data = text.encode("utf-8", "surrogatepass")
+            self.content += hashlib.blake2b(data, digest_size=DIGEST_BYTES).digest()
+            return
         digest = hashlib.blake2b(digest_size=DIGEST_BYTES)
         for piece in slices(text):
             digest.update(piece.encode("utf-8", "surrogatepass"))
@@ -82,21 +88,22 @@ class ColumnStatistics:
         self.rows = self.null = self.empty = self.characters = self.words = self.zeros = 0
         self.digests = Digests()
 
-    def add(self, value: str | list[str | None] | None) -> None:
-        """Counts one record's value."""
-        self.rows += 1
-        if value is None:
-            self.null += 1
-            return
-        text = value if isinstance(value, str) else " ".join([item for item in value if item])
-        words = count_words(text)
-        if not words:
-            self.empty += 1
-            return
-        self.zeros += "\0" in text
-        self.characters += len(text)
-        self.words += words
-        self.digests.add(text)
+    def add(self, values: Iterable[str | list[str | None] | None]) -> None:
+        """Counts the values of some records."""
+        for value in values:
+            self.rows += 1
+            if value is None:
+                self.null += 1
+                continue
+            text = value if type(value) is str else " ".join([item for item in value if item])
+            words = len(text.split()) if len(text) <= SLICE_CHARACTERS else count_words(text)
+            if not words:
+                self.empty += 1
+                continue
+            self.zeros += "\0" in text
+            self.characters += len(text)
+            self.words += words
+            self.digests.add(text)
 
     def counts(self) -> ColumnCounts:
         """The counts so far."""
@@ -166,20 +173,25 @@ def describe(splits: Mapping[str, "Dataset"], choice: Choice | None = None) -> C
     Returns:
         The report without what only the source knows: `source` and `skipped` are empty.
     """
+    import pyarrow
+
     from components.blocks.text_column import find_field, text_columns
 
     schema = splits["train"].features.arrow_schema
     # Dotted names and their paths: a field's own name may hold dots.
     paths = {name: found[0] for name in text_columns(schema) if (found := find_field(list(schema), name))}
+    plain = {(field.name,) for field in schema if not pyarrow.types.is_nested(field.type)}
     records = {name: Digests() for name in splits}
     columns = {column: {name: ColumnStatistics() for name in splits} for column in paths}
     for name, dataset in splits.items():
         for table in tables_of(dataset):
-            for record in table.to_pylist():
+            rows = table.to_pylist()
+            for record in rows:
                 # repr, unlike JSON, has a text for every value that Arrow gives: dates, bytes, NaN.
                 records[name].add(repr(record))
-                for column, path in paths.items():
-                    columns[column][name].add(texts_at(record, path))
+            for column, path in paths.items():
+                values = [record[path[0]] for record in rows]
+                columns[column][name].add(values if path in plain else [texts_at(value, path[1:]) for value in values])
     across = {column: columns[column]["test"].digests.also_in(columns[column]["train"].digests) for column in paths}
     choice = choice or Choice()
     report = CorpusReport(

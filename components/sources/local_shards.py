@@ -85,7 +85,7 @@ class LocalShards:
         kind = pyarrow.struct(list(columns))
         rows = itertools.islice(self.records(path), skip, None)
         for batch in schema.batches((place, fit(record, kind, "", place)) for place, record in rows):
-            yield pyarrow.RecordBatch.from_struct_array(schema.array_of(batch, kind)[0])
+            yield schema.record_batch_of(batch, columns)[0]
 
     def records(self, path: Path) -> Records:
         """The records of a file of JSON, CSV or text.

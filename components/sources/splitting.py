@@ -133,8 +133,8 @@ def at_random(records: int, test_size: float, seed: int) -> Rows:
     from datasets import Dataset
 
     refuse_few(records, test_size)
-    split = Dataset.from_dict({"row": np.arange(records)}).train_test_split(test_size, seed=seed).with_format("numpy")
-    return Rows(split["train"][:]["row"], split["test"][:]["row"])
+    split = Dataset.from_dict({"row": np.arange(records)}).train_test_split(test_size, seed=seed).with_format("arrow")
+    return Rows(split["train"][:]["row"].to_numpy(), split["test"][:]["row"].to_numpy())
 
 
 def by_parts(parts: Mapping[str, int]) -> Rows:
