@@ -66,7 +66,7 @@ def pipeline(run: Run, config: Config, root: str) -> Pushed:
         config: The settings of every step.
         root: The pipeline root, below which a relative serving directory is.
     """
-    text_column = config.preprocess.text_column
+    text_column = config.preprocess.named_columns
     corpus = run(Ingest(config.ingest))
     tokenizer = run(PrepareTokenizer(corpus, text_column, config.tokenizer))
     blocks = run(Preprocess(corpus, tokenizer, config.preprocess))

@@ -1,12 +1,12 @@
 """Turns a corpus into blocks of token ids: reads the text column, joins, tokenizes, and fills blocks."""
 
 import dataclasses
-import itertools
 import json
 from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar, Literal
 
 from components.blocks.encoding import CHARACTERS_A_BATCH, encode, untruncated
+from components.blocks.progress import PROGRESS, Progress
 from components.contract import reports
 from components.contract.artifacts import REPORT, Blocks, Corpus, Tokenizer
 from components.contract.component import Component
@@ -31,8 +31,9 @@ class PreprocessParams:
 
     Attributes:
         text_column: Column with the text: a string, or a list of strings, which are joined by blanks; dots lead into
-            nested records. Where the name ends in a question mark and the corpus has no such column, its only column
-            of text is read.
+            nested records. Several columns, with commas between or as a list, are joined by blanks too; where some of a
+            record's are empty, the others are its text. Where the name ends in a question mark and the corpus has no
+            such column, its only column of text is read.
         block_size: Tokens a block, at least 8 and at most what the model accepts.
         packing: How records fill blocks. With concatenate, they are joined end to end and cut; with documents, each
             has its own padded rows; with packed, a block holds several whole records, and attention stays within each.
@@ -40,13 +41,13 @@ class PreprocessParams:
             200 bytes for each. A longer record is cut between words, where its tokens stay the same.
     """
 
-    text_column: str = "answers.text?"
+    text_column: str | list[str] = "answers.text?"
     block_size: int = 128
     packing: Literal["concatenate", "documents", "packed"] = "concatenate"
     characters_at_once: int = dataclasses.field(default=CHARACTERS_A_BATCH, metadata={"key": False})
 
     def __post_init__(self) -> None:
-        if not self.text_column.removesuffix("?").strip("."):
+        if not all(name.removesuffix("?").strip(" .") for name in self.named_columns.split(",")):
             raise ConfigError(
                 "preprocess.text_column must name a column",
                 received=repr(self.text_column),
@@ -77,6 +78,11 @@ class PreprocessParams:
                 remedy=f"leave --preprocess.characters_at_once out, or set it to {FEWEST_CHARACTERS_AT_ONCE} or more",
             )
 
+    @property
+    def named_columns(self) -> str:
+        """The name in `text_column`; of several, the names with commas between."""
+        return self.text_column if isinstance(self.text_column, str) else ",".join(self.text_column)
+
 
 @dataclasses.dataclass(frozen=True)
 class Preprocess(Component[Blocks]):
@@ -90,12 +96,18 @@ class Preprocess(Component[Blocks]):
     """
 
     name: ClassVar[str] = "preprocess"
-    version: ClassVar[str] = "2"
+    version: ClassVar[str] = "3"
     output: ClassVar[type[Blocks]] = Blocks
+    scratch: ClassVar[str] = PROGRESS
 
     corpus: Corpus
     tokenizer: Tokenizer
     params: PreprocessParams
+
+    def resumes(self, partial: Path) -> str | None:
+        """How far a run that was cut off came in a stream of train records."""
+        progress = Progress.read(partial)
+        return None if progress is None else f"train record {progress.records:,} (file {progress.place[0] + 1:,})"
 
     def run(self, out: Path) -> None:
         """Streams both splits into blocks. Memory holds the longest record and its tokens, not the corpus."""
@@ -112,9 +124,12 @@ class Preprocess(Component[Blocks]):
                 remedy="set --preprocess.packing concatenate, or another --tokenizer.pretrained",
             )
         backend = untruncated(tokenizer)
-        column = choose_column(self.corpus, self.params.text_column)
-        splits = BySplit(*(self._run_split(name, column, backend, pad_token_id, out) for name in SPLITS))
-        chosen = "" if column in (self.params.text_column, self.params.text_column.removesuffix("?")) else column
+        named = self.params.named_columns
+        column = choose_column(self.corpus, named)
+        # A stream may take days: what is wrong with the test split shows before.
+        names = SPLITS[::-1] if self.corpus.is_streamed else SPLITS
+        splits = BySplit(**{name: self._run_split(name, column, backend, pad_token_id, out) for name in names})
+        chosen = "" if column in (named, named.removesuffix("?")) else column
         (out / "dataset" / "dataset_dict.json").write_text(json.dumps({"splits": list(SPLITS)}), encoding="utf-8")
         summary = summary_of(self.params.block_size, splits) + (f"; from column {chosen}" if chosen else "")
         reports.write(
@@ -133,45 +148,49 @@ class Preprocess(Component[Blocks]):
         self, name: str, column: str, backend: "RustTokenizer", pad_token_id: int | None, out: Path
     ) -> BlockCounts:
         """Writes one split's blocks and records and returns its part of the report."""
-        import numpy as np
-
         from components.blocks.packing import layout_of
-        from components.blocks.text_column import TextReader
+        from components.blocks.segments import SegmentedSplit, fill
+        from components.blocks.text_column import TextReader, resolve_columns
         from components.blocks.writer import BlockWriter, RecordWriter
+        from components.sources.streaming import Stream
 
         block_size, packing = self.params.block_size, self.params.packing
         packed = packing == "packed" and name == "train"
-        reader = TextReader(self.corpus, name, column)
         layout = layout_of("documents" if packing == "packed" and not packed else packing, block_size, pad_token_id)
-        tokens = 0
-        with (
-            BlockWriter(out / "dataset" / name, block_size, with_document_ids=packed) as writer,
-            RecordWriter(out / "records" / f"{name}.arrow") as records,
-        ):
-            rows = reader.rows_with_text()
-            for encoded in encode(backend, reader.batches(CHARACTERS_A_BATCH), self.params.characters_at_once):
-                tokens += len(encoded.token_ids)
-                filled = layout.add(encoded.token_ids, encoded.tokens)
+        if name == "train" and self.corpus.is_streamed:
+            schema = self.corpus.columns().data.schema
+            stream = Stream(self.corpus.stream, schema, resolve_columns(schema, column))
+            split = SegmentedSplit(
+                self.corpus, name, column, backend, self.params.characters_at_once, block_size, with_document_ids=packed
+            )
+            found = split.write(out, layout, stream.record_batches)
+            tokens, blocks, records = found.tokens, found.blocks, found.records
+            skipped = {"null": found.null, "empty": found.empty}
+        else:
+            reader = TextReader(self.corpus, name, column)
+            with (
+                BlockWriter(out / "dataset" / name, block_size, with_document_ids=packed) as writer,
+                RecordWriter(out / "records" / f"{name}.arrow") as record_writer,
+            ):
+                encoded = encode(backend, reader.batches(CHARACTERS_A_BATCH), self.params.characters_at_once)
+                tokens = fill(encoded, layout, writer, record_writer, reader.rows_with_text())
+                filled = layout.finish()
                 writer.write(filled.input_ids, filled.document_ids)
-                count = len(encoded.tokens)
-                row = np.fromiter(itertools.islice(rows, count), np.int64, count)
-                records.write(row, encoded.tokens, encoded.characters, encoded.bytes)
-            filled = layout.finish()
-            writer.write(filled.input_ids, filled.document_ids)
-        if not writer.blocks:
+            blocks, records, skipped = writer.blocks, reader.records, reader.skipped
+        if not blocks:
             raise DataError(
                 f"the {name} split must fill at least one block",
                 received=f"{tokens:,} tokens for a block_size of {block_size:,}",
                 remedy="give more text, or a smaller --preprocess.block_size",
             )
         return BlockCounts(
-            records=reader.records,
-            skipped=RecordsWithoutText(**reader.skipped),
+            records=records,
+            skipped=RecordsWithoutText(**skipped),
             tokens=tokens,
-            blocks=writer.blocks,
+            blocks=blocks,
             tokens_kept=tokens - layout.dropped,
             tokens_dropped=layout.dropped,
-            padding=None if packing == "concatenate" else writer.blocks * block_size - tokens,
+            padding=None if packing == "concatenate" else blocks * block_size - tokens,
         )
 
 

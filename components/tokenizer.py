@@ -70,6 +70,8 @@ class PrepareTokenizer(Component[Tokenizer]):
             if read.reader.column not in (self.text_column, self.text_column.removesuffix("?")):
                 column = read.reader.column
             kind, origin = MODELS[params.model], "trained on the train split" + (f"'s {column}" if column else "")
+            if self.corpus.is_streamed:
+                origin += f", {read.reader.records:,} records at the beginnings of its files"
         elif self._is_local:
             path = Path(params.pretrained)
             tokenizer, notes = load_local(path)

@@ -51,6 +51,13 @@ class Layout(Protocol):
         """Returns the blocks that are left when there are no more records."""
 
     @property
+    def held(self) -> tuple[np.ndarray, np.ndarray]:
+        """The tokens that are in no block yet, and the lengths of the documents that they are of.
+
+        A new layout to which these are added goes on as this one does.
+        """
+
+    @property
     def dropped(self) -> int:
         """The number of tokens that are in no block."""
 
@@ -78,6 +85,11 @@ class Concatenated:
         return BlockBatch(np.empty((0, self._block_size), np.int32), None)
 
     @property
+    def held(self) -> tuple[np.ndarray, np.ndarray]:
+        """See `Layout`."""
+        return self._remainder, np.array([len(self._remainder)], np.int32)
+
+    @property
     def dropped(self) -> int:
         """See `Layout`."""
         return len(self._remainder)
@@ -99,14 +111,19 @@ class OneDocumentARow:
 
     def finish(self) -> BlockBatch:
         """Returns no block, because none is held back."""
-        nothing = np.empty(0, np.int32)
-        return self.add(nothing, nothing)
+        return self.add(*self.held)
+
+    @property
+    def held(self) -> tuple[np.ndarray, np.ndarray]:
+        """See `Layout`: nothing."""
+        return np.empty(0, np.int32), np.empty(0, np.int32)
 
 
 class Packed:
     """As many whole documents a block as fit. A document that is longer than a block is cut at every block_size.
 
-    Documents are packed window by window, by best fit decreasing (Johnson 1973), as `best_fit` describes.
+    Documents are packed window by window, by best fit decreasing (Johnson 1973), as `best_fit` describes. A window ends
+    after the document that fills it, so where the batches end changes nothing.
     """
 
     dropped: ClassVar[int] = 0
@@ -119,19 +136,45 @@ class Packed:
         self._held_tokens = 0
 
     def add(self, token_ids: np.ndarray, lengths: np.ndarray) -> BlockBatch:
-        """See `Layout`. Blocks are returned when a window is full."""
-        self._held.append((token_ids, pieces_of(lengths, self._block_size)))
+        """See `Layout`. Blocks are returned when a window is full, which ends after the document that fills it."""
+        filled = []
+        pieces = pieces_of(lengths, self._block_size)
+        ends, documents = np.cumsum(pieces), np.cumsum(-(-lengths // self._block_size))
+        first_piece = first_token = 0
+        # ends (pieces,), in tokens; documents (documents,), where the pieces of each end
+        while first_token + self._window - self._held_tokens <= len(token_ids):
+            filling = np.searchsorted(ends, first_token + self._window - self._held_tokens)
+            last_piece = int(documents[np.searchsorted(documents, filling, side="right")])
+            last_token = int(ends[last_piece - 1])
+            self._hold(token_ids[first_token:last_token], pieces[first_piece:last_piece])
+            filled.append(self.finish())
+            first_piece, first_token = last_piece, last_token
+        self._hold(token_ids[first_token:], pieces[first_piece:])
+        if len(filled) == 1:
+            return filled[0]
+        shape = (0, self._block_size)
+        return BlockBatch(
+            np.concatenate([np.empty(shape, np.int32), *(each.input_ids for each in filled)]),
+            np.concatenate([np.empty(shape, np.int16), *(each.document_ids for each in filled)]),
+        )
+
+    def _hold(self, token_ids: np.ndarray, pieces: np.ndarray) -> None:
+        """Keeps documents for the next window."""
+        self._held.append((token_ids, pieces))
         self._held_tokens += len(token_ids)
-        if self._held_tokens >= self._window:
-            return self.finish()
-        return BlockBatch(np.empty((0, self._block_size), np.int32), np.empty((0, self._block_size), np.int16))
 
     def finish(self) -> BlockBatch:
         """Returns the blocks of the last window."""
-        nothing = np.empty(0, np.int32)
-        token_ids, pieces = (np.concatenate(held) for held in zip(*self._held, (nothing, nothing), strict=True))
+        token_ids, pieces = self.held
         self._held, self._held_tokens = [], 0
         return _place(token_ids, pieces, best_fit(pieces, self._block_size), self._block_size, self._pad_token_id)
+
+    @property
+    def held(self) -> tuple[np.ndarray, np.ndarray]:
+        """See `Layout`. Documents longer than a block are in pieces, which are packed as they are."""
+        nothing = np.empty(0, np.int32)
+        token_ids, pieces = (np.concatenate(held) for held in zip(*self._held, (nothing, nothing), strict=True))
+        return token_ids, pieces
 
 
 def layout_of(packing: str, block_size: int, pad_token_id: int | None) -> Layout:

@@ -1,9 +1,9 @@
-"""Reads the text of each record from one column, however nested, as a stream."""
+"""Reads the text of each record from one column or several, however nested, as a stream."""
 
 import difflib
 import itertools
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, NoReturn
 
 import numpy as np
@@ -27,7 +27,7 @@ SEPARATOR = " "
 
 
 class TextReader:
-    """Streams the texts of a column, one for each record; a list of texts is joined by blanks.
+    """Streams the texts of a column, one for each record; a list of texts, and several columns, are joined by blanks.
 
     A column is named as `Dataset.flatten` names it (`answers.text`), whether `answers` is a struct of lists or
     a list of structs. Nulls inside a list are left out. A record without text is skipped and counted.
@@ -40,12 +40,14 @@ class TextReader:
         skipped: The number of records without text so far, by reason: `null` (the column, something on its path or
             every text in its list is null) or `empty` (no text, or only white space).
         skipped_rows: The rows of these records, ascending.
-        column: The column's name.
+        column: The column's name; of several, the names with commas between.
 
     Args:
         corpus: The corpus to read.
         split: `train` or `test`.
         text_column: The column's name, as `choose_column` takes it.
+        streamed: The records to read, where the corpus keeps none of the split. They may be a part of the split: then
+            it is no error if none has text.
 
     Raises:
         DataError: If there is no such column, or it doesn't hold text.
@@ -56,12 +58,15 @@ class TextReader:
             print(len(texts), "texts in", reader.records, "records so far")
     """
 
-    def __init__(self, corpus: Corpus, split: str, text_column: str) -> None:
-        dataset = corpus.split(split)
+    def __init__(
+        self, corpus: Corpus, split: str, text_column: str, streamed: Iterable[pa.RecordBatch] | None = None
+    ) -> None:
+        dataset = corpus.split(split) if streamed is None else corpus.columns()
+        self._streamed = streamed
         self._split, self.column = split, choose_column(corpus, text_column)
         self._files = [file["filename"] for file in dataset.cache_files]
         self._table = dataset.data
-        self._path = resolve_column(dataset.data.schema, self.column)
+        self._paths = resolve_columns(dataset.data.schema, self.column)
         self.records = 0
         self.skipped = {"null": 0, "empty": 0}
         self.skipped_rows: list[int] = []
@@ -83,13 +88,8 @@ class TextReader:
                     texts, length = [], 0
         if texts:
             yield texts
-        if self.records == sum(self.skipped.values()):
-            raise DataError(
-                f"the {self._split} split must have at least one record with text in {self.column!r}",
-                received=f"{self.records:,} records, of which {self.skipped['null']:,} null and "
-                f"{self.skipped['empty']:,} empty",
-                remedy="choose another column with --preprocess.text_column, or another corpus",
-            )
+        if self._streamed is None:
+            refuse_no_text(self._split, self.column, self.records, self.skipped)
 
     def rows_with_text(self) -> Iterator[int]:
         """The row of each text that `batches` yields, in order. Ask for no more rows than texts were read."""
@@ -101,6 +101,9 @@ class TextReader:
                 yield row
 
     def _record_batches(self) -> Iterator[pa.RecordBatch]:
+        if self._streamed is not None:
+            yield from self._streamed
+            return
         if not self._files:  # HF_DATASETS_IN_MEMORY_MAX_SIZE makes `datasets` load small corpora whole
             yield from self._table.to_batches()
         for name in self._files:
@@ -109,19 +112,66 @@ class TextReader:
 
     def _texts(self, batch: pa.RecordBatch) -> Iterator[str]:
         """The texts of a record batch; counts its records and those that it skips."""
-        values, records, null = descend(batch, self._path)
-        # values (texts,), records (texts,): the record of each text, ascending; null (records,)
-        items = values.to_pylist()
-        bounds = np.searchsorted(records, np.arange(batch.num_rows + 1)).tolist()
-        for record in range(batch.num_rows):
-            start, end = bounds[record], bounds[record + 1]
-            text = items[start] if end - start == 1 else SEPARATOR.join(items[start:end])
+        for text in joined_texts(batch, self._paths):
             self.records += 1
             if text and not text.isspace():
                 yield text
             else:
-                self.skipped["null" if start == end and null[record] else "empty"] += 1
+                self.skipped["null" if text is None else "empty"] += 1
                 self.skipped_rows.append(self.records - 1)
+
+
+def refuse_no_text(split: str, column: str, records: int, skipped: Mapping[str, int]) -> None:
+    """Refuses a split in which no record has text.
+
+    Args:
+        split: `train` or `test`.
+        column: The column that was read.
+        records: The number of its records.
+        skipped: The number of those without text, by reason.
+
+    Raises:
+        DataError: If it is so.
+    """
+    if records == sum(skipped.values()):
+        raise DataError(
+            f"the {split} split must have at least one record with text in {column!r}",
+            received=f"{records:,} records, of which {skipped['null']:,} null and {skipped['empty']:,} empty",
+            remedy="choose another column with --preprocess.text_column, or another corpus",
+        )
+
+
+def joined_texts(batch: pa.RecordBatch, paths: Sequence[tuple[str, ...]]) -> Iterator[str | None]:
+    """The text of each record: the texts at the end of all paths, joined by blanks.
+
+    Args:
+        batch: Any number of records.
+        paths: The columns, as `resolve_columns` finds them. Where some hold no text, the others are the record's.
+
+    Yields:
+        A record's text; None where something on every path is null and nothing is there.
+    """
+    columns = [texts_below(batch, path) for path in paths]
+    if len(columns) == 1:
+        yield from columns[0]
+        return
+    for texts in zip(*columns, strict=True):
+        filled = [text for text in texts if text and not text.isspace()]
+        yield SEPARATOR.join(filled) if filled else next((text for text in texts if text is not None), None)
+
+
+def texts_below(batch: pa.RecordBatch, path: tuple[str, ...]) -> Iterator[str | None]:
+    """The text of each record in one column, as `joined_texts` gives it."""
+    values, records, null = descend(batch, path)
+    # values (texts,), records (texts,): the record of each text, ascending; null (records,)
+    items = values.to_pylist()
+    bounds = np.searchsorted(records, np.arange(batch.num_rows + 1)).tolist()
+    for record in range(batch.num_rows):
+        start, end = bounds[record], bounds[record + 1]
+        if start == end and null[record]:
+            yield None
+        else:
+            yield items[start] if end - start == 1 else SEPARATOR.join(items[start:end])
 
 
 def descend(batch: pa.RecordBatch, path: tuple[str, ...]) -> tuple[pa.Array, np.ndarray, np.ndarray]:
@@ -157,40 +207,60 @@ def descend(batch: pa.RecordBatch, path: tuple[str, ...]) -> tuple[pa.Array, np.
 
 
 def choose_column(corpus: Corpus, text_column: str) -> str:
+    """The column of a corpus to read, as `choose_column_of` finds it in the train split, or in test if that streams."""
+    return choose_column_of(corpus.columns(), text_column)
+
+
+def choose_column_of(dataset: "Dataset", text_column: str) -> str:
     """The column to read: the named one, or, if the name ends in `?`, another where the corpus has no such column.
 
     The other one is the only column that holds text, else `text`, else the only column that holds prose (rather than
     names, numbers or addresses).
 
     Args:
-        corpus: The corpus, whose train split is looked at.
-        text_column: A column's dotted name, with a question mark behind it where another may be read.
+        dataset: The records.
+        text_column: A column's dotted name, or several with commas between, with a question mark at the end where
+            another may be read.
 
     Raises:
         DataError: If there is no such column, it doesn't hold text, or several others could be meant.
     """
-    dataset = corpus.split("train")
     schema, name = dataset.data.schema, text_column.removesuffix("?")
     if find_field(list(schema), text_column):
         name = text_column
-    elif name != text_column and not holds_text(schema, name):
+    elif name != text_column and not all(holds_text(schema, one) for one in names_in(schema, name)):
         columns = text_columns(schema)
         if len(columns) == 1:
             return columns[0]
         letters = letters_of_prose(dataset, columns)
+        columns = by_prose(columns, letters)
         with_prose = [column for column in columns if letters[column] >= PROSE_LETTERS]
         if letters.get("text") or len(with_prose) == 1:
             return "text" if letters.get("text") else with_prose[0]
         if columns:
-            example = column_with_most_prose(columns, letters)
+            pair = [column for column in text_columns(schema) if column in columns[:2]]
+            both = f", or to {','.join(pair)} for both" if len(with_prose) > 1 else ""
             raise DataError(
                 "the text column must be named where several columns hold text",
                 received=f"{', '.join(columns)} (and no {name})",
-                remedy=f"set --preprocess.text_column, for example to {example}",
+                remedy=f"set --preprocess.text_column, for example to {columns[0]}{both}",
             )
-    if not holds_text(schema, name):
-        refuse_column(schema, name, letters_of_prose(dataset, text_columns(schema)))
+    for one in names_in(schema, name):
+        if not holds_text(schema, one):
+            refuse_column(schema, one, letters_of_prose(dataset, text_columns(schema)))
     return name
+
+
+def names_in(schema: pa.Schema, names: str) -> list[str]:
+    """The names in a text that has commas between them. A column's own name may hold commas; the longest counts."""
+    parts = names.split(",")
+    found = []
+    while parts:
+        ends = (end for end in range(len(parts), 0, -1) if find_field(list(schema), ",".join(parts[:end]).strip()))
+        end = next(ends, 1)
+        found.append(",".join(parts[:end]).strip())
+        parts = parts[end:]
+    return list(dict.fromkeys(found))
 
 
 def letters_of_prose(dataset: "Dataset", columns: list[str]) -> dict[str, float]:
@@ -209,9 +279,14 @@ def letters_of_prose(dataset: "Dataset", columns: list[str]) -> dict[str, float]
     return letters
 
 
-def column_with_most_prose(columns: list[str], letters: Mapping[str, float]) -> str:
-    """The column with the most letters of prose, the first of equal ones; an empty name where there is no column."""
-    return max(columns, key=lambda name: letters.get(name, 0), default="")
+def by_prose(columns: list[str], letters: Mapping[str, float]) -> list[str]:
+    """Columns with those first that have the most letters of prose."""
+    return sorted(columns, key=lambda name: -letters.get(name, 0))
+
+
+def resolve_columns(schema: pa.Schema, text_column: str) -> list[tuple[str, ...]]:
+    """What `resolve_column` gives for each of the names, which have commas between."""
+    return [resolve_column(schema, name) for name in names_in(schema, text_column)]
 
 
 def resolve_column(schema: pa.Schema, text_column: str) -> tuple[str, ...]:
@@ -243,9 +318,9 @@ def refuse_column(schema: pa.Schema, text_column: str, letters: Mapping[str, flo
     Raises:
         DataError: Always.
     """
-    columns = text_columns(schema)
+    columns = by_prose(text_columns(schema), letters)
     nearest = difflib.get_close_matches(text_column, columns, n=1, cutoff=0.75)
-    example = nearest[0] if nearest else column_with_most_prose(columns, letters)
+    example = (nearest or columns or [""])[0]
     if not columns:
         remedy = "give a corpus with a column of strings or of lists of strings"
     else:

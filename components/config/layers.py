@@ -53,10 +53,12 @@ def _replace_source(options: Values, file: Layer, typed: Layer) -> Iterator[str]
     if new is None or old is None or new == old:
         return
     (old_kind, old_name), (new_kind, new_name) = old, new
-    if new_kind == "path" and "dataset" not in ours:
+    if new_kind in ("path", "sources") and "dataset" not in ours:
         options["ingest.dataset"] = IngestParams.dataset
     if new_kind != "path" and "path" not in ours:
         options["ingest.path"] = None
+    if new_kind != "sources" and "sources" not in ours:
+        options["ingest.sources"] = None
     if new_kind != old_kind:
         for section, key in OF_A_LANGUAGE:
             if key not in typed.get(section, {}):
@@ -74,12 +76,15 @@ def _replace_source(options: Values, file: Layer, typed: Layer) -> Iterator[str]
     column = file.get("preprocess", {}).get("text_column")
     if column is not None and "text_column" not in typed.get("preprocess", {}):
         # The new source may have this column too; if not, another is read.
-        options["preprocess.text_column"] = f"{str(column).removesuffix('?')}?"
+        names = ",".join(column) if isinstance(column, list) else str(column)
+        options["preprocess.text_column"] = f"{names.removesuffix('?')}?"
 
 
 def source_of(layer: Layer) -> tuple[str, str] | None:
     """The kind and the name of the source that a layer names; None where it names none."""
     ingest = layer.get("ingest", {})
+    if ingest.get("sources") is not None:
+        return "sources", "ingest.sources"
     if ingest.get("path") is not None:
         return "path", str(ingest["path"])
     if "dataset" in ingest:

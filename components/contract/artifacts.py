@@ -20,6 +20,8 @@ if TYPE_CHECKING:
 
 REPORT = "report.json"
 """The file of most kinds that says what came out."""
+STREAM = "stream.json"
+"""The file of a Corpus that stands for a train split that is streamed."""
 HISTORY, STEP_HISTORY = "history", "history_steps"
 """The names of a Checkpoint's histories, each as `.json` and `.csv`."""
 STATE = "state"
@@ -107,7 +109,9 @@ class Corpus(Artifact):
     """Records, split into train and test, nested as they came.
 
     Files:
-        dataset/: a `datasets.DatasetDict` with the splits `train` and `test`, saved by `save_to_disk`.
+        dataset/: a `datasets.DatasetDict` with the splits `train` and `test`, saved by `save_to_disk`. Where the train
+            split is streamed, it has `test` alone, with the columns that the train records have too.
+        stream.json: only for a train split that is streamed: a `StreamReport`.
         report.json: a `CorpusReport`.
     """
 
@@ -116,9 +120,23 @@ class Corpus(Artifact):
         """Statistics, anomalies, and what was read."""
         return self.read(REPORT, reports.CorpusReport)
 
+    @property
+    def is_streamed(self) -> bool:
+        """Whether the train records are read from their source, shard by shard, because the corpus keeps none."""
+        return (self.directory / STREAM).exists()
+
+    @functools.cached_property
+    def stream(self) -> reports.StreamReport:
+        """Where the train records are read from, if they are streamed."""
+        return self.read(STREAM, reports.StreamReport)
+
     def split(self, name: str) -> "Dataset":
-        """The records of split `train` or `test`, memory-mapped."""
+        """The records of split `train` or `test`, memory-mapped. A corpus that is streamed has no train split."""
         return load_split(self.directory / "dataset", name)
+
+    def columns(self) -> "Dataset":
+        """A split that has the columns of both: train, or test where train is streamed."""
+        return self.split("test" if self.is_streamed else "train")
 
 
 class Tokenizer(Artifact):
@@ -152,7 +170,8 @@ class Blocks(Artifact):
             document a row, or some rows where it is longer.
         records/train.arrow, records/test.arrow: a row a record with text, in the order of the blocks (of the corpus,
             for packed ones), as an Arrow stream: `row` in the corpus' split int64; `tokens` that it became, special
-            ones among them, `characters` and `bytes` (UTF-8) of its text, int32.
+            ones among them, `characters` and `bytes` (UTF-8) of its text, int32. Where the train split is streamed,
+            it is in numbered segments, as in dataset/: records/train-00000.arrow and so on; `row` is in the stream.
         report.json: a `BlocksReport`.
     """
 
@@ -169,8 +188,11 @@ class Blocks(Artifact):
         """The records of split `train` or `test` by column, (records,) each."""
         import pyarrow
 
-        with pyarrow.OSFile(str(self.directory / "records" / f"{name}.arrow"), "rb") as file:
-            table = pyarrow.ipc.open_stream(file).read_all()
+        tables = []
+        for path in sorted((self.directory / "records").glob(f"{name}*.arrow")):
+            with pyarrow.OSFile(str(path), "rb") as file:
+                tables.append(pyarrow.ipc.open_stream(file).read_all())
+        table = pyarrow.concat_tables(tables)
         return {column: table.column(column).to_numpy() for column in table.column_names}
 
     @property

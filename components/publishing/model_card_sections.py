@@ -135,15 +135,22 @@ def request_to_server(artifacts: CardArtifacts, example: str) -> str:
 def training_data(artifacts: CardArtifacts) -> str:
     """What it was trained on, and what the corpus report says of it."""
     report, params = artifacts.corpus.report, artifacts.params("corpus")
-    if report.parts:
+    if report.streamed and not report.parts:
+        how = "The first records of each file are the test split, all others were trained on."
+    elif report.parts:
         how = f"Train and test are the data's own parts (test: the files named {report.parts.test})."
+    elif report.by_time:
+        how = f"The newest records, by {report.by_time.column}, are the test split."
     else:
         how = (
             f"Records were split into train and test (test_size {params.get('test_size')}, seed {params.get('seed')}) "
             "before anything else."
         )
+        if report.by_group:
+            how += f" Those with the same {report.by_group.column} are on one side."
     lines = [f"## Training data\n\n{dataset_name(artifacts)}: {report.summary}. {how}"]
-    rows: list[Sequence[object]] = [("records", *(f"{count:,}" for count in report.records))]
+    looked_at = " looked at" if report.streamed else ""
+    rows: list[Sequence[object]] = [(f"records{looked_at}", *(f"{count:,}" for count in report.records))]
     rows.append(("exact duplicates", *(f"{count:,}" for count in report.duplicate_records)))
     for name, column in report.columns.items():
         rows.append((f"words in `{name}`", *(f"{split.words:,}" for split in column)))
@@ -260,6 +267,8 @@ def hub_dataset(artifacts: CardArtifacts) -> str | None:
 def dataset_name(artifacts: CardArtifacts) -> str:
     """The corpus' name for people: never a path of this machine."""
     params = artifacts.params("corpus")
+    if mixture := artifacts.corpus.report.mixture:
+        return f"a mixture of {', '.join(source.name for source in mixture)}"
     if params.get("path") is not None:
         return f"local files ({Path(str(params['path'])).name})"
     part = f", {params['split']}" if params.get("split") not in (None, "train") else ""

@@ -39,3 +39,13 @@ class Loaded:
     unnamed: list[str] = dataclasses.field(default_factory=list)
     guesses: list[str] = dataclasses.field(default_factory=list)
     mixed: list[str] = dataclasses.field(default_factory=list)
+
+    def place(self, row: int) -> str:
+        """Where a record of `dataset` came from, for messages: its number, counted from 1, in its file if known."""
+        files = self.facts.get("files", [])
+        if sum(file.get("records", 0) for file in files) == len(self.dataset):
+            for file in files:
+                if row < file["records"]:
+                    return f"record {row + 1:,} of {file['name']}"
+                row -= file["records"]
+        return f"record {row + 1:,}"

@@ -7,10 +7,10 @@ list counts as one text, its entries joined by blanks, because preprocessing rea
 import dataclasses
 import hashlib
 import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from components.contract.reports import BySplit, ColumnCounts, ColumnReport, CorpusReport, Parts
+from components.contract.reports import BySplit, ColumnCounts, ColumnReport, CorpusReport, MixedSource, Parts, Skipped
 from components.sources.parts import held_out
 from components.sources.record_batches import tables_of
 
@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from datasets import Dataset
 
     from components.sources import Loaded
+    from components.sources.splitting import Rows
 
 DIGEST_BYTES = 16
 SLICE_CHARACTERS = 1 << 20
@@ -32,6 +33,8 @@ def slices(text: str) -> Iterator[str]:
 
 def count_words(text: str) -> int:
     """How many words `text.split()` would give."""
+    if len(text) <= SLICE_CHARACTERS:
+        return len(text.split())
     words = 0
     is_open = False  # whether the slice before ended inside of a word
     for piece in slices(text):
@@ -48,6 +51,10 @@ class Digests:
 
     def add(self, text: str) -> None:
         """Adds the digest of a text."""
+        if len(text) <= SLICE_CHARACTERS:
+            data = text.encode("utf-8", "surrogatepass")
+            self.content += hashlib.blake2b(data, digest_size=DIGEST_BYTES).digest()
+            return
         digest = hashlib.blake2b(digest_size=DIGEST_BYTES)
         for piece in slices(text):
             digest.update(piece.encode("utf-8", "surrogatepass"))
@@ -81,21 +88,22 @@ class ColumnStatistics:
         self.rows = self.null = self.empty = self.characters = self.words = self.zeros = 0
         self.digests = Digests()
 
-    def add(self, value: str | list[str | None] | None) -> None:
-        """Counts one record's value."""
-        self.rows += 1
-        if value is None:
-            self.null += 1
-            return
-        text = value if isinstance(value, str) else " ".join([item for item in value if item])
-        words = count_words(text)
-        if not words:
-            self.empty += 1
-            return
-        self.zeros += "\0" in text
-        self.characters += len(text)
-        self.words += words
-        self.digests.add(text)
+    def add(self, values: Iterable[str | list[str | None] | None]) -> None:
+        """Counts the values of some records."""
+        for value in values:
+            self.rows += 1
+            if value is None:
+                self.null += 1
+                continue
+            text = value if type(value) is str else " ".join([item for item in value if item])
+            words = len(text.split()) if len(text) <= SLICE_CHARACTERS else count_words(text)
+            if not words:
+                self.empty += 1
+                continue
+            self.zeros += "\0" in text
+            self.characters += len(text)
+            self.words += words
+            self.digests.add(text)
 
     def counts(self) -> ColumnCounts:
         """The counts so far."""
@@ -119,17 +127,21 @@ class Choice:
         parts: The number of records by part, where the source's own parts were kept.
         unnamed: The files that are named as no part, and were left out.
         mixed: The files that are named as another part, although they were read with the others.
+        rows: How the records were split; None where that isn't known.
+        mixture: The sources of a mixture.
     """
 
     available: int | None = None
     parts: Mapping[str, int] = dataclasses.field(default_factory=dict)
     unnamed: Sequence[str] = ()
     mixed: Sequence[str] = ()
+    rows: "Rows | None" = None
+    mixture: tuple[MixedSource, ...] = ()
 
     @classmethod
-    def of(cls, loaded: "Loaded") -> "Choice":
-        """The choice that was made in loading a source."""
-        return cls(loaded.available, loaded.parts, loaded.unnamed, loaded.mixed)
+    def of(cls, loaded: "Loaded", rows: "Rows", mixture: tuple[MixedSource, ...] = ()) -> "Choice":
+        """The choice that was made in loading a source and splitting its records."""
+        return cls(loaded.available, loaded.parts, loaded.unnamed, loaded.mixed, rows, mixture)
 
     def reported_parts(self) -> Parts | None:
         """Which of the source's own parts the splits are; None where the records were split at random."""
@@ -145,9 +157,10 @@ class Choice:
         Args:
             records: The number of records in the corpus.
         """
-        if parts := self.reported_parts():
-            return sum(self.parts.values()) if parts.left_out else None
-        return self.available if self.available is not None and self.available > records else None
+        left_out = sum(parts.left_out.values()) if (parts := self.reported_parts()) else 0
+        held = sum(self.rows.unlimited) if self.rows and self.rows.unlimited else records
+        available = max(self.available or 0, held + left_out)
+        return available if available > records else None
 
 
 def describe(splits: Mapping[str, "Dataset"], choice: Choice | None = None) -> CorpusReport:
@@ -160,25 +173,34 @@ def describe(splits: Mapping[str, "Dataset"], choice: Choice | None = None) -> C
     Returns:
         The report without what only the source knows: `source` and `skipped` are empty.
     """
+    import pyarrow
+
     from components.blocks.text_column import find_field, text_columns
 
     schema = splits["train"].features.arrow_schema
     # Dotted names and their paths: a field's own name may hold dots.
     paths = {name: found[0] for name in text_columns(schema) if (found := find_field(list(schema), name))}
+    plain = {(field.name,) for field in schema if not pyarrow.types.is_nested(field.type)}
     records = {name: Digests() for name in splits}
     columns = {column: {name: ColumnStatistics() for name in splits} for column in paths}
     for name, dataset in splits.items():
         for table in tables_of(dataset):
-            for record in table.to_pylist():
+            rows = table.to_pylist()
+            for record in rows:
                 # repr, unlike JSON, has a text for every value that Arrow gives: dates, bytes, NaN.
                 records[name].add(repr(record))
-                for column, path in paths.items():
-                    columns[column][name].add(texts_at(record, path))
+            for column, path in paths.items():
+                values = [record[path[0]] for record in rows]
+                columns[column][name].add(values if path in plain else [texts_at(value, path[1:]) for value in values])
     across = {column: columns[column]["test"].digests.also_in(columns[column]["train"].digests) for column in paths}
     choice = choice or Choice()
     report = CorpusReport(
         summary="",
         parts=choice.reported_parts(),
+        unlimited=choice.rows.unlimited if choice.rows else None,
+        by_group=choice.rows.by_group if choice.rows else None,
+        by_time=choice.rows.by_time if choice.rows else None,
+        mixture=choice.mixture,
         available=choice.reported_available(sum(len(dataset) for dataset in splits.values())),
         unnamed=tuple(choice.unnamed),
         mixed=tuple(choice.mixed),
@@ -194,6 +216,21 @@ def describe(splits: Mapping[str, "Dataset"], choice: Choice | None = None) -> C
         skipped=(),
     )
     return dataclasses.replace(report, summary=summary(report), anomalies=tuple(anomalies(report)))
+
+
+def with_source(report: CorpusReport, loaded: "Loaded") -> CorpusReport:
+    """A report with what the source knows: what was read, guessed and skipped, and its anomalies."""
+    line = report.summary
+    if loaded.guesses:
+        more = f" (and {len(loaded.guesses) - 1:,} more)" if len(loaded.guesses) > 1 else ""
+        line += f"; {loaded.guesses[0]}{more}"
+    return dataclasses.replace(
+        report,
+        summary=line,
+        anomalies=(*loaded.guesses, *loaded.anomalies, *report.anomalies),
+        source=loaded.facts,
+        skipped=tuple(Skipped(**skipped) for skipped in loaded.skipped),
+    )
 
 
 def texts_at(value: Any, path: tuple[str, ...]) -> Any:
@@ -213,25 +250,44 @@ def words_of(column: ColumnReport) -> int:
 
 def summary(report: CorpusReport) -> str:
     """What came in, in one line: the records, and the words of the column that has the most."""
-    train, test = report.records
-    parts, available = report.parts, report.available
-    line = f"{train + test:,} records" if available is None else f"{train + test:,} of {available:,} records"
-    if available is not None and not parts:
-        line += " by ingest.split"
-    how = f"{train:,} train, {test:,} test"
-    if parts:
-        how += ", as the files are named" if parts.test == "test" else " from the files named validation"
-        how += "".join(f"; {count:,} of {name} left out" for name, count in parts.left_out.items())
-    if report.unnamed:
-        how += f"; {listed(report.unnamed)} left out"
-    if report.mixed:
-        how += f"; {listed(report.mixed)} mixed with the others"
-    line += f" ({how})"
+    records, available, parts = sum(report.records), report.available, report.parts
+    line = f"{records:,} records" if available is None else f"{records:,} of {available:,} records"
+    whole = report.unlimited or report.records
+    cut = [name for name, has, had in zip(("train", "test"), report.records, whole, strict=True) if has < had]
+    reasons = [f"ingest.max_{name}_records" for name in cut]
+    left_out = sum(parts.left_out.values()) if parts else 0
+    if available is not None and sum(whole) + left_out < available:
+        reasons.insert(0, "ingest.split")
+    line += f" by {' and '.join(reasons)}" if reasons else ""
+    line += f" ({how_split(report)})"
     columns = report.columns
     if not columns:
         return f"{line}, no text column"
     longest = max(columns, key=lambda name: words_of(columns[name]))
     return f"{line}, {words_of(columns[longest]):,} words in {longest}"
+
+
+def how_split(report: CorpusReport) -> str:
+    """The records on each side, and how they came there."""
+    sides = zip(("train", "test"), report.records, report.unlimited or report.records, strict=True)
+    how = ", ".join(f"{has:,} {name}" if has == had else f"{has:,} of {had:,} {name}" for name, has, had in sides)
+    if parts := report.parts:
+        how += ", as the files are named" if parts.test == "test" else " from the files named validation"
+        how += "".join(f"; {count:,} of {name} left out" for name, count in parts.left_out.items())
+    if group := report.by_group:
+        train, test = group.groups
+        how += f"; {train:,} and {test:,} groups by {group.column}"
+        how += f", {group.without_value:,} of them records without a value" if group.without_value else ""
+    if time := report.by_time:
+        how += f"; test from {time.column} {time.first_test} on"
+    if report.mixture:
+        each = (f"{one.name} {' + '.join(f'{count:,}' for count in one.records)}" for one in report.mixture)
+        how += f"; {', '.join(each)}"
+    if report.unnamed:
+        how += f"; {listed(report.unnamed)} left out"
+    if report.mixed:
+        how += f"; {listed(report.mixed)} mixed with the others"
+    return how
 
 
 def anomalies(report: CorpusReport) -> Iterator[str]:
@@ -247,6 +303,17 @@ def anomalies(report: CorpusReport) -> Iterator[str]:
         )
     for name, count in report.parts.left_out.items() if report.parts else ():
         yield f"{counted(count, name, 'was', 'were')} left out: the pipeline trains on train and measures on test"
+    for name, has, had in zip(("train", "test"), report.records, report.unlimited or report.records, strict=True):
+        if has < had:
+            yield f"{has:,} of {had:,} {name} records were drawn by ingest.seed (ingest.max_{name}_records)"
+    if report.by_group and report.by_group.without_value:
+        yield (
+            f"{report.by_group.without_value:,} records have no {report.by_group.column}: each was split by itself, as "
+            "a group of its own"
+        )
+    for one in report.mixture:
+        if one.weight != 1:
+            yield f"the train records of {one.name} stand in the train split {one.weight:g} times (ingest.sources)"
     if report.parts and report.parts.test == "validation":
         yield "the test split is the files named validation: none is named test"
     if not report.columns:

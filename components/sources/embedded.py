@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import Any
 
 from components.sources import Loaded
+from components.sources.columns import Columns
 from foundation.errors import DataError
 
 NAME = "python-docs"
@@ -57,12 +58,14 @@ class EmbeddedCorpus:
 
     Attributes:
         library: The directory of the standard library; None for the running Python's.
+        columns: The columns to keep; None for all.
 
     Example:
         records = EmbeddedCorpus().load(cache).dataset  # a datasets.Dataset of about 8,000 records
     """
 
     library: Path | None = None
+    columns: tuple[str, ...] | None = None
 
     @functools.cached_property
     def directory(self) -> Path:
@@ -167,7 +170,7 @@ class EmbeddedCorpus:
         facts = {"kind": "embedded", "name": NAME, "python": platform.python_version(), "modules": len(self.files())}
         reason = "only prose is kept, once"
         reasons = [{"what": what, "count": count, "reason": reason} for what, count in sorted(skipped.items())]
-        return Loaded(dataset, facts, reasons)
+        return Loaded(Columns(self.columns).of_dataset(dataset), facts, reasons)
 
 
 def parse(path: Path) -> ast.Module | None:

@@ -8,10 +8,11 @@ from typing import TYPE_CHECKING, Any
 
 from components.hub.reading import HubUnreachable, resolve_revision
 from components.sources import Loaded
+from components.sources.columns import Columns
 from foundation.errors import ConfigError, HubError
 
 if TYPE_CHECKING:
-    from datasets import Dataset
+    from datasets import Dataset, DatasetBuilder
 
 PARQUET_BRANCH = "refs/convert/parquet"
 """Where the Hub keeps a dataset converted to Parquet, as `<config>/<split>/0000.parquet`."""
@@ -26,6 +27,7 @@ class HubDataset:
         config: The dataset's configuration; None where it has only one, or a default.
         split: A split, or an expression such as `train[:5000]`.
         revision: A branch, tag or commit; None for the newest commit of `main`.
+        columns: The columns to keep; None for all.
 
     Example:
         source = HubDataset("dany0407/eli5_category", config=None, split="train[:5000]", revision=None)
@@ -36,6 +38,7 @@ class HubDataset:
     config: str | None
     split: str
     revision: str | None
+    columns: tuple[str, ...] | None = None
 
     @functools.cached_property
     def resolved(self) -> tuple[str, str, bool]:
@@ -135,15 +138,7 @@ class HubDataset:
             HubError: If the Hub is out of reach, or the dataset can't be loaded.
         """
         revision, commit, stands_in = self.resolved
-        if Path(self.dataset).exists():
-            raise ConfigError(
-                "ingest.dataset must not be the name of a local directory too: `datasets` would read that one",
-                received=f"{self.dataset}, which is in {Path.cwd()} too",
-                remedy="run from another directory, or give the local one with --ingest.path",
-            )
-        options: dict[str, Any] = {"name": self.config}
-        if revision == PARQUET_BRANCH:
-            options = {"data_files": self.converted_files(commit)}
+        options = self.options(revision, commit)
         dataset, urls, available = self.prepare(commit, cache, options)
         facts = {
             "kind": "hub",
@@ -158,7 +153,22 @@ class HubDataset:
         anomalies = []
         if any("/partial-" in file for files in options.get("data_files", {}).values() for file in files):
             anomalies.append("the Hub converted only the first 5 GB of this dataset to Parquet")
-        return Loaded(dataset, facts, anomalies=anomalies, available=available)
+        return Loaded(Columns(self.columns).of_dataset(dataset), facts, anomalies=anomalies, available=available)
+
+    def options(self, revision: str, commit: str) -> dict[str, Any]:
+        """What `datasets` is to load of the repository.
+
+        Raises:
+            ConfigError: If the dataset has no such configuration, or a local directory has its name.
+            HubError: If the Hub is out of reach.
+        """
+        if Path(self.dataset).exists():
+            raise ConfigError(
+                "ingest.dataset must not be the name of a local directory too: `datasets` would read that one",
+                received=f"{self.dataset}, which is in {Path.cwd()} too",
+                remedy="run from another directory, or give the local one with --ingest.path",
+            )
+        return {"data_files": self.converted_files(commit)} if revision == PARQUET_BRANCH else {"name": self.config}
 
     def prepare(self, commit: str, cache: Path, options: dict[str, Any]) -> tuple["Dataset", list[str], int]:
         """Does what `datasets.load_dataset` does, in its three steps, because each fails for its own reasons.
@@ -173,16 +183,7 @@ class HubDataset:
         """
         import datasets
 
-        try:
-            builder = datasets.load_dataset_builder(self.dataset, revision=commit, cache_dir=str(cache), **options)
-        except ConnectionError as error:
-            raise self.unreachable(error) from error
-        except ValueError as error:
-            if "BuilderConfig" not in str(error):
-                raise self.refused(error) from error
-            raise self.missing("config", error) from error
-        except Exception as error:  # one error for whatever can be wrong with a repository
-            raise self.refused(error) from error
+        builder = self.builder(commit, cache, options)
         try:
             builder.download_and_prepare()
         except ConnectionError as error:
@@ -197,6 +198,26 @@ class HubDataset:
         sizes = {name: int(split.num_examples) for name, split in (builder.info.splits or {}).items()}
         named = {part.splitname for part in datasets.ReadInstruction.from_spec(self.split).to_absolute(sizes)}
         return dataset, urls, sum(sizes[name] for name in named)
+
+    def builder(self, commit: str, cache: Path, options: dict[str, Any]) -> "DatasetBuilder":
+        """What makes records of the repository's files, as `datasets.load_dataset` makes it.
+
+        Raises:
+            ConfigError: If the dataset has no such configuration.
+            HubError: If the Hub is out of reach, or the dataset can't be loaded.
+        """
+        import datasets
+
+        try:
+            return datasets.load_dataset_builder(self.dataset, revision=commit, cache_dir=str(cache), **options)
+        except ConnectionError as error:
+            raise self.unreachable(error) from error
+        except ValueError as error:
+            if "BuilderConfig" not in str(error):
+                raise self.refused(error) from error
+            raise self.missing("config", error) from error
+        except Exception as error:  # one error for whatever can be wrong with a repository
+            raise self.refused(error) from error
 
     def converted_files(self, commit: str) -> dict[str, list[str]]:
         """The Parquet branch's files of the configuration, by split.

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from components.contract import manifest
 from components.sources import Loaded, json_records, readers, schema, tables
+from components.sources.columns import Columns
 from components.sources.compression import compression_of, named_compression, plain_name
 from components.sources.parts import PARTS, mixed, parts_of
 from foundation.errors import ConfigError, DataError
@@ -40,6 +41,7 @@ class LocalFiles:
         encoding: The encoding of text files without a byte order mark; None for UTF-8.
         text_records: What is a record in a text file.
         test_path: The same as `path` for the files of the test part; None where `path` has all files.
+        columns: The columns to read; None for all.
 
     Example:
         source = LocalFiles("data/*.jsonl")
@@ -51,6 +53,7 @@ class LocalFiles:
     encoding: str | None = None
     text_records: readers.TextRecords = "paragraph"
     test_path: str | None = None
+    columns: tuple[str, ...] | None = None
 
     def files(self) -> tuple[list[Path], list[Path]]:
         """The files to read, sorted, those of the test part last, and those of other formats, which are left out.
@@ -132,14 +135,17 @@ class LocalFiles:
         guesses: list[str] = []
         if format_of(paths[0]) in TABLES:
             self.refuse_encoding()
-            records, anomalies = tables.write_tables(paths, target)
+            records, anomalies = tables.write_tables(paths, target, Columns(self.columns))
         else:
             forms, guesses = self.inspect(paths)
             records, anomalies = self.write(paths, reading, target)
             guesses += [reading.guesses[path] for path in paths if path in reading.guesses]
         anomalies += [f"{self.name_of(path)} holds no records" for path in paths if not records[path]]
+        dataset = open_arrow(target)
+        if reading.names:
+            Columns(self.columns).refuse_missing([dataset.features.arrow_schema], reading.names)
         return Loaded(
-            open_arrow(target),
+            dataset,
             self.facts(paths, records, forms, parts),
             self.skipped(reading.blank_lines, others, unnamed),
             anomalies,
@@ -251,6 +257,7 @@ class LocalFiles:
         """
         read = READERS[format_of(paths[0])]
         records: Counter[Path] = Counter()
+        columns = Columns(self.columns)
 
         def read_all() -> readers.Records:
             # The records are read twice, and counted anew each time.
@@ -259,7 +266,9 @@ class LocalFiles:
             for path in paths:
                 for place, record in read(path, reading):
                     records[path] += 1
-                    yield place, record
+                    if self.columns is not None:
+                        reading.names.update(dict.fromkeys(record))
+                    yield place, columns.of_record(record)
 
         count, anomalies = schema.write_records(read_all, target)
         if not count:

@@ -49,12 +49,14 @@ class Reading:
         text_records: The value of `ingest.text_records`.
         blank_lines: How many lines without a record each file has.
         guesses: A sentence for each thing that was guessed about a file, by file.
+        names: The names of all columns, in their order, where only some are read.
     """
 
     encoding: str | None = None
     text_records: TextRecords = "paragraph"
     blank_lines: Counter[Path] = dataclasses.field(default_factory=Counter)
     guesses: dict[Path, str] = dataclasses.field(default_factory=dict)
+    names: dict[str, None] = dataclasses.field(default_factory=dict)
     _by_paragraph: dict[Path, bool] = dataclasses.field(default_factory=dict)
 
     def is_by_paragraph(self, path: Path) -> bool:
@@ -195,10 +197,12 @@ def read_text(path: Path, reading: Reading) -> Records:
             if line.isspace():
                 reading.blank_lines[path] += 1
                 continue
-            yield Place(path, number), {"text": line.rstrip("\n")}
             records += 1
-        if reading.text_records == "paragraph" and records > 1:
-            reading.guesses[path] = f"{path.name} has no blank lines between others, so each line was read as a record"
+            if reading.text_records == "paragraph" and records > 1:
+                reading.guesses[path] = (
+                    f"{path.name} has no blank lines between others, so each line was read as a record"
+                )
+            yield Place(path, number), {"text": line.rstrip("\n")}
         return
     for is_blank, group in itertools.groupby(lines, key=lambda numbered: numbered[1].isspace()):
         if not is_blank:

@@ -13,12 +13,20 @@ if TYPE_CHECKING:
 BATCH_RECORDS = 1000
 BATCH_BYTES = 1 << 26
 """Bytes of a batch; a record that alone is larger is a batch by itself."""
+SMALL_PART = 32
+"""`BATCH_RECORDS` records that are each smaller than this part of `BATCH_BYTES` fit into Arrow's strings together."""
 
 
 def tables_of(dataset: "Dataset") -> Iterator["pyarrow.Table"]:
     """All records in order, in tables of at most `BATCH_RECORDS` records and about `BATCH_BYTES` bytes."""
+    # Records in random order are a chunk each, and measuring so many takes longer than reading them. Where those that
+    # stand together are small together, none is so large that it matters.
+    are_small = all(batch.nbytes <= BATCH_BYTES // SMALL_PART for batch in dataset.data.to_batches())
     for table in dataset.with_format("arrow").iter(batch_size=BATCH_RECORDS):
-        yield from bounded(table)
+        if are_small:
+            yield table
+        else:
+            yield from bounded(table)
 
 
 def bounded(table: "pyarrow.Table") -> Iterator["pyarrow.Table"]:

@@ -1,9 +1,11 @@
-"""Finds one Arrow schema for records that differ, and writes them to an Arrow file.
+"""Writes records that differ to an Arrow file under one schema.
 
 `datasets` takes the schema from the first records that it reads and fails on the first later one that has another
-key, or text where there were only empty lists. So all records are looked at before any is written.
+key, or text where there were only empty lists. Here records are written as they come, and once more from the start if
+later ones changed the schema.
 """
 
+import contextlib
 import json
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -11,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from components.sources.readers import Place, Records
 from components.sources.record_batches import BATCH_BYTES, BATCH_RECORDS
+from components.sources.shapes import MOST_FIELDS, Shape
 from foundation.errors import DataError
 
 if TYPE_CHECKING:
@@ -20,204 +23,147 @@ LARGEST_RECORD = (1 << 31) - 2
 """The bytes of text that Arrow's strings take."""
 
 
-MOST_FIELDS = 256
-"""Objects with more different fields than this, of which each has few, are tables of names and values."""
-DEEPEST = 60
-"""How deep values may be nested in a record, within the 64 that Arrow's files allow."""
-
-
-class Shape:
-    """What the values of a field are, over all records.
-
-    Args:
-        is_record: Whether the values are the records themselves.
-
-    Attributes:
-        objects: The number of objects.
-        names: The number of fields of all objects together.
-        is_table: Whether the objects are tables of names and values, such as answers by their ids: then what is in
-            them isn't looked at, and each becomes JSON text.
-        first: The place of the first value of each Python type.
-        items: The shape of all the lists' items.
-        fields: The shapes of the objects' fields.
-        too_wide: Whether an integer needs more than 64 bits.
-    """
-
-    __slots__ = ("fields", "first", "is_record", "is_table", "items", "names", "objects", "too_wide")
-
-    def __init__(self, is_record: bool = False) -> None:
-        self.is_record = is_record
-        self.objects = 0
-        self.names = 0
-        self.is_table = False
-        self.first: dict[type, Place] = {}
-        self.items: Shape | None = None
-        self.fields: dict[str, Shape] = {}
-        self.too_wide = False
-
-    def add(self, value: Any, place: Place, depth: int = 0) -> None:
-        """Adds one more value.
-
-        Args:
-            value: The value.
-            place: The place of its record.
-            depth: How many lists and objects it is in.
-
-        Raises:
-            DataError: If it is nested too deep.
-        """
-        kind = type(value)
-        if depth > DEEPEST:
-            raise DataError(
-                f"the values of a record must be in at most {DEEPEST} lists and objects, one in the other",
-                received=f"more in {place}",
-                remedy="remove or flatten that field",
-            )
-        if kind not in self.first:
-            self.first[kind] = place
-        if kind is dict and not self.is_table:
-            self.objects += 1
-            self.names += len(value)
-            for name, item in value.items():
-                shape = self.fields.get(name)
-                if shape is None:
-                    shape = self.fields[name] = Shape()
-                shape.add(item, place, depth + 1)
-            is_sparse = 2 * self.names < self.objects * len(self.fields)
-            if len(self.fields) > MOST_FIELDS and is_sparse and not self.is_record:
-                self.is_table, self.fields = True, {}
-        elif kind is list:
-            if self.items is None:
-                self.items = Shape()
-            for item in value:
-                self.items.add(item, place, depth + 1)
-        elif kind is int and not -(2**63) <= value < 2**63:
-            self.too_wide = True
-
-    @property
-    def scalars(self) -> set[type]:
-        """The types of the values that are neither null nor lists nor objects."""
-        return set(self.first) - {dict, list, type(None)}
-
-    @property
-    def is_mixed(self) -> bool:
-        """Whether the scalars have no common type except text."""
-        return self.scalars not in (set(), {str}, {bool}, {int}, {float}, {int, float}) or self.too_wide
-
-    def arrow_type(self, name: str) -> "pyarrow.DataType":
-        """The narrowest type that holds every value.
-
-        Args:
-            name: The field's dotted name, for messages.
-
-        Raises:
-            DataError: If some values are lists and others objects, or one of these and others neither.
-        """
-        import pyarrow
-
-        self.check(name)
-        if self.is_table:
-            return pyarrow.string()
-        if dict in self.first:
-            return pyarrow.struct(
-                [(field, shape.arrow_type(f"{name}.{field}")) for field, shape in self.fields.items()]
-            )
-        if list in self.first:
-            return pyarrow.list_(self.items.arrow_type(name) if self.items else pyarrow.null())
-        if not self.scalars:
-            return pyarrow.null()
-        if self.is_mixed or str in self.scalars:
-            return pyarrow.string()
-        if float in self.scalars:
-            return pyarrow.float64()
-        return pyarrow.int64() if int in self.scalars else pyarrow.bool_()
-
-    def check(self, name: str) -> None:
-        """Refuses a field that isn't always a list, always an object or always neither."""
-        words = {dict: "an object", list: "a list", str: "text", bool: "true or false"}
-        kinds = [next(iter(sorted(self.scalars, key=str)))] if self.scalars else []
-        kinds += [kind for kind in (list, dict) if kind in self.first]
-        if len(kinds) > 1:
-            received = " and ".join(f"{words.get(kind, 'a number')} in {self.first[kind]}" for kind in kinds)
-            raise DataError(
-                "a field must hold the same kind of value in every record",
-                received=f"`{name}` is {received}",
-                remedy="make the records agree, or remove the field",
-            )
-
-    def converter(self) -> Callable[[Any], Any] | None:
-        """A function that turns a value into one of `arrow_type`; None where all values are of it already."""
-        if self.is_table:
-            return lambda value: value if value is None else json.dumps(value, ensure_ascii=False)
-        if self.is_mixed:
-            return lambda value: value if value is None or isinstance(value, str) else json.dumps(value)
-        if self.scalars == {int, float}:
-            return lambda value: value if value is None else float(value)
-        if self.items and (convert := self.items.converter()):
-            return lambda value: value if value is None else [convert(item) for item in value]
-        fields = {name: convert for name, shape in self.fields.items() if (convert := shape.converter())}
-        if fields:
-            return lambda value: (
-                value and {name: fields[name](item) if name in fields else item for name, item in value.items()}
-            )
-        return None
-
-    def parts(self, name: str = "") -> Iterator[tuple[str, "Shape"]]:
-        """The shape itself and all that are in it, each with its dotted name."""
-        yield name, self
-        if self.items:
-            yield from self.items.parts(name)
-        for field, shape in self.fields.items():
-            yield from shape.parts(f"{name}.{field}" if name else field)
-
-
 def write_records(read: Callable[[], Records], path: Path) -> tuple[int, list[str]]:
     """Writes records to an Arrow stream file under one schema; a field that a record lacks is null there.
 
     Args:
-        read: Starts to read all records. It is called twice: to find the schema, and to write.
+        read: Starts to read all records. It is called again if later records have other fields or types than the first.
         path: The file to write.
 
     Returns:
         The number of records, and a sentence for each thing that could not be kept as it came.
 
     Raises:
-        DataError: If a field isn't of one kind in all records.
+        DataError: If a record is nested too deep, or too large.
+    """
+    shape = Shape(is_record=True)
+    writing = Writing(path)
+    count = 0
+    for batch in batches(looked_at(read(), shape)):
+        count += len(batch)
+        writing.write(batch, shape)
+    if not count:
+        writing.close()
+        return 0, []
+    if writing.schema != schema_of(shape):
+        # Later records have other fields or types than those that were written first.
+        writing.close()
+        writing = Writing(path)
+        for batch in batches(read()):
+            writing.write(batch, shape)
+    writing.close()
+    anomalies = [*anomalies_of(shape)]
+    if writing.repaired:
+        anomalies.append(
+            f"{writing.repaired} records hold half a surrogate pair, which no encoding has: U+FFFD stands for it"
+        )
+    return count, anomalies
+
+
+def looked_at(records: Records, shape: Shape) -> Records:
+    """The same records, each added to a shape before it is passed on."""
+    for place, record in records:
+        shape.add_record(record, place)
+        yield place, record
+
+
+def schema_of(shape: Shape) -> "pyarrow.Schema":
+    """The schema of records."""
+    import pyarrow
+
+    return pyarrow.schema([(name, field.arrow_type()) for name, field in shape.fields.items()])
+
+
+class Writing:
+    """Writes batches of records to an Arrow stream file as long as their schema stays that of the first.
+
+    Args:
+        path: The file to write.
+
+    Attributes:
+        schema: The schema of the first batch.
+        repaired: The number of records in which U+FFFD stands for half a surrogate pair.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.schema: pyarrow.Schema | None = None
+        self.repaired = 0
+        self._path = path
+        self._open = contextlib.ExitStack()
+        self._writer: Any = None
+        self._fits = True
+
+    def write(self, batch: list[dict[str, Any]], shape: Shape) -> None:
+        """Writes a batch, unless a record before it, or in it, changed the schema.
+
+        Args:
+            batch: The records.
+            shape: The shape of all records so far.
+        """
+        import pyarrow
+
+        if not self._fits:
+            return
+        schema = schema_of(shape)
+        if self.schema is None:
+            self.schema = schema
+            file = self._open.enter_context(pyarrow.OSFile(str(self._path), "wb"))
+            self._writer = self._open.enter_context(pyarrow.ipc.new_stream(file, schema))
+        self._fits = schema == self.schema
+        if self._fits:
+            self._writer.write_batch(self._record_batch(batch, shape))
+
+    def close(self) -> None:
+        """Ends the file."""
+        self._open.close()
+
+    def _record_batch(self, batch: list[dict[str, Any]], shape: Shape) -> "pyarrow.RecordBatch":
+        if convert := shape.converter():
+            batch = [convert(record) for record in batch]
+        written, repaired = record_batch_of(batch, self.schema)
+        self.repaired += repaired
+        return written
+
+
+def anomalies_of(shape: Shape) -> Iterator[str]:
+    """A sentence for each field that could not be kept as it came."""
+    parts = list(shape.parts())
+    for name, part in parts:
+        if part.is_mixed and not part.becomes_json:
+            yield f"`{name}` holds values of several types, or numbers beyond 64 bits: all were kept as text"
+    for name, part in parts:
+        if len(part.kinds) > 1:
+            kinds = " and ".join(f"{what} in {place}" for what, place in part.kinds.items())
+            became = "each single value was read as a list" if part.wrapped else "what is no text was kept as JSON text"
+            yield f"`{name}` is {kinds}: {became}"
+    for name, part in parts:
+        if part.is_table and len(part.kinds) < 2:
+            yield (
+                f"`{name}` holds objects of more than {MOST_FIELDS} different fields, few each: each was kept as JSON "
+                "text"
+            )
+
+
+def record_batch_of(records: list[dict[str, Any]], schema: "pyarrow.Schema") -> tuple["pyarrow.RecordBatch", int]:
+    """Records under a schema, and how many of them held half a surrogate pair, for which U+FFFD stands there.
+
+    Args:
+        records: The records, whose values are of the schema's types; what other fields they have is left out.
+        schema: The columns.
     """
     import pyarrow
 
-    shape, count = Shape(is_record=True), 0
-    for place, record in read():
-        shape.add(record, place)
-        count += 1
-    if not count:
-        return 0, []
-    schema = pyarrow.schema([(name, field.arrow_type(name)) for name, field in shape.fields.items()])
-    anomalies = [
-        f"`{name}` holds values of several types, or numbers beyond 64 bits: all were kept as text"
-        for name, part in shape.parts()
-        if part.is_mixed
-    ]
-    anomalies += [
-        f"`{name}` holds objects of more than {MOST_FIELDS} different fields, few each: each was kept as JSON text"
-        for name, part in shape.parts()
-        if part.is_table
-    ]
-    convert, struct, repaired = shape.converter(), pyarrow.struct(list(schema)), 0
-    with pyarrow.OSFile(str(path), "wb") as file, pyarrow.ipc.new_stream(file, schema) as writer:
-        for batch in batches(read()):
-            if convert:
-                batch = [convert(record) for record in batch]
-            try:
-                array = pyarrow.array(batch, type=struct)
-            except UnicodeEncodeError:
-                clean = [without_surrogates(record) for record in batch]
-                repaired += sum(repr(before) != repr(after) for before, after in zip(batch, clean, strict=True))
-                array = pyarrow.array(clean, type=struct)
-            writer.write_batch(pyarrow.RecordBatch.from_struct_array(array))
-    if repaired:
-        anomalies.append(f"{repaired} records hold half a surrogate pair, which no encoding has: U+FFFD stands for it")
-    return count, anomalies
+    def columns_of(rows: list[dict[str, Any]]) -> "pyarrow.RecordBatch":
+        # Several times as fast as an array of whole records.
+        columns = [pyarrow.array([row.get(field.name) for row in rows], field.type) for field in schema]
+        return pyarrow.record_batch(columns, schema=schema)
+
+    try:
+        return columns_of(records), 0
+    except UnicodeEncodeError:
+        clean = [without_surrogates(record) for record in records]
+        repaired = sum(repr(before) != repr(after) for before, after in zip(records, clean, strict=True))
+        return columns_of(clean), repaired
 
 
 def batches(records: Records) -> Iterator[list[dict[str, Any]]]:
@@ -246,11 +192,19 @@ def batches(records: Records) -> Iterator[list[dict[str, Any]]]:
 
 def most_bytes_of(value: Any) -> int:
     """At most how many bytes of UTF-8 the texts in a value have; exactly so many where all are ASCII."""
-    if isinstance(value, str):
+    kind = type(value)
+    if kind is str:
         return len(value) if value.isascii() else 4 * len(value)
-    if isinstance(value, dict):
-        return sum(map(most_bytes_of, value.values()))
-    return sum(map(most_bytes_of, value)) if isinstance(value, list) else 0
+    if kind is not dict and kind is not list:
+        return 0
+    size = 0
+    for item in value.values() if kind is dict else value:
+        kind = type(item)
+        if kind is str:
+            size += len(item) if item.isascii() else 4 * len(item)
+        elif kind is dict or kind is list:
+            size += most_bytes_of(item)
+    return size
 
 
 def refuse_large_record(place: Place, record: dict[str, Any]) -> None:

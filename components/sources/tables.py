@@ -7,6 +7,8 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from components.sources.arrow_types import common_schema, plain_values
+from components.sources.columns import Columns
 from components.sources.readers import read_errors
 from components.sources.record_batches import BATCH_BYTES, BATCH_RECORDS, bounded
 from foundation.errors import DataError
@@ -16,35 +18,27 @@ if TYPE_CHECKING:
     import pyarrow.parquet
 
 
-def write_tables(paths: list[Path], target: Path) -> tuple[Counter[Path], list[str]]:
+def write_tables(paths: list[Path], target: Path, columns: Columns) -> tuple[Counter[Path], list[str]]:
     """Writes the rows of Parquet or Arrow files under one schema; a column that a file lacks is null there.
 
     Args:
         paths: The files, in the order in which their rows are written.
         target: The Arrow stream file to write.
+        columns: The columns to read.
 
     Returns:
         The number of rows by file, and a sentence for each thing that could not be kept as it came.
 
     Raises:
-        DataError: If a file isn't what its name says or is damaged, schemas contradict each other, or there are no
-            rows.
+        DataError: If a file isn't what its name says or is damaged, or there are no rows.
     """
     import pyarrow
 
     rows: Counter[Path] = Counter()
-    schemas = [plain_schema(schema_of(path)) for path in paths]
-    try:
-        schema = pyarrow.unify_schemas(schemas, promote_options="permissive")
-    except (pyarrow.ArrowInvalid, pyarrow.ArrowTypeError) as error:
-        raise DataError(
-            "the files of one source must agree on their columns' types",
-            received=f"{', '.join(path.name for path in paths[:3])}: {error}",
-            remedy="write the files anew with one schema, or give one of them with --ingest.path",
-        ) from error
+    schema, anomalies = common_schema([schema_of(path) for path in paths], columns)
     with pyarrow.OSFile(str(target), "wb") as file, pyarrow.ipc.new_stream(file, schema) as writer:
         for path in paths:
-            for batch in batches_of(path):
+            for batch in batches_of(path, schema.names):
                 rows[path] += batch.num_rows
                 writer.write_batch(fit_schema(path, batch, schema))
     if not rows.total():
@@ -53,7 +47,7 @@ def write_tables(paths: list[Path], target: Path) -> tuple[Counter[Path], list[s
             received=f"no rows in {', '.join(str(path) for path in paths[:3])}",
             remedy="give files with rows with --ingest.path",
         )
-    return rows, []
+    return rows, anomalies
 
 
 def schema_of(path: Path) -> "pyarrow.Schema":
@@ -135,8 +129,8 @@ def open_parquet(path: Path) -> "pyarrow.parquet.ParquetFile":
         raise damaged(path, error) from error
 
 
-def batches_of(path: Path) -> Iterator["pyarrow.RecordBatch"]:
-    """The rows of a file.
+def batches_of(path: Path, names: list[str]) -> Iterator["pyarrow.RecordBatch"]:
+    """The rows of a file, with those of the named columns that it has.
 
     Raises:
         DataError: If its data is damaged.
@@ -148,20 +142,33 @@ def batches_of(path: Path) -> Iterator["pyarrow.RecordBatch"]:
             numbers = range(getattr(reader, "num_record_batches", 0))
             batches = map(reader.get_batch, numbers) if hasattr(reader, "get_batch") else iter(reader)
             for batch in batches:
-                for table in bounded(pyarrow.Table.from_batches([batch])):
+                kept = pyarrow.Table.from_batches([batch]).select(
+                    [name for name in batch.schema.names if name in names]
+                )
+                for table in bounded(kept):
                     yield from table.to_batches()
         return
     try:
         with read_errors(path), open_parquet(path) as file:
-            yield from file.iter_batches(batch_size=rows_a_batch(file))
+            kept = [name for name in file.schema_arrow.names if name in names]
+            yield from file.iter_batches(batch_size=rows_a_batch(file, kept), columns=kept)
     except (pyarrow.ArrowException, OSError) as error:
         raise damaged(path, error) from error
 
 
-def rows_a_batch(file: "pyarrow.parquet.ParquetFile") -> int:
-    """How many rows to read at once: fewer than `BATCH_RECORDS` where some rows take much more than others' bytes."""
-    groups = [file.metadata.row_group(number) for number in range(file.num_row_groups)]
-    bytes_a_row = max((group.total_byte_size / max(1, group.num_rows) for group in groups), default=0)
+def rows_a_batch(file: "pyarrow.parquet.ParquetFile", names: list[str]) -> int:
+    """How many rows to read at once: fewer than `BATCH_RECORDS` where some rows take much more than others' bytes.
+
+    Args:
+        file: The file.
+        names: The columns that are read.
+    """
+    bytes_a_row = 0.0
+    for number in range(file.num_row_groups):
+        group = file.metadata.row_group(number)
+        leaves = (group.column(leaf) for leaf in range(group.num_columns))
+        size = sum(leaf.total_uncompressed_size for leaf in leaves if leaf.path_in_schema.startswith(tuple(names)))
+        bytes_a_row = max(bytes_a_row, size / max(1, group.num_rows))
     return max(1, min(BATCH_RECORDS, int(BATCH_BYTES / max(1, bytes_a_row))))
 
 
@@ -177,17 +184,6 @@ def damaged(path: Path, error: Exception) -> DataError:
     )
 
 
-def plain_schema(schema: "pyarrow.Schema") -> "pyarrow.Schema":
-    """A schema without what `datasets` can't read: metadata of other writers, and dictionary-encoded columns."""
-    import pyarrow
-
-    fields = []
-    for field in schema:
-        kind = field.type.value_type if pyarrow.types.is_dictionary(field.type) else field.type
-        fields.append(pyarrow.field(field.name, kind))
-    return pyarrow.schema(fields)
-
-
 def fit_schema(path: Path, batch: "pyarrow.RecordBatch", schema: "pyarrow.Schema") -> "pyarrow.RecordBatch":
     """A batch under the schema of all files, with nulls in the columns that its own file lacks."""
     import pyarrow
@@ -199,7 +195,7 @@ def fit_schema(path: Path, batch: "pyarrow.RecordBatch", schema: "pyarrow.Schema
             continue
         column = batch.column(field.name)
         try:
-            columns.append(column if column.type == field.type else column.cast(field.type))
+            columns.append(column if column.type == field.type else plain_values(column, field.type))
         except (pyarrow.ArrowInvalid, pyarrow.ArrowNotImplementedError, pyarrow.ArrowTypeError) as error:
             raise DataError(
                 "the files of one source must agree on their columns' types",

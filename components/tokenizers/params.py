@@ -47,6 +47,8 @@ class TokenizerParams:
             unigram has no such number.
         max_token_length: The most characters of a token that training makes; by default 64, and 16 for unigram.
         model_max_length: The longest sequence that a trained tokenizer declares, in tokens.
+        streaming_characters: Where ingest.streaming is set, the characters that a tokenizer is trained on: the first of
+            each file of the train split, evenly.
     """
 
     pretrained: str | None = None
@@ -58,6 +60,7 @@ class TokenizerParams:
     min_frequency: int = 2
     max_token_length: int | None = None
     model_max_length: int = 512
+    streaming_characters: int = 100_000_000
 
     def __post_init__(self) -> None:
         if self.pretrained is not None and not self.pretrained.strip():
@@ -90,6 +93,12 @@ class TokenizerParams:
                     received=str(value),
                     remedy=f"correct --tokenizer.{name}",
                 )
+        if self.streaming_characters < 1:
+            raise ConfigError(
+                "tokenizer.streaming_characters must be at least 1",
+                received=str(self.streaming_characters),
+                remedy="give e.g. --tokenizer.streaming_characters 100000000",
+            )
         if self.model == UNIGRAM and self.longest_token > LONGEST_UNIGRAM_PIECE:
             raise ConfigError(
                 f"tokenizer.max_token_length must be at most {LONGEST_UNIGRAM_PIECE} for a unigram model, whose longer "

@@ -10,6 +10,7 @@ from components.tokenizers.params import BPE, CHARACTER, UNIGRAM, WORDPIECE, Tok
 from components.tokenizers.trained_models import byte_level_bpe, character, unigram, wordpiece
 
 if TYPE_CHECKING:
+    import pyarrow
     from tokenizers import Tokenizer as RustTokenizer
     from transformers import PreTrainedTokenizerFast
 
@@ -63,14 +64,17 @@ def train(corpus: Corpus, text_column: str, params: TokenizerParams) -> tuple["P
         DataError: If the split has no text.
     """
     from components.blocks.cutting import Cutter
-    from components.blocks.text_column import TextReader
+    from components.blocks.text_column import TextReader, refuse_no_text
 
-    read = TrainingText(TextReader(corpus, "train", text_column))
+    def text() -> TextReader:
+        return TextReader(corpus, "train", text_column, beginnings(corpus, text_column, params.streaming_characters))
+
+    read = TrainingText(text())
 
     def pieces(words: "RustTokenizer") -> Iterator[list[str]]:
         cutter = Cutter(words, within_words=False)
         # A model that looks at the text twice reads it anew; what is counted is of the last reading.
-        read.reader = TextReader(corpus, "train", text_column)
+        read.reader = text()
         read.characters = read.in_long_words = 0
         for texts in read.reader.batches(CHARACTERS_A_BATCH):
             read.characters += sum(map(len, texts))
@@ -82,7 +86,26 @@ def train(corpus: Corpus, text_column: str, params: TokenizerParams) -> tuple["P
                 for word in cut_long_words(piece)
             ]
 
-    return MODELS[params.model](pieces, params), read
+    tokenizer = MODELS[params.model](pieces, params)
+    reader = read.reader
+    refuse_no_text("train", reader.column, reader.records, reader.skipped)
+    return tokenizer, read
+
+
+def beginnings(corpus: Corpus, text_column: str, characters: int) -> "Iterator[pyarrow.RecordBatch] | None":
+    """The records of a stream that a tokenizer is trained on; None where the corpus keeps its train split.
+
+    Raises:
+        DataError: If there is no such column.
+    """
+    from components.blocks.text_column import choose_column, resolve_columns
+    from components.sources.streaming import Stream
+
+    if not corpus.is_streamed:
+        return None
+    schema = corpus.columns().data.schema
+    paths = resolve_columns(schema, choose_column(corpus, text_column))
+    return Stream(corpus.stream, schema, paths).beginnings(characters)
 
 
 def cut_long_words(text: str) -> Iterator[str]:

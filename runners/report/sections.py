@@ -322,11 +322,14 @@ def data(facts: RunFacts) -> Markup:
     if facts.corpus is None:
         return Markup("")
     corpus, blocks = facts.corpus.report, facts.blocks.report if facts.blocks else None
-    rows: list[list[Any]] = [["records", *map(number, corpus.records)]]
+    looked_at = " looked at" if corpus.streamed else ""
+    rows: list[list[Any]] = [[f"records{looked_at}", *map(number, corpus.records)]]
     rows.append(["exact duplicates of an earlier record", *map(number, corpus.duplicate_records)])
     for name, column in corpus.columns.items():
         rows.append([f"words in {name}", *(number(split.words) for split in column)])
     if blocks:
+        if corpus.streamed:
+            rows.append(["records streamed", *(number(split.records) for split in blocks.splits)])
         rows.append(["tokens", *(number(split.tokens) for split in blocks.splits)])
         rows.append([f"blocks of {blocks.block_size} tokens", *(number(split.blocks) for split in blocks.splits)])
         rows.append(["tokens dropped at the end", *(number(split.tokens_dropped) for split in blocks.splits)])

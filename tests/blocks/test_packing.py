@@ -1,5 +1,7 @@
 """Documents in blocks: nothing is lost, none is torn, and little is padding."""
 
+import itertools
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -86,6 +88,34 @@ def test_memory_is_bounded_by_the_window():
         blocks += len(filled.input_ids)
         assert given - blocks * 8 < 256 * 8 + 800
     assert blocks + len(layout.finish().input_ids) == 40 * 100
+
+
+@settings(deadline=None)
+@given(
+    lengths=st.lists(st.integers(1, 40), min_size=150, max_size=400),
+    ends=st.lists(st.integers(0, 400), max_size=8),
+    restarts=st.booleans(),
+)
+def test_where_the_batches_end_changes_no_packed_block(lengths, ends, restarts):
+    lengths = np.array(lengths, np.int32)
+    token_ids = np.arange(lengths.sum(), dtype=np.int32)
+    starts = np.concatenate([[0], np.cumsum(lengths)])
+
+    def blocks_of(batches):
+        layout = Packed(8, PAD, window_tokens=0)  # the least: 256 blocks
+        filled = []
+        for low, high in itertools.pairwise([0, *batches, len(lengths)]):
+            filled.append(layout.add(token_ids[starts[low] : starts[high]], lengths[low:high]))
+            if restarts:
+                held, layout = layout.held, Packed(8, PAD, window_tokens=0)
+                layout.add(*held)
+        filled.append(layout.finish())
+        return [np.concatenate([getattr(each, name) for each in filled]) for name in ("input_ids", "document_ids")]
+
+    whole, batched = blocks_of([]), blocks_of(sorted(end for end in ends if end < len(lengths)))
+    np.testing.assert_array_equal(whole[0], batched[0])
+    np.testing.assert_array_equal(whole[1], batched[1])
+    assert sorted(whole[0][whole[1] > 0].tolist()) == token_ids.tolist()
 
 
 def test_little_is_padding():

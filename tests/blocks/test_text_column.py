@@ -169,7 +169,7 @@ def test_a_column_that_is_named_does_not_give_way(tmp_path: Path) -> None:
 
 def test_where_nothing_is_prose_the_columns_are_listed(tmp_path: Path) -> None:
     corpus = corpus_of(tmp_path, pa.table({"id": IDS, "name": ["Ann", "Bo", "Cy", "Di"]}))
-    with pytest.raises(DataError, match=r"id, name \(and no x\).*for example to name"):
+    with pytest.raises(DataError, match=r"name, id \(and no x\).*for example to name"):
         choose_column(corpus, "x?")
 
 

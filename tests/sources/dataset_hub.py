@@ -4,6 +4,7 @@ import contextlib
 import hashlib
 import http.server
 import json
+import re
 import threading
 import urllib.parse
 from collections.abc import Iterator
@@ -87,7 +88,24 @@ class Handler(http.server.BaseHTTPRequestHandler):
     def send_file(self, name: str, commit: str, files: dict[str, bytes]) -> None:
         if name not in files:
             return self.send(404, b"", {"X-Error-Code": "EntryNotFound", "X-Repo-Commit": commit})
-        return self.send(200, files[name], {"ETag": f'"{etag(files[name])}"', "X-Repo-Commit": commit})
+        if self.command == "GET" and self.server.breaking.get(self.path.strip("/"), 0):
+            self.server.breaking[self.path.strip("/")] -= 1
+            return self.break_off(files[name])
+        headers = {"ETag": f'"{etag(files[name])}"', "X-Repo-Commit": commit, "Accept-Ranges": "bytes"}
+        wanted = re.fullmatch(r"bytes=(\d+)-(\d*)", self.headers.get("Range", ""))
+        if wanted is None:
+            return self.send(200, files[name], headers)
+        content = files[name][int(wanted[1]) : int(wanted[2]) + 1 if wanted[2] else None]
+        last = int(wanted[1]) + len(content) - 1
+        return self.send(206, content, {**headers, "Content-Range": f"bytes {wanted[1]}-{last}/{len(files[name])}"})
+
+    def break_off(self, content: bytes) -> None:
+        """Ends the connection in the middle of a file."""
+        self.send_response(200)
+        self.send_header("Content-Length", str(len(content)))
+        self.end_headers()
+        self.wfile.write(content[: len(content) // 2])
+        self.close_connection = True
 
     def send_json(self, value: object) -> None:
         self.send(200, json.dumps(value).encode(), {"Content-Type": "application/json"})
@@ -107,8 +125,12 @@ def etag(content: bytes) -> str:
 
 
 @contextlib.contextmanager
-def serving(repositories: Repositories) -> Iterator[tuple[str, list[str]]]:
+def serving(repositories: Repositories, breaking: dict[str, int] | None = None) -> Iterator[tuple[str, list[str]]]:
     """Serves repositories from a thread.
+
+    Args:
+        repositories: What is served.
+        breaking: How often the connection breaks off in the middle of a file, by the path of its URL.
 
     Yields:
         The URL for HF_ENDPOINT, and the list to which each request is added.
@@ -116,6 +138,7 @@ def serving(repositories: Repositories) -> Iterator[tuple[str, list[str]]]:
     server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler)
     server.repositories = repositories
     server.requests = []
+    server.breaking = dict(breaking or {})
     thread = threading.Thread(target=server.serve_forever, daemon=True)
     thread.start()
     try:

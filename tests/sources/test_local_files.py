@@ -116,11 +116,31 @@ def test_half_a_surrogate_pair_is_replaced_and_reported(tmp_path: Path) -> None:
     assert loaded.anomalies[0].startswith("1 records hold half a surrogate pair")
 
 
-def test_a_field_of_two_kinds_is_refused_with_both_places(tmp_path: Path) -> None:
-    path = write_lines(tmp_path / "a.jsonl", [{"answers": {"text": ["x"]}}, {}, {"answers": {"text": "x"}}])
+def test_a_text_among_lists_of_texts_is_a_list_of_one(tmp_path: Path) -> None:
+    records: list = [
+        {"a": {"text": ["x"]}, "n": [1]},
+        {},
+        {"a": {"text": "y"}, "n": 1.5},
+        {"a": {"text": None}, "n": []},
+    ]
+    loaded = load(write_lines(tmp_path / "a.jsonl", records), tmp_path)
 
-    with pytest.raises(DataError, match=r"`answers\.text` is text in .*a\.jsonl, line 3 and a list in .*line 1"):
-        load(path, tmp_path)
+    assert loaded.dataset["a"] == [{"text": ["x"]}, None, {"text": ["y"]}, {"text": None}]
+    assert loaded.dataset["n"] == [[1.0], None, [1.5], []]
+    assert "`a.text` is text in" in loaded.anomalies[0]
+    assert "line 3 and a list in" in loaded.anomalies[0]
+    assert loaded.anomalies[0].endswith("line 1: each single value was read as a list")
+
+
+@pytest.mark.parametrize("other", [{"k": "ü", "n": [1]}, [{"k": 1}], [[1], ["x"]], [1]])
+def test_a_column_of_several_kinds_is_kept_as_json_text_and_blocks_nothing(other: object, tmp_path: Path) -> None:
+    records = [{"text": "a b", "meta": other}, {"text": "c", "meta": "plain"}, {"text": "d", "meta": None}]
+    loaded = load(write_lines(tmp_path / "a.jsonl", records), tmp_path)
+
+    assert loaded.dataset["text"] == ["a b", "c", "d"]
+    assert loaded.dataset["meta"] == [json.dumps(other, ensure_ascii=False), "plain", None]
+    assert len(loaded.anomalies) == 1
+    assert loaded.anomalies[0].endswith("what is no text was kept as JSON text")
 
 
 def test_text_is_one_record_a_line_if_wanted_and_blank_lines_are_counted(tmp_path: Path) -> None:
@@ -210,7 +230,7 @@ def test_parquet_files_that_contradict_each_other_are_refused(tmp_path: Path) ->
     pyarrow.parquet.write_table(pyarrow.table({"a": [1]}), tmp_path / "1.parquet")
     pyarrow.parquet.write_table(pyarrow.table({"a": [["x"]]}), tmp_path / "2.parquet")
 
-    with pytest.raises(DataError, match="agree on their columns' types"):
+    with pytest.raises(DataError, match="must have a column that can be read"):
         load(tmp_path, tmp_path)
 
 

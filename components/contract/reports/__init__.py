@@ -11,9 +11,13 @@ from components.contract.reports.data import (
     ColumnCounts,
     ColumnReport,
     CorpusReport,
+    GroupSplit,
+    MixedSource,
     Parts,
     RecordsWithoutText,
     Skipped,
+    Streamed,
+    TimeSplit,
     TokenizerReport,
 )
 from components.contract.reports.evaluation import (
@@ -40,6 +44,7 @@ from components.contract.reports.serving import (
     ValidatedText,
     ValidationReport,
 )
+from components.contract.reports.stream import Shard, StreamReport
 from components.contract.reports.training import EpochRow, ExecutionReport, Hardware, StepRow, TrainingReport
 
 __all__ = [
@@ -59,21 +64,27 @@ __all__ = [
     "EvaluationReport",
     "Example",
     "ExecutionReport",
+    "GroupSplit",
     "Hardware",
     "HubPush",
     "Interval",
     "Measurement",
+    "MixedSource",
     "Parts",
     "PushReport",
     "RecordsWithoutText",
     "Report",
     "Sample",
     "ServingModelReport",
+    "Shard",
     "SignatureReport",
     "Skipped",
     "SliceReport",
     "StepRow",
+    "StreamReport",
+    "Streamed",
     "TensorReport",
+    "TimeSplit",
     "TokenizerReport",
     "TrainingReport",
     "ValidatedText",

@@ -92,6 +92,70 @@ class Skipped:
     reason: str
 
 
+@dataclasses.dataclass(frozen=True)
+class GroupSplit:
+    """How records with equal values stayed on one side of the split.
+
+    Attributes:
+        column: The column of the values.
+        groups: The number of different values on each side.
+        without_value: The records without a value among them, each of which counts as a group.
+    """
+
+    column: str
+    groups: BySplit[int]
+    without_value: int
+
+
+@dataclasses.dataclass(frozen=True)
+class TimeSplit:
+    """Where the newest records, which are the test split, begin.
+
+    Attributes:
+        column: The column of the times.
+        last_train: The latest time in the train split.
+        first_test: The earliest time in the test split.
+    """
+
+    column: str
+    last_train: str
+    first_test: str
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class MixedSource:
+    """One source of a mixture.
+
+    Attributes:
+        name: Its value in the column `source`.
+        weight: How often each of its train records stands in the train split.
+        text_column: The column that was read into `text`.
+        available: The number of records that the source has.
+        records: The number of its records in each split; a train record counts as often as it stands there.
+        words: The words of these records, counted so too.
+    """
+
+    name: str
+    weight: float
+    text_column: str
+    available: int
+    records: BySplit[int]
+    words: BySplit[int]
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Streamed:
+    """What is known of a train split that is streamed, of which only the beginnings were read.
+
+    Attributes:
+        shards: The number of shards.
+        bytes: Their size as they are stored, compressed or not.
+    """
+
+    shards: int
+    bytes: int
+
+
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class CorpusReport:
     """`report.json` of a Corpus.
@@ -100,8 +164,15 @@ class CorpusReport:
         summary: What came out, in a line.
         parts: Which of the source's own parts the splits are; None where the records were split at random.
         available: The number of records that the source has, where the corpus holds only some of them.
+        unlimited: The number of records of each split before `ingest.max_train_records` and `ingest.max_test_records`
+            cut them; None where neither did.
+        by_group: How records with equal values stayed on one side; None where no column asked for it.
+        by_time: Where the newest records begin; None where the split isn't by time.
+        mixture: The sources of a mixture; none where there is one source.
         unnamed: The files that are none of the parts, and were left out.
         mixed: The files that are named as another part, though they were read with the others.
+        streamed: What the train split consists of, where it is streamed: then everything else that is said of train is
+            said of the records that were read at the beginnings of its shards.
         records: The number of records.
         duplicate_records: The number of records that repeat an earlier one of their split whole.
         test_records_in_train: The number of test records that repeat a train record whole.
@@ -115,8 +186,13 @@ class CorpusReport:
     summary: str
     parts: Parts | None = None
     available: int | None = None
+    unlimited: BySplit[int] | None = None
+    by_group: GroupSplit | None = None
+    by_time: TimeSplit | None = None
+    mixture: tuple[MixedSource, ...] = ()
     unnamed: tuple[str, ...] = ()
     mixed: tuple[str, ...] = ()
+    streamed: Streamed | None = None
     records: BySplit[int]
     duplicate_records: BySplit[int]
     test_records_in_train: int
