@@ -7,7 +7,7 @@ import yaml
 
 from components.config.names import nearest_names, require_known
 from components.config.pipeline_config import KEYS, SECTIONS
-from components.config.settings import Setting, as_setting
+from components.config.settings import Setting, as_setting, as_written
 from components.config.values import NULL, Loader
 from foundation.errors import ConfigError
 
@@ -64,7 +64,7 @@ def read_config(path: Path) -> dict[str, Setting]:
         if not isinstance(section_node, yaml.MappingNode):
             raise ConfigError(
                 "a section must hold keys with values",
-                received=f"{path}, line {line}: {section}: {getattr(section_node, 'value', '')}",
+                received=f"{path}, line {line}: {section}: {as_written(section_node)}",
                 remedy=f"indent the keys below '{section}:', or leave the section out",
             )
         keys = [key for key in KEYS if key.startswith(f"{section}.")]

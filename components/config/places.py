@@ -66,7 +66,7 @@ def _checkpoint(key: str, name: str, root: Path) -> tuple[str, list[str]]:
         return page[1], []
     for found in _folders_behind(name, root):
         if found != Path(name):
-            return str(found), [f"{name} of {key} stands for {found}"]
+            return str(found), [f"{name} stands for the checkpoint {found}"]
         return name, []
     folder = Path(name)
     if os.path.isdir(folder) and _is_served(folder):

@@ -39,7 +39,7 @@ def as_setting(key: str, node: yaml.Node, path: Path, line: int) -> Setting:
         return Setting(value_of(node, KEYS[key]), place)
     except Unfit as error:
         name = key.partition(".")[2]
-        raise _refused(key, KEYS[key], f"{place}: {name}: {_as_written(node)}", f"{name}: ", error) from error
+        raise _refused(key, KEYS[key], f"{place}: {name}: {as_written(node)}", f"{name}: ", error) from error
 
 
 def as_typed(option: str, text: str, annotation: Any) -> Setting:
@@ -71,7 +71,8 @@ def _refused(key: str, annotation: Any, received: str, written: str, error: Unfi
     return ConfigError(f"{key} must be {kind_of(annotation)}", received=received + why, remedy=remedy)
 
 
-def _as_written(node: yaml.Node) -> str:
+def as_written(node: yaml.Node) -> str:
+    """What a file has for a node, shortened to a line."""
     if isinstance(node, yaml.ScalarNode):
         quote = node.style if node.style in ("'", '"') else ""
         return _shortened(f"{quote}{node.value}{quote}" or "nothing")

@@ -20,20 +20,29 @@ TRUE, FALSE = ("true", "yes", "on"), ("false", "no", "off")
 WHOLE = re.compile(r"[-+]?(0|[1-9][0-9]*(_[0-9]+)*)")
 NUMBER = re.compile(r"[-+]?((0|[1-9][0-9]*(_[0-9]+)*)(\.[0-9]*)?|\.[0-9]+)([eE][-+]?[0-9]+)?")
 NOT_FINITE = re.compile(r"[-+]?\.?(inf|nan)", re.IGNORECASE)
-NULL, BOOL, TEXT = (f"tag:yaml.org,2002:{name}" for name in ("null", "bool", "str"))
+NULL, BOOL, TEXT, INT, FLOAT, DATE = (
+    f"tag:yaml.org,2002:{name}" for name in ("null", "bool", "str", "int", "float", "timestamp")
+)
+FIRST = "-+.0123456789"
+"""What a number begins with."""
 MOST_DIGITS = 300
 
 
 class Loader(yaml.SafeLoader):
-    """PyYAML's loader, for which `2e-5` is a number, as it is in YAML 1.2 and everywhere else."""
+    """PyYAML's loader with numbers as in YAML 1.2: `2e-5` is one; `012`, `1:30` and a date are text."""
 
 
 class Dumper(yaml.SafeDumper):
-    """Writes what `Loader` reads."""
+    """Writes what `Loader` reads, and puts text that another reader would take for a number into quotes."""
 
 
+Loader.yaml_implicit_resolvers = {
+    first: [(tag, pattern) for tag, pattern in resolvers if tag not in (INT, FLOAT, DATE)]
+    for first, resolvers in yaml.SafeLoader.yaml_implicit_resolvers.items()
+}
 for _dialect in (Loader, Dumper):
-    _dialect.add_implicit_resolver("tag:yaml.org,2002:float", re.compile(rf"{NUMBER.pattern}$"), list("-+.0123456789"))
+    for _tag, _pattern in ((INT, WHOLE), (FLOAT, NUMBER), (FLOAT, NOT_FINITE)):
+        _dialect.add_implicit_resolver(_tag, re.compile(rf"(?:{_pattern.pattern})$", _pattern.flags), list(FIRST))
 
 
 class Unfit(ValueError):

@@ -109,8 +109,7 @@ def usage(artifacts: CardArtifacts, settings: CardSettings, example: str) -> str
         )
     parts.append(
         "As the start of another training with the pipeline that made it:\n\n```bash\n"
-        f"python pipeline.py --runner local --config eli5 --train.pretrained {settings.repo_id} "
-        f"--tokenizer.pretrained {settings.repo_id}\n```"
+        f"python pipeline.py --runner local --ingest.path notes.txt --train.pretrained {settings.repo_id}\n```"
     )
     return "\n\n".join(parts)
 

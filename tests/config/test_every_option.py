@@ -1,6 +1,7 @@
 """Every option of every section, given what doesn't fit: one message that names it as typed, and no traceback."""
 
 import dataclasses
+import math
 import re
 from typing import Any, Literal
 
@@ -181,6 +182,16 @@ def test_other_options_are_refused_in_the_same_way(arguments, rule, remedy, caps
         ("validate.texts", "A <mask>.", ("A <mask>.",)),
         (
             "train.model_config",
+            "{a: 012, b: 1:30, c: 2026-01-01, d: 1_000}",
+            {"a": "012", "b": "1:30", "c": "2026-01-01", "d": 1000},
+        ),
+        (
+            "train.model_config",
+            "{a: '5', b: '2e-5', c: 'no', d: 5, e: 2e-5, f: -.inf}",
+            {"a": "5", "b": "2e-5", "c": "no", "d": 5, "e": 2e-5, "f": -math.inf},
+        ),
+        (
+            "train.model_config",
             "{layer_norm_eps: 1e-12, hidden_act: gelu}",
             {"layer_norm_eps": 1e-12, "hidden_act": "gelu"},
         ),
@@ -258,6 +269,7 @@ def test_a_broken_rule_names_the_line_of_the_file_that_broke_it(job):
         ("on:\n  a: 1\n", "line 1, has the section on"),
         ("train: &a {model_config: *a, model_config: 1}\n", "line 1: model_config once more"),
         ("5\n", "a single value"),
+        ("train:\n  - epochs: 1\n", "line 1: train: - epochs: 1"),
     ],
 )
 def test_a_file_that_is_no_configuration_is_named_with_its_line(text, said, job):
