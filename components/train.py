@@ -138,7 +138,7 @@ class Train(Component[Checkpoint]):
             execution.scope(),
             deterministic_operations(execution.is_deterministic(self.params.deterministic)),
         ):
-            model = self.starting_model(tokenizer)
+            model, new_words = self.starting_model(tokenizer)
             require_room_to_train(model, self.params, steps.steps, out)
             save_masked_lm(model, tokenizer, out / "initial")
             fit = Fit(model, tokenizer, self.blocks, self.params, steps, execution, out, interruption, self.observer)
@@ -147,7 +147,9 @@ class Train(Component[Checkpoint]):
             save_masked_lm(model, tokenizer, out / "model")
             write_rows(out / HISTORY, telemetry.EPOCH_COLUMNS, telemetry.rows)
             write_rows(out / STEP_HISTORY, telemetry.STEP_COLUMNS, telemetry.step_rows)
-            report = training_report(model, self.blocks, self.params, steps, execution, telemetry, best_epoch)
+            report = training_report(
+                model, self.blocks, self.params, steps, execution, telemetry, best_epoch, new_words=new_words
+            )
             flush_tree(out)
             reports.write(out / REPORT, dataclasses.replace(report, seconds=round(time.perf_counter() - started, 3)))
 
@@ -200,8 +202,8 @@ class Train(Component[Checkpoint]):
         require_model_type(config.model_type)
         return config
 
-    def starting_model(self, tokenizer: "PreTrainedTokenizerFast") -> "TFPreTrainedModel":
-        """The model before the first step.
+    def starting_model(self, tokenizer: "PreTrainedTokenizerFast") -> "tuple[TFPreTrainedModel, int]":
+        """The model before the first step, and by how many words of the tokenizer it has grown.
 
         Raises:
             ModelError: If it can't be built or loaded, or doesn't fit the tokenizer or the blocks.
@@ -217,7 +219,7 @@ class Train(Component[Checkpoint]):
             model_type = str(params.model_type)
             config = build_config(model_type, params.model_config, tokenizer)
             require_blocks(config, blocks.block_size, blocks.packing)
-            return build_masked_lm(model_type, params.model_config, tokenizer, params.seed)
+            return build_masked_lm(model_type, params.model_config, tokenizer, params.seed), 0
         # What the configuration shows to be wrong is refused before the weights are downloaded and read.
         config = load_config(config_directory(params.pretrained, params.revision))
         require_blocks(config, blocks.block_size, blocks.packing)
@@ -226,10 +228,7 @@ class Train(Component[Checkpoint]):
         model = load_masked_lm(checkpoint_directory(params.pretrained, params.revision), params.pretrained)
         own = load_tokenizer(tokenizer_directory(params.pretrained, params.revision))
         new_words = pieces_of_new_words(tokenizer, own, config.vocab_size)
-        if not new_words:
-            return model
-        TERMINAL.paragraph(f"  {self.name:<11} {len(new_words):,} new words, each from the mean of its pieces")
-        return grow(model, new_words)
+        return (grow(model, new_words) if new_words else model), len(new_words)
 
     def require_own_tokenizer(self, config: "PretrainedConfig") -> None:
         """Refuses another tokenizer than the checkpoint's own, as soon as it is known which one there will be.

@@ -26,6 +26,8 @@ def training_report(
     execution: "Execution",
     telemetry: "Telemetry",
     best_epoch: int | None,
+    *,
+    new_words: int = 0,
 ) -> reports.TrainingReport:
     """What was trained, from what, and on which hardware. Its `seconds` are for the caller to fill in.
 
@@ -37,6 +39,7 @@ def training_report(
         execution: The precision and the devices.
         telemetry: The history of the training.
         best_epoch: The epoch with the lowest validation loss; None without validation.
+        new_words: How many words of the tokenizer a checkpoint has grown by.
     """
     from components.training.devices import describe_devices
 
@@ -45,14 +48,16 @@ def training_report(
     last = history[-1]
     saved_epoch = (params.load_best_model_at_end and best_epoch) or last["epoch"]
     validation = "" if last["val_loss"] is None else f", validation {last['val_loss']:.3f}"
+    grown = f"grown by {new_words:,} new {'words' if new_words > 1 else 'word'}, " if new_words else ""
     best = f" (kept: epoch {saved_epoch})" if saved_epoch != last["epoch"] else ""
     return reports.TrainingReport(
-        summary=f"{model.config.model_type} of {parameters:,} parameters, {last['step']:,} steps: "
+        summary=f"{model.config.model_type} of {parameters:,} parameters, {grown}{last['step']:,} steps: "
         f"loss {history[0]['loss']:.3f} in the first epoch, {last['loss']:.3f} in the last{validation}{best}",
         architecture=type(model).__name__,
         model_type=model.config.model_type,
         parameters=parameters,
         vocabulary_size=model.config.vocab_size,
+        new_words=new_words,
         started_from=params.pretrained or "random weights",
         block_size=blocks.block_size,
         packing=blocks.packing,

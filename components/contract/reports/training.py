@@ -46,6 +46,7 @@ class TrainingReport:
         model_type: The architecture's name in transformers.
         parameters: The number of weights.
         vocabulary_size: Tokens that the model knows.
+        new_words: Words that were added to the tokenizer, and that the checkpoint has grown by.
         steps: Optimizer steps made.
         planned_steps: Optimizer steps planned.
         warmup_steps: Steps over which the learning rate rose.
@@ -71,6 +72,7 @@ class TrainingReport:
     model_type: str
     parameters: int
     vocabulary_size: int
+    new_words: int = 0
     steps: int
     planned_steps: int
     warmup_steps: int
