@@ -66,7 +66,7 @@ class Export(Component[ServingModel]):
     """
 
     name: ClassVar[str] = "export"
-    version: ClassVar[str] = "5"
+    version: ClassVar[str] = "6"
     output: ClassVar[type[ServingModel]] = ServingModel
 
     checkpoint: Checkpoint
