@@ -56,6 +56,21 @@ class PlannedInputs:
 
 
 @dataclasses.dataclass(frozen=True)
+class StartingModel:
+    """A model before the first step.
+
+    Attributes:
+        model: The model.
+        has_new_head: Whether it is of a checkpoint without a head, so that its head has random weights.
+        new_words: How many words of the tokenizer the checkpoint has grown by.
+    """
+
+    model: "TFPreTrainedModel"
+    has_new_head: bool = False
+    new_words: int = 0
+
+
+@dataclasses.dataclass(frozen=True)
 class Train(Component[Checkpoint]):
     """Trains a masked language model: AdamW with a warm-up and a decay, the head at masked positions only.
 
@@ -203,7 +218,8 @@ class Train(Component[Checkpoint]):
             execution.scope(),
             deterministic_operations(execution.is_deterministic(self.params.deterministic)),
         ):
-            model, has_new_head = self.starting_model(tokenizer)
+            start = self.starting_model(tokenizer)
+            model = start.model
             require_room_to_train(model, self.params, steps.steps, out)
             save_masked_lm(model, tokenizer, out / "initial")
             fit = Fit(model, tokenizer, self.blocks, self.params, steps, execution, out, interruption, self.observer)
@@ -213,9 +229,17 @@ class Train(Component[Checkpoint]):
             write_rows(out / HISTORY, telemetry.EPOCH_COLUMNS, telemetry.rows)
             write_rows(out / STEP_HISTORY, telemetry.STEP_COLUMNS, telemetry.step_rows)
             report = training_report(
-                model, self.blocks, self.params, steps, execution, telemetry, best_epoch, self.continued
+                model,
+                self.blocks,
+                self.params,
+                steps,
+                execution,
+                telemetry,
+                best_epoch,
+                self.continued,
+                has_new_head=start.has_new_head,
+                new_words=start.new_words,
             )
-            report = dataclasses.replace(report, has_new_head=has_new_head)
             flush_tree(out)
             reports.write(out / REPORT, dataclasses.replace(report, seconds=round(time.perf_counter() - started, 3)))
 
@@ -291,8 +315,8 @@ class Train(Component[Checkpoint]):
         require_model_type(config.model_type)
         return config
 
-    def starting_model(self, tokenizer: "PreTrainedTokenizerFast") -> "tuple[TFPreTrainedModel, bool]":
-        """The model before the first step, and whether its head, alone, has random weights, which is said.
+    def starting_model(self, tokenizer: "PreTrainedTokenizerFast") -> StartingModel:
+        """The model before the first step. What is new in a checkpoint is said.
 
         Raises:
             ModelError: If it can't be built or loaded, or doesn't fit the tokenizer or the blocks.
@@ -308,12 +332,14 @@ class Train(Component[Checkpoint]):
         params, blocks = self.params, self.blocks
         if self.continued is not None:
             checkpoint = self.continued.checkpoint
-            return load_masked_lm(checkpoint.initial_directory), checkpoint.report.has_new_head
+            report = checkpoint.report
+            initial = load_masked_lm(checkpoint.initial_directory)
+            return StartingModel(initial, report.has_new_head, report.new_words)
         if params.pretrained is None:
             model_type = str(params.model_type)
             config = build_config(model_type, params.model_config, tokenizer)
             require_blocks(config, blocks.block_size, blocks.packing)
-            return build_masked_lm(model_type, params.model_config, tokenizer, params.seed), False
+            return StartingModel(build_masked_lm(model_type, params.model_config, tokenizer, params.seed))
         # What the configuration shows to be wrong is refused before the weights are downloaded and read.
         config = load_config(config_directory(params.pretrained, params.revision))
         require_blocks(config, blocks.block_size, blocks.packing)
@@ -327,9 +353,8 @@ class Train(Component[Checkpoint]):
         own = load_tokenizer(tokenizer_directory(params.pretrained, params.revision))
         new_words = pieces_of_new_words(tokenizer, own, config.vocab_size)
         if not new_words:
-            return loaded.model, loaded.has_new_head
-        TERMINAL.paragraph(f"  {self.name:<11} {len(new_words):,} new words, each from the mean of its pieces")
-        return grow(loaded.model, new_words), loaded.has_new_head
+            return StartingModel(loaded.model, loaded.has_new_head)
+        return StartingModel(grow(loaded.model, new_words), loaded.has_new_head, len(new_words))
 
     def require_own_tokenizer(self, config: "PretrainedConfig") -> None:
         """Refuses another tokenizer than the checkpoint's own, as soon as it is known which one there will be.

@@ -18,7 +18,8 @@ from transformers import AutoTokenizer, BertTokenizerFast, GPT2TokenizerFast, Pr
 
 from components.contract.artifacts import Corpus, Tokenizer
 from components.contract.manifest import describe_files
-from components.tokenizer import PrepareTokenizer, TokenizerParams
+from components.tokenizer import PrepareTokenizer
+from components.tokenizers.params import TokenizerParams
 from foundation.errors import ConfigError, DataError, HubError, ModelError
 from tests.finished import finish
 
@@ -173,7 +174,7 @@ def test_a_bare_vocabulary_of_another_family_is_refused(trained: Tokenizer, tmp_
         del vocabulary[token]
     (bare / "vocab.json").write_text(json.dumps(vocabulary), encoding="utf-8")
     shutil.copy(trained.directory / "tokenizer" / "merges.txt", bare)
-    with pytest.raises(ModelError, match=r"RoBERTa's vocabulary.*lacks <s>, <mask>"):
+    with pytest.raises(ModelError, match=r"lacks a mask token .* a cls token \(\[CLS\] or <s> or <cls>\)"):
         prepare(NOWHERE, tmp_path / "out", pretrained=str(bare))
 
 
@@ -235,7 +236,10 @@ def test_a_name_out_of_reach_is_refused(name: str, tmp_path: Path, monkeypatch: 
         ({"vocab_size": 10**22}, "tokenizer.vocab_size must be at least 261, and at most 16,777,216"),
         ({"min_frequency": 0}, "tokenizer.min_frequency must be at least 1"),
         ({"model_max_length": -1}, "tokenizer.model_max_length must be at least 8"),
-        ({"pretrained": " "}, "tokenizer.pretrained must be a Hub name or a local folder"),
+        ({"model": "words"}, "tokenizer.model must be one of bpe, wordpiece, unigram, character"),
+        ({"max_token_length": 0}, "tokenizer.max_token_length must be at least 1"),
+        ({"model": "unigram", "max_token_length": 33}, "must be at most 32 for a unigram model"),
+        ({"pretrained": " "}, "tokenizer.pretrained must be a Hub name, a local folder or a vocabulary file"),
         ({"revision": "main"}, "tokenizer.revision must be given only with a pretrained tokenizer"),
     ],
 )

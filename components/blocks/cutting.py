@@ -78,6 +78,8 @@ class Cutter:
         except Exception:  # the Rust library raises bare Exception for parts that are written in Python
             normalizers, pre_tokenizers = [], [{"type": "unknown"}]
         self._places = places_of(normalizers, pre_tokenizers, self._normal)
+        if is_of_characters(backend):
+            self._places = [Place(re.compile(r"(?<=\S)(?=\S)"), always), *self._places]
         added = [(token.content, token.normalized) for token in backend.get_added_tokens_decoder().values()]
         contents = {content for content, _ in added} | {self._normal(content) for content, normal in added if normal}
         contents.discard("")
@@ -372,3 +374,14 @@ def is_plain_bpe(backend: "RustTokenizer") -> bool:
     return isinstance(model, BPE) and not any(
         (model.dropout, model.ignore_merges, model.continuing_subword_prefix, model.end_of_word_suffix)
     )
+
+
+def is_of_characters(backend: "RustTokenizer") -> bool:
+    """Whether each character is a token, so that a text can be cut between any two."""
+    from tokenizers.models import Unigram
+
+    if not isinstance(backend.model, Unigram):
+        return False
+    special = backend.get_added_tokens_decoder().values()
+    names = {token.content for token in special}
+    return all(len(token) == 1 or token in names for token in backend.get_vocab())

@@ -74,14 +74,15 @@ def introduction(artifacts: CardArtifacts, settings: CardSettings) -> str:
         else f"fine-tuned from {named(started_from, 'a checkpoint')}"
         + (", which had no language-model head," if report.has_new_head else "")
     )
+    new = f", {report.new_words:,} of them new words" if report.new_words else ""
     standing = artifacts.evaluation.beside_counting
     warning = "" if standing is None else f" **That is {standing}.**"
     return (
         f"# {settings.repo_id.rpartition('/')[2]}\n\n"
         f"A masked language model ({report.model_type}, {report.parameters:,} parameters, "
-        f"{report.vocabulary_size:,} tokens) {origin} on {dataset_name(artifacts)}. It fills in the masked words of a "
-        f"text: its perplexity on text that it didn't see is {reached}, where guessing by the words' frequencies has "
-        f"{unigram}.{warning}"
+        f"{report.vocabulary_size:,} tokens{new}) {origin} on {dataset_name(artifacts)}. It fills in the masked words "
+        f"of a text: its perplexity on text that it didn't see is {reached}, where guessing by the words' frequencies "
+        f"has {unigram}.{warning}"
     )
 
 

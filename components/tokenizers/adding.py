@@ -61,8 +61,8 @@ def _lines(file: Path) -> list[str]:
 def add_words(tokenizer: "PreTrainedTokenizerFast", words: list[str]) -> tuple[list[str], list[str]]:
     """Adds words to a tokenizer, in place. Their ids follow each other after those that it has.
 
-    Left out is a word that is a token already (also where it becomes one when case or accents are taken away), one
-    that becomes another one of the words by that, and one that holds a special token.
+    Left out is a word that is a token already (also where it becomes one, or another one of the words, when case or
+    accents are taken away), and one that holds a special token.
 
     Args:
         tokenizer: Changes in place.
@@ -76,7 +76,7 @@ def add_words(tokenizer: "PreTrainedTokenizerFast", words: list[str]) -> tuple[l
     normalizer = tokenizer.backend_tokenizer.normalizer
     mask = tokenizer.backend_tokenizer.get_added_tokens_decoder()[tokenizer.mask_token_id]
     special = tokenizer.all_special_tokens
-    added: dict[str, str] = {}
+    added: list[str] = []
     left_out: dict[str, list[str]] = {}
     for word in words:
         normal = word if normalizer is None else normalizer.normalize_str(word)
@@ -89,10 +89,8 @@ def add_words(tokenizer: "PreTrainedTokenizerFast", words: list[str]) -> tuple[l
             left_out.setdefault("are one token already", []).append(word)
         elif not normal.strip("▁ "):
             left_out.setdefault("are nothing to this tokenizer", []).append(word)
-        elif normal in added:
-            left_out.setdefault("are the same as another one to this tokenizer", []).append(word)
         else:
-            added[normal] = word
+            added.append(word)
             tokenizer.add_tokens(
                 AddedToken(
                     word,
@@ -102,7 +100,7 @@ def add_words(tokenizer: "PreTrainedTokenizerFast", words: list[str]) -> tuple[l
                     normalized=not is_changed_around,
                 )
             )
-    return list(added.values()), [
+    return added, [
         f"{len(some):,} {'words' if len(some) > 1 else 'word'} of tokenizer.add_tokens left out, which "
         f"{reason if len(some) > 1 else reason.replace('are', 'is').replace('hold', 'holds')}: "
         f"{', '.join(some[:SHOWN])}{', …' if len(some) > SHOWN else ''}"

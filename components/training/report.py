@@ -28,6 +28,9 @@ def training_report(
     telemetry: "Telemetry",
     best_epoch: int | None,
     continued: "FinishedTraining | None",
+    *,
+    has_new_head: bool = False,
+    new_words: int = 0,
 ) -> reports.TrainingReport:
     """What was trained, from what, and on which hardware. Its `seconds` are for the caller to fill in.
 
@@ -40,6 +43,8 @@ def training_report(
         telemetry: The history of the training.
         best_epoch: The epoch with the lowest validation loss; None without validation.
         continued: The finished training that it went on from; None for none.
+        has_new_head: Whether the checkpoint came without its head.
+        new_words: How many words of the tokenizer a checkpoint has grown by.
     """
     from components.modeling.frozen_layers import trained_weights
     from components.training.devices import describe_devices
@@ -51,16 +56,19 @@ def training_report(
     last = history[-1]
     saved_epoch = (params.load_best_model_at_end and best_epoch) or last["epoch"]
     validation = "" if last["val_loss"] is None else f", validation {last['val_loss']:#.4g}"
+    grown = f"grown by {new_words:,} new {'words' if new_words > 1 else 'word'}, " if new_words else ""
     best = f" (kept: epoch {saved_epoch})" if saved_epoch != last["epoch"] else ""
     before = "" if continued is None else f" ({continued.step:,} of them those of the training {continued.name})"
     return reports.TrainingReport(
-        summary=f"{model.config.model_type} of {parameters:,} parameters{frozen}, {last['step']:,} steps{before}: "
+        summary=f"{model.config.model_type} of {parameters:,} parameters{frozen}, {grown}{last['step']:,} steps{before}: "
         f"loss {history[0]['loss']:#.4g} in the first epoch, {last['loss']:#.4g} in the last{validation}{best}",
         architecture=type(model).__name__,
         model_type=model.config.model_type,
         parameters=parameters,
         trained_parameters=trained,
         vocabulary_size=model.config.vocab_size,
+        has_new_head=has_new_head,
+        new_words=new_words,
         started_from=params.pretrained or "random weights",
         continued_from=None if continued is None else continued.name,
         continued_at_step=None if continued is None else continued.step,

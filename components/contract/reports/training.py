@@ -47,6 +47,7 @@ class TrainingReport:
         parameters: The number of weights.
         trained_parameters: How many of them training changes; the others are frozen.
         vocabulary_size: Tokens that the model knows.
+        new_words: Words that were added to the tokenizer, and that the checkpoint has grown by.
         steps: Optimizer steps made.
         planned_steps: Optimizer steps planned.
         warmup_steps: Steps over which the learning rate rose.
@@ -75,6 +76,7 @@ class TrainingReport:
     model_type: str
     parameters: int
     vocabulary_size: int
+    new_words: int = 0
     steps: int
     planned_steps: int
     warmup_steps: int

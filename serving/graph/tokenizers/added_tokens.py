@@ -67,8 +67,8 @@ class AddedTokens(tf.Module):
 
 def _refuse_ambiguous(tokens: Sequence[Mapping[str, Any]]) -> None:
     for token in tokens:
-        first, last = (ord(token["content"][place]) in WHITE_SPACE for place in (0, -1))
-        if (first and any(other["rstrip"] for other in tokens)) or (last and any(other["lstrip"] for other in tokens)):
+        begins, ends = (ord(token["content"][place]) in WHITE_SPACE for place in (0, -1))
+        if (begins and any(other["rstrip"] for other in tokens)) or (ends and any(other["lstrip"] for other in tokens)):
             raise refusal(f"{token['content']!r} begins or ends with a blank, while another token swallows blanks")
     alike: dict[tuple[bool, bool, bool], list[str]] = {}
     for token in tokens:

@@ -1,5 +1,6 @@
 """Finds added tokens that count only as whole words, such as words of a domain, among others that count anywhere."""
 
+import functools
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -82,6 +83,7 @@ def _split(marked: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
     return pieces, indices[:, 1] % 2 == 1, indices[:, 0]
 
 
+@functools.cache
 def _in_words() -> np.ndarray:
     """Which code points the fast tokenizers take for a word's, by their regex engine's class of them."""
     from tokenizers.pre_tokenizers import Whitespace
