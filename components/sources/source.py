@@ -129,23 +129,23 @@ class Source:
                         received=f"{key!r} in {where}",
                         remedy=f"the keys are {', '.join(fields)}" + (f" (nearest: {nearest[0]})" if nearest else ""),
                     )
-        if not isinstance(values, Mapping) or not values.keys() & {"path", "dataset"}:
+        if not isinstance(values, Mapping) or all(values.get(key) is None for key in ("path", "dataset")):
             raise ConfigError(
                 "a source must have a path or a dataset",
                 received=f"{values!r} as {where}",
                 remedy="write e.g. - {path: notes.txt, weight: 2} below sources in the configuration",
             )
+        values = {key: value for key, value in values.items() if value is not None}
         values = {**values, "text_column": joined_names(values.get("text_column"))}
         for key, value in values.items():
             kinds: tuple[type, ...] = (int, float) if key == "weight" else (str,)
-            optional = value is None and "None" in str(fields[key])
-            if not optional and (not isinstance(value, kinds) or isinstance(value, bool)):
+            if value is not None and (not isinstance(value, kinds) or isinstance(value, bool)):
                 raise ConfigError(
                     f"the {key} of a source must be {'a number' if key == 'weight' else 'text'}",
                     received=f"{value!r} in {where}",
                     remedy=f"correct {key} there",
                 )
-        if values.get("path") is not None and values.get("dataset") is not None:
+        if values.keys() >= {"path", "dataset"}:
             raise ConfigError(
                 "a source must have either a path or a dataset",
                 received=f"path {values['path']} and dataset {values['dataset']} in {where}",
