@@ -15,11 +15,10 @@ from components.sources import corpus_report
 from components.sources.embedded import EmbeddedCorpus
 from components.sources.hub import HubDataset
 from components.sources.local import LocalFiles
-from components.sources.mixture import mix, names_of
 from components.sources.params import IngestParams
 from components.sources.saving import save_splits
 from components.sources.selecting import select
-from components.sources.splitting import split_alone
+from components.sources.source import names_of
 
 __all__ = ["Ingest", "IngestParams"]
 
@@ -70,6 +69,9 @@ class Ingest(Component[Corpus]):
         Raises:
             PipelineError: If the source can't be read, is malformed, or holds too few records.
         """
+        from components.sources.mixture import mix
+        from components.sources.splitting import split_alone
+
         params, cache = self.params, out / "cache"
         cache.mkdir()
         mixture = None

@@ -2,7 +2,7 @@
 
 import dataclasses
 import difflib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import PurePath
 from typing import Any, get_args
 
@@ -186,4 +186,15 @@ def joined_names(names: Any) -> Any:
     """A list of names as one text with commas between; anything else as it is."""
     if isinstance(names, list) and all(isinstance(name, str) for name in names):
         return ",".join(names)
+    return names
+
+
+def names_of(sources: Sequence[Source]) -> list[str]:
+    """What the sources are called; where several have one name, all but the first with a number."""
+    names: list[str] = []
+    for source in sources:
+        name, number = source.short_name, 2
+        while name in names:
+            name, number = f"{source.short_name}-{number}", number + 1
+        names.append(name)
     return names
