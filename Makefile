@@ -30,7 +30,7 @@ lint: $(VENV)/test.stamp
 	$(VENV)/bin/lint-imports
 
 bench: $(BENCH_VENV)/bench.stamp
-	for script in preprocess input text_tokenizers evaluation upload serve train quality; do \
+	for script in ingest preprocess input text_tokenizers evaluation upload serve train quality; do \
 		$(BENCH_VENV)/bin/python benchmarks/$$script.py || exit; done
 
 clean:

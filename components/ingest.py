@@ -16,11 +16,10 @@ from components.sources.beginnings import Limits
 from components.sources.embedded import EmbeddedCorpus
 from components.sources.hub import HubDataset
 from components.sources.local import LocalFiles
-from components.sources.mixture import mix, names_of
 from components.sources.params import IngestParams
 from components.sources.saving import save_splits
 from components.sources.selecting import select
-from components.sources.splitting import split_alone
+from components.sources.source import names_of
 
 STREAMED_TEST_RECORDS = 5000
 """The most test records of a source that is streamed, where no number is given."""
@@ -79,6 +78,9 @@ class Ingest(Component[Corpus]):
         Raises:
             PipelineError: If the source can't be read, is malformed, or holds too few records.
         """
+        from components.sources.mixture import mix
+        from components.sources.splitting import split_alone
+
         params, cache = self.params, out / "cache"
         cache.mkdir()
         if params.streaming:

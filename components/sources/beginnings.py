@@ -82,7 +82,8 @@ class Take:
     @property
     def test_records(self) -> list[int]:
         """How many records at the beginning of each shard are the test split's."""
-        ends = [math.floor(read * self.test_share) for read in itertools.accumulate(self.read)]
+        # Rounded up as in `train_test_split`, but not because of the last bit of a product.
+        ends = [math.ceil(round(read * self.test_share, 6)) for read in itertools.accumulate(self.read)]
         return [min(read, end - before) for read, end, before in zip(self.read, ends, [0, *ends], strict=False)]
 
 

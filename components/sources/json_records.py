@@ -16,6 +16,7 @@ from foundation.errors import DataError
 
 CHUNK_CHARACTERS = 1 << 20
 EXCERPT_CHARACTERS = 40
+DECODER = json.JSONDecoder()
 
 
 def malformed(place: Place, what: str, *, rule: str = "a JSON file must hold valid JSON") -> DataError:
@@ -51,7 +52,7 @@ def read_json_lines(path: Path, reading: Reading) -> Records:
             continue
         place = Place(path, number)
         try:
-            value = json.loads(line.rstrip("\r\n"))  # without its end, an open string is reported as such
+            value = value_of(line.rstrip("\r\n"))  # without its end, an open string is reported as such
         except json.JSONDecodeError as error:
             # An object that ends on a later line breaks off at the end of this one.
             if first and error.pos >= len(line.rstrip()):
@@ -67,6 +68,19 @@ def read_json_lines(path: Path, reading: Reading) -> Records:
                 return
         first = False
         yield place, as_record(place, value)
+
+
+def value_of(line: str) -> Any:
+    """What `json.loads` gives, somewhat sooner for an object that is all of a line.
+
+    Raises:
+        json.JSONDecodeError: If the line isn't JSON.
+    """
+    if line.startswith("{"):
+        value, end = DECODER.raw_decode(line)
+        if end == len(line):
+            return value
+    return json.loads(line)
 
 
 def lines_after(path: Path, number: int, encoding: str | None = None) -> Iterator[tuple[int, str]]:

@@ -18,7 +18,7 @@ from components.sources.local import LocalFiles, open_arrow
 from components.sources.params import IngestParams
 from components.sources.record_batches import tables_of
 from components.sources.selecting import select
-from components.sources.source import Source
+from components.sources.source import Source, names_of
 from components.sources.splitting import Rows, refuse_parts, split_alone, split_by_column
 from foundation.errors import ConfigError, DataError
 
@@ -178,17 +178,6 @@ def named(error: ConfigError | DataError, name: str) -> ConfigError | DataError:
     """An error about one source of a mixture, with its name."""
     remedy = error.remedy.replace("--preprocess.text_column", "its text_column").replace("--ingest.", "its ")
     return type(error)(error.rule, received=f"{error.received} (of the source {name})", remedy=remedy)
-
-
-def names_of(sources: Sequence[Source]) -> list[str]:
-    """What the sources are called; where several have one name, all but the first with a number."""
-    names: list[str] = []
-    for source in sources:
-        name, number = source.short_name, 2
-        while name in names:
-            name, number = f"{source.short_name}-{number}", number + 1
-        names.append(name)
-    return names
 
 
 def refuse_repeated(readers: Iterable[Any]) -> None:

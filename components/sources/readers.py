@@ -168,7 +168,8 @@ def lines_of(path: Path, given: str | None = None, *, any_ends: bool = False) ->
         file.read(found.mark)
         try:
             for number, line in enumerate(lines, 1):
-                refuse_zeros(Place(path, number), line, found.name)
+                if "\0" in line:
+                    refuse_zeros(Place(path, number), line, found.name)
                 yield number, line
         except UnicodeDecodeError as error:
             raise undecodable(Place(path, number + 1 + lines_before(error)), error, given) from error

@@ -2,7 +2,7 @@
 
 import dataclasses
 import difflib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import PurePath
 from typing import Any, get_args
 
@@ -129,23 +129,23 @@ class Source:
                         received=f"{key!r} in {where}",
                         remedy=f"the keys are {', '.join(fields)}" + (f" (nearest: {nearest[0]})" if nearest else ""),
                     )
-        if not isinstance(values, Mapping) or not values.keys() & {"path", "dataset"}:
+        if not isinstance(values, Mapping) or all(values.get(key) is None for key in ("path", "dataset")):
             raise ConfigError(
                 "a source must have a path or a dataset",
                 received=f"{values!r} as {where}",
                 remedy="write e.g. - {path: notes.txt, weight: 2} below sources in the configuration",
             )
+        values = {key: value for key, value in values.items() if value is not None}
         values = {**values, "text_column": joined_names(values.get("text_column"))}
         for key, value in values.items():
             kinds: tuple[type, ...] = (int, float) if key == "weight" else (str,)
-            optional = value is None and "None" in str(fields[key])
-            if not optional and (not isinstance(value, kinds) or isinstance(value, bool)):
+            if value is not None and (not isinstance(value, kinds) or isinstance(value, bool)):
                 raise ConfigError(
                     f"the {key} of a source must be {'a number' if key == 'weight' else 'text'}",
                     received=f"{value!r} in {where}",
                     remedy=f"correct {key} there",
                 )
-        if values.get("path") is not None and values.get("dataset") is not None:
+        if values.keys() >= {"path", "dataset"}:
             raise ConfigError(
                 "a source must have either a path or a dataset",
                 received=f"path {values['path']} and dataset {values['dataset']} in {where}",
@@ -186,4 +186,15 @@ def joined_names(names: Any) -> Any:
     """A list of names as one text with commas between; anything else as it is."""
     if isinstance(names, list) and all(isinstance(name, str) for name in names):
         return ",".join(names)
+    return names
+
+
+def names_of(sources: Sequence[Source]) -> list[str]:
+    """What the sources are called; where several have one name, all but the first with a number."""
+    names: list[str] = []
+    for source in sources:
+        name, number = source.short_name, 2
+        while name in names:
+            name, number = f"{source.short_name}-{number}", number + 1
+        names.append(name)
     return names

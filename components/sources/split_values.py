@@ -153,7 +153,7 @@ def times_of(dataset: "Dataset", name: str, place: Callable[[int], str]) -> Time
         except (ValueError, OverflowError):
             wrong = np.flatnonzero(pc.equal(values, text).to_numpy())
             what = "" if not text.strip() else f", although others are {'dates' if are_dates else 'numbers'}"
-            raise unreadable(name, place(int(wrong[0])), f"{text!r}{what}", len(wrong)) from None
+            raise unreadable(name, f"{place(int(wrong[0]))}{what}", repr(text), len(wrong)) from None
     places = values.dictionary_encode().combine_chunks()
     distinct = np.array([known[text] for text in places.dictionary.to_pylist()], np.int64 if are_dates else np.float64)
     return Times(distinct[places.indices.to_numpy()], are_dates)

@@ -158,6 +158,10 @@ def of_local_files(files: LocalFiles, digests: Mapping[str, str], limits: Limits
         ],
     }
     records, test_records = divided(target, takes, limits)
+    for some, take in zip((train, test), takes, strict=True):
+        if take.records >= take.shards:  # else there are shards of which none was to be read
+            read = zip(some, take.read, strict=True)
+            anomalies += [f"{files.name_of(path)} holds no records" for path, count in read if not count]
     left_out = [path for path in paths if path not in {*train, *test}]
     if left_out:
         anomalies.append(f"the {len(left_out):,} files named {parts[files.name_of(left_out[0])]} were left out")

@@ -205,3 +205,72 @@ def test_descending_agrees_with_plain_python_on_any_slice(lists: list, start: in
     expected = [(row, item) for row, texts in enumerate(lists) for item in texts or [] if item is not None]
     assert list(zip(records.tolist(), values.to_pylist(), strict=True)) == expected
     assert null.tolist() == [texts is None or None in texts for texts in lists]
+
+
+SEVERAL = {
+    "title": ["One", None, "", "Four", None],
+    "answers": [{"text": ["a", "b"]}, {"text": ["c"]}, {"text": [" "]}, None, {"text": None}],
+    "a,b": ["x", "x", "x", "x", "x"],
+}
+
+
+@pytest.mark.parametrize(
+    "named", ["title,answers.text", "title, answers.text", "title,answers.text?", "title,answers.text,title"]
+)
+def test_several_columns_are_joined_by_blanks_and_empty_ones_left_out(named: str, tmp_path: Path) -> None:
+    texts, skipped = read(tmp_path, pa.table(SEVERAL), named)
+    assert texts == ["One a b", "c", "Four"]
+    assert skipped == {"null": 1, "empty": 1}
+
+
+def test_the_order_of_the_names_is_that_of_the_texts_and_a_name_may_hold_a_comma(tmp_path: Path) -> None:
+    assert read(tmp_path, pa.table(SEVERAL), "answers.text,title,a,b")[0][0] == "a b One x"
+
+
+def test_one_of_several_columns_that_is_not_there_is_refused_by_name(tmp_path: Path) -> None:
+    corpus = corpus_of(tmp_path, pa.table(SEVERAL))
+    with pytest.raises(DataError, match=r"'titel'.*for example to title"):
+        choose_column(corpus, "titel,answers.text")
+
+
+NAMES = ["ann", "bob", "cyd", "dan"]
+SCHEMAS = {
+    "SQuAD": ({"id": IDS, "title": ["Normandy"] * 4, "context": [SENTENCE * 4] * 4, "question": TITLES}, "context"),
+    "IMDB": ({"text": [SENTENCE * 5] * 4, "label": [0, 1, 0, 1]}, "text"),
+    "AG News": ({"text": [SENTENCE] * 4, "label": [0, 1, 2, 3]}, "text"),
+    "Amazon reviews": (
+        {"review_id": IDS, "product_category": ["book"] * 4, "review_title": TITLES, "review_body": [SENTENCE] * 4},
+        "review_body",
+    ),
+    "Stack Exchange": ({"Id": IDS, "Title": TITLES, "Body": [f"<p>{SENTENCE}</p>"] * 4, "Tags": ["<a>"] * 4}, "Body"),
+    "HackerNews": ({"by": NAMES, "title": TITLES, "url": URLS, "text": [SENTENCE] * 4}, "text"),
+    "Reddit": ({"author": NAMES, "title": TITLES, "selftext": [SENTENCE * 2] * 4, "permalink": URLS}, "selftext"),
+    "Yelp": ({"business_id": IDS, "date": DATES, "text": [SENTENCE] * 4, "stars": [1, 2, 3, 4]}, "text"),
+    "arXiv": (
+        {"id": IDS, "authors": ["A. One, B. Two"] * 4, "title": TITLES, "abstract": [SENTENCE * 3] * 4, "date": DATES},
+        "abstract",
+    ),
+    "ELI5": (
+        {"q_id": IDS, "title": TITLES, "answers": [{"a_id": IDS[:1], "text": [SENTENCE * 3], "score": [1]}] * 4},
+        "answers.text",
+    ),
+}
+
+
+@pytest.mark.parametrize("order", [1, -1])
+@pytest.mark.parametrize("name", SCHEMAS)
+def test_the_text_of_public_data_sets_is_taken_or_proposed_first(name: str, order: int, tmp_path: Path) -> None:
+    columns, expected = SCHEMAS[name]
+    corpus = corpus_of(tmp_path, pa.table(dict(list(columns.items())[::order])))
+    error = None
+    try:
+        found = choose_column(corpus, "another?")
+    except DataError as caught:
+        error = caught
+    if error is None:
+        assert found == expected
+    else:
+        assert error.received.startswith(expected)
+        assert f"for example to {expected}" in error.remedy
+        both = error.remedy.split(" or to ")[1].removesuffix(" for both")
+        assert choose_column(corpus, both) == both

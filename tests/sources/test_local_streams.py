@@ -191,6 +191,14 @@ def test_one_json_object_is_refused_with_a_way_out(orient: Any, tmp_path: Path) 
         ingest(tmp_path / "corpus", path)
 
 
+def test_a_file_without_records_is_told(tmp_path: Path) -> None:
+    data = write_shards(tmp_path / "data", [[{"text": "a"}] * 3, [], [{"text": "b"}] * 3])
+    corpus = ingest(tmp_path / "corpus", data)
+    assert any("part-001.jsonl.gz holds no records" in anomaly for anomaly in corpus.report.anomalies)
+    assert corpus.split("test")["text"] == ["a", "b"]
+    assert texts_of(train_records(corpus)) == ["a"] * 2 + ["b"] * 2
+
+
 def test_too_few_records_are_refused(tmp_path: Path) -> None:
     with pytest.raises(DataError, match="at least one record for each of train and test"):
         ingest(tmp_path / "corpus", write_shards(tmp_path / "data", [[{"text": "one"}]]))
