@@ -2,14 +2,17 @@
 
 import dataclasses
 import functools
-from collections.abc import Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
-from typing import ClassVar
+from typing import TYPE_CHECKING, ClassVar
 
 from components.contract import reports
 from components.contract.artifacts import REPORT, Corpus, Tokenizer
 from components.contract.component import Component
 from components.tokenizers.params import MODELS, TokenizerParams
+
+if TYPE_CHECKING:
+    import pyarrow
 
 
 @dataclasses.dataclass(frozen=True)
@@ -65,7 +68,7 @@ class PrepareTokenizer(Component[Tokenizer]):
         words = words_to_add(params.add_tokens)
         read = column = None
         if params.pretrained is None:
-            tokenizer, read = train(self.corpus, self.text_column, params)
+            tokenizer, read = train(self.corpus, self.text_column, params, self.beginnings)
             notes = [note] if (note := read.note(params.model)) else []
             if read.reader.column not in (self.text_column, self.text_column.removesuffix("?")):
                 column = read.reader.column
@@ -102,6 +105,23 @@ class PrepareTokenizer(Component[Tokenizer]):
                 summary="; ".join([f"{kind}, {what}, {origin}", *notes]),
             ),
         )
+
+    @property
+    def beginnings(self) -> "Callable[[], Iterator[pyarrow.RecordBatch]] | None":
+        """Reads the records of a stream that a tokenizer is trained on; None where the corpus keeps its train split.
+
+        Raises:
+            DataError: If there is no such column.
+        """
+        from components.blocks.text_column import choose_column, resolve_columns
+        from components.sources.streaming import Stream
+
+        if not self.corpus.is_streamed:
+            return None
+        schema = self.corpus.columns().data.schema
+        paths = resolve_columns(schema, choose_column(self.corpus, self.text_column))
+        stream = Stream(self.corpus.stream, schema, paths)
+        return lambda: stream.beginnings(self.params.streaming_characters)
 
     @property
     def _is_local(self) -> bool:

@@ -25,13 +25,14 @@ from components.training.observer import TrainingObserver
 from components.training.params import TrainingSteps, TrainParams, training_steps
 from components.training.report import training_report, write_rows
 from components.training.room import require_room_to_train
+from components.training.starting_model import model_config, require_blocks, starting_model
 from components.training.step_checkpoints import CHECKPOINTS, StepCheckpoints
 from foundation.disk import flush_tree
 from foundation.errors import DataError
 from foundation.terminal import TERMINAL
 
 if TYPE_CHECKING:
-    from transformers import PretrainedConfig, PreTrainedTokenizerFast, TFPreTrainedModel
+    from transformers import PretrainedConfig, PreTrainedTokenizerFast
 
     from components.training.execution import Execution
 
@@ -53,21 +54,6 @@ class PlannedInputs:
     packing: str = "concatenate"
     tokenizer: str | None = None
     tokenizer_revision: str | None = None
-
-
-@dataclasses.dataclass(frozen=True)
-class StartingModel:
-    """A model before the first step.
-
-    Attributes:
-        model: The model.
-        has_new_head: Whether it is of a checkpoint without a head, so that its head has random weights.
-        new_words: How many words of the tokenizer the checkpoint has grown by.
-    """
-
-    model: "TFPreTrainedModel"
-    has_new_head: bool = False
-    new_words: int = 0
 
 
 @dataclasses.dataclass(frozen=True)
@@ -173,7 +159,7 @@ class Train(Component[Checkpoint]):
             self.observer.preflight()
         if params.continue_from not in (None, AUTO):
             named_training(str(params.continue_from))
-        config = self.model_config()
+        config = model_config(self.params)
         require_blocks(config, self.planned.block_size, self.planned.packing)
         require_layers(config, params.layer_freezing)
         if params.pretrained is None:
@@ -201,7 +187,7 @@ class Train(Component[Checkpoint]):
         steps = training_steps(self.params, len(self.blocks.split("train")))
         tokenizer = self.tokenizer.load()
         self.require_whole_words(tokenizer)
-        execution = self.execution(self.model_config(), steps.batch_size)
+        execution = self.execution(model_config(self.params), steps.batch_size)
         TERMINAL.paragraph(f"  {execution}")
         self.begin(StepCheckpoints(out / CHECKPOINTS), steps)
 
@@ -218,8 +204,10 @@ class Train(Component[Checkpoint]):
             execution.scope(),
             deterministic_operations(execution.is_deterministic(self.params.deterministic)),
         ):
-            start = self.starting_model(tokenizer)
+            start = starting_model(self.params, self.blocks, tokenizer, self.continued)
             model = start.model
+            for note in start.notes:
+                TERMINAL.paragraph(f"  {self.name:<11} {note}")
             require_room_to_train(model, self.params, steps.steps, out)
             save_masked_lm(model, tokenizer, out / "initial")
             fit = Fit(model, tokenizer, self.blocks, self.params, steps, execution, out, interruption, self.observer)
@@ -298,64 +286,6 @@ class Train(Component[Checkpoint]):
 
         return choose_execution(self.params, Devices.visible(), config, batch_size)
 
-    def model_config(self) -> "PretrainedConfig":
-        """The model's configuration; that of a new one lacks what the tokenizer determines.
-
-        Raises:
-            ModelError: If it can't be read, or its architecture has no TensorFlow class.
-        """
-        from components.hub.checkpoints import config_directory
-        from components.modeling.configuration import load_config, plain_config, require_model_type, require_overrides
-
-        params = self.params
-        if params.pretrained is None:
-            require_overrides(str(params.model_type), params.model_config)
-            return plain_config(str(params.model_type), params.model_config)
-        config = load_config(config_directory(params.pretrained, params.revision))
-        require_model_type(config.model_type)
-        return config
-
-    def starting_model(self, tokenizer: "PreTrainedTokenizerFast") -> StartingModel:
-        """The model before the first step. What is new in a checkpoint is said.
-
-        Raises:
-            ModelError: If it can't be built or loaded, or doesn't fit the tokenizer or the blocks.
-        """
-        import tensorflow as tf
-
-        from components.hub.checkpoints import checkpoint_directory, config_directory, tokenizer_directory
-        from components.modeling.checkpoint import build_masked_lm, load_checkpoint, load_masked_lm
-        from components.modeling.configuration import build_config, load_config, require_vocabulary
-        from components.modeling.growing import grow, pieces_of_new_words
-        from components.modeling.own_tokenizer import load_tokenizer, require_own_vocabulary
-
-        params, blocks = self.params, self.blocks
-        if self.continued is not None:
-            checkpoint = self.continued.checkpoint
-            report = checkpoint.report
-            initial = load_masked_lm(checkpoint.initial_directory)
-            return StartingModel(initial, report.has_new_head, report.new_words)
-        if params.pretrained is None:
-            model_type = str(params.model_type)
-            config = build_config(model_type, params.model_config, tokenizer)
-            require_blocks(config, blocks.block_size, blocks.packing)
-            return StartingModel(build_masked_lm(model_type, params.model_config, tokenizer, params.seed))
-        # What the configuration shows to be wrong is refused before the weights are downloaded and read.
-        config = load_config(config_directory(params.pretrained, params.revision))
-        require_blocks(config, blocks.block_size, blocks.packing)
-        require_vocabulary(config, tokenizer)
-        require_own_vocabulary(tokenizer_directory(params.pretrained, params.revision), tokenizer, params.pretrained)
-        # What the checkpoint lacks starts at random, and equal runs are to be equal.
-        tf.keras.utils.set_random_seed(params.seed)
-        loaded = load_checkpoint(checkpoint_directory(params.pretrained, params.revision), params.pretrained)
-        if loaded.missing:
-            TERMINAL.paragraph(f"  {self.name:<11} {loaded.what_is_new}")
-        own = load_tokenizer(tokenizer_directory(params.pretrained, params.revision))
-        new_words = pieces_of_new_words(tokenizer, own, config.vocab_size)
-        if not new_words:
-            return StartingModel(loaded.model, loaded.has_new_head)
-        return StartingModel(grow(loaded.model, new_words), loaded.has_new_head, len(new_words))
-
     def require_own_tokenizer(self, config: "PretrainedConfig") -> None:
         """Refuses another tokenizer than the checkpoint's own, as soon as it is known which one there will be.
 
@@ -414,26 +344,6 @@ class Train(Component[Checkpoint]):
             from components.masking.whole_words import WordBoundaries
 
             WordBoundaries.of(tokenizer)
-
-
-def require_blocks(config: "PretrainedConfig", block_size: int | None, packing: str) -> None:
-    """Refuses blocks that a model can't take.
-
-    Args:
-        config: The model's.
-        block_size: Tokens a block; None where that isn't known yet.
-        packing: How the blocks are packed.
-
-    Raises:
-        ConfigError: If they are longer than the model's longest sequence, or the model can't keep the documents of a
-            packed block apart.
-    """
-    from components.modeling.configuration import require_packable, require_positions
-
-    if packing == "packed":
-        require_packable(config)
-    if block_size is not None:
-        require_positions(config, block_size)
 
 
 def remove_all_but_checkpoints(directory: Path) -> None:

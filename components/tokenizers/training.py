@@ -2,7 +2,7 @@
 
 import dataclasses
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING
 
 from components.contract.artifacts import Corpus
@@ -54,8 +54,19 @@ class TrainingText:
         return f"{told}: --tokenizer.model character gives one token a character"
 
 
-def train(corpus: Corpus, text_column: str, params: TokenizerParams) -> tuple["PreTrainedTokenizerFast", TrainingText]:
+def train(
+    corpus: Corpus,
+    text_column: str,
+    params: TokenizerParams,
+    streamed: "Callable[[], Iterator[pyarrow.RecordBatch]] | None" = None,
+) -> tuple["PreTrainedTokenizerFast", TrainingText]:
     """A tokenizer trained on the train split.
+
+    Args:
+        corpus: The corpus.
+        text_column: The column to train on.
+        params: The settings.
+        streamed: Gives the records to train on, each time from the first, where the corpus keeps no train split.
 
     Returns:
         The tokenizer, and what was read.
@@ -67,7 +78,7 @@ def train(corpus: Corpus, text_column: str, params: TokenizerParams) -> tuple["P
     from components.blocks.text_column import TextReader, refuse_no_text
 
     def text() -> TextReader:
-        return TextReader(corpus, "train", text_column, beginnings(corpus, text_column, params.streaming_characters))
+        return TextReader(corpus, "train", text_column, None if streamed is None else streamed())
 
     read = TrainingText(text())
 
@@ -90,22 +101,6 @@ def train(corpus: Corpus, text_column: str, params: TokenizerParams) -> tuple["P
     reader = read.reader
     refuse_no_text("train", reader.column, reader.records, reader.skipped)
     return tokenizer, read
-
-
-def beginnings(corpus: Corpus, text_column: str, characters: int) -> "Iterator[pyarrow.RecordBatch] | None":
-    """The records of a stream that a tokenizer is trained on; None where the corpus keeps its train split.
-
-    Raises:
-        DataError: If there is no such column.
-    """
-    from components.blocks.text_column import choose_column, resolve_columns
-    from components.sources.streaming import Stream
-
-    if not corpus.is_streamed:
-        return None
-    schema = corpus.columns().data.schema
-    paths = resolve_columns(schema, choose_column(corpus, text_column))
-    return Stream(corpus.stream, schema, paths).beginnings(characters)
 
 
 def cut_long_words(text: str) -> Iterator[str]:

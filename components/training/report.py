@@ -60,8 +60,8 @@ def training_report(
     best = f" (kept: epoch {saved_epoch})" if saved_epoch != last["epoch"] else ""
     before = "" if continued is None else f" ({continued.step:,} of them those of the training {continued.name})"
     return reports.TrainingReport(
-        summary=f"{model.config.model_type} of {parameters:,} parameters{frozen}, {grown}{last['step']:,} steps{before}: "
-        f"loss {history[0]['loss']:#.4g} in the first epoch, {last['loss']:#.4g} in the last{validation}{best}",
+        summary=f"{model.config.model_type} of {parameters:,} parameters{frozen}, {grown}{last['step']:,} steps{before}"
+        f": loss {history[0]['loss']:#.4g} in the first epoch, {last['loss']:#.4g} in the last{validation}{best}",
         architecture=type(model).__name__,
         model_type=model.config.model_type,
         parameters=parameters,

@@ -14,6 +14,7 @@ from components.modeling.configuration import plain_config
 from components.modeling.own_tokenizer import differences, load_tokenizer, require_own_vocabulary
 from components.train import PlannedInputs, Train
 from components.training.params import TrainParams
+from components.training.starting_model import model_config
 from foundation.errors import ModelError
 from tests.loopback_hub.server import Account, serve
 
@@ -116,7 +117,7 @@ def test_where_there_is_no_tokenizer_nothing_is_compared(tmp_path, caplog):
 
 def preflight(checkpoint: Path | str, tokenizer: Tokenizer, name: str | None = None) -> None:
     step = Train(Blocks(None), tokenizer, TrainParams(pretrained=str(checkpoint)), PlannedInputs(tokenizer=name))
-    step.require_own_tokenizer(step.model_config())
+    step.require_own_tokenizer(model_config(step.params))
 
 
 def test_preflight_refuses_what_is_named_and_what_is_there(checkpoint, tmp_path):
