@@ -62,6 +62,8 @@ class StreamedSource:
         if report.columns:
             longest = max(report.columns, key=lambda name: corpus_report.words_of(report.columns[name]))
             summary += f", {report.columns[longest].train.words:,} words in {longest}"
+        if (most := self.stream.max_train_records) is not None:
+            summary += f"; of train the first {most:,} at most (ingest.max_train_records)"
         summary += "".join(f"; {note}" for note in self.guesses[:1])
         return dataclasses.replace(
             report,

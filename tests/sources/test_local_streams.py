@@ -174,6 +174,7 @@ def test_columns_and_limits(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> 
     assert corpus.split("test").column_names == ["text", "author"]
     assert corpus.split("test")["text"] == [rows[number]["text"] for rows in ROWS for number in (0, 1)]
     assert texts_of(train_records(corpus)) == texts_of([*ROWS[0][2:], *ROWS[1][2:4]])
+    assert "of train the first 20 at most (ingest.max_train_records)" in corpus.summary
     both = stream_of(corpus, ("text",), ("author",))
     assert next(both.record_batches())[1].to_pylist()[0] == {"text": "shard 0 record 2", "author": "x"}
     with pytest.raises(ConfigError, match="'textt', which isn't among text, n, author"):
