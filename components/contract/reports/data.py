@@ -98,7 +98,7 @@ class GroupSplit:
 
     Attributes:
         column: The column of the values.
-        groups: The number of different values on each side.
+        groups: The number of different values on each side, before limits cut it.
         without_value: The records without a value among them, each of which counts as a group.
     """
 
