@@ -29,7 +29,11 @@ class PrepareTokenizer(Component[Tokenizer]):
     params: TokenizerParams
 
     def sources(self) -> Mapping[str, str]:
-        """Local files by digest, and the commit of a tokenizer on the Hub."""
+        """Local files by digest, and the commit of a tokenizer on the Hub.
+
+        Raises:
+            ConfigError: If the file of words to add can't be read.
+        """
         from components.hub.reading import source_digests
 
         found: dict[str, str] = {}

@@ -1,5 +1,7 @@
 """Literal special tokens in a text."""
 
+import functools
+
 import pytest
 import tensorflow as tf
 from hypothesis import given, settings
@@ -16,10 +18,26 @@ TOKENS = [
     PLAIN | {"content": "[a"},
     PLAIN | {"content": "[ab"},
 ]
+WORDS = [
+    *TOKENS,
+    PLAIN | {"content": "cat", "single_word": True, "lstrip": True},
+    PLAIN | {"content": "cat fish", "single_word": True, "lstrip": True},
+    PLAIN | {"content": "fish", "single_word": True, "rstrip": True},
+    PLAIN | {"content": "C++", "single_word": True},
+    PLAIN | {"content": "火"},
+]
 
 
-def pieces_of(text):
-    pieces, is_added, rows = AddedTokens(TOKENS)(tf.constant([text.encode()]))
+KINDS = {"anywhere": TOKENS, "whole words": WORDS}
+
+
+@functools.cache
+def built(kind):
+    return AddedTokens(KINDS[kind])
+
+
+def pieces_of(text, kind="anywhere"):
+    pieces, is_added, rows = built(kind)(tf.constant([text.encode()]))
     assert not rows.numpy().any()
     return [
         (piece.decode(), bool(added))
@@ -44,28 +62,38 @@ def test_split(text, expected):
     assert pieces_of(text) == expected
 
 
-@given(st.lists(st.sampled_from([token["content"] for token in TOKENS] + [" ", "\t", "x", "<", "a", "\xff"])))
+BESIDE = [" ", "\t", "x", "<", "a", "\xff", "\u0301", "_", "9", "-", "'"]
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@given(data=st.data())
 @settings(deadline=None, max_examples=200)
-def test_split_equals_the_fast_tokenizer(parts):
+def test_split_equals_the_fast_tokenizer(kind, data):
     from tokenizers import AddedToken, Tokenizer, models
 
-    text = "".join(parts)
+    tokens = KINDS[kind]
+    text = "".join(data.draw(st.lists(st.sampled_from([token["content"] for token in tokens] + BESIDE))))
     tokenizer = Tokenizer(models.WordLevel({"?": 0}, unk_token="?"))
     tokenizer.add_special_tokens(
-        [
-            AddedToken(token["content"], lstrip=token["lstrip"], rstrip=token["rstrip"], normalized=False)
-            for token in TOKENS
-        ]
+        [AddedToken(token["content"], **{key: token[key] for key in PLAIN}) for token in tokens]
     )
     # Without a pre-tokenizer everything between two added tokens is one unknown word.
     expected = [tokenizer.id_to_token(token) for token in tokenizer.encode(text).ids]
-    assert [piece if added else "?" for piece, added in pieces_of(text)] == expected
+    assert [piece if added else "?" for piece, added in pieces_of(text, kind)] == expected
+
+
+def test_rows_and_words_keep_apart():
+    texts = ["a cat", "cat", "", "xcat", "catfish cat fish"]
+    pieces, is_added, rows = built("whole words")(tf.constant(texts))
+    found = [
+        (int(row), piece.decode()) for row, piece, added in zip(rows, pieces.numpy(), is_added, strict=True) if added
+    ]
+    assert found == [(0, "cat"), (1, "cat"), (4, "cat fish")]
 
 
 @pytest.mark.parametrize(
     ("tokens", "received"),
     [
-        ([PLAIN | {"content": "cat", "single_word": True}], "single word"),
         ([PLAIN | {"content": "<mask>", "lstrip": True}, PLAIN | {"content": "  "}], "blank"),
         ([PLAIN | {"content": "<m>", "lstrip": True}, PLAIN | {"content": "<m>x"}], "begins with"),
         ([PLAIN | {"content": "abc"}, PLAIN | {"content": "cd", "normalized": True}], "overlap"),

@@ -29,7 +29,7 @@ def changed(tokenizer, **settings):
 @pytest.mark.parametrize(
     ("settings", "reason"),
     [
-        ({"normalizer": {"type": "NFC"}}, "normalizer NFC"),
+        ({"normalizer": {"type": "Nmt"}}, "normalizer Nmt"),
         ({"pre_tokenizer": {"type": "Whitespace"}}, "pre-tokenizer Whitespace"),
         ({"pre_tokenizer__use_regex": False}, "not among"),
         ({"model__dropout": 0.1}, "dropout"),

@@ -96,7 +96,7 @@ def test_what_is_not_known_is_refused():
     metaspace = pre_tokenizers.Metaspace()
     long_piece = (("▁" + "a" * 40, -1.0),)
     for tokenizer, reason in (
-        (roberta_like(normalizers.NFC(), metaspace), "the normalizer NFC"),
+        (roberta_like(normalizers.Nmt(), metaspace), "the normalizer Nmt"),
         (roberta_like(normalizers.Replace(Regex("a+"), "b"), metaspace), "the normalizer Replace of"),
         (roberta_like(None, pre_tokenizers.Whitespace()), "the pre-tokenizer Whitespace"),
         (roberta_like(None, pre_tokenizers.Metaspace(prepend_scheme="first")), "the first word only"),
