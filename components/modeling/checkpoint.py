@@ -87,7 +87,7 @@ class LoadedCheckpoint:
         names = ", ".join(self.missing)
         if not self.has_new_head:
             return f"{self.source} lacks {names}, which {'starts' if len(self.missing) == 1 else 'start'} at zero"
-        kind = f" (it is a {self.kind})" if self.kind else ""
+        kind = f" (its config.json says {self.kind})" if self.kind else ""
         return f"{self.source} has no language-model head{kind}: the head starts with random weights ({names})"
 
 

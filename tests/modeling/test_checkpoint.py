@@ -215,7 +215,7 @@ def test_a_head_for_another_task_is_none(form, tmp_path):
         "cls.predictions.transform.dense.bias",
         "cls.predictions.transform.dense.weight",
     ]
-    beginning = "the checkpoint has no language-model head (it is a BertForSequenceClassification): the head starts "
+    beginning = "the checkpoint has no language-model head (its config.json says BertForSequenceClassification): "
     assert loaded.what_is_new.startswith(beginning)
     hidden = [each.bert(IDS).last_hidden_state for each in (loaded.model, model)]
     np.testing.assert_array_equal(*hidden)
