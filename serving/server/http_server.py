@@ -47,6 +47,7 @@ class HttpServer:
         metrics_path: The URL path of the metrics page; None for no page.
         allowed_hosts: Names of this server beside addresses and names without a dot: see `serving.server.hosts`.
         cors: Whether pages of other sites may read the answers.
+        bodies: The memory for request bodies, which gRPC may share.
     """
 
     def __init__(
@@ -58,6 +59,7 @@ class HttpServer:
         metrics_path: str | None = metrics.PATH,
         allowed_hosts: Collection[str] = (),
         cors: bool = False,
+        bodies: Bodies | None = None,
     ) -> None:
         self.service = service
         self.playground = playground
@@ -66,7 +68,7 @@ class HttpServer:
         self.allowed_hosts = allowed_hosts
         self._headers = CORS_HEADERS if cors else {}
         self._workers = workers
-        self._bodies = Bodies(max(limits.bodies_bytes, limits.body_bytes), limits.body_bytes)
+        self._bodies = bodies or Bodies(limits.bodies_bytes, limits.body_bytes)
         self._is_draining = False
         self._connections: Connections | None = None
         self._site: web.SockSite | None = None

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 from serving.server import metrics
 from serving.server.http_server import HttpServer
+from serving.server.limits.bodies import Bodies
 from serving.server.limits.settings import DEFAULT_LIMITS, Limits
 from serving.server.limits.workers import Workers
 from serving.server.listener import bind
@@ -91,6 +92,7 @@ class EmbeddedServer:
         )
         service = RestService(self._models, self._meter, limits.response_bytes)
         self._access = access
+        self._bodies = Bodies(max(limits.bodies_bytes, limits.body_bytes), limits.body_bytes)
         self._http = HttpServer(
             service,
             self._workers,
@@ -99,6 +101,7 @@ class EmbeddedServer:
             metrics_path,
             access.allowed_hosts,
             access.cors,
+            self._bodies,
         )
         self._grpc: GrpcServer | None = None
 
@@ -128,7 +131,9 @@ class EmbeddedServer:
             ]
             if self._access.grpc_health:
                 services.append(HealthService(self._models))
-            self._grpc = GrpcServer(services, self._workers, self._limits.body_bytes, self._limits.call_seconds)
+            self._grpc = GrpcServer(
+                services, self._workers, self._limits.body_bytes, self._limits.call_seconds, self._bodies
+            )
             host, tls = listener.getsockname()[0], self._access.grpc_tls
             grpc_port = await self._grpc.start(host, grpc_port, tls, self._access.grpc_socket_path)
         rest_tls = self._access.rest_tls

@@ -9,6 +9,7 @@ from typing import Any, Protocol
 import grpc
 from google.protobuf.message import DecodeError, Message
 
+from serving.server.limits.bodies import Bodies
 from serving.server.limits.calls import Call
 from serving.server.limits.workers import Workers
 from serving.server.listener import port_taken
@@ -47,11 +48,18 @@ class GrpcServer:
         workers: Limits how many requests are answered at once.
         body_bytes: The largest request message.
         call_seconds: How long a call may take once its message has come; calls that load models may take longer.
+        bodies: The memory for the messages of requests, which REST shares; None for no limit.
     """
 
     def __init__(
-        self, services: Sequence[GrpcService], workers: Workers, body_bytes: int, call_seconds: float | None = None
+        self,
+        services: Sequence[GrpcService],
+        workers: Workers,
+        body_bytes: int,
+        call_seconds: float | None = None,
+        bodies: Bodies | None = None,
     ) -> None:
+        self._bodies = bodies
         self._services = services
         self._workers = workers
         self._body_bytes = body_bytes
@@ -123,11 +131,19 @@ class GrpcServer:
             context: gRPC's.
         """
         call = self._workers.begin(None if name in UNTIMED else self._call_seconds)
+        answer: bytes | tuple[grpc.StatusCode, str]
         if name in UNTIMED:
             self._untimed.add(call)
+        held: list[int] = []
         try:
+            if self._bodies is not None:
+                self._bodies.hold(len(data), held)
             answer = await self._answer(name, kind, method, data, call)
+        except StatusError as error:
+            answer = STATUS_CODES[int(error.code)], error.message
         finally:
+            if self._bodies is not None:
+                self._bodies.give_back(held)
             self._untimed.discard(call)
             # An answer keeps its room until its client has received it.
             if call.holds_room:

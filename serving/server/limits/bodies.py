@@ -10,9 +10,9 @@ class TooLargeError(Exception):
 
 
 class Bodies:
-    """Reads bodies, and refuses what is too much for all of them together. Belongs to one event loop.
+    """Reads bodies of HTTP, holds messages of gRPC, and refuses what is too much for all of them together.
 
-    Nothing waits here: a client that sends slowly would keep others waiting.
+    Belongs to one event loop. Nothing waits here: a client that sends slowly would keep others waiting.
 
     Args:
         size: The most bytes of all bodies at once.
@@ -39,16 +39,24 @@ class Bodies:
         async for part in parts:
             if len(body) + len(part) > self._largest:
                 raise TooLargeError
-            if len(part) > self._free:
-                raise StatusError(
-                    Code.UNAVAILABLE,
-                    "The bodies of the requests that are being sent or answered take all of the memory that there is "
-                    "for them; try again later",
-                )
-            self._free -= len(part)
-            held.append(len(part))
+            self.hold(len(part), held)
             body += part
         return bytes(body)
+
+    def hold(self, size: int, held: list[int]) -> None:
+        """Takes so many bytes, and notes them in `held`.
+
+        Raises:
+            StatusError: UNAVAILABLE if there are not as many.
+        """
+        if size > self._free:
+            raise StatusError(
+                Code.UNAVAILABLE,
+                "The bodies of the requests that are being sent or answered take all of the memory that there is for "
+                "them; try again later",
+            )
+        self._free -= size
+        held.append(size)
 
     def give_back(self, held: list[int]) -> None:
         """Frees a body's share."""

@@ -77,10 +77,13 @@ def difference(row: dict[str, Any], status: int, content_type: str, body: bytes)
         return None
     if status == 200:
         return None if read(body) == read(wanted) else f"{body!r}, not {wanted!r}"
-    said, recorded = read(body)["error"], read(wanted)["error"]
+    said, recorded = (FUNCTION.sub(r"\1", read(one)["error"]) for one in (body, wanted))
+    if said == recorded:
+        return None
     return None if said and any(map(re.compile(recorded_in).match, [recorded])) else f"{said!r}, not {recorded!r}"
 
 
+FUNCTION = re.compile(r"(__inference_\w+?)_\d+")  # numbered by what was traced before in the process
 recorded_in = "|".join(f"(?s:{pattern})|(?s:.*Error: \\w+: {pattern})" for pattern in OWN_WORDS)
 
 
