@@ -51,7 +51,7 @@ def test_a_model_that_has_no_room_is_refused_before_hdf5_crashes(tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("every", "left", "copies"), [(None, 0, 2), ("auto", 0, 2), (100, 0, 5), (10, 0, 10), (10, 3, 7), (10, 30, 2)]
+    ("every", "left", "copies"), [(None, 0, 5), ("auto", 0, 5), (100, 0, 8), (10, 0, 13), (10, 3, 10), (10, 30, 2)]
 )
 def test_a_training_without_room_for_its_checkpoints_is_refused_before_its_first_step(tmp_path, every, left, copies):
     from components.modeling.checkpoint import build_masked_lm
