@@ -139,7 +139,7 @@ class GrpcTransport:
         """The error that a failed call is for the user."""
         said = f"{error.code().name} from {self.url}: {error.details()}"
         if is_absent:
-            return transport_errors.out_of_reach(self.url, self._host, self._port, error.details()[:200])
+            return transport_errors.out_of_reach(self.url, self._host, self._port, error.details()[:400])
         # The same code means that this client waited too long, or that the server allows no more time: only the first
         # comes with these words.
         if error.code() is grpc.StatusCode.DEADLINE_EXCEEDED and error.details() == "Deadline Exceeded":

@@ -18,6 +18,8 @@ from foundation.errors import ServingError
 
 CLASH = "from different tasks have different shapes"
 """TensorFlow Serving's words when it refuses a whole batch because its requests have token ids of several lengths."""
+UNTRUSTED = "CERTIFICATE_VERIFY_FAILED"
+"""OpenSSL's word for a certificate that it doesn't trust."""
 LOOPBACK = {"127.0.0.1", "localhost", "::1"}
 FIRST_DELAY_SECONDS = 0.1
 LONGEST_DELAY_SECONDS = 5.0
@@ -62,7 +64,13 @@ def host_and_port(url: str) -> tuple[str, int | None]:
 
 def out_of_reach(url: str, host: str, port: int, problem: str) -> OutOfReachError:
     """The error of a server that doesn't answer."""
-    option = "--grpc-port" if url.startswith("grpc:") else "--port"
+    if UNTRUSTED in problem:
+        return OutOfReachError(
+            "the server's certificate must be signed by an authority that is trusted here, for the host in the URL",
+            received=f"{url}: {problem}",
+            remedy="give the authority's certificate, or the server's own, with --ca-file, and check the host in --url",
+        )
+    option = "--grpc-port" if url.startswith(("grpc:", "grpcs:")) else "--port"
     return OutOfReachError(
         "a server must listen at the URL",
         received=f"{url}: {problem}",
