@@ -63,7 +63,7 @@ class Push(Component[Pushed]):
     """
 
     name: ClassVar[str] = "push"
-    version: ClassVar[str] = "5"
+    version: ClassVar[str] = "6"
     output: ClassVar[type[Pushed]] = Pushed
 
     model: ServingModel
