@@ -16,7 +16,7 @@ from foundation.versions import TOKENIZER
 if TYPE_CHECKING:
     from transformers import PretrainedConfig, PreTrainedTokenizerFast
 
-    from serving.graph.signatures import TokenSignatures
+    from serving.graph.token_signatures import TokenSignatures
 
 LENGTH_WITHOUT_LIMIT = 1024
 """The most tokens of a text where model and tokenizer set no limit: attention's memory grows as the length's square."""
@@ -147,7 +147,8 @@ class Export(Component[ServingModel]):
         from components.modeling.architectures.records import architecture_of
         from components.modeling.checkpoint import load_masked_lm
         from components.modeling.library.adapter import as_masked_lm
-        from serving.graph.signatures import TextSignatures, TokenSignatures
+        from serving.graph.signatures import TextSignatures
+        from serving.graph.token_signatures import TokenSignatures
         from serving.graph.tokenizers.build import build_in_graph_tokenizer
 
         model = as_masked_lm(load_masked_lm(self.checkpoint.model_directory))
@@ -162,7 +163,10 @@ class Export(Component[ServingModel]):
             in_graph = build_in_graph_tokenizer(tokenizer, model.config.vocab_size, longest)
         except ModelError as error:
             tokens_only = TokenSignatures(
-                model, tokenizer.mask_token_id, top_k=self.params.top_k, max_sequence_length=longest
+                model,
+                tokenizer.mask_token_id,
+                top_k=self.params.top_k,
+                max_sequence_length=longest,
             )
             return tokens_only, longest, error.received
         module = TextSignatures(

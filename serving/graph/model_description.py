@@ -102,7 +102,8 @@ _TOKENS = """\
 
 `logits` takes the same and gives `logits` (batch, sequence, vocabulary) float. That's large: ask it over gRPC.
 
-Requests with sequences of different lengths can't share a batch: pad them to one length, with attention mask 0.
+The sequences of a request have one length: pad the others, with attention mask 0. A server that batches
+refuses requests of unlike lengths that come together.
 """
 
 

@@ -25,103 +25,11 @@ from foundation.text_answers import (
     no_mask_within,
     truncated_to,
 )
-from serving.graph.language_model import LanguageModel, Model
+from serving.graph.language_model import Model
 from serving.graph.masks import by_row, in_turns, mask_positions
+from serving.graph.token_signatures import NO_TOKEN, TokenSignatures
 from serving.graph.tokenizers.in_graph import UNCUT, InGraphTokenizer
 from serving.graph.tokenizers.segments import repeat
-
-NO_TOKEN = -1
-"""The `token` and `position` of a place that stands for nothing; its score is 0 and its strings are empty."""
-
-_TOKEN_INPUTS = [
-    tf.TensorSpec([None, None], tf.int32, "input_ids"),
-    tf.TensorSpec([None, None], tf.int32, "attention_mask"),
-]
-
-
-class TokenSignatures(tf.Module):
-    """A masked language model that is asked with token ids.
-
-    Args:
-        model: The masked language model, which offers what `serving.graph.language_model.Model` says.
-        mask_token_id: The mask's id.
-        top_k: Candidates a mask.
-        max_sequence_length: The most tokens of a text, special tokens included.
-
-    Example:
-        module = TokenSignatures(model, tokenizer.mask_token_id, top_k=5, max_sequence_length=512)
-        encoded = tokenizer(["Paris is in <mask>."], return_tensors="tf")
-        best = module.tokens(encoded["input_ids"], encoded["attention_mask"])["token"][0, 0]
-        tf.saved_model.save(module, "fill_mask/1", signatures=module.signatures())
-    """
-
-    def __init__(self, model: Model, mask_token_id: int, *, top_k: int, max_sequence_length: int) -> None:
-        super().__init__()
-        self.max_sequence_length = max_sequence_length
-        self.language_model = LanguageModel(model)
-        self.weights = self.language_model.weights
-        self.mask_token_id = mask_token_id
-        self.top_k = min(top_k, self.language_model.vocabulary_size)
-
-    @tf.function(input_signature=_TOKEN_INPUTS, autograph=False)
-    def tokens(self, input_ids: tf.Tensor, attention_mask: tf.Tensor) -> dict[str, tf.Tensor]:
-        """The best candidates at every mask.
-
-        Args:
-            input_ids: (batch, sequence) int32, with the special tokens around each text.
-            attention_mask: (batch, sequence) int32, 1 at tokens and 0 at padding.
-
-        Returns:
-            position: (batch, masks) int32.
-            token: (batch, masks, top_k) int32, best first.
-            score: (batch, masks, top_k) float32, the tokens' probabilities.
-
-            `masks` is the largest number in a row, at least 1. What a row lacks is filled with position and token -1
-            and score 0.
-        """
-        input_ids = self._limited(input_ids)
-        places = mask_positions(input_ids, attention_mask, self.mask_token_id)
-        hidden = tf.gather_nd(self.language_model.hidden_states(input_ids, attention_mask), places)
-
-        def turn(numbers: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
-            best = tf.math.top_k(self.language_model.probabilities(tf.gather(hidden, numbers)), self.top_k)
-            return best.values, best.indices
-
-        score, token = in_turns(tf.shape(places, tf.int64)[0], turn, (tf.float32, tf.int32))
-        rows = tf.shape(input_ids, tf.int64)[0]
-        position = by_row(tf.cast(places[:, 1:], tf.int32), places[:, 0], rows, NO_TOKEN)
-        return {
-            "position": position[:, :, 0],
-            "score": by_row(score, places[:, 0], rows, 0.0),
-            "token": by_row(token, places[:, 0], rows, NO_TOKEN),
-        }
-
-    @tf.function(input_signature=_TOKEN_INPUTS, autograph=False)
-    def logits(self, input_ids: tf.Tensor, attention_mask: tf.Tensor) -> dict[str, tf.Tensor]:
-        """The scores of the whole vocabulary at every position: large answers, meant for gRPC.
-
-        Args:
-            input_ids: (batch, sequence) int32.
-            attention_mask: (batch, sequence) int32.
-
-        Returns:
-            `logits` (batch, sequence, vocabulary) float32, not normalised.
-        """
-        return {"logits": self.language_model.logits(self._limited(input_ids), attention_mask)}
-
-    def _limited(self, input_ids: tf.Tensor) -> tf.Tensor:
-        """The ids, or an error if they are too many: beyond the table of positions a GPU would silently read zeros."""
-        fits = tf.debugging.assert_less_equal(
-            tf.shape(input_ids)[1],
-            self.max_sequence_length,
-            f"A sequence has at most {self.max_sequence_length} tokens",
-        )
-        with tf.control_dependencies([fits]):
-            return tf.identity(input_ids)
-
-    def signatures(self) -> dict[str, Any]:
-        """The functions to save, by signature."""
-        return {"serving_default": self.tokens, "tokens": self.tokens, "logits": self.logits}
 
 
 class TextSignatures(TokenSignatures):
@@ -160,7 +68,12 @@ class TextSignatures(TokenSignatures):
         max_sequence_length: int,
         truncation: bool = False,
     ) -> None:
-        super().__init__(model, tokenizer.mask_token_id, top_k=top_k, max_sequence_length=max_sequence_length)
+        super().__init__(
+            model,
+            tokenizer.mask_token_id,
+            top_k=top_k,
+            max_sequence_length=max_sequence_length,
+        )
         self.tokenizer = tokenizer
         self.truncation = truncation
         self.max_top_k = min(max_top_k, self.language_model.vocabulary_size)
@@ -236,10 +149,11 @@ class TextSignatures(TokenSignatures):
         answered = self._is_answered(status)
         num_masks = tf.where(answered, num_masks, 0)
 
-        ids, attention_mask = self._dense(encoded, answered)
+        ids, lengths = self._dense(encoded, answered)
+        attention_mask = tf.sequence_mask(lengths, tf.shape(ids)[1], tf.int32)
         places = mask_positions(ids, attention_mask, self.mask_token_id)  # (masks, 2)
         rows = places[:, 0]
-        hidden = tf.gather_nd(self.language_model.hidden_states(ids, attention_mask), places)
+        hidden = self.language_model.hidden_states(ids, attention_mask, lengths, places)
         candidates = tf.reduce_max(tf.concat([tf.where(answered, top_k, 1), [1]], 0))
         length = tf.shape(ids, tf.int64)[1]
 
@@ -316,7 +230,7 @@ class TextSignatures(TokenSignatures):
             answered: (batch,) bool. Any other row keeps its place as one token of padding, however long its text is.
 
         Returns:
-            Ids and attention mask, (batch, sequence) int32 each.
+            Ids (batch, sequence) int32, and how many of each row are its own (batch,) int32.
         """
         lengths = tf.where(answered, encoded.row_lengths(), 0)
         values = tf.boolean_mask(encoded.values, repeat(answered, encoded.row_lengths()))
@@ -326,7 +240,7 @@ class TextSignatures(TokenSignatures):
         ids = tf.pad(
             ids, [[0, 0], [0, longest - tf.shape(ids, tf.int64)[1]]], constant_values=self.tokenizer.pad_token_id
         )
-        return ids, tf.sequence_mask(tf.maximum(lengths, 1), longest, tf.int32)
+        return ids, tf.cast(tf.maximum(lengths, 1), tf.int32)
 
     def _allowed(self, targets: tf.Tensor) -> tf.Tensor:
         """Which tokens the targets (batch,) string allow: (batch, vocabulary) bool."""

@@ -80,7 +80,7 @@ def test_alone_the_latest_version_serves_and_on_a_cluster_a_pinned_one() -> None
     assert len(pinned.model_version_policy.specific.versions) == 1
 
 
-@pytest.mark.parametrize("file", ["batching_gpu.pbtxt", "../graph/batching_params.pbtxt"])
+@pytest.mark.parametrize("file", ["../graph/batching_params.pbtxt"])
 def test_batching_takes_the_warmed_up_batch_and_changes_no_answer(file: str) -> None:
     from serving.graph.saved_model_extras import LARGEST_BATCH
 
@@ -218,7 +218,8 @@ def test_a_claim_and_a_config_map_stand_behind_every_mount() -> None:
     pod = manifests()["Deployment"]["spec"]["template"]["spec"]
     kustomization = yaml.safe_load((DEPLOYMENT / "kustomization.yaml").read_text("utf-8"))
     [generated] = kustomization["configMapGenerator"]
-    models, config = pod["volumes"]
+    models, config, temporary = pod["volumes"]
+    assert "emptyDir" in temporary
     assert models["persistentVolumeClaim"]["claimName"] == manifests()["PersistentVolumeClaim"]["metadata"]["name"]
     assert config["configMap"]["name"] == generated["name"]
     files = dict(([*file.split("="), file])[:2] for file in generated["files"])
@@ -237,3 +238,27 @@ def test_labels_and_ports_lead_from_the_service_to_the_replicas() -> None:
     ports = {port["name"]: port["containerPort"] for port in container()["ports"]}
     assert ports == {"grpc": 8500, "rest": 8501}
     assert {port["targetPort"] for port in every["Service"]["spec"]["ports"]} == set(ports)
+
+
+def test_the_server_writes_to_temporary_files_only_and_has_no_privileges() -> None:
+    for name, service in read_compose()["services"].items():
+        assert service["read_only"], name
+        assert service["cap_drop"] == ["ALL"], name
+        assert service["security_opt"] == ["no-new-privileges:true"], name
+    context = container()["securityContext"]
+    assert context["readOnlyRootFilesystem"]
+    assert not context["allowPrivilegeEscalation"]
+    assert [mount["name"] for mount in container()["volumeMounts"] if not mount.get("readOnly")] == ["tmp"]
+
+
+def test_only_labelled_pods_reach_the_ports_and_no_server_batches() -> None:
+    every = manifests()
+    policy, service = every["NetworkPolicy"]["spec"], every["Service"]["spec"]
+    assert policy["podSelector"]["matchLabels"] == service["selector"]
+    assert policy["policyTypes"] == ["Ingress", "Egress"]
+    assert not policy["egress"]
+    [ingress] = policy["ingress"]
+    assert {port["port"] for port in ingress["ports"]} == {port["port"] for port in service["ports"]}
+    # A batching server never answers a request of no rows.
+    flags = [*container()["args"], *read_compose()["services"]["serving-cpu"]["command"]]
+    assert not [flag for flag in flags if "batching" in flag]

@@ -43,7 +43,12 @@ def test_head_apart_gives_the_models_probabilities(model_type):
     model.build_in_name_scope()
     language_model = LanguageModel(LibraryMaskedLM(model))
     ask = tf.function(
-        lambda ids, mask: (language_model.hidden_states(ids, mask), language_model.logits(ids, mask)),
+        lambda ids, mask: (
+            language_model.hidden_states(
+                ids, mask, tf.fill(tf.shape(ids)[:1], tf.shape(ids)[1]), tf.where(tf.ones_like(ids, tf.bool))
+            ),
+            language_model.logits(ids, mask),
+        ),
         input_signature=[tf.TensorSpec([None, None], tf.int32)] * 2,
         autograph=False,
     )
@@ -54,5 +59,5 @@ def test_head_apart_gives_the_models_probabilities(model_type):
         expected = model({"input_ids": tf.constant(ids), "attention_mask": tf.constant(mask)}).logits.numpy()
         hidden, logits = ask(ids, mask)
         np.testing.assert_allclose(logits, expected, atol=1e-4)
-        probabilities = language_model.probabilities(hidden[:, 2])
+        probabilities = language_model.probabilities(tf.reshape(hidden, [rows, length, -1])[:, 2])
         np.testing.assert_allclose(probabilities, tf.nn.softmax(expected[:, 2]), atol=1e-5)

@@ -100,7 +100,8 @@ def assert_padding(outputs, place):
 
 @pytest.fixture(scope="module", params=["byte_level_tokenizer", "wordpiece_tokenizer"])
 def served(request, tmp_path_factory):
-    return Served(request.getfixturevalue(request.param), tmp_path_factory.mktemp("saved_model"))
+    directory = tmp_path_factory.mktemp("saved_model")
+    return Served(request.getfixturevalue(request.param), directory)
 
 
 @pytest.fixture(scope="module")
