@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from components.contract import manifest
-from components.sources import Loaded, json_records, readers, schema, tables
+from components.sources import Loaded, delimited, json_records, readers, schema, tables
 from components.sources.columns import Columns
 from components.sources.compression import compression_of, named_compression, plain_name
 from components.sources.parts import PARTS, mixed, parts_of
@@ -22,8 +22,8 @@ READERS = {
     ".jsonl": json_records.read_json,
     ".ndjson": json_records.read_json,
     ".json": json_records.read_json,
-    ".csv": readers.read_csv,
-    ".tsv": readers.read_tsv,
+    ".csv": delimited.read_csv,
+    ".tsv": delimited.read_tsv,
     ".txt": readers.read_text,
 }
 """The reader for each ending, which that of a compression may follow."""

@@ -217,3 +217,41 @@ def test_arrow_files_with_an_index_are_read_and_damaged_ones_refused(name: str, 
     (tmp_path / name).write_bytes((tmp_path / name).read_bytes()[:300])
     with pytest.raises(DataError, match="sound Arrow data"):
         load(tmp_path / name, tmp_path)
+
+
+TEXT = "A sentence of more than ten words, so that nobody takes it for a name."
+
+
+@pytest.mark.parametrize(
+    ("content", "first", "guess"),
+    [
+        (f"sep=;\r\nid;text\r\n1;{TEXT}\r\n", {"id": "1", "text": TEXT}, None),  # Excel's line for itself
+        (f'id,text\r1,"{TEXT}"\r2,b\r', {"id": "1", "text": TEXT}, None),  # Excel's "CSV (Macintosh)"
+        (f'id, text\n1, "{TEXT}"\n', {"id": "1", "text": TEXT}, None),
+        ("id , text\n1,x\n", {"id": "1", "text": "x"}, None),
+        (f"v1,v2,,\nham,{TEXT.replace(',', '')},,\n", {"v1": "ham", "Unnamed: 2": "", "Unnamed: 3": ""}, None),
+        ("text,text,text.1\na,b,c\n", {"text": "a", "text.2": "b", "text.1": "c"}, "of the same name"),
+        (f'id,text\n1,"a \\"b\\", {TEXT}"\n', {"id": "1", "text": f'a "b", {TEXT}'}, "a backslash before each quote"),
+        (f'3,"{TEXT}"\n4,"other {TEXT}"\n', {"column_1": "3", "column_2": TEXT}, "has a record in its first row"),
+        (f"{TEXT.replace(',', '')}\nanother\n", {"column_1": TEXT.replace(",", "")}, "has a record in its first row"),
+        (f'when,"{TEXT}"\n2024,a\n', {"when": "2024", TEXT: "a"}, None),  # a survey's question is a name
+    ],
+)
+def test_csv_files_are_read_in_the_forms_that_programs_give_them(
+    content: str, first: dict[str, str], guess: str | None, tmp_path: Path
+) -> None:
+    (tmp_path / "a.csv").write_bytes(content.encode())
+    loaded = load(tmp_path / "a.csv", tmp_path)
+    assert loaded.dataset[0].items() >= first.items()
+    assert len(loaded.guesses) == (guess is not None)
+    assert guess is None or guess in loaded.guesses[0]
+
+
+def test_json_lines_may_end_by_carriage_returns(tmp_path: Path) -> None:
+    (tmp_path / "a.jsonl").write_bytes(LINES.replace(b"\n", b"\r"))
+    assert load(tmp_path / "a.jsonl", tmp_path).dataset.to_list() == RECORDS
+
+
+def test_lines_with_tabs_are_told_for_they_may_be_a_table(tmp_path: Path) -> None:
+    (tmp_path / "a.txt").write_text("1\tone\n2\ttwo\n")
+    assert "a table's file is named .tsv" in load(tmp_path / "a.txt", tmp_path).guesses[0]
