@@ -60,8 +60,8 @@ def read_csv(path: Path, reading: Reading) -> Records:
     """Reads one record a row. Every cell is text, cells missing at the end are null.
 
     The first row names the columns. Where it is a record, as a long text in it shows, they are `column_1`, `column_2`
-    and so on. A column without a name is called `Unnamed: 2` by its place, and one with the name of another `text.1`, as
-    pandas does.
+    and so on. A column without a name is called `Unnamed: 2` by its place, and one with the name of another `text.1`,
+    as pandas does.
 
     Raises:
         DataError: If a row has more cells than the first, or quotes don't match.
