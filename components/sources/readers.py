@@ -121,6 +121,13 @@ def undecodable(place: Place, error: UnicodeDecodeError, given: str | None) -> D
     """The error for bytes that are not in the file's encoding."""
     found = error.object[error.start : error.start + 4].hex(" ")
     other = "another" if given else "its"
+    before = error.object[: error.start]
+    if error.encoding == "utf-8" and not before.isascii():
+        return DataError(
+            "a source file must be text in one encoding",
+            received=f"{place}: bytes {found}, which are not utf-8, as what is before them is",
+            remedy="correct or remove these bytes (iconv -c -f UTF-8 -t UTF-8 FILE > NEW leaves out all that are wrong)",
+        )
     return DataError(
         "a source file must be text in one encoding: UTF-8, UTF-16 or UTF-32 with a byte order mark, or what "
         "ingest.encoding names",

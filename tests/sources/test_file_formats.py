@@ -4,6 +4,7 @@ import bz2
 import gzip
 import json
 import lzma
+import tarfile
 import zipfile
 from pathlib import Path
 from typing import Any
@@ -255,3 +256,33 @@ def test_json_lines_may_end_by_carriage_returns(tmp_path: Path) -> None:
 def test_lines_with_tabs_are_told_for_they_may_be_a_table(tmp_path: Path) -> None:
     (tmp_path / "a.txt").write_text("1\tone\n2\ttwo\n")
     assert "a table's file is named .tsv" in load(tmp_path / "a.txt", tmp_path).guesses[0]
+
+
+@pytest.mark.parametrize(
+    ("content", "records", "guess"),
+    [
+        (json.dumps(["a", "b"]), [{"text": "a"}, {"text": "b"}], None),
+        ('"a"\n"b"\n', [{"text": "a"}, {"text": "b"}], None),
+        ('{"a": 1}{"a": 2}', [{"a": 1}, {"a": 2}], None),
+        ('{\n "a": 1\n}\n{\n "a": 2\n}\n', [{"a": 1}, {"a": 2}], None),  # as jq prints them
+        ('{"0": "a", "1": "b"}', [{"text": "a"}, {"text": "b"}], "texts by row"),
+        ('{"version": "v2.0", "data": [{"a": 1}, {"a": 2}]}', [{"a": 1}, {"a": 2}], "its records in `data`"),
+        ('{"title": "t", "comments": [{"a": 1}]}', [{"title": "t", "comments": [{"a": 1}]}], None),
+        (json.dumps({"text": "a" * 999, "data": [{"a": 1}]}), [{"text": "a" * 999, "data": [{"a": 1}]}], None),
+    ],
+)
+def test_json_is_read_in_the_forms_that_programs_give_it(
+    content: str, records: list[dict[str, Any]], guess: str | None, tmp_path: Path
+) -> None:
+    (tmp_path / "a.json").write_text(content)
+    loaded = load(tmp_path / "a.json", tmp_path)
+    assert loaded.dataset.to_list() == records
+    assert [guess in one for one in loaded.guesses if guess] == ([True] if guess else [])
+
+
+def test_a_tar_archive_is_named_so(tmp_path: Path) -> None:
+    (tmp_path / "b.jsonl").write_bytes(LINES)
+    with tarfile.open(tmp_path / "a.txt", "w:gz") as archive:
+        archive.add(tmp_path / "b.jsonl", "b.jsonl")
+    with pytest.raises(DataError, match="a tar archive.*tar -xf"):
+        load(tmp_path / "a.txt", tmp_path)
