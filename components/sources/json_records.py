@@ -42,8 +42,9 @@ def malformed(place: Place, what: str, *, rule: str = "a JSON file must hold val
 def read_json(path: Path, reading: Reading) -> Records:
     """The records of a JSON file, whichever of its usual forms it has.
 
-    The forms are: JSON Lines (an object a line); objects that each take several lines; an array of objects; one object, which is one record; and one object
-    that holds the records, in one of the ways that `held_records` knows.
+    The forms are: JSON Lines (an object a line); objects that each take several lines; an array of objects; one object,
+    which is one record; and one object that holds the records, in one of the ways that `held_records` knows. In place
+    of an object, a text is a record, too.
 
     Raises:
         DataError: If the file is malformed, or holds something other than objects.
@@ -156,10 +157,10 @@ class Held(NamedTuple):
 def held_records(value: Any) -> Held | None:
     """The records in an object that is none itself; None for any other value.
 
-    It is an object whose only field is a list of objects, or that has such a list called `data` or alike beside a few facts
-    (`{"version": "2.0", "data": […]}`); one of texts by row, as pandas writes a single column; one of columns, each an object of values by
-    row, or with a list of rows, as pandas' `to_json` writes them by default and with `orient="split"`; or an object of
-    objects that are alike, such as records by their ids.
+    It is an object whose only field is a list of objects, or that has such a list called `data` or alike beside a few
+    facts (`{"version": "2.0", "data": […]}`); one of texts by row, as pandas writes a single column; one of columns,
+    each an object of values by row, or with a list of rows, as pandas' `to_json` writes them by default and with
+    `orient="split"`; or an object of objects that are alike, such as records by their ids.
     """
     if not isinstance(value, dict) or not value:
         return None

@@ -126,7 +126,7 @@ def undecodable(place: Place, error: UnicodeDecodeError, given: str | None) -> D
         return DataError(
             "a source file must be text in one encoding",
             received=f"{place}: bytes {found}, which are not utf-8, as what is before them is",
-            remedy="correct or remove these bytes (iconv -c -f UTF-8 -t UTF-8 FILE > NEW leaves out all that are wrong)",
+            remedy="correct or remove these bytes (iconv -c -f UTF-8 -t UTF-8 FILE > NEW leaves all such out)",
         )
     return DataError(
         "a source file must be text in one encoding: UTF-8, UTF-16 or UTF-32 with a byte order mark, or what "

@@ -284,5 +284,5 @@ def test_a_tar_archive_is_named_so(tmp_path: Path) -> None:
     (tmp_path / "b.jsonl").write_bytes(LINES)
     with tarfile.open(tmp_path / "a.txt", "w:gz") as archive:
         archive.add(tmp_path / "b.jsonl", "b.jsonl")
-    with pytest.raises(DataError, match="a tar archive.*tar -xf"):
+    with pytest.raises(DataError, match=r"a tar archive.*tar -xf"):
         load(tmp_path / "a.txt", tmp_path)
