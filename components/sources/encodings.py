@@ -27,6 +27,9 @@ OTHER_FORMATS = (
     (b"PK\x03\x04", "a ZIP archive (Excel's and Word's files are such too)"),
     (b"\xd0\xcf\x11\xe0", "a file of an older Microsoft Office"),
     (b"7z\xbc\xaf\x27\x1c", "a 7z archive"),
+    (b"\x1f\x9d", "data of the program compress (.Z)"),
+    (b"\x04\x22\x4d\x18", "LZ4 data"),
+    (b"Rar!", "a RAR archive"),
     (b"%PDF-", "a PDF document"),
     (b"PAR1", "Parquet data"),
     (b"ARROW1", "Arrow data"),
@@ -119,6 +122,11 @@ def encoding_of(path: Path, head: bytes, given: str | None) -> Encoding:
     if name != "utf-8" and utf8_sequences(head, damaged=one_byte) >= (1 if one_byte else ENOUGH_SEQUENCES):
         return Encoding("utf-8", 0, f"{path.name} is UTF-8, not {given} as ingest.encoding says, and was read as such")
     return Encoding(name)
+
+
+def text_of(head: bytes, encoding: Encoding) -> str:
+    """The text of a file's first bytes, with U+FFFD for what isn't in its encoding."""
+    return codecs.getincrementaldecoder(encoding.name)("replace").decode(head[encoding.mark :])
 
 
 def guess_note(path: Path, name: str) -> str:

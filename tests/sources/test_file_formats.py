@@ -72,7 +72,7 @@ def test_an_archive_with_one_file_is_read_and_any_other_refused(tmp_path: Path) 
     zipped(LINES, tmp_path / "one.zip")
     assert load(tmp_path / "one.zip", tmp_path).dataset.to_list() == RECORDS
     zipped(LINES, tmp_path / "two.jsonl.zip", "b.jsonl")
-    with pytest.raises(ConfigError, match=r"two\.jsonl\.zip"):
+    with pytest.raises(DataError, match=r"exactly one file\. Received: .*two\.jsonl\.zip, which holds 2"):
         load(tmp_path / "two.jsonl.zip", tmp_path)
     (tmp_path / "damaged.jsonl.zip").write_bytes((tmp_path / "one.zip").read_bytes()[:60])
     with pytest.raises((ConfigError, DataError), match=r"damaged\.jsonl\.zip"):
