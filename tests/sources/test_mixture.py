@@ -124,7 +124,7 @@ def test_what_belongs_to_one_source_is_refused_beside_several(params: dict[str, 
         ([{"path": "book.txt"}, {"path": "*.txt"}], r"records of its own.*book\.txt in two"),
         (
             [{"path": "book.txt"}, {"path": "posts.jsonl", "text_column": "titel"}],
-            r"'titel' \(of the source posts\).*its text_column",
+            r"'titel' \(of the source posts\).*its `text_column`",
         ),
         ([{"path": "book.txt"}, {"path": "gone.txt"}], r"gone\.txt"),
         ([{"path": "book.txt", "weight": 0.001}], r"at least one train record"),
