@@ -200,22 +200,6 @@ def remedy_in_source(remedy: str) -> str:
     return re.sub(named, lambda option: f"its `{option[1]}`" if option[1] in own else option[0], remedy)
 
 
-def error_in_source(error: ConfigError | DataError, name: str) -> ConfigError | DataError:
-    """An error about one source of a mixture, with its name."""
-    received = f"{error.received} (of the source {name})"
-    return type(error)(error.rule, received=received, remedy=remedy_in_source(error.remedy))
-
-
-def remedy_in_source(remedy: str) -> str:
-    """A way out as it reads for a source of a mixture, which has settings of its own in place of some options."""
-    own = {field.name for field in dataclasses.fields(Source)}
-    return re.sub(
-        r"--(?:ingest|preprocess)\.(\w+)",
-        lambda option: f"its `{option[1]}`" if option[1] in own else option[0],
-        remedy,
-    )
-
-
 def joined_names(names: Any) -> Any:
     """A list of names as one text with commas between; anything else as it is."""
     if isinstance(names, list) and all(isinstance(name, str) for name in names):
