@@ -36,6 +36,8 @@ OTHER_FORMATS = (
     (b"SQLite format 3", "an SQLite database"),
 )
 """The first bytes of files that are often named as if they were text."""
+NAMED = {"Parquet data": ".parquet", "Arrow data": ".arrow"}
+"""The ending that a file of a format that can be read must have."""
 TAR_PLACE = 257
 """The byte at which a tar archive says what it is."""
 UNUSABLE = {"idna", "punycode", "raw-unicode-escape", "undefined", "unicode-escape"}
@@ -182,7 +184,9 @@ def refuse_other_formats(path: Path, head: bytes) -> None:
             raise DataError(
                 "a file of JSON, CSV or text must hold text, as it is or compressed once",
                 received=f"{path}: {what}",
-                remedy="unpack it, or save it as text, and give that with --ingest.path",
+                remedy=f"rename it so that it ends in {NAMED[what]}"
+                if what in NAMED
+                else "unpack it, or save it as CSV or text, and give that with --ingest.path",
             )
 
 

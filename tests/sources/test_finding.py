@@ -5,11 +5,12 @@ import json
 import os
 from pathlib import Path
 
+import pyarrow.parquet
 import pytest
 
 from components.sources import Loaded
 from components.sources.local import LocalFiles
-from foundation.errors import ConfigError
+from foundation.errors import ConfigError, DataError
 
 
 def write(path: Path, *texts: str) -> None:
@@ -74,6 +75,12 @@ def test_files_whose_names_tell_no_format_are_read_by_what_they_hold(
         assert f"wiki_00 was read as {kind}, by what it holds" in loaded.guesses
     write(tmp_path / "data/a.jsonl", "named")
     assert load(tmp_path / "data", tmp_path).dataset["text"] == ["named"]
+
+
+def test_a_table_without_its_ending_is_to_be_renamed(tmp_path: Path) -> None:
+    pyarrow.parquet.write_table(pyarrow.table({"text": ["a"]}), tmp_path / "blob")
+    with pytest.raises(DataError, match=r"Parquet data.*rename it so that it ends in \.parquet"):
+        load(tmp_path / "blob", tmp_path)
 
 
 def test_a_name_that_is_no_text_and_a_pipe_are_refused(tmp_path: Path) -> None:
