@@ -6,6 +6,7 @@ is read whole.
 
 import codecs
 import json
+import re
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any, BinaryIO, NamedTuple
@@ -30,6 +31,8 @@ NAMES_OF_RECORDS = {
     "results",
 }
 """What a list of records is called in an object that has other fields, too."""
+HAS_DIGIT = re.compile(r"\d")
+"""What the names of texts have, in an object of texts by row or by id, and not all names of a record's fields."""
 LONGEST_FACT = 200
 """So many characters a fact about a data set has at most: a license, a date, an address."""
 
@@ -158,8 +161,8 @@ def held_records(value: Any) -> Held | None:
     """The records in an object that is none itself; None for any other value.
 
     It is an object whose only field is a list of objects, or that has such a list called `data` or alike beside a few
-    facts (`{"version": "2.0", "data": […]}`); one of texts by row, as pandas writes a single column; one of columns,
-    each an object of values by row, or with a list of rows, as pandas' `to_json` writes them by default and with
+    facts (`{"version": "2.0", "data": […]}`); one of texts by row or id; one of columns, each a list of
+    values; one of columns, each an object of values by row, or with a list of rows, as pandas' `to_json` writes them by default and with
     `orient="split"`; or an object of objects that are alike, such as records by their ids.
     """
     if not isinstance(value, dict) or not value:
@@ -172,8 +175,11 @@ def held_records(value: Any) -> Held | None:
         held = value[lists[0]]
         if held and all(isinstance(item, dict) for item in held):
             return Held(held, f"an object with its records in `{lists[0]}`; its other fields were left out")
-    if list(value) == [str(row) for row in range(len(items))] and all(isinstance(item, str) for item in items):
-        return Held(({"text": item} for item in items), "texts by row, as of pandas")
+    if all(isinstance(item, str) for item in items) and all(HAS_DIGIT.search(name) for name in value):
+        return Held(({"text": item} for item in items), "texts by their names, each of which was read as a record")
+    if len(lists) == len(value) and len(items[0]) > 1 and {len(item) for item in items} == {len(items[0])}:
+        by_row = (dict(zip(value, row, strict=True)) for row in zip(*items, strict=True))
+        return Held(by_row, "columns of values, each row of which was read as a record")
     if set(value) == {"columns", "index", "data"} and all(isinstance(item, list) for item in items):
         columns, rows = value["columns"], value["data"]
         if all(isinstance(row, list) and len(row) == len(columns) for row in rows):

@@ -265,7 +265,10 @@ def test_lines_with_tabs_are_told_for_they_may_be_a_table(tmp_path: Path) -> Non
         ('"a"\n"b"\n', [{"text": "a"}, {"text": "b"}], None),
         ('{"a": 1}{"a": 2}', [{"a": 1}, {"a": 2}], None),
         ('{\n "a": 1\n}\n{\n "a": 2\n}\n', [{"a": 1}, {"a": 2}], None),  # as jq prints them
-        ('{"0": "a", "1": "b"}', [{"text": "a"}, {"text": "b"}], "texts by row"),
+        ('{"0": "a", "1": "b"}', [{"text": "a"}, {"text": "b"}], "texts by their names"),
+        ('{"text": ["a", "b"], "n": [1, 2]}', [{"text": "a", "n": 1}, {"text": "b", "n": 2}], "columns of values"),
+        ('{"text": ["a", "b"], "n": [1]}', [{"text": ["a", "b"], "n": [1]}], None),
+        ('{"title": "a", "text": "b"}', [{"title": "a", "text": "b"}], None),
         ('{"version": "v2.0", "data": [{"a": 1}, {"a": 2}]}', [{"a": 1}, {"a": 2}], "its records in `data`"),
         ('{"title": "t", "comments": [{"a": 1}]}', [{"title": "t", "comments": [{"a": 1}]}], None),
         (json.dumps({"text": "a" * 999, "data": [{"a": 1}]}), [{"text": "a" * 999, "data": [{"a": 1}]}], None),
