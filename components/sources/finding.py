@@ -143,6 +143,15 @@ def why_left_out(path: Path) -> str:
     return "a file about the data, by its name" if ABOUT.fullmatch(path.name) else "another name of a file that is read"
 
 
+def left_out_note(others: list[Path], read: list[Path]) -> list[str]:
+    """A sentence about files of other endings that are left out, where they are larger than all that are read."""
+    unknown = [path for path in others if path.is_file() and not named_format(path)]
+    if sum(path.stat().st_size for path in unknown) <= sum(path.stat().st_size for path in read):
+        return []
+    more = f" and {len(unknown) - 1:,} more" if len(unknown) > 1 else ""
+    return [f"left out were {unknown[0].name}{more}, which are larger, but have other endings"]
+
+
 def base(pattern: str) -> Path:
     """The directory that the names of files are relative to."""
     path = Path(pattern).expanduser()

@@ -161,9 +161,9 @@ def held_records(value: Any) -> Held | None:
     """The records in an object that is none itself; None for any other value.
 
     It is an object whose only field is a list of objects, or that has such a list called `data` or alike beside a few
-    facts (`{"version": "2.0", "data": […]}`); one of texts by row or id; one of columns, each a list of
-    values; one of columns, each an object of values by row, or with a list of rows, as pandas' `to_json` writes them by default and with
-    `orient="split"`; or an object of objects that are alike, such as records by their ids.
+    facts (`{"version": "2.0", "data": […]}`); one of texts by row or id; one of columns, each a list of values; one of
+    columns, each an object of values by row, or with a list of rows, as pandas' `to_json` writes them by default and
+    with `orient="split"`; or an object of objects that are alike, such as records by their ids.
     """
     if not isinstance(value, dict) or not value:
         return None

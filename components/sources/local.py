@@ -11,7 +11,16 @@ from components.contract import manifest
 from components.sources import Loaded, delimited, json_records, readers, schema, tables
 from components.sources.columns import Columns
 from components.sources.compression import compression_of, named_compression
-from components.sources.finding import TABLES, base, format_of, named_format, refuse_formats, usable_files, why_left_out
+from components.sources.finding import (
+    TABLES,
+    base,
+    format_of,
+    left_out_note,
+    named_format,
+    refuse_formats,
+    usable_files,
+    why_left_out,
+)
 from components.sources.parts import PARTS, mixed, parts_of
 from foundation.errors import ConfigError, DataError
 
@@ -97,6 +106,11 @@ class LocalFiles:
             return parts_of([self.name_of(path) for path in paths])
         return {self.name_of(path): "test" if self.is_test(path) else "train" for path in paths}
 
+    def mixed(self, paths: Iterable[Path]) -> list[str]:
+        """The files that are named as another part, although they are read as train or with the others."""
+        names = [self.name_of(path) for path in paths if not self.is_test(path)]
+        return mixed(names, all_are_train=self.test_path is not None)
+
     def digests(self) -> dict[str, str]:
         """SHA-256 of each file's bytes, by its name below the path."""
         digests = {}
@@ -129,6 +143,7 @@ class LocalFiles:
             forms, guesses = self.inspect(paths)
             records, anomalies = self.write(paths, reading, target)
             guesses += [reading.guesses[path] for path in paths if path in reading.guesses]
+        guesses += left_out_note(others, paths)
         anomalies += [f"{self.name_of(path)} holds no records" for path in paths if not records[path]]
         dataset = open_arrow(target)
         if reading.names:
@@ -140,7 +155,7 @@ class LocalFiles:
             anomalies,
             parts=self.records_by_part(records, parts),
             unnamed=[self.name_of(path) for path in unnamed],
-            mixed=mixed([self.name_of(path) for path in paths if not self.is_test(path)]),
+            mixed=self.mixed(paths),
             guesses=guesses,
         )
 

@@ -77,6 +77,14 @@ def test_files_whose_names_tell_no_format_are_read_by_what_they_hold(
     assert load(tmp_path / "data", tmp_path).dataset["text"] == ["named"]
 
 
+def test_larger_files_of_other_endings_are_said_to_be_left_out(tmp_path: Path) -> None:
+    write(tmp_path / "package.jsonl", "a")
+    (tmp_path / "a.py").write_text("print()\n")
+    assert load(tmp_path, tmp_path).guesses == []
+    (tmp_path / "b.py").write_text("print()\n" * 9)
+    assert "left out were a.py and 1 more" in load(tmp_path, tmp_path).guesses[0]
+
+
 def test_a_table_without_its_ending_is_to_be_renamed(tmp_path: Path) -> None:
     pyarrow.parquet.write_table(pyarrow.table({"text": ["a"]}), tmp_path / "blob")
     with pytest.raises(DataError, match=r"Parquet data.*rename it so that it ends in \.parquet"):
