@@ -10,8 +10,12 @@ import dataclasses
 import itertools
 from collections.abc import Iterator, Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from components.sources.readers import Place, Reading, Records, lines_of, malformed
+
+if TYPE_CHECKING:
+    import _csv
 
 DELIMITERS = {",": "commas", ";": "semicolons", "\t": "tabs", "|": "bars"}
 LARGEST_CELL = 1 << 30  # characters; the csv module's own limit, 131,072, is less than a long answer
@@ -44,7 +48,7 @@ class Form:
         """What is between the cells, in words."""
         return DELIMITERS.get(self.delimiter, repr(self.delimiter))
 
-    def rows(self, lines: Iterator[str]) -> "csv._reader":
+    def rows(self, lines: Iterator[str]) -> "_csv.Reader":
         """The rows of cells in lines."""
         return csv.reader(
             lines,
