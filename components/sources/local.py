@@ -96,7 +96,7 @@ class LocalFiles:
 
     def name_of(self, path: Path) -> str:
         """A file's name relative to the path that it is below; a file that `test_path` names has that before it."""
-        if self.test_path is not None and self.is_test(path):
+        if self.test_path is not None and (self.is_test(path) or not path.is_relative_to(base(self.path))):
             return f"test_path/{path.relative_to(base(self.test_path)).as_posix()}"
         return path.relative_to(base(self.path)).as_posix()
 
