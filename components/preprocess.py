@@ -34,8 +34,8 @@ class PreprocessParams:
     Attributes:
         text_column: Column with the text: a string, or a list of strings, which are joined by blanks; dots lead into
             nested records. Several columns, with commas between or as a list, are joined by blanks too; where some of a
-            record's are empty, the others are its text. Where the name ends in a question mark and the corpus has no
-            such column, its only column of text is read.
+            record's are empty, the others are its text. Where the name ends in a question mark, and the corpus has no
+            such column or another has twice its prose, the only column that can be meant is read.
         block_size: Tokens a block, at least 8 and at most what the model accepts.
         packing: How records fill blocks. With concatenate, they are joined end to end and cut; with documents, each
             has its own padded rows; with packed, a block holds several whole records, and attention stays within each.
