@@ -19,7 +19,8 @@ from components.sources.local import LocalFiles
 from components.sources.params import IngestParams
 from components.sources.saving import save_splits
 from components.sources.selecting import select
-from components.sources.source import names_of
+from components.sources.source import error_in_source, names_of
+from foundation.errors import ConfigError, DataError
 
 STREAMED_TEST_RECORDS = 5000
 """The most test records of a source that is streamed, where no number is given."""
@@ -66,8 +67,13 @@ class Ingest(Component[Corpus]):
         """What `sources` returns, found out once: all bytes of local files are read for it."""
         if not self.params.mixture:
             return self.readers[0].digests()
-        named = zip(names_of(self.params.mixture), self.readers, strict=True)
-        return {f"{name}: {file}": digest for name, one in named for file, digest in one.digests().items()}
+        digests = {}
+        for name, reader in zip(names_of(self.params.mixture), self.readers, strict=True):
+            try:
+                digests.update({f"{name}: {file}": digest for file, digest in reader.digests().items()})
+            except (ConfigError, DataError) as error:
+                raise error_in_source(error, name) from error
+        return digests
 
     def run(self, out: Path) -> None:
         """Writes the records, as train and test, and `report.json`.

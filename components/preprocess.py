@@ -18,6 +18,8 @@ if TYPE_CHECKING:
     from tokenizers import Tokenizer as RustTokenizer
 
 SPLITS = ("train", "test")
+MUCH_UNKNOWN = 0.01
+"""From this part of the test split's tokens on, the run's line says how many the tokenizer doesn't know."""
 SMALLEST_BLOCK = 8
 LARGEST_PACKED_BLOCK = 32_767
 """The documents in a block are numbered with 16 bits."""
@@ -32,8 +34,8 @@ class PreprocessParams:
     Attributes:
         text_column: Column with the text: a string, or a list of strings, which are joined by blanks; dots lead into
             nested records. Several columns, with commas between or as a list, are joined by blanks too; where some of a
-            record's are empty, the others are its text. Where the name ends in a question mark and the corpus has no
-            such column, its only column of text is read.
+            record's are empty, the others are its text. Where the name ends in a question mark, and the corpus has no
+            such column or another has twice its prose, the only column that can be meant is read.
         block_size: Tokens a block, at least 8 and at most what the model accepts.
         packing: How records fill blocks. With concatenate, they are joined end to end and cut; with documents, each
             has its own padded rows; with packed, a block holds several whole records, and attention stays within each.
@@ -132,6 +134,9 @@ class Preprocess(Component[Blocks]):
         chosen = "" if column in (named, named.removesuffix("?")) else column
         (out / "dataset" / "dataset_dict.json").write_text(json.dumps({"splits": list(SPLITS)}), encoding="utf-8")
         summary = summary_of(self.params.block_size, splits) + (f"; from column {chosen}" if chosen else "")
+        unknown = share_of(tokenizer.unk_token_id, out)
+        if unknown >= MUCH_UNKNOWN:
+            summary += f"; {unknown:.0%} of the test split's tokens are {tokenizer.unk_token}: unknown to the tokenizer"
         reports.write(
             out / REPORT,
             reports.BlocksReport(
@@ -207,6 +212,22 @@ def refuse_long_blocks(block_size: int, model_max_length: float) -> None:
             received=f"{block_size:,}",
             remedy=f"set --preprocess.block_size to {longest} or less",
         )
+
+
+def share_of(token: int | None, out: Path) -> float:
+    """Which part of the tokens in the test split's blocks is a token; 0 where there is no such token."""
+    import pyarrow.compute as pc
+
+    from components.contract.artifacts import load_split
+
+    if token is None:
+        return 0.0
+    found = tokens = 0
+    for ids in load_split(out / "dataset", "test").data.column("input_ids").chunks:
+        flat = pc.list_flatten(ids)
+        tokens += len(flat)
+        found += pc.sum(pc.equal(flat, token)).as_py() or 0
+    return found / max(1, tokens)
 
 
 def summary_of(block_size: int, splits: BySplit[BlockCounts]) -> str:

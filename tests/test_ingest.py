@@ -116,7 +116,9 @@ def test_the_report_counts_what_is_missing_and_what_repeats(tmp_path: Path) -> N
         "test_in_train": 1,
     }
     assert list(report.columns) == ["q", "answers.text"]
-    assert report.summary == "10 records (8 train, 2 test), 15 words in answers.text"
+    assert report.summary == (
+        "10 records (8 train, 2 test), 15 words in answers.text; 1 of 2 test records stand in train, too"
+    )
     assert "1 test record repeats a train record whole" in report.anomalies
     assert "3 train records have no text in answers.text" in report.anomalies
     assert "1 test record has no text in answers.text" in report.anomalies

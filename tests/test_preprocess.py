@@ -274,3 +274,16 @@ def test_the_records_say_whose_token_is_whose(tokenizer: Tokenizer, tmp_path: Pa
     report = blocks.read_json("report.json")
     assert records["tokens"].sum() == report["splits"]["test"]["tokens"]
     assert report["special_tokens_per_record"] == 2
+
+
+def test_a_tokenizer_that_lacks_the_words_of_the_text_is_said(corpus: Corpus, tmp_path: Path) -> None:
+    (tmp_path / "tokenizer").mkdir()
+    PrepareTokenizer(corpus, "answers.text", TokenizerParams(model="wordpiece", vocab_size=400)).run(
+        tmp_path / "tokenizer"
+    )
+    english = finish(tmp_path / "tokenizer", Tokenizer)
+    assert "<unk>" not in run(corpus, english, tmp_path / "blocks").report.summary
+    (tmp_path / "thai").mkdir()
+    thai = corpus_of(tmp_path / "thai", [["สวัสดีครับ ผมชื่อสมชาย"] * 9], [["น้ำที่กรุงเทพ"] * 9])
+    summary = run(thai, english, tmp_path / "unknown", block_size=8).report.summary
+    assert "of the test split's tokens are [UNK]: unknown to the tokenizer" in summary

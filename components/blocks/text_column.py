@@ -20,6 +20,10 @@ NO_WORD = re.compile(r"^[!-~]*(://|www\.|[@_/\\0-9])[!-~]*$")
 """What is no word although it is between blanks: an address, a path, a date, a number, an identifier, all in ASCII."""
 PROSE_LETTERS = 20
 """A column with so many letters a record holds prose rather than names or labels."""
+LEAST_SHARE = 0.5
+"""The preferred column is read where it has at least so many of the letters of the column with the most prose."""
+MOST_NAMED = 12
+"""How many columns a message names."""
 PROSE_RECORDS, PROSE_CHARACTERS = 500, 2000
 """How many records are looked at, and how many characters of each text."""
 SEPARATOR = " "
@@ -212,10 +216,11 @@ def choose_column(corpus: Corpus, text_column: str) -> str:
 
 
 def choose_column_of(dataset: "Dataset", text_column: str) -> str:
-    """The column to read: the named one, or, if the name ends in `?`, another where the corpus has no such column.
+    """The column to read: the named one, or, if the name ends in `?`, another, by what they hold.
 
-    The other one is the only column that holds text, else `text`, else the only column that holds prose (rather than
-    names, numbers or addresses).
+    The named one is read if it has no less than half of the letters of the column with the most prose. The other one is
+    the only column that holds text, else `text`, else the only column that holds prose (rather than names, numbers or
+    addresses).
 
     Args:
         dataset: The records.
@@ -228,27 +233,73 @@ def choose_column_of(dataset: "Dataset", text_column: str) -> str:
     schema, name = dataset.data.schema, text_column.removesuffix("?")
     if find_field(list(schema), text_column):
         name = text_column
-    elif name != text_column and not all(holds_text(schema, one) for one in names_in(schema, name)):
-        columns = text_columns(schema)
-        if len(columns) == 1:
-            return columns[0]
-        letters = letters_of_prose(dataset, columns)
-        columns = by_prose(columns, letters)
-        with_prose = [column for column in columns if letters[column] >= PROSE_LETTERS]
-        if letters.get("text") or len(with_prose) == 1:
-            return "text" if letters.get("text") else with_prose[0]
-        if columns:
-            pair = [column for column in text_columns(schema) if column in columns[:2]]
-            both = f", or to {','.join(pair)} for both" if len(with_prose) > 1 else ""
-            raise DataError(
-                "the text column must be named where several columns hold text",
-                received=f"{', '.join(columns)} (and no {name})",
-                remedy=f"set --preprocess.text_column, for example to {columns[0]}{both}",
-            )
+    elif name != text_column:
+        return column_by_prose(dataset, name)
     for one in names_in(schema, name):
         if not holds_text(schema, one):
             refuse_column(schema, one, letters_of_prose(dataset, text_columns(schema)))
     return name
+
+
+def column_by_prose(dataset: "Dataset", preferred: str) -> str:
+    """The column to read where it may be another than the preferred one.
+
+    Args:
+        dataset: The records.
+        preferred: A column's dotted name, or several with commas between.
+
+    Raises:
+        DataError: If no column holds text, or several could be meant.
+    """
+    schema = dataset.data.schema
+    columns = text_columns(schema)
+    if not columns:
+        refuse_no_column(schema)
+    if columns == [preferred]:
+        return preferred
+    letters = letters_of_prose(dataset, columns)
+    columns = by_prose(columns, letters)
+    named = names_in(schema, preferred)
+    # As in SQuAD, whose answers are a few words of the context.
+    if set(named) <= set(columns) and sum(letters[one] for one in named) >= LEAST_SHARE * letters[columns[0]]:
+        return preferred
+    if len(columns) == 1:
+        return columns[0]
+    with_prose = [column for column in columns if letters[column] >= PROSE_LETTERS]
+    if letters.get("text") or len(with_prose) == 1:
+        return "text" if letters.get("text") else with_prose[0]
+    pair = [column for column in text_columns(schema) if column in columns[:2]]
+    both = f", or to {','.join(pair)} for both" if len(with_prose) > 1 else ""
+    absent = "" if set(named) <= set(columns) else f" (and no {preferred})"
+    raise DataError(
+        "the text column must be named where several columns hold text",
+        received=f"{', '.join(columns)}{absent}",
+        remedy=f"set --preprocess.text_column, for example to {columns[0]}{both}",
+    )
+
+
+def refuse_no_column(schema: pa.Schema) -> NoReturn:
+    """Refuses a corpus without text.
+
+    Raises:
+        DataError: Always. The message names the columns and their types.
+    """
+    found = ", ".join(f"{field.name} ({plain_name_of(field.type)})" for field in list(schema)[:MOST_NAMED])
+    more = f" and {len(schema) - MOST_NAMED:,} more" if len(schema) > MOST_NAMED else ""
+    raise DataError(
+        "a corpus must have a column of text, or of lists of texts",
+        received=f"{found}{more}" if found else "no columns",
+        remedy="write the text as strings (bytes, for instance, decoded), or give other data with --ingest.path",
+    )
+
+
+def plain_name_of(kind: pa.DataType) -> str:
+    """A type in words, without what is in it."""
+    if pa.types.is_null(kind):
+        return "nothing but nulls"
+    if pa.types.is_binary(kind) or pa.types.is_large_binary(kind):
+        return "bytes"
+    return "objects" if pa.types.is_struct(kind) else "lists" if is_list(kind) else str(kind)
 
 
 def names_in(schema: pa.Schema, names: str) -> list[str]:
@@ -319,12 +370,11 @@ def refuse_column(schema: pa.Schema, text_column: str, letters: Mapping[str, flo
         DataError: Always.
     """
     columns = by_prose(text_columns(schema), letters)
-    nearest = difflib.get_close_matches(text_column, columns, n=1, cutoff=0.75)
-    example = (nearest or columns or [""])[0]
     if not columns:
-        remedy = "give a corpus with a column of strings or of lists of strings"
-    else:
-        remedy = f"set --preprocess.text_column, for example to {example} (columns with text: {', '.join(columns)})"
+        refuse_no_column(schema)
+    nearest = difflib.get_close_matches(text_column, columns, n=1, cutoff=0.75)
+    example = (nearest or columns)[0]
+    remedy = f"set --preprocess.text_column, for example to {example} (columns with text: {', '.join(columns)})"
     if (found := find_field(list(schema), text_column)) is None:
         raise DataError("the text column must be a column of the corpus", received=repr(text_column), remedy=remedy)
     raise DataError(

@@ -43,6 +43,10 @@ def count_words(text: str) -> int:
     return words
 
 
+MOST_REPEATED = 0.1
+"""The run's line says how many test records stand in train, too, where they are a larger part than this."""
+
+
 class Digests:
     """A digest of 16 bytes for each record, so that a million records take 16 MB."""
 
@@ -264,7 +268,10 @@ def summary(report: CorpusReport) -> str:
     if not columns:
         return f"{line}, no text column"
     longest = max(columns, key=lambda name: words_of(columns[name]))
-    return f"{line}, {words_of(columns[longest]):,} words in {longest}"
+    line += f", {words_of(columns[longest]):,} words in {longest}"
+    if (repeated := report.test_records_in_train) > MOST_REPEATED * report.records.test:
+        line += f"; {repeated:,} of {report.records.test:,} test records stand in train, too"
+    return line
 
 
 def how_split(report: CorpusReport) -> str:
@@ -299,7 +306,7 @@ def anomalies(report: CorpusReport) -> Iterator[str]:
     if report.mixed:
         yield (
             f"{listed(report.mixed)}: named as another part of the data, but mixed with the other files, since none is "
-            "named train; name the others so to keep the parts"
+            "named train, or ingest.test_path names the test records; name or move files so to keep the parts"
         )
     for name, count in report.parts.left_out.items() if report.parts else ():
         yield f"{counted(count, name, 'was', 'were')} left out: the pipeline trains on train and measures on test"

@@ -27,12 +27,19 @@ OTHER_FORMATS = (
     (b"PK\x03\x04", "a ZIP archive (Excel's and Word's files are such too)"),
     (b"\xd0\xcf\x11\xe0", "a file of an older Microsoft Office"),
     (b"7z\xbc\xaf\x27\x1c", "a 7z archive"),
+    (b"\x1f\x9d", "data of the program compress (.Z)"),
+    (b"\x04\x22\x4d\x18", "LZ4 data"),
+    (b"Rar!", "a RAR archive"),
     (b"%PDF-", "a PDF document"),
     (b"PAR1", "Parquet data"),
     (b"ARROW1", "Arrow data"),
     (b"SQLite format 3", "an SQLite database"),
 )
 """The first bytes of files that are often named as if they were text."""
+NAMED = {"Parquet data": ".parquet", "Arrow data": ".arrow"}
+"""The ending that a file of a format that can be read must have."""
+TAR_PLACE = 257
+"""The byte at which a tar archive says what it is."""
 UNUSABLE = {"idna", "punycode", "raw-unicode-escape", "undefined", "unicode-escape"}
 """Python's encodings for other things than text files."""
 ENOUGH_SEQUENCES = 8
@@ -112,9 +119,16 @@ def encoding_of(path: Path, head: bytes, given: str | None) -> Encoding:
             received=f"{path}, whose zeros in every second place are {by_zeros.upper()}'s, for {given}",
             remedy=f"give --ingest.encoding {by_zeros}, or leave it out",
         )
-    if name != "utf-8" and utf8_sequences(head) >= (1 if is_single_byte(name) else ENOUGH_SEQUENCES):
+    # By accident, text with a byte a character is hardly ever valid UTF-8.
+    one_byte = is_single_byte(name)
+    if name != "utf-8" and utf8_sequences(head, damaged=one_byte) >= (1 if one_byte else ENOUGH_SEQUENCES):
         return Encoding("utf-8", 0, f"{path.name} is UTF-8, not {given} as ingest.encoding says, and was read as such")
     return Encoding(name)
+
+
+def text_of(head: bytes, encoding: Encoding) -> str:
+    """The text of a file's first bytes, with U+FFFD for what isn't in its encoding."""
+    return codecs.getincrementaldecoder(encoding.name)("replace").decode(head[encoding.mark :])
 
 
 def guess_note(path: Path, name: str) -> str:
@@ -140,13 +154,17 @@ def is_single_byte(name: str) -> bool:
     return len(bytes(range(256)).decode(name, "replace")) == 256
 
 
-def utf8_sequences(head: bytes) -> int:
-    """The number of characters beyond ASCII in bytes that are UTF-8; 0 for other bytes."""
-    try:
-        text = codecs.getincrementaldecoder("utf-8")().decode(head)
-    except UnicodeDecodeError:
-        return 0
-    return sum(character > "\x7f" for character in text)
+def utf8_sequences(head: bytes, *, damaged: bool) -> int:
+    """The number of characters beyond ASCII in bytes that are UTF-8; 0 for other bytes.
+
+    Args:
+        head: The bytes.
+        damaged: Whether they are UTF-8 also if one of `ENOUGH_SEQUENCES` such characters is wrong.
+    """
+    text = codecs.getincrementaldecoder("utf-8")("replace").decode(head)
+    wrong = text.count("\ufffd")
+    found = sum(character > "\x7f" for character in text) - wrong
+    return found if found >= wrong * (ENOUGH_SEQUENCES if damaged else len(head) + 1) else 0
 
 
 def refuse_other_formats(path: Path, head: bytes) -> None:
@@ -155,12 +173,20 @@ def refuse_other_formats(path: Path, head: bytes) -> None:
     Raises:
         DataError: If it isn't text. The message says what it is.
     """
+    if head[TAR_PLACE:].startswith(b"ustar"):
+        raise DataError(
+            "a file of JSON, CSV or text must hold text, as it is or compressed once",
+            received=f"{path}: a tar archive",
+            remedy="unpack it (tar -xf), and give the directory with --ingest.path",
+        )
     for start, what in OTHER_FORMATS:
         if head.startswith(start) and (b"\0" in head or not is_utf8(head)):
             raise DataError(
                 "a file of JSON, CSV or text must hold text, as it is or compressed once",
                 received=f"{path}: {what}",
-                remedy="unpack it, or save it as text, and give that with --ingest.path",
+                remedy=f"rename it so that it ends in {NAMED[what]}"
+                if what in NAMED
+                else "unpack it, or save it as CSV or text, and give that with --ingest.path",
             )
 
 

@@ -6,6 +6,7 @@ is read whole.
 
 import codecs
 import json
+import re
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any, BinaryIO, NamedTuple
@@ -17,6 +18,23 @@ from foundation.errors import DataError
 CHUNK_CHARACTERS = 1 << 20
 EXCERPT_CHARACTERS = 40
 DECODER = json.JSONDecoder()
+NAMES_OF_RECORDS = {
+    "data",
+    "records",
+    "rows",
+    "items",
+    "examples",
+    "instances",
+    "documents",
+    "docs",
+    "entries",
+    "results",
+}
+"""What a list of records is called in an object that has other fields, too."""
+HAS_DIGIT = re.compile(r"\d")
+"""What the names of texts have, in an object of texts by row or by id, and not all names of a record's fields."""
+LONGEST_FACT = 200
+"""So many characters a fact about a data set has at most: a license, a date, an address."""
 
 
 def malformed(place: Place, what: str, *, rule: str = "a JSON file must hold valid JSON") -> DataError:
@@ -27,8 +45,9 @@ def malformed(place: Place, what: str, *, rule: str = "a JSON file must hold val
 def read_json(path: Path, reading: Reading) -> Records:
     """The records of a JSON file, whichever of its usual forms it has.
 
-    The forms are: JSON Lines (an object a line); an array of objects; one object, which is one record; and one object
-    that holds the records, in one of the ways that `held_records` knows.
+    The forms are: JSON Lines (an object a line); objects that each take several lines; an array of objects; one object,
+    which is one record; and one object that holds the records, in one of the ways that `held_records` knows. In place
+    of an object, a text is a record, too.
 
     Raises:
         DataError: If the file is malformed, or holds something other than objects.
@@ -57,6 +76,9 @@ def read_json_lines(path: Path, reading: Reading) -> Records:
             # An object that ends on a later line breaks off at the end of this one.
             if first and error.pos >= len(line.rstrip()):
                 yield from read_json_object(path, reading)
+                return
+            if first and follows_object(error):
+                yield from read_json_values(path, reading)
                 return
             raise malformed(place, describe(error)) from error
         except (ValueError, RecursionError) as error:
@@ -94,6 +116,9 @@ def read_json_object(path: Path, reading: Reading) -> Records:
     try:
         value = json.loads(text)
     except json.JSONDecodeError as error:
+        if follows_object(error):
+            yield from read_json_values(path, reading)
+            return
         raise malformed(Place(path, error.lineno), describe(error)) from error
     except (ValueError, RecursionError) as error:
         raise malformed(Place(path, 1), str(error)) from error
@@ -102,6 +127,22 @@ def read_json_object(path: Path, reading: Reading) -> Records:
         yield from unwrapped(place, held, reading)
     else:
         yield place, as_record(place, value)
+
+
+def follows_object(error: json.JSONDecodeError) -> bool:
+    """Whether an object follows where the decoder expected the end: one of several, whose lines aren't the records."""
+    return error.msg == "Extra data" and error.doc[error.pos :].lstrip().startswith("{")
+
+
+def read_json_values(path: Path, reading: Reading) -> Records:
+    """The records of a file of objects one after the other, each over any number of lines, as `jq` prints them."""
+    found = readers.encoding(path, reading.encoding)
+    with readers.opened(path) as file:
+        file.read(found.mark)
+        text = JsonText(path, file, found.name, reading.encoding)
+        while text.peek():
+            place = text.place()
+            yield place, as_record(place, text.decode(DECODER))
 
 
 class Held(NamedTuple):
@@ -119,15 +160,26 @@ class Held(NamedTuple):
 def held_records(value: Any) -> Held | None:
     """The records in an object that is none itself; None for any other value.
 
-    It is an object whose only field is a list of objects (`{"data": […]}`); one of columns, each an object of values by
-    row, or with a list of rows, as pandas' `to_json` writes them by default and with `orient="split"`; or an object of
-    objects that are alike, such as records by their ids.
+    It is an object whose only field is a list of objects, or that has such a list called `data` or alike beside a few
+    facts (`{"version": "2.0", "data": […]}`); one of texts by row or id; one of columns, each a list of values; one of
+    columns, each an object of values by row, or with a list of rows, as pandas' `to_json` writes them by default and
+    with `orient="split"`; or an object of objects that are alike, such as records by their ids.
     """
     if not isinstance(value, dict) or not value:
         return None
     items = list(value.values())
     if len(value) == 1 and isinstance(items[0], list) and items[0] and all(isinstance(item, dict) for item in items[0]):
         return Held(items[0])
+    lists = [name for name, item in value.items() if isinstance(item, list)]
+    if len(lists) == 1 and lists[0].lower() in NAMES_OF_RECORDS and all(map(is_fact, value.values())):
+        held = value[lists[0]]
+        if held and all(isinstance(item, dict) for item in held):
+            return Held(held, f"an object with its records in `{lists[0]}`; its other fields were left out")
+    if all(isinstance(item, str) for item in items) and all(HAS_DIGIT.search(name) for name in value):
+        return Held(({"text": item} for item in items), "texts by their names, each of which was read as a record")
+    if len(lists) == len(value) and len(items[0]) > 1 and {len(item) for item in items} == {len(items[0])}:
+        by_row = (dict(zip(value, row, strict=True)) for row in zip(*items, strict=True))
+        return Held(by_row, "columns of values, each row of which was read as a record")
     if set(value) == {"columns", "index", "data"} and all(isinstance(item, list) for item in items):
         columns, rows = value["columns"], value["data"]
         if all(isinstance(row, list) and len(row) == len(columns) for row in rows):
@@ -145,6 +197,11 @@ def held_records(value: Any) -> Held | None:
     if len(items) > 1 and are_alike(items):
         return Held(items, "an object of objects, each of which was read as a record, without its name")
     return None
+
+
+def is_fact(value: Any) -> bool:
+    """Whether a value beside a list of records may be left out: it is the list, or no long text."""
+    return not isinstance(value, str) or len(value) <= LONGEST_FACT
 
 
 def are_alike(items: list[dict[str, Any]]) -> bool:
@@ -170,7 +227,7 @@ def read_json_array(path: Path, encoding: str | None = None) -> Records:
     found = readers.encoding(path, encoding)
     with readers.opened(path) as file:
         file.read(found.mark)
-        text = ArrayText(path, file, found.name, encoding)
+        text = JsonText(path, file, found.name, encoding)
         text.skip("[")
         if text.peek() == "]":
             text.skip("]")
@@ -186,7 +243,7 @@ def read_json_array(path: Path, encoding: str | None = None) -> Records:
             raise malformed(text.place(), f"{text.excerpt()} after the array's end")
 
 
-class ArrayText:
+class JsonText:
     """The text of an open file, of which only what is being decoded is in memory."""
 
     def __init__(self, path: Path, file: BinaryIO, encoding: str, given: str | None) -> None:
@@ -268,14 +325,16 @@ class ArrayText:
 
 
 def as_record(place: Place, value: Any) -> dict[str, Any]:
-    """The value, which must be an object."""
+    """The value, which must be an object; a text is one with the field `text`."""
     if isinstance(value, dict):
         return value
-    names = {list: "a list", str: "a string", bool: "true or false", type(None): "null"}
+    if isinstance(value, str):
+        return {"text": value}
+    names = {list: "a list", bool: "true or false", type(None): "null"}
     raise malformed(
         place,
         f"{names.get(type(value), 'a number')}: {shown(json.dumps(value))}",
-        rule="a record must be a JSON object of named fields",
+        rule="a record must be a JSON object of named fields, or a text",
     )
 
 

@@ -2,16 +2,25 @@
 
 import dataclasses
 import functools
-import glob
 from collections import Counter
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from components.contract import manifest
-from components.sources import Loaded, json_records, readers, schema, tables
+from components.sources import Loaded, delimited, json_records, readers, schema, tables
 from components.sources.columns import Columns
-from components.sources.compression import compression_of, named_compression, plain_name
+from components.sources.compression import compression_of, named_compression
+from components.sources.finding import (
+    TABLES,
+    base,
+    format_of,
+    left_out_note,
+    named_format,
+    refuse_formats,
+    usable_files,
+    why_left_out,
+)
 from components.sources.parts import PARTS, mixed, parts_of
 from foundation.errors import ConfigError, DataError
 
@@ -22,14 +31,11 @@ READERS = {
     ".jsonl": json_records.read_json,
     ".ndjson": json_records.read_json,
     ".json": json_records.read_json,
-    ".csv": readers.read_csv,
-    ".tsv": readers.read_tsv,
+    ".csv": delimited.read_csv,
+    ".tsv": delimited.read_tsv,
     ".txt": readers.read_text,
 }
 """The reader for each ending, which that of a compression may follow."""
-TABLES = (".parquet", ".arrow", ".feather")
-"""The endings of what Arrow reads."""
-ENDINGS = ".jsonl, .ndjson, .json, .csv, .tsv, .txt (each also as .gz, .bz2, .xz, .zst or .zip), .parquet or .arrow"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -72,15 +78,7 @@ class LocalFiles:
                     remedy="correct one of them, or leave out --ingest.test_path",
                 )
             usable += self.test_files
-        formats = Counter(format_of(path) for path in usable)
-        if len(formats) > 1:
-            counts = ", ".join(f"{count} {ending}" for ending, count in sorted(formats.items()))
-            raise ConfigError(
-                "ingest.path must name files of one format",
-                received=f"{self.path} with {counts}",
-                remedy="choose one with a glob, e.g. --ingest.path "
-                f"'{base(self.path) / ('*' + max(formats, key=str))}'",
-            )
+        refuse_formats(self.path, usable)
         return usable, others
 
     @functools.cached_property
@@ -98,7 +96,7 @@ class LocalFiles:
 
     def name_of(self, path: Path) -> str:
         """A file's name relative to the path that it is below; a file that `test_path` names has that before it."""
-        if self.test_path is not None and self.is_test(path):
+        if self.test_path is not None and (self.is_test(path) or not path.is_relative_to(base(self.path))):
             return f"test_path/{path.relative_to(base(self.test_path)).as_posix()}"
         return path.relative_to(base(self.path)).as_posix()
 
@@ -107,6 +105,11 @@ class LocalFiles:
         if self.test_path is None:
             return parts_of([self.name_of(path) for path in paths])
         return {self.name_of(path): "test" if self.is_test(path) else "train" for path in paths}
+
+    def mixed(self, paths: Iterable[Path]) -> list[str]:
+        """The files that are named as another part, although they are read as train or with the others."""
+        names = [self.name_of(path) for path in paths if not self.is_test(path)]
+        return mixed(names, all_are_train=self.test_path is not None)
 
     def digests(self) -> dict[str, str]:
         """SHA-256 of each file's bytes, by its name below the path."""
@@ -140,6 +143,7 @@ class LocalFiles:
             forms, guesses = self.inspect(paths)
             records, anomalies = self.write(paths, reading, target)
             guesses += [reading.guesses[path] for path in paths if path in reading.guesses]
+        guesses += left_out_note(others, paths)
         anomalies += [f"{self.name_of(path)} holds no records" for path in paths if not records[path]]
         dataset = open_arrow(target)
         if reading.names:
@@ -151,7 +155,7 @@ class LocalFiles:
             anomalies,
             parts=self.records_by_part(records, parts),
             unnamed=[self.name_of(path) for path in unnamed],
-            mixed=mixed([self.name_of(path) for path in paths if not self.is_test(path)]),
+            mixed=self.mixed(paths),
             guesses=guesses,
         )
 
@@ -171,7 +175,7 @@ class LocalFiles:
             (f"blank lines of {self.name_of(path)}", count, "a blank line is no record")
             for path, count in sorted(blank_lines.items())
         ]
-        skipped += [(self.name_of(path), 1, f"a file that doesn't end in {ENDINGS}") for path in others]
+        skipped += [(self.name_of(path), 1, why_left_out(path)) for path in others]
         reason = "beside files named train and test, one named neither"
         skipped += [(self.name_of(path), 1, reason) for path in unnamed]
         return [dict(zip(("what", "count", "reason"), each, strict=True)) for each in skipped]
@@ -244,6 +248,15 @@ class LocalFiles:
                 forms[path]["packed"] = packed or "not"
                 what = f"{packed} data, and was unpacked" if packed else f"no {named} data, and was read as it is"
                 notes.append(f"{path.name} holds {what}")
+        unnamed = [path for path in paths if not named_format(path)]
+        if unnamed:
+            more = f" and {len(unnamed) - 1:,} more" if len(unnamed) > 1 else ""
+            kind = "JSON" if format_of(unnamed[0]) == ".json" else "text"
+            notes.append(
+                f"{unnamed[0].name}{more} were read as {kind}, by what they hold"
+                if more
+                else f"{unnamed[0].name} was read as {kind}, by what it holds"
+            )
         return forms, notes
 
     def write(self, paths: list[Path], reading: readers.Reading, target: Path) -> tuple[Counter[Path], list[str]]:
@@ -275,63 +288,6 @@ class LocalFiles:
             sizes = ", ".join(f"{path} ({path.stat().st_size} bytes)" for path in paths[:3])
             raise no_records(sizes + (f" and {len(paths) - 3} more" if len(paths) > 3 else ""))
         return records, anomalies
-
-
-def usable_files(option: str, pattern: str) -> tuple[list[Path], list[Path]]:
-    """The files of a known format that a path stands for, sorted, and the others.
-
-    Args:
-        option: The setting, for messages.
-        pattern: A file, a directory or a glob.
-
-    Raises:
-        ConfigError: If there are none.
-    """
-    found = candidates(option, pattern)
-    usable = [path for path in found if format_of(path)]
-    if not usable:
-        named = ", ".join(path.name for path in found[:3]) if found else "no files"
-        raise ConfigError(
-            f"{option} must name files that end in {ENDINGS}",
-            received=f"{pattern}, where there are {named}" if found != [Path(pattern)] else pattern,
-            remedy=f"give the data's file, directory or glob with --{option}",
-        )
-    return usable, [path for path in found if path not in set(usable)]
-
-
-def candidates(option: str, pattern: str) -> list[Path]:
-    """Every file that a path stands for, whatever its format."""
-    path = Path(pattern).expanduser()
-    if path.is_dir():
-        found = sorted(path.rglob("*"))
-        hidden = [any(part.startswith(".") for part in other.relative_to(path).parts) for other in found]
-        files = [other for other, is_hidden in zip(found, hidden, strict=True) if not (is_hidden or other.is_dir())]
-        return tables.data_files(files)
-    if path.exists() or not glob.has_magic(pattern):
-        if not path.exists():
-            raise ConfigError(
-                f"{option} must name an existing file or directory, or a glob that matches some",
-                received=f"{pattern}, which isn't there (looked from {Path.cwd()})",
-                remedy=f"correct --{option}",
-            )
-        return [path]
-    return sorted(other for name in glob.glob(str(path), recursive=True) if not (other := Path(name)).is_dir())
-
-
-def base(pattern: str) -> Path:
-    """The directory that the names of files are relative to."""
-    path = Path(pattern).expanduser()
-    if path.is_dir():
-        return path
-    while glob.has_magic(str(path)) and not path.exists():
-        path = path.parent
-    return path if path.is_dir() else path.parent
-
-
-def format_of(path: Path) -> str:
-    """The ending that tells a file's format, without that of a compression; empty where it can't be read."""
-    ending = Path(plain_name(path)).suffix.lower()
-    return ending if ending in READERS or (ending in TABLES and named_compression(path) is None) else ""
 
 
 def no_records(received: str) -> DataError:

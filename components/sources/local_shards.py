@@ -13,8 +13,9 @@ from typing import TYPE_CHECKING, Any, ClassVar
 from components.contract import manifest
 from components.contract.reports import Shard
 from components.sources import readers, schema, tables
+from components.sources.finding import TABLES, format_of
 from components.sources.json_records import held_records
-from components.sources.local import READERS, TABLES, LocalFiles, format_of
+from components.sources.local import READERS, LocalFiles
 from components.sources.readers import Place, Reading, Records
 from foundation.errors import DataError
 

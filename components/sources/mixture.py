@@ -18,7 +18,7 @@ from components.sources.local import LocalFiles, open_arrow
 from components.sources.params import IngestParams
 from components.sources.record_batches import tables_of
 from components.sources.selecting import select
-from components.sources.source import Source, names_of
+from components.sources.source import Source, error_in_source, names_of
 from components.sources.splitting import Rows, refuse_parts, split_alone, split_by_column
 from foundation.errors import ConfigError, DataError
 
@@ -100,7 +100,7 @@ class Mixture:
             try:
                 one = split_alone(each.loaded, params)
             except DataError as error:
-                raise named(error, each.name) from error
+                raise error_in_source(error, each.name) from error
             split.append((one.train + start, one.test + start))
         return Rows(np.concatenate([train for train, _ in split]), np.concatenate([test for _, test in split]))
 
@@ -169,15 +169,9 @@ def mix(params: IngestParams, readers: Sequence[Any], cache: Path) -> Mixture:
             loaded = loaded if source.is_from_hub else select(loaded, source.split)
             column, texts, words = texts_of(loaded.dataset, source.text_column or f"{TEXT}?", name, place / "texts")
         except (ConfigError, DataError) as error:
-            raise named(error, name) from error
+            raise error_in_source(error, name) from error
         ingredients.append(Ingredient(source, name, loaded, column, texts, words))
     return Mixture(ingredients, concatenate_datasets([each.texts for each in ingredients]))
-
-
-def named(error: ConfigError | DataError, name: str) -> ConfigError | DataError:
-    """An error about one source of a mixture, with its name."""
-    remedy = error.remedy.replace("--preprocess.text_column", "its text_column").replace("--ingest.", "its ")
-    return type(error)(error.rule, received=f"{error.received} (of the source {name})", remedy=remedy)
 
 
 def refuse_repeated(readers: Iterable[Any]) -> None:

@@ -27,6 +27,7 @@ class IngestParams:
         revision: The Hub dataset's branch, tag or commit; null for its newest commit.
         path: A local file, directory or glob to read instead of `dataset`: .jsonl, .ndjson, .json, .csv, .tsv, .txt
             (each also as .gz, .bz2, .xz, .zst or .zip), .parquet, .arrow, or a folder that `datasets` saved to disk.
+            Where no file ends so, files of text or JSON of any ending.
         test_path: A local file, directory or glob with the test records, which are left out of `path` then; null for a
             split of what is in `path`.
         encoding: The encoding of local text files without a byte order mark, such as windows-1252; null for UTF-8.

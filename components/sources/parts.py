@@ -44,10 +44,15 @@ def parts_of(names: Collection[str]) -> dict[str, str]:
     return parts if "train" in found and len(found) > 1 else {}
 
 
-def mixed(names: Collection[str]) -> list[str]:
-    """The files named validation or test that are read together with other files, because no parts are kept."""
+def mixed(names: Collection[str], *, all_are_train: bool = False) -> list[str]:
+    """The files named validation or test that are read together with other files, because no parts are kept.
+
+    Args:
+        names: The files.
+        all_are_train: Whether they are the train part whatever their names, because the test part is elsewhere.
+    """
     parts = {name: part_of(name) for name in names}
-    if parts_of(names) or len(set(parts.values())) < 2:
+    if not all_are_train and (parts_of(names) or len(set(parts.values())) < 2):
         return []
     return [name for name, part in parts.items() if part in ("validation", "test")]
 

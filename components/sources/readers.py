@@ -1,10 +1,10 @@
-"""Opens files as streams of lines, reads records from text and CSV files, and says where a file is malformed.
+"""Opens files as streams of lines, reads records from text files, and says where a file is malformed.
 
 Memory holds one record at a time.
 """
 
+import codecs
 import contextlib
-import csv
 import dataclasses
 import io
 import itertools
@@ -16,9 +16,6 @@ from typing import Any, BinaryIO, Literal, NamedTuple
 from components.sources.compression import decompressed
 from components.sources.encodings import HEAD_BYTES, Encoding, encoding_of
 from foundation.errors import DataError
-
-DELIMITERS = {",": "commas", ";": "semicolons", "\t": "tabs", "|": "bars"}
-LARGEST_CSV_CELL = 1 << 30  # characters; the csv module's own limit, 131,072, is less than a long answer
 
 
 class Place(NamedTuple):
@@ -124,6 +121,13 @@ def undecodable(place: Place, error: UnicodeDecodeError, given: str | None) -> D
     """The error for bytes that are not in the file's encoding."""
     found = error.object[error.start : error.start + 4].hex(" ")
     other = "another" if given else "its"
+    before = error.object[: error.start]
+    if error.encoding == "utf-8" and not before.isascii():
+        return DataError(
+            "a source file must be text in one encoding",
+            received=f"{place}: bytes {found}, which are not utf-8, as what is before them is",
+            remedy="correct or remove these bytes (iconv -c -f UTF-8 -t UTF-8 FILE > NEW leaves all such out)",
+        )
     return DataError(
         "a source file must be text in one encoding: UTF-8, UTF-16 or UTF-32 with a byte order mark, or what "
         "ingest.encoding names",
@@ -156,6 +160,7 @@ def lines_of(path: Path, given: str | None = None, *, any_ends: bool = False) ->
         path: The file.
         given: The value of `ingest.encoding`.
         any_ends: Whether a carriage return ends a line by itself, too, as on old Macs; each end is a line feed then.
+            In a file that begins without line feeds, but with carriage returns, they do in any case.
 
     Raises:
         DataError: If the file can't be read, isn't in its encoding, or holds zero bytes.
@@ -163,7 +168,7 @@ def lines_of(path: Path, given: str | None = None, *, any_ends: bool = False) ->
     found = encoding(path, given)
     number = 0
     # Lines end at "\n" alone, and keep what ends them: a carriage return may be part of a cell.
-    newline = None if any_ends else "\n"
+    newline = None if any_ends or ends_by_returns(path, found) else "\n"
     with opened(path) as file, io.TextIOWrapper(file, found.name, newline=newline) as lines:
         file.read(found.mark)
         try:
@@ -173,6 +178,13 @@ def lines_of(path: Path, given: str | None = None, *, any_ends: bool = False) ->
                 yield number, line
         except UnicodeDecodeError as error:
             raise undecodable(Place(path, number + 1 + lines_before(error)), error, given) from error
+
+
+def ends_by_returns(path: Path, found: Encoding) -> bool:
+    """Whether the lines of a file end by carriage returns alone, as Excel's "CSV (Macintosh)" has them."""
+    with opened(path) as file:
+        head = codecs.getincrementaldecoder(found.name)("ignore").decode(file.read(HEAD_BYTES))
+    return "\r" in head[:-1] and "\n" not in head
 
 
 def lines_before(error: UnicodeDecodeError) -> int:
@@ -193,17 +205,20 @@ def read_text(path: Path, reading: Reading) -> Records:
             yield Place(path, 1), {"text": text.strip("\n")}
         return
     if not reading.is_by_paragraph(path):
-        records = 0
+        records, tabs = 0, set[int]()
         for number, line in lines:
             if line.isspace():
                 reading.blank_lines[path] += 1
                 continue
             records += 1
-            if reading.text_records == "paragraph" and records > 1:
+            tabs.add(line.count("\t"))
+            if reading.text_records == "paragraph" and records == 2:
                 reading.guesses[path] = (
                     f"{path.name} has no blank lines between others, so each line was read as a record"
                 )
             yield Place(path, number), {"text": line.rstrip("\n")}
+        if reading.text_records == "paragraph" and records > 1 and len(tabs) == 1 and tabs != {0}:
+            reading.guesses[path] += ", with the tabs that each has (a table's file is named .tsv)"
         return
     for is_blank, group in itertools.groupby(lines, key=lambda numbered: numbered[1].isspace()):
         if not is_blank:
@@ -216,77 +231,3 @@ def has_paragraphs(path: Path, encoding: str | None) -> bool:
     are_blank = (line.isspace() for _, line in lines_of(path, encoding, any_ends=True))
     groups = [is_blank for is_blank, _ in itertools.islice(itertools.groupby(are_blank), 4)]
     return groups.count(False) > 1
-
-
-def read_csv(path: Path, reading: Reading) -> Records:
-    """Reads one record a row. The first row names the fields, every cell is text, cells missing at the end are null.
-
-    Raises:
-        DataError: If a row has more cells than the first, two columns share a name, or quotes don't match.
-    """
-    yield from read_cells(path, reading, delimiter_of(path, reading))
-
-
-def read_tsv(path: Path, reading: Reading) -> Records:
-    """Reads one record a row, as `read_csv` does, with a tab between cells."""
-    yield from read_cells(path, reading, "\t")
-
-
-def delimiter_of(path: Path, reading: Reading) -> str:
-    """What stands between the cells of a CSV file: a comma, unless the first row has none but another divides it.
-
-    The second row must be divided into as many cells then.
-    """
-    for delimiter in DELIMITERS:
-        lines = (line for _, line in lines_of(path, reading.encoding) if not line.isspace())
-        rows = csv.reader(lines, strict=True, delimiter=delimiter)
-        with contextlib.suppress(csv.Error, StopIteration), large_cells():
-            columns = len(next(rows))
-            if columns > 1 and delimiter == ",":
-                return delimiter
-            if columns > 1 and len(next(rows)) == columns:
-                reading.guesses[path] = f"{path.name} was read with {DELIMITERS[delimiter]} between its cells"
-                return delimiter
-    return ","
-
-
-@contextlib.contextmanager
-def large_cells() -> Iterator[None]:
-    """Lets the csv module read large cells."""
-    limit = csv.field_size_limit(LARGEST_CSV_CELL)
-    try:
-        yield
-    finally:
-        csv.field_size_limit(limit)
-
-
-def read_cells(path: Path, reading: Reading, delimiter: str) -> Records:
-    """Reads one record a row of cells.
-
-    Raises:
-        DataError: If a row has more cells than the first, two columns share a name, or quotes don't match.
-    """
-    rule = (
-        f'a CSV file must have cells with {DELIMITERS[delimiter]} between them, quoted by ", and a first row that '
-        "names each column once"
-    )
-    rows = csv.reader((line for _, line in lines_of(path, reading.encoding)), strict=True, delimiter=delimiter)
-    columns: list[str] = []
-    try:
-        line = 1
-        with large_cells():
-            for cells in rows:
-                place, line = Place(path, line), rows.line_num + 1
-                if not cells:
-                    reading.blank_lines[path] += 1
-                elif not columns:
-                    columns = cells
-                    repeated = [name for name, count in Counter(columns).items() if count > 1]
-                    if repeated:
-                        raise malformed(place, f"the column name {repeated[0]!r} twice", rule=rule)
-                elif len(cells) > len(columns):
-                    raise malformed(place, f"{len(cells)} cells under {len(columns)} column names", rule=rule)
-                else:
-                    yield place, dict(zip(columns, cells, strict=False))
-    except csv.Error as error:
-        raise malformed(Place(path, max(rows.line_num, 1)), str(error), rule=rule) from error

@@ -2,6 +2,7 @@
 
 import dataclasses
 import difflib
+import re
 from collections.abc import Mapping, Sequence
 from pathlib import PurePath
 from typing import Any, get_args
@@ -14,7 +15,10 @@ from components.sources.hub import HubDataset
 from components.sources.local import LocalFiles
 from components.sources.readers import TextRecords
 from components.sources.selecting import SPLIT_EXPRESSION
-from foundation.errors import ConfigError
+from foundation.errors import ConfigError, DataError
+
+MOST_WEIGHT = 1000
+"""How often a record may stand in the train split at most."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -32,8 +36,8 @@ class Source:
         text_records: What is a record in a text file.
         text_column: In a mixture, the column with the text, or several with commas between, as
             `preprocess.text_column` has them; None for the only one that can be meant.
-        weight: In a mixture, how often each train record stands in the train split, above 0. Of 2.5, every record
-            stands twice, and half of them, drawn by the seed, once more.
+        weight: In a mixture, how often each train record stands in the train split, above 0 and up to 1,000. Of 2.5,
+            every record stands twice, and half of them, drawn by the seed, once more.
         name: In a mixture, the value of the column `source`; None for the name of the file, directory or dataset.
 
     Raises:
@@ -100,9 +104,9 @@ class Source:
                 received=repr(self.split),
                 remedy="correct --ingest.split",
             )
-        if not 0 < self.weight < float("inf"):
+        if not 0 < self.weight <= MOST_WEIGHT:
             raise ConfigError(
-                "the weight of a source must be a number above 0",
+                f"the weight of a source must be a number above 0, and at most {MOST_WEIGHT:,}",
                 received=str(self.weight),
                 remedy="give e.g. 2 to have each train record twice, 0.5 for half of them, or leave the source out",
             )
@@ -154,8 +158,9 @@ class Source:
         try:
             return cls(**values)
         except ConfigError as error:
-            remedy = error.remedy.replace("--ingest.", "its ")
-            raise ConfigError(error.rule, received=f"{error.received} in {where}", remedy=remedy) from error
+            raise ConfigError(
+                error.rule, received=f"{error.received} in {where}", remedy=remedy_in_source(error.remedy)
+            ) from error
 
     @property
     def is_from_hub(self) -> bool:
@@ -180,6 +185,19 @@ class Source:
         if self.is_from_hub:
             return HubDataset(self.dataset, self.config, self.split or "train", self.revision, columns)
         return EmbeddedCorpus(columns=columns)
+
+
+def error_in_source(error: ConfigError | DataError, name: str) -> ConfigError | DataError:
+    """An error about one source of a mixture, with its name."""
+    received = f"{error.received} (of the source {name})"
+    return type(error)(error.rule, received=received, remedy=remedy_in_source(error.remedy))
+
+
+def remedy_in_source(remedy: str) -> str:
+    """A way out as it reads for a source of a mixture, which has settings of its own in place of some options."""
+    own = {field.name for field in dataclasses.fields(Source)}
+    named = r"--(?:ingest|preprocess)\.(\w+)"
+    return re.sub(named, lambda option: f"its `{option[1]}`" if option[1] in own else option[0], remedy)
 
 
 def joined_names(names: Any) -> Any:

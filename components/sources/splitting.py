@@ -269,7 +269,10 @@ def refuse_few(records: int, test_size: float) -> None:
         raise DataError(
             "a corpus must hold at least one record for each of train and test",
             received=f"{records} with test_size {test_size}",
-            remedy="give more records, or another --ingest.test_size",
+            remedy="give more records, or another --ingest.test_size"
+            if records > 1
+            else "give more records (of JSON, an object a line or an array; of text, lines with "
+            "--ingest.text_records line), or test records of their own with --ingest.test_path",
         )
 
 

@@ -10,11 +10,12 @@ from components.contract.reports import CorpusReport, Parts, Shard, Skipped, Str
 from components.sources import corpus_report, schema, tables
 from components.sources.beginnings import Limits, Take, divided, too_few, write_tables
 from components.sources.columns import Columns
+from components.sources.finding import TABLES, format_of
 from components.sources.hub import PARQUET_BRANCH, HubDataset
 from components.sources.hub_shards import HubShards
-from components.sources.local import TABLES, LocalFiles, format_of, open_arrow
+from components.sources.local import LocalFiles, open_arrow
 from components.sources.local_shards import LocalShards
-from components.sources.parts import held_out, mixed
+from components.sources.parts import held_out
 from components.sources.readers import Records
 from components.sources.streaming import evenly
 
@@ -177,7 +178,7 @@ def of_local_files(files: LocalFiles, digests: Mapping[str, str], limits: Limits
         anomalies,
         notes,
         [files.name_of(path) for path in unnamed],
-        mixed([files.name_of(path) for path in paths if not files.is_test(path)]),
+        files.mixed(paths),
     )
 
 

@@ -143,6 +143,9 @@ TITLES = [
         ({"Question?": IDS, "b": IDS}, "Question?", "Question?"),
         ({"Question": IDS, "b": IDS}, "Question?", "Question"),
         ({"answers": [{"text": [1]}], "body": ["a"]}, "answers.text?", "body"),
+        ({"answers": [{"text": [SENTENCE]}] * 4, "selftext": ["", "", SENTENCE, ""]}, "answers.text?", "answers.text"),
+        ({"answers": [None] * 4, "text": [SENTENCE] * 4}, "answers.text?", "text"),
+        ({"answers": [{"text": [None]}] * 4, "title": TITLES}, "answers.text?", "title"),
     ],
 )
 def test_a_column_that_may_give_way(columns: dict, named: str, expected: str, tmp_path: Path) -> None:
@@ -159,6 +162,14 @@ def test_the_example_is_the_column_with_prose(order: int, named: str, tmp_path: 
     with pytest.raises(DataError, match=r"for example to body\b") as caught:
         choose_column(corpus, named)
     assert all(column in str(caught.value) for column in columns)
+
+
+def test_the_preferred_column_is_not_taken_over_one_with_far_more_prose(tmp_path: Path) -> None:
+    squad = {"context": [SENTENCE * 5] * 4, "question": [SENTENCE] * 4, "answers": [{"text": ["two words"]}] * 4}
+    corpus = corpus_of(tmp_path, pa.table(squad))
+    with pytest.raises(DataError, match=r"Received: context, question, answers.text. .*for example to context"):
+        choose_column(corpus, "answers.text?")
+    assert choose_column(corpus, "answers.text") == "answers.text"
 
 
 def test_a_column_that_is_named_does_not_give_way(tmp_path: Path) -> None:
@@ -181,7 +192,7 @@ def test_a_column_of_numbers_is_refused_with_its_type() -> None:
 
 
 def test_a_corpus_without_any_text_says_so() -> None:
-    with pytest.raises(DataError, match="give a corpus with a column of strings"):
+    with pytest.raises(DataError, match=r"must have a column of text.*Received: number \(int64\)"):
         resolve_column(pa.schema({"number": pa.int64()}), "text")
 
 

@@ -214,3 +214,10 @@ def test_an_encoding_is_of_local_text_alone(tmp_path: Path) -> None:
     pyarrow.parquet.write_table(pyarrow.table({"text": ["a"]}), tmp_path / "a.parquet")
     with pytest.raises(ConfigError, match=r"'latin-1' for Parquet or Arrow files"):
         load(tmp_path / "a.parquet", "latin-1")
+
+
+@pytest.mark.parametrize("encoding", [None, "windows-1252"])
+def test_utf8_with_a_damaged_place_is_no_other_encoding(encoding: str | None, tmp_path: Path) -> None:
+    (tmp_path / "a.txt").write_bytes("café\n".encode() * 50 + b"caf\xe9\n")
+    with pytest.raises(DataError, match=r"line 51: bytes e9.* as what is before them is.*iconv -c"):
+        LocalFiles(str(tmp_path / "a.txt"), encoding).load(tmp_path)

@@ -4,6 +4,7 @@ import bz2
 import gzip
 import json
 import lzma
+import tarfile
 import zipfile
 from pathlib import Path
 from typing import Any
@@ -71,7 +72,7 @@ def test_an_archive_with_one_file_is_read_and_any_other_refused(tmp_path: Path) 
     zipped(LINES, tmp_path / "one.zip")
     assert load(tmp_path / "one.zip", tmp_path).dataset.to_list() == RECORDS
     zipped(LINES, tmp_path / "two.jsonl.zip", "b.jsonl")
-    with pytest.raises(ConfigError, match=r"two\.jsonl\.zip"):
+    with pytest.raises(DataError, match=r"exactly one file\. Received: .*two\.jsonl\.zip, which holds 2"):
         load(tmp_path / "two.jsonl.zip", tmp_path)
     (tmp_path / "damaged.jsonl.zip").write_bytes((tmp_path / "one.zip").read_bytes()[:60])
     with pytest.raises((ConfigError, DataError), match=r"damaged\.jsonl\.zip"):
@@ -217,3 +218,74 @@ def test_arrow_files_with_an_index_are_read_and_damaged_ones_refused(name: str, 
     (tmp_path / name).write_bytes((tmp_path / name).read_bytes()[:300])
     with pytest.raises(DataError, match="sound Arrow data"):
         load(tmp_path / name, tmp_path)
+
+
+TEXT = "A sentence of more than ten words, so that nobody takes it for a name."
+
+
+@pytest.mark.parametrize(
+    ("content", "first", "guess"),
+    [
+        (f"sep=;\r\nid;text\r\n1;{TEXT}\r\n", {"id": "1", "text": TEXT}, None),  # Excel's line for itself
+        (f'id,text\r1,"{TEXT}"\r2,b\r', {"id": "1", "text": TEXT}, None),  # Excel's "CSV (Macintosh)"
+        (f'id, text\n1, "{TEXT}"\n', {"id": "1", "text": TEXT}, None),
+        ("id , text\n1,x\n", {"id": "1", "text": "x"}, None),
+        (f"v1,v2,,\nham,{TEXT.replace(',', '')},,\n", {"v1": "ham", "Unnamed: 2": "", "Unnamed: 3": ""}, None),
+        ("text,text,text.1\na,b,c\n", {"text": "a", "text.2": "b", "text.1": "c"}, "of the same name"),
+        (f'id,text\n1,"a \\"b\\", {TEXT}"\n', {"id": "1", "text": f'a "b", {TEXT}'}, "a backslash before each quote"),
+        (f'3,"{TEXT}"\n4,"other {TEXT}"\n', {"column_1": "3", "column_2": TEXT}, "has a record in its first row"),
+        (f"{TEXT.replace(',', '')}\nanother\n", {"column_1": TEXT.replace(",", "")}, "has a record in its first row"),
+        (f'when,"{TEXT}"\n2024,a\n', {"when": "2024", TEXT: "a"}, None),  # a survey's question is a name
+    ],
+)
+def test_csv_files_are_read_in_the_forms_that_programs_give_them(
+    content: str, first: dict[str, str], guess: str | None, tmp_path: Path
+) -> None:
+    (tmp_path / "a.csv").write_bytes(content.encode())
+    loaded = load(tmp_path / "a.csv", tmp_path)
+    assert loaded.dataset[0].items() >= first.items()
+    assert len(loaded.guesses) == (guess is not None)
+    assert guess is None or guess in loaded.guesses[0]
+
+
+def test_json_lines_may_end_by_carriage_returns(tmp_path: Path) -> None:
+    (tmp_path / "a.jsonl").write_bytes(LINES.replace(b"\n", b"\r"))
+    assert load(tmp_path / "a.jsonl", tmp_path).dataset.to_list() == RECORDS
+
+
+def test_lines_with_tabs_are_told_for_they_may_be_a_table(tmp_path: Path) -> None:
+    (tmp_path / "a.txt").write_text("1\tone\n2\ttwo\n")
+    assert "a table's file is named .tsv" in load(tmp_path / "a.txt", tmp_path).guesses[0]
+
+
+@pytest.mark.parametrize(
+    ("content", "records", "guess"),
+    [
+        (json.dumps(["a", "b"]), [{"text": "a"}, {"text": "b"}], None),
+        ('"a"\n"b"\n', [{"text": "a"}, {"text": "b"}], None),
+        ('{"a": 1}{"a": 2}', [{"a": 1}, {"a": 2}], None),
+        ('{\n "a": 1\n}\n{\n "a": 2\n}\n', [{"a": 1}, {"a": 2}], None),  # as jq prints them
+        ('{"0": "a", "1": "b"}', [{"text": "a"}, {"text": "b"}], "texts by their names"),
+        ('{"text": ["a", "b"], "n": [1, 2]}', [{"text": "a", "n": 1}, {"text": "b", "n": 2}], "columns of values"),
+        ('{"text": ["a", "b"], "n": [1]}', [{"text": ["a", "b"], "n": [1]}], None),
+        ('{"title": "a", "text": "b"}', [{"title": "a", "text": "b"}], None),
+        ('{"version": "v2.0", "data": [{"a": 1}, {"a": 2}]}', [{"a": 1}, {"a": 2}], "its records in `data`"),
+        ('{"title": "t", "comments": [{"a": 1}]}', [{"title": "t", "comments": [{"a": 1}]}], None),
+        (json.dumps({"text": "a" * 999, "data": [{"a": 1}]}), [{"text": "a" * 999, "data": [{"a": 1}]}], None),
+    ],
+)
+def test_json_is_read_in_the_forms_that_programs_give_it(
+    content: str, records: list[dict[str, Any]], guess: str | None, tmp_path: Path
+) -> None:
+    (tmp_path / "a.json").write_text(content)
+    loaded = load(tmp_path / "a.json", tmp_path)
+    assert loaded.dataset.to_list() == records
+    assert [guess in one for one in loaded.guesses if guess] == ([True] if guess else [])
+
+
+def test_a_tar_archive_is_named_so(tmp_path: Path) -> None:
+    (tmp_path / "b.jsonl").write_bytes(LINES)
+    with tarfile.open(tmp_path / "a.txt", "w:gz") as archive:
+        archive.add(tmp_path / "b.jsonl", "b.jsonl")
+    with pytest.raises(DataError, match=r"a tar archive.*tar -xf"):
+        load(tmp_path / "a.txt", tmp_path)

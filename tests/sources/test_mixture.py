@@ -98,6 +98,7 @@ def test_the_limits_hold_for_the_whole_and_names_are_told_apart(files: Path) -> 
         ([{"path": "a", "weight": 0}], r"weight of a source must be a number above 0"),
         ([{"path": "a", "weight": "2"}], r"weight of a source must be a number"),
         ([{"path": "a", "weight": float("nan")}], r"weight of a source"),
+        ([{"path": "a", "weight": 1e9}], r"at most 1,000"),
         ([{"path": 3}], r"the path of a source must be text"),
         ([{"path": None}], r"must have a path or a dataset"),
         (
@@ -123,7 +124,7 @@ def test_what_belongs_to_one_source_is_refused_beside_several(params: dict[str, 
         ([{"path": "book.txt"}, {"path": "*.txt"}], r"records of its own.*book\.txt in two"),
         (
             [{"path": "book.txt"}, {"path": "posts.jsonl", "text_column": "titel"}],
-            r"'titel' \(of the source posts\).*its text_column",
+            r"'titel' \(of the source posts\).*its `text_column`",
         ),
         ([{"path": "book.txt"}, {"path": "gone.txt"}], r"gone\.txt"),
         ([{"path": "book.txt", "weight": 0.001}], r"at least one train record"),
@@ -140,3 +141,13 @@ def test_a_source_that_is_too_small_is_named(files: Path) -> None:
     (files / "one.txt").write_text("only one")
     with pytest.raises(DataError, match=r"of the source one"):
         ingest(files, [{"path": "book.txt"}, {"path": "one.txt"}])
+
+
+def test_ways_out_name_the_keys_of_the_source_and_the_options_of_all(files: Path) -> None:
+    (files / "one.txt").write_text("one record")
+    with pytest.raises(ConfigError, match=r"of the source gone.*correct its `path`"):
+        Ingest(IngestParams(sources=[{"path": "gone.txt"}, {"path": str(files / "book.txt")}])).sources()
+    with pytest.raises(DataError, match=r"of the source one.*its `test_path`"):
+        ingest(files, [{"path": "book.txt"}, {"path": "one.txt"}])
+    with pytest.raises(DataError, match=r"another --ingest\.test_size"):
+        ingest(files, [{"path": "book.txt"}, {"path": "posts.jsonl", "text_column": "title"}], test_size=0.999)

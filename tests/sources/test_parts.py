@@ -143,6 +143,20 @@ def test_what_is_mixed_is_said(tmp_path: Path) -> None:
     assert any("none is named train" in sentence for sentence in corpus.read_json("report.json")["anomalies"])
 
 
+def test_files_named_test_that_are_trained_on_beside_a_test_path_are_said(tmp_path: Path) -> None:
+    files = {"train.jsonl": 20, "test.jsonl": 5, "dev.jsonl": 5}
+    corpus, train, _ = ingest(tmp_path, files, test_path=str(tmp_path / "data/dev.jsonl"))
+    assert set(train) == {"data/train.jsonl", "data/test.jsonl"}
+    assert "(25 train, 5 test, as the files are named; test.jsonl mixed with the others)" in corpus.summary
+
+
+def test_what_is_left_out_beside_the_test_files_is_named(tmp_path: Path) -> None:
+    write(tmp_path / "held_out/b.jsonl", 5)
+    (tmp_path / "held_out/notes.pdf").write_bytes(b"%PDF-")
+    corpus, _, _ = ingest(tmp_path, {"a.jsonl": 20}, test_path=str(tmp_path / "held_out"))
+    assert [each["what"] for each in corpus.read_json("report.json")["skipped"]] == ["test_path/notes.pdf"]
+
+
 @pytest.mark.parametrize("files", [{"train.jsonl": 10}, {"test.jsonl": 10}, {"test/a.jsonl": 5, "eval/a.jsonl": 5}])
 def test_one_part_alone_is_a_corpus(files: dict[str, int], tmp_path: Path) -> None:
     corpus, _, _ = ingest(tmp_path, files)
