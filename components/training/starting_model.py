@@ -93,7 +93,11 @@ def starting_model(
     new_words = pieces_of_new_words(tokenizer, own, config.vocab_size)
     if not new_words:
         return StartingModel(loaded.model, loaded.has_new_head, notes=notes)
-    notes += (f"{len(new_words):,} new words, each from the mean of its pieces",)
+    notes += (
+        "1 new word, from the mean of its pieces"
+        if len(new_words) == 1
+        else f"{len(new_words):,} new words, each from the mean of its pieces",
+    )
     return StartingModel(grow(loaded.model, new_words), loaded.has_new_head, len(new_words), notes)
 
 
