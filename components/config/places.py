@@ -90,10 +90,14 @@ def _checkpoint(key: str, name: str, root: Path) -> tuple[str, list[str]]:
         )
     if name == LATEST or RUN.fullmatch(folder.name) or os.path.isfile(folder / "run.json"):
         run = folder if os.path.isdir(folder) else root / "runs" / name
+        runs = sorted((root / "runs").glob("*Z-*"), reverse=True)
+        newest = next((each.name for each in runs if _trained_by(each) is not None), None)
         raise ConfigError(
             f"{key} must name a checkpoint, or a run that trained one",
             received=f"{name}, and {run} {'trained no model' if os.path.isdir(run) else 'does not exist'}",
-            remedy="name another run, which --list shows, or the folder of a checkpoint, or a Hub id",
+            remedy=f"write --{key} {newest}, the newest run here that trained a model"
+            if newest is not None
+            else "name the folder of a checkpoint, or a Hub id: no run here trained a model",
         )
     return name, []
 

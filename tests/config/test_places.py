@@ -88,15 +88,17 @@ def test_a_file_of_a_checkpoint_is_answered_with_its_folder(here):
 
 
 def test_a_run_without_a_model_is_no_name_of_the_hub(here):
+    Path("root/runs/2026-aa").rename("root/runs/20261128T000000Z-00aa")
     Path("root/runs/20261129T000000Z-00aa").mkdir()
     for typed, said in (
         ("20261129T000000Z-00aa", "trained no model"),
         ("root/runs/20261129T000000Z-00aa", "trained no model"),
         ("20261129T000000Z-00ab", "does not exist"),
     ):
-        with pytest.raises(ConfigError, match=rf"train\.pretrained must name .* run .* {said}\. Way out: .*--list"):
+        way_out = r"Way out: write --train\.pretrained 20261128T000000Z-00aa, the newest run"
+        with pytest.raises(ConfigError, match=rf"train\.pretrained must name .* run .* {said}\. {way_out}"):
             read("--root", "root", "--train.pretrained", typed)
-    with pytest.raises(ConfigError, match=r"latest, and other/runs/latest does not exist"):
+    with pytest.raises(ConfigError, match=r"latest, and other/runs/latest does not exist.*no run here"):
         read("--root", "other", "--evaluate.baseline", "latest")
 
 

@@ -21,4 +21,5 @@ def test_a_folder_that_cannot_answer_is_refused(tmp_path):
     refused("has no tokenizer")
     (tmp_path / "tokenizer.json").write_text("{}")
     found = find_baseline(str(tmp_path), places, "mine")
-    assert found is not None and found.checkpoint == str(tmp_path)
+    assert found is not None
+    assert found.checkpoint == str(tmp_path)

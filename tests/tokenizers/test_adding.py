@@ -42,7 +42,7 @@ def test_what_gives_no_word_is_refused(tmp_path) -> None:
     ):
         with pytest.raises(ConfigError, match=message):
             words_to_add(given)
-    with pytest.raises(ConfigError, match="add_tokens must be .* a list of words"):
+    with pytest.raises(ConfigError, match=r"add_tokens must be .* a list of words"):
         TokenizerParams(add_tokens=" ")
 
 
