@@ -161,7 +161,7 @@ def test_a_random_head_is_no_start_to_be_better_than(tmp_path, blocks, tokenizer
     [
         (
             {"slice_column": "categroy"},
-            r"slice_column, for example to category \(such columns of those read: text, category",
+            r"slice_column, for example to category \(such .*: text, category",
         ),
         ({"slice_column": "lists"}, "holds lists"),
     ],
