@@ -569,7 +569,7 @@ def test_a_baseline_with_another_tokenizer_is_compared_by_bits_per_character(
 
 def test_a_baseline_that_is_none_is_told(tmp_path, blocks, tokenizer, checkpoint):
     (tmp_path / "baseline").mkdir()
-    with pytest.raises(ModelError, match=r"the model to compare with must answer: .*--evaluate.baseline"):
+    with pytest.raises(ModelError, match=r"evaluate\.baseline must be .* a checkpoint .*--evaluate\.baseline"):
         evaluate(tmp_path / "out", blocks, tokenizer, checkpoint, baseline=str(tmp_path / "baseline"))
 
 
