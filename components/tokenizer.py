@@ -35,7 +35,9 @@ class PrepareTokenizer(Component[Tokenizer]):
             ConfigError: If the file of words to add can't be read.
         """
         from components.hub.reading import source_digests
+        from components.tokenizers.adding import words_to_add
 
+        words_to_add(self.params.add_tokens)
         found: dict[str, str] = {}
         if self._is_local:
             found = source_digests(Path(str(self.params.pretrained)))
@@ -49,9 +51,6 @@ class PrepareTokenizer(Component[Tokenizer]):
 
     def preflight(self) -> None:
         """Refuses a pretrained tokenizer that doesn't exist, and a file of words that can't be read."""
-        from components.tokenizers.adding import words_to_add
-
-        words_to_add(self.params.add_tokens)
         self.sources()
 
     def run(self, out: Path) -> None:

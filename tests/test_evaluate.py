@@ -159,7 +159,10 @@ def test_a_random_head_is_no_start_to_be_better_than(tmp_path, blocks, tokenizer
 @pytest.mark.parametrize(
     ("params", "message"),
     [
-        ({"slice_column": "categroy"}, "slice_column to one of text, category"),
+        (
+            {"slice_column": "categroy"},
+            r"slice_column, for example to category \(such .*: text, category",
+        ),
         ({"slice_column": "lists"}, "holds lists"),
     ],
 )
@@ -453,7 +456,7 @@ def test_an_empty_slice_says_so(evaluation):
 
 @pytest.mark.parametrize(("column", "message"), [("kategory", "must be a column"), ("lists", "one value a record")])
 def test_a_column_that_cannot_slice_is_refused_by_name(tmp_path, blocks, tokenizer, checkpoint, column, message):
-    with pytest.raises(DataError, match=rf"{message}.*--evaluate.slice_column to one of text, category"):
+    with pytest.raises(DataError, match=rf"{message}.*--evaluate.slice_column, for example to .*: text, category"):
         evaluate(tmp_path, blocks, tokenizer, checkpoint, slice_column=column)
 
 
@@ -566,7 +569,7 @@ def test_a_baseline_with_another_tokenizer_is_compared_by_bits_per_character(
 
 def test_a_baseline_that_is_none_is_told(tmp_path, blocks, tokenizer, checkpoint):
     (tmp_path / "baseline").mkdir()
-    with pytest.raises(ModelError, match=r"the model to compare with must answer: .*--evaluate.baseline"):
+    with pytest.raises(ModelError, match=r"evaluate\.baseline must be .* a checkpoint .*--evaluate\.baseline"):
         evaluate(tmp_path / "out", blocks, tokenizer, checkpoint, baseline=str(tmp_path / "baseline"))
 
 

@@ -141,7 +141,7 @@ def _split(parser: argparse.ArgumentParser, arguments: Sequence[str]) -> tuple[l
                 raise ConfigError(
                     f"{key} must be {kind_of(KEYS[key])}",
                     received=f"{option} without a value",
-                    remedy=f"write a value behind it, or leave it out for its default, {plain(default_of(key))}",
+                    remedy="write a value behind it, or leave it out",
                 )
             text = rest.pop(0)
         if of_dictionary:

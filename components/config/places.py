@@ -16,6 +16,11 @@ CHECKPOINTS = ("train.pretrained", "tokenizer.pretrained", "evaluate.baseline")
 HUB_PAGE = re.compile(r"https?://(?:www\.)?(?:huggingface\.co|hf\.co)/([^/\s]+/[^/\s?#]+)/?(?:tree/[^/\s?#]+/?)?")
 CONFIG = "config.json"
 TRAIN = "train"
+WEIGHTS = (".safetensors", ".bin", ".h5", ".index.json", CONFIG)
+"""How the files of a checkpoint end."""
+LATEST = "latest"
+RUN = re.compile(r"[0-9]{8}T[0-9]{6}Z-[0-9a-f]{4}")
+"""The id of a run."""
 LONGEST_PART = 255
 """The longest name that file systems take, in bytes."""
 
@@ -31,7 +36,8 @@ def name_places(values: MutableMapping[str, Any], root: Path) -> list[str]:
         A sentence for each checkpoint that is another folder than the one that was typed.
 
     Raises:
-        ConfigError: If a checkpoint is named by a folder that serves a model, and has no weights to train.
+        ConfigError: If a checkpoint is named by a folder that serves a model, and has no weights to train, by one of
+            its files, or by a run that trained no model.
     """
     for key in (*PATHS, "push.serving_dir"):
         _require_name(key, values[key])
@@ -75,6 +81,23 @@ def _checkpoint(key: str, name: str, root: Path) -> tuple[str, list[str]]:
             received=f"{name}, a model that is exported for servers",
             remedy="name the run that made it, as in pipeline_root/runs/latest, or the folder that it was trained to, "
             "pipeline_root/artifacts/train/.../model",
+        )
+    if os.path.isfile(folder) and name.endswith(WEIGHTS):
+        raise ConfigError(
+            f"{key} must name a checkpoint by its folder, which has its configuration too",
+            received=f"{name}, a file",
+            remedy=f"write --{key} {folder.parent}",
+        )
+    if name == LATEST or RUN.fullmatch(folder.name) or os.path.isfile(folder / "run.json"):
+        run = folder if os.path.isdir(folder) else root / "runs" / name
+        runs = sorted((root / "runs").glob("*Z-*"), reverse=True)
+        newest = next((each.name for each in runs if _trained_by(each) is not None), None)
+        raise ConfigError(
+            f"{key} must name a checkpoint, or a run that trained one",
+            received=f"{name}, and {run} {'trained no model' if os.path.isdir(run) else 'does not exist'}",
+            remedy=f"write --{key} {newest}, the newest run here that trained a model"
+            if newest is not None
+            else "name the folder of a checkpoint, or a Hub id: no run here trained a model",
         )
     return name, []
 

@@ -39,7 +39,8 @@ def as_setting(key: str, node: yaml.Node, path: Path, line: int) -> Setting:
         return Setting(value_of(node, KEYS[key]), place)
     except Unfit as error:
         name = key.partition(".")[2]
-        raise _refused(key, KEYS[key], f"{place}: {name}: {as_written(node)}", f"{name}: ", error) from error
+        default = f"leave it out for its default, {plain(default_of(key))}"
+        raise _refused(key, KEYS[key], f"{place}: {name}: {as_written(node)}", f"{name}: ", default, error) from error
 
 
 def as_typed(option: str, text: str, annotation: Any) -> Setting:
@@ -57,15 +58,19 @@ def as_typed(option: str, text: str, annotation: Any) -> Setting:
         return Setting(value_of(node_of(text, annotation), annotation))
     except Unfit as error:
         received = f"--{option} {_shortened(text)!r}" if not text.strip() else f"--{option} {_shortened(text)}"
-        raise _refused(option, annotation, received, f"--{option} ", error) from error
+        raise _refused(option, annotation, received, f"--{option} ", "leave it out", error) from error
 
 
-def _refused(key: str, annotation: Any, received: str, written: str, error: Unfit) -> ConfigError:
+def _refused(key: str, annotation: Any, received: str, written: str, without: str, error: Unfit) -> ConfigError:
     why = f" ({error.why})" if error.why else ""
     if error.nearest is not None:
-        remedy = f"write {written}{error.nearest}"
+        remedy = (
+            f"write {written}{error.nearest}" if error.item is None else f"write item {error.item} as {error.nearest}"
+        )
+    elif error.item is not None:
+        remedy = f"correct item {error.item}"
     elif key in KEYS:
-        remedy = f"see --help, or leave it out for its default, {plain(default_of(key))}"
+        remedy = f"see --help, or {without}"
     else:
         remedy = "write a value of YAML"
     return ConfigError(f"{key} must be {kind_of(annotation)}", received=received + why, remedy=remedy)

@@ -51,22 +51,26 @@ class Unfit(ValueError):
     Args:
         why: What is wrong beyond the type; may be empty.
         nearest: What was probably meant, as it has to be written; None where nothing is near.
+        item: The number of the list's item that it is about, from 1; None for the value as a whole.
     """
 
-    def __init__(self, why: str = "", nearest: str | None = None) -> None:
+    def __init__(self, why: str = "", nearest: str | None = None, item: int | None = None) -> None:
         super().__init__(why)
-        self.why, self.nearest = why, nearest
+        self.why, self.nearest, self.item = why, nearest, item
 
 
 def kind_of(annotation: Any) -> str:
     """What a value of a type is, in words: "a whole number, or null"."""
     names: list[str] = []
     choices: list[str] = []
+    lists: list[str] = []
     for member in members(annotation):
         if typing.get_origin(member) is Literal:
             choices += map(str, typing.get_args(member))
         elif member is bool:
             choices += ["true", "false"]
+        elif typing.get_origin(member) in (tuple, list):
+            lists.append(_name(member))
         elif member is not type(None):
             names.append(_name(member))
     if len(choices) > 2 and not names and type(None) not in members(annotation):
@@ -74,6 +78,7 @@ def kind_of(annotation: Any) -> str:
     names += choices
     if type(None) in members(annotation):
         names.append("null")
+    names += lists
     return " or ".join(names) if len(names) < 3 else f"{', '.join(names[:-1])} or {names[-1]}"
 
 
@@ -183,9 +188,17 @@ def _sequence(node: yaml.SequenceNode, annotation: Any) -> Any:
     for member in members(annotation):
         origin = typing.get_origin(member)
         if origin in (tuple, list):
-            item = typing.get_args(member)[0]
-            return origin(value_of(each, item) for each in node.value)
+            kind = typing.get_args(member)[0]
+            return origin(_item(each, kind, number) for number, each in enumerate(node.value, 1))
     raise Unfit("it is a list")
+
+
+def _item(node: yaml.Node, kind: Any, number: int) -> Any:
+    try:
+        return value_of(node, kind)
+    except Unfit as error:
+        why = f"item {number} must be {kind_of(kind)}{f': {error.why}' if error.why else ''}"
+        raise Unfit(why, error.nearest, number) from error
 
 
 def _scalar(text: str, tag: str, annotation: Any) -> Any:

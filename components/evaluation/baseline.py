@@ -10,7 +10,7 @@ from typing import Any
 
 from components.contract.manifest import digest_of
 from components.contract.push_record import RECORD, PushedTo, read_record
-from foundation.errors import HubError, PipelineError
+from foundation.errors import HubError, ModelError, PipelineError
 from foundation.versions import versions
 
 LAST_BLESSED = "last_blessed"
@@ -54,6 +54,7 @@ def find_baseline(wanted: str | None, places: PushedTo, own_digest: str) -> Base
 
     Raises:
         HubError: If the Hub can't be reached, or has no such checkpoint.
+        ModelError: If a local folder holds no checkpoint that can answer.
     """
     if wanted is None:
         return None
@@ -71,9 +72,33 @@ def _named(wanted: str) -> Baseline:
     from components.hub.reading import resolve_revision, source_digests
 
     if Path(wanted).is_dir():
+        _require_answers(Path(wanted))
         return Baseline(wanted, digest_of(source_digests(Path(wanted))), checkpoint=wanted)
     commit = resolve_revision(wanted, "model")
     return Baseline(wanted, commit, checkpoint=wanted, revision=commit)
+
+
+def _require_answers(folder: Path) -> None:
+    """Refuses a folder without weights or without a tokenizer, which would show only after training.
+
+    Raises:
+        ModelError: If one of them isn't there.
+    """
+    from components.hub.checkpoints import require_checkpoint
+    from components.modeling.own_tokenizer import has_vocabulary
+
+    try:
+        require_checkpoint(folder)
+        received = None if has_vocabulary(folder) else f"{folder} has no tokenizer"
+    except ModelError as error:
+        received = error.received
+    if received is not None:
+        raise ModelError(
+            "evaluate.baseline must be last_blessed, or a checkpoint with its weights and its tokenizer",
+            received=received,
+            remedy="name a folder that `save_pretrained` wrote, or a Hub id, with --evaluate.baseline; null compares "
+            "with none",
+        )
 
 
 def _is_blessed_other(facts: Mapping[str, Any], own_digest: str) -> bool:

@@ -2,6 +2,7 @@
 
 import collections
 import dataclasses
+import difflib
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -119,10 +120,15 @@ def require_slice_column(split: "Dataset", column: str) -> None:
         DataError: If there is no such column, or it holds lists.
     """
     flat = split.flatten()
-    remedy = f"set --evaluate.slice_column to one of {', '.join(plain_columns(flat))}, or leave it out"
+    plain = plain_columns(flat)
+    nearest = difflib.get_close_matches(column, plain, n=1)
+    example = (
+        f", for example to {(nearest or plain)[0]} (such columns of those read: {', '.join(plain)})" if plain else ""
+    )
+    remedy = f"set --evaluate.slice_column{example}, or leave it out"
     if column not in flat.column_names:
         raise DataError("evaluate.slice_column must be a column of the corpus", received=repr(column), remedy=remedy)
-    if column not in plain_columns(flat):
+    if column not in plain:
         raise DataError(
             "evaluate.slice_column must hold one value a record",
             received=f"{column!r}, which holds lists",

@@ -1,6 +1,7 @@
 """The configuration of a checkpoint or of a new model, and what is refused by it alone. Needs no TensorFlow."""
 
 import difflib
+import json
 from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -27,15 +28,43 @@ def load_config(directory: Path) -> "PretrainedConfig":
             received=f"{directory} has none",
             remedy="point `train.pretrained` to a folder that `save_pretrained` wrote, or give a Hub id",
         )
+    written = _read_config(directory / weights.CONFIG_NAME)
     try:
         # Code from a repository is never run: False also keeps the library from asking on the terminal.
         return AutoConfig.from_pretrained(directory, trust_remote_code=False)
-    except (OSError, ValueError, KeyError) as error:
+    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+        if not isinstance(written.get("model_type"), str):
+            # The library's message has the names of all architectures in it.
+            raise ModelError(
+                f"{weights.CONFIG_NAME} must name the architecture",
+                received=f"{directory / weights.CONFIG_NAME}, which has no model_type",
+                remedy='write it there, such as "model_type": "bert" for a checkpoint of BERT',
+            ) from error
         raise ModelError(
             f"{weights.CONFIG_NAME} must describe an architecture that transformers knows",
             received=f"{directory / weights.CONFIG_NAME}: {str(error).splitlines()[0]}",
             remedy=f"use a checkpoint of one of {', '.join(sorted(ARCHITECTURES))}",
         ) from error
+
+
+def _read_config(file: Path) -> dict[str, Any]:
+    """What a configuration's file holds.
+
+    Raises:
+        ModelError: If it is no JSON object.
+    """
+    try:
+        written = json.loads(file.read_bytes())
+        found = "" if isinstance(written, dict) else f"which holds {written!r:.40}"
+    except ValueError as error:
+        written, found = None, str(error)
+    if not isinstance(written, dict):
+        raise ModelError(
+            f"{weights.CONFIG_NAME} must be a JSON object",
+            received=f"{file}: {found}",
+            remedy="copy or download the checkpoint again",
+        )
+    return written
 
 
 def masked_lm_class(model_type: str) -> "type[TFPreTrainedModel]":
@@ -58,10 +87,16 @@ def require_model_type(model_type: str) -> None:
     """
     known = sorted(ARCHITECTURES)
     if model_type not in ARCHITECTURES:
+        from transformers import CONFIG_MAPPING
+
         close = difflib.get_close_matches(model_type, known, n=1)
+        if model_type in CONFIG_MAPPING:
+            what = ", which has none in transformers"
+        else:
+            what = f" (did you mean {close[0]!r}?)" if close else ""
         raise ModelError(
             "the architecture must have a masked-LM class for TensorFlow",
-            received=f"model type {model_type!r}" + (f" (did you mean {close[0]!r}?)" if close else ""),
+            received=f"model type {model_type!r}{what}",
             remedy=f"use one of {', '.join(known)}",
         )
 

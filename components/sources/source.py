@@ -67,7 +67,7 @@ class Source:
             raise ConfigError(
                 "ingest.path must name a file, a directory or a glob",
                 received=repr(self.path),
-                remedy="name one with --ingest.path, or leave it out",
+                remedy="name one with --ingest.path, or a data set of the Hub with --ingest.dataset",
             )
         if self.test_path is not None and (self.path is None or self.split is not None or not self.test_path.strip()):
             raise ConfigError(

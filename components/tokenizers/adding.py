@@ -5,6 +5,7 @@ An added word is found before the tokenizer cuts a text. It counts only as a who
 the blank before it where the mask token does, so that a mask stands where the word would stand.
 """
 
+import codecs
 import unicodedata
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -26,7 +27,7 @@ def words_to_add(add_tokens: list[str] | str | None) -> list[str]:
         add_tokens: A list of words, or a text file with one a line; None for no word.
 
     Raises:
-        ConfigError: If there is no such file, it isn't UTF-8, or holds no word.
+        ConfigError: If there is no such file, it isn't text in Unicode, or holds no word.
     """
     if add_tokens is None:
         return []
@@ -48,14 +49,25 @@ def _lines(file: Path) -> list[str]:
             received=f"{str(file)!r}, which is no file",
             remedy=f"correct the path, or for a list set --tokenizer.add_tokens '[\"{file.name}\"]'",
         )
+    written = file.read_bytes()
+    # PowerShell and Excel write UTF-16.
+    is_utf16 = written.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE))
     try:
-        return file.read_text("utf-8-sig").splitlines()
+        text = written.decode("utf-16" if is_utf16 else "utf-8-sig")
     except UnicodeDecodeError as error:
-        raise ConfigError(
-            "the file that tokenizer.add_tokens names must be text in UTF-8",
-            received=f"{file}, byte {error.start}: {error.reason}",
-            remedy=f"convert it, for example with `iconv -f LATIN1 -t UTF-8 {file.name}`",
-        ) from error
+        raise _no_text(file, f"byte {error.start}: {error.reason}") from error
+    if "\0" in text:
+        raise _no_text(file, "which holds zero bytes")
+    return text.splitlines()
+
+
+def _no_text(file: Path, received: str) -> ConfigError:
+    return ConfigError(
+        "the file that tokenizer.add_tokens names must be text in UTF-8, or in UTF-16 with its byte order mark",
+        received=f"{file}, {received}",
+        remedy="save it as UTF-8 in the program that wrote it, or give the words as a list: "
+        "--tokenizer.add_tokens '[\"word\"]'",
+    )
 
 
 def add_words(tokenizer: "PreTrainedTokenizerFast", words: list[str]) -> tuple[list[str], list[str]]:

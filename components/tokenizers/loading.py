@@ -13,6 +13,10 @@ if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerFast
 
 
+TEXT = "a \u4dff"
+"""A text with a character that hardly any vocabulary has."""
+
+
 def load_local(path: Path) -> tuple["PreTrainedTokenizerFast", list[str]]:
     """Loads a tokenizer from a folder that `save_pretrained` wrote, or from just a vocabulary.
 
@@ -114,7 +118,7 @@ def refuse_unmaskable(tokenizer: "PreTrainedTokenizerFast", origin: str) -> None
     """Refuses a tokenizer that is no use for masked language modeling here.
 
     Raises:
-        ModelError: If it has no fast version or no mask token.
+        ModelError: If it has no fast version or no mask token, no number as its longest sequence, or cuts no text.
     """
     if not tokenizer.is_fast:
         raise ModelError(
@@ -130,6 +134,20 @@ def refuse_unmaskable(tokenizer: "PreTrainedTokenizerFast", origin: str) -> None
             remedy="choose the tokenizer of a masked language model with --tokenizer.pretrained, for example "
             "distilbert/distilroberta-base",
         )
+    if not isinstance(tokenizer.model_max_length, int | float):
+        raise ModelError(
+            "the tokenizer's model_max_length (in tokenizer_config.json) must be a number",
+            received=f"{tokenizer.model_max_length!r} {origin}",
+            remedy="correct it there, or take it out",
+        )
+    try:
+        tokenizer.encode(TEXT)
+    except Exception as error:  # the Rust library raises bare Exception
+        raise ModelError(
+            "the tokenizer must be able to cut any text into tokens",
+            received=f"{type(tokenizer).__name__} {origin}: {first_line(error)}",
+            remedy="complete its vocabulary, or choose another tokenizer with --tokenizer.pretrained",
+        ) from error
 
 
 def first_line(error: Exception) -> str:

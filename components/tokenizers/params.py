@@ -69,6 +69,12 @@ class TokenizerParams:
                 received=repr(self.pretrained),
                 remedy="set --tokenizer.pretrained, for example to distilbert/distilroberta-base, or leave it out",
             )
+        if isinstance(self.add_tokens, str) and not self.add_tokens.strip():
+            raise ConfigError(
+                "tokenizer.add_tokens must be a text file with one word a line, or a list of words",
+                received=repr(self.add_tokens),
+                remedy="name a file with --tokenizer.add_tokens, or leave it out",
+            )
         if self.revision is not None and self.pretrained is None:
             raise ConfigError(
                 "tokenizer.revision must be given only with a pretrained tokenizer",

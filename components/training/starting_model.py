@@ -79,7 +79,9 @@ def starting_model(
         model_type = str(params.model_type)
         config = build_config(model_type, params.model_config, tokenizer)
         require_blocks(config, blocks.block_size, blocks.packing)
-        return StartingModel(build_masked_lm(model_type, params.model_config, tokenizer, params.seed))
+        model = build_masked_lm(model_type, params.model_config, tokenizer, params.seed)
+        frozen = "train.layer_freezing keeps random weights of this new model as they are: it is meant for a checkpoint"
+        return StartingModel(model, notes=(frozen,) if params.layer_freezing else ())
     # What the configuration shows to be wrong is refused before the weights are downloaded and read.
     config = load_config(config_directory(params.pretrained, params.revision))
     require_blocks(config, blocks.block_size, blocks.packing)
@@ -93,7 +95,12 @@ def starting_model(
     new_words = pieces_of_new_words(tokenizer, own, config.vocab_size)
     if not new_words:
         return StartingModel(loaded.model, loaded.has_new_head, notes=notes)
-    notes += (f"{len(new_words):,} new words, each from the mean of its pieces",)
+    stay = "; train.layer_freezing keeps that as it is" if params.layer_freezing else ""
+    notes += (
+        f"1 new word, from the mean of its pieces{stay}"
+        if len(new_words) == 1
+        else f"{len(new_words):,} new words, each from the mean of its pieces{stay}",
+    )
     return StartingModel(grow(loaded.model, new_words), loaded.has_new_head, len(new_words), notes)
 
 

@@ -21,6 +21,9 @@ tensorflow_model_server --rest_api_port=8501 --model_name=fill_mask --model_base
 with `--enable_batching --batching_parameters_file=<base path>/fill_mask/<number>/batching_params.pbtxt` where many
 clients ask at once. A server that batches leaves a request of no rows waiting, with the thread that took it, until
 another comes: never send one, and don't batch where clients that you don't know may.
+
+`fill_mask` is the model's name in that line and in all URLs here. A model that is served under another name, as that of
+the directory that holds its versions, answers under that name alone: put it there.
 """
 
 _TEXT = """\

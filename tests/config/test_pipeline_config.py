@@ -86,6 +86,12 @@ def test_numbers_as_people_write_them(job):
         ("", [*GIVEN, "--until", "nowhere"], ["nowhere", "ingest"]),
         ("", [*GIVEN, "--runner", "cloud"], ["cloud", "local"]),
         ("", [*GIVEN, "stray"], ["stray"]),
+        # An item of a list is mended by itself: the option's value as a whole would be a file's name.
+        ("tokenizer: {add_tokens: [fever, no]}\n", GIVEN, ['write item 2 as "no" with the quotes']),
+        ("", [*GIVEN, "--tokenizer.add_tokens", "[yes]"], ['write item 1 as "yes" with the quotes']),
+        ("", [*GIVEN, "--tokenizer.add_tokens", "[a, [b]]"], ["item 2 must be text", "correct item 2"]),
+        # Without the option, the configuration's value counts, and not the default.
+        ("train: {epochs: 7}\n", [*GIVEN, "--train.epochs", "many"], ["or leave it out."]),
     ],
 )
 def test_mistakes_are_named(job, text, arguments, said):

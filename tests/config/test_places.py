@@ -78,6 +78,30 @@ def test_what_is_served_is_no_checkpoint(here, served):
         read("--train.pretrained", served)
 
 
+def test_a_file_of_a_checkpoint_is_answered_with_its_folder(here):
+    Path("model/model.safetensors").write_text("")
+    with pytest.raises(ConfigError, match=r"a file\. Way out: write --train\.pretrained model\."):
+        read("--train.pretrained", "model/model.safetensors")
+    Path("model/vocab.txt").write_text("a")
+    config, _ = read("--train.pretrained", "model", "--tokenizer.pretrained", "model/vocab.txt")
+    assert config.tokenizer.pretrained == "model/vocab.txt", "a tokenizer may be a file"
+
+
+def test_a_run_without_a_model_is_no_name_of_the_hub(here):
+    Path("root/runs/2026-aa").rename("root/runs/20261128T000000Z-00aa")
+    Path("root/runs/20261129T000000Z-00aa").mkdir()
+    for typed, said in (
+        ("20261129T000000Z-00aa", "trained no model"),
+        ("root/runs/20261129T000000Z-00aa", "trained no model"),
+        ("20261129T000000Z-00ab", "does not exist"),
+    ):
+        way_out = r"Way out: write --train\.pretrained 20261128T000000Z-00aa, the newest run"
+        with pytest.raises(ConfigError, match=rf"train\.pretrained must name .* run .* {said}\. {way_out}"):
+            read("--root", "root", "--train.pretrained", typed)
+    with pytest.raises(ConfigError, match=r"latest, and other/runs/latest does not exist.*no run here"):
+        read("--root", "other", "--evaluate.baseline", "latest")
+
+
 def test_home_in_a_file_and_behind_an_equals_sign(here):
     Path("job.yaml").write_text("ingest: {path: ~/notes.txt}\ntrain: {pretrained: ~/model}\n")
     config = config_of(parse(build_parser(), ["--evaluate.baseline=~/model"], Path("job.yaml")))

@@ -69,6 +69,8 @@ def test_a_named_baseline_that_is_not_there_is_refused_before_any_work(hub, tmp_
     step = Evaluate(*artifacts, PushedTo(str(tmp_path)), 0.15, EvaluateParams(baseline=wanted))
     with pytest.raises(HubError, match=rf"{wanted}.*--evaluate\.baseline null"):
         step.preflight()
+    for name in ("config.json", "model.safetensors", "tokenizer.json"):
+        (tmp_path / name).write_text("{}")
     for fine in (None, "last_blessed", "ada/model", str(tmp_path)):
         dataclasses.replace(step, params=EvaluateParams(baseline=fine)).preflight()
 

@@ -359,9 +359,15 @@ def test_folders_that_are_no_checkpoint(roberta, tmp_path):
         (tmp_path / "config.json").write_text(json.dumps(config))
         with pytest.raises(ModelError, match=rule):
             load_masked_lm(tmp_path)
-    (tmp_path / "config.json").write_text("{")
-    with pytest.raises(ModelError, match="transformers knows"):
-        load_masked_lm(tmp_path)
+    for written, rule in (
+        ("{", "must be a JSON object.*Way out: copy or download"),
+        ("[]", r"must be a JSON object.*which holds \[\]"),
+        ('{"hidden_size": 32}', 'no model_type. Way out: write it there, such as "model_type": "bert"'),
+        ('{"model_type": 3}', "no model_type"),
+    ):
+        (tmp_path / "config.json").write_text(written)
+        with pytest.raises(ModelError, match=rule):
+            load_masked_lm(tmp_path)
 
 
 def test_a_name_without_network(tmp_path):
@@ -417,6 +423,7 @@ def test_equal_seeds_build_equal_models(tokenizer):
     [
         ("gpt2", {}, "masked-LM class"),
         ("robreta", {}, "did you mean 'roberta'"),
+        ("modernbert", {}, "'modernbert', which has none in transformers"),
         ("bert", {"hiden_size": 3}, "Way out: use one of hidden_size"),
         ("bert", {"hidden_size": 3}, "can be built"),
         ("bert", {"hidden_act": "nope"}, "can be built"),

@@ -9,7 +9,7 @@ from transformers import AutoTokenizer, BertTokenizerFast
 from transformers.convert_slow_tokenizer import import_protobuf
 
 from components.tokenizers.bare_vocabularies import find_vocabulary
-from components.tokenizers.loading import load_local
+from components.tokenizers.loading import load_local, refuse_unmaskable
 from foundation.errors import ModelError
 
 BERT = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", "the", "fox", "##es", "uber", "."]
@@ -124,3 +124,16 @@ def test_what_is_no_vocabulary_is_refused(tmp_path) -> None:
             load_local(tmp_path / name)
     with pytest.raises(ModelError, match=r"begins with <unk>, a, b"):
         load_local(sentencepiece(tmp_path / "x.model", ["<unk>", "a", "b"]))
+
+
+def test_described_tokenizers_that_would_fail_later_are_refused(tmp_path):
+    folder = write(tmp_path, BERT).parent
+    (folder / "config.json").write_text('{"model_type": "bert"}')
+    refuse_unmaskable(load_local(folder)[0], "from the folder")
+    (folder / "tokenizer_config.json").write_text('{"model_max_length": "long"}')
+    with pytest.raises(ModelError, match=r"model_max_length .* must be a number\. Received: 'long' from the folder"):
+        refuse_unmaskable(load_local(folder)[0], "from the folder")
+    (folder / "tokenizer_config.json").unlink()
+    (folder / "vocab.txt").write_text("")
+    with pytest.raises(ModelError, match=r"cut any text.*Missing \[UNK\]"):
+        refuse_unmaskable(load_local(folder)[0], "from the folder")

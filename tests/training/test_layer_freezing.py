@@ -110,13 +110,14 @@ def inputs(tmp_path_factory):
     return write_blocks(directory / "blocks", train=20, test=5), write_tokenizer(directory / "tokenizer")
 
 
-def test_the_step_says_how_many_weights_are_trained(inputs, tmp_path):
+def test_the_step_says_how_many_weights_are_trained(inputs, tmp_path, capfd):
     from components.contract import reports
 
     small_step(*inputs, layer_freezing=1, epochs=1, checkpoint_every_steps=2).run(tmp_path)
     report = reports.from_plain(reports.TrainingReport, reports_of(tmp_path), tmp_path)
     assert 0 < report.trained_parameters < report.parameters
     assert f"({report.trained_parameters:,} of them trained)" in report.summary
+    assert "keeps random weights of this new model" in capfd.readouterr().out
     initial, model = weights_of(tmp_path / "initial"), weights_of(tmp_path / "model")
     same = [np.array_equal(one, other) for one, other in zip(initial, model, strict=True)]
     assert any(same)
