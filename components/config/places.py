@@ -13,7 +13,9 @@ from foundation.versions import SAVED_MODEL, versions
 PATHS = ("ingest.path", "ingest.test_path", "train.pretrained", "tokenizer.pretrained", "evaluate.baseline")
 """Settings that may name something on this disk; a shell leaves a `~` behind `=` as it is, and so does YAML."""
 CHECKPOINTS = ("train.pretrained", "tokenizer.pretrained", "evaluate.baseline")
-HUB_PAGE = re.compile(r"https?://(?:www\.)?(?:huggingface\.co|hf\.co)/([^/\s]+/[^/\s?#]+)/?(?:tree/[^/\s?#]+/?)?")
+REVISIONS = ("train.pretrained", "tokenizer.pretrained")
+"""Those of which a revision may be given."""
+HUB_PAGE = re.compile(r"https?://(?:www\.)?(?:huggingface\.co|hf\.co)/([^/\s]+/[^/\s?#]+)/?(?:tree/([^/\s?#]+)/?)?")
 CONFIG = "config.json"
 TRAIN = "train"
 WEIGHTS = (".safetensors", ".bin", ".h5", ".index.json", CONFIG)
@@ -37,7 +39,7 @@ def name_places(values: MutableMapping[str, Any], root: Path) -> list[str]:
 
     Raises:
         ConfigError: If a checkpoint is named by a folder that serves a model, and has no weights to train, by one of
-            its files, or by a run that trained no model.
+            its files, or by a run that trained no model, or if a folder is given a revision.
     """
     for key in (*PATHS, "push.serving_dir"):
         _require_name(key, values[key])
@@ -47,9 +49,30 @@ def name_places(values: MutableMapping[str, Any], root: Path) -> list[str]:
     notes = []
     for key in CHECKPOINTS:
         if isinstance(values[key], str) and values[key].strip():
-            values[key], note = _checkpoint(key, values[key].strip(), root)
+            name = values[key].strip()
+            values[key], note = _checkpoint(key, name, root)
             notes += note
+            page = HUB_PAGE.fullmatch(name)
+            if page and page[2] and key in REVISIONS and values[key.replace("pretrained", "revision")] is None:
+                values[key.replace("pretrained", "revision")] = page[2]
+    for key in REVISIONS:
+        _refuse_revision(key, values[key.replace("pretrained", "revision")], values[key])
     return list(dict.fromkeys(notes))
+
+
+def _refuse_revision(key: str, revision: object, name: object) -> None:
+    """Refuses a revision of a folder, which has none and would be read as it is.
+
+    Raises:
+        ConfigError: If so.
+    """
+    if revision is not None and isinstance(name, str) and os.path.exists(name):
+        option = key.replace("pretrained", "revision")
+        raise ConfigError(
+            f"{option} must be given only with a model on the Hub",
+            received=f"{revision}, with {key} {name} on this disk",
+            remedy=f"leave out --{option}, or name the model on the Hub with --{key}",
+        )
 
 
 def _require_name(key: str, name: object) -> None:

@@ -66,6 +66,18 @@ def test_a_checkpoint_and_its_own_tokenizer(here, typed, meant):
     assert bool(stands_for) == (meant.endswith("0a1b/model") and not typed.endswith("model"))
 
 
+def test_a_page_of_the_hub_names_its_revision(here):
+    config, _ = read("--train.pretrained", "https://huggingface.co/google-bert/bert-base-uncased/tree/v2")
+    assert (config.train.pretrained, config.train.revision) == ("google-bert/bert-base-uncased", "v2")
+    assert config.tokenizer.revision == "v2"
+
+
+@pytest.mark.parametrize("key", ["train", "tokenizer"])
+def test_a_folder_has_no_revision(here, key):
+    with pytest.raises(ConfigError, match=rf"{key}.revision must be given only with a model on the Hub.*v2.*model"):
+        read(f"--{key}.pretrained", "model", f"--{key}.revision", "v2")
+
+
 def test_a_tokenizer_in_a_folder_within(here):
     config, _ = read("--train.pretrained", "split/")
     assert (config.train.pretrained, config.tokenizer.pretrained) == ("split/", "split/tokenizer")
