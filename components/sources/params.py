@@ -33,11 +33,11 @@ class IngestParams:
         encoding: The encoding of local text files without a byte order mark, such as windows-1252; null for UTF-8.
         text_records: What is a record in a .txt file: a paragraph (up to a blank line; in a file without blank lines, a
             line), a line, or the whole file.
-        sources: A mixture instead of `dataset` or `path`: a list of sources, each with `path` or `dataset`, and where
-            needed with `config`, `split`, `revision`, `test_path`, `encoding`, `text_records`, `text_column`, `name`
-            and `weight`: how often each of its train records stands in the train split (2: twice; 0.5: half of them,
-            drawn by the seed). Each is split by itself, and the test split isn't weighted. The corpus has the columns
-            `text` and `source`, the source's name.
+        sources: A mixture instead of `dataset` or `path`: a list of sources, each a path, or keys with `path` or
+            `dataset` and where needed with `config`, `split`, `revision`, `test_path`, `encoding`, `text_records`,
+            `text_column`, `name` and `weight`: how often each of its train records stands in the train split (2: twice;
+            0.5: half of them, drawn by the seed). Each is split by itself, and the test split isn't weighted. The
+            corpus has the columns `text` and `source`, the source's name.
         columns: The columns to read, with commas between or as a list; dots lead into nested records. Null for all.
         group_column: A column whose equal values stay on one side of the split: an author, a thread. Records without a
             value are each on their own. The test split is as near to `test_size` as the groups allow.
@@ -61,7 +61,7 @@ class IngestParams:
     test_path: str | None = None
     encoding: str | None = None
     text_records: TextRecords = "paragraph"
-    sources: list[dict[str, Any]] | None = None
+    sources: list[dict[str, Any] | str] | None = None
     columns: str | list[str] | None = None
     group_column: str | None = None
     time_column: str | None = None

@@ -116,12 +116,14 @@ class Source:
         """One item of `ingest.sources`.
 
         Args:
-            values: What the user wrote.
+            values: What the user wrote: keys with values, or just a path.
             number: Which item it is, counted from 1.
 
         Raises:
             ConfigError: If a key is unknown, or a value is wrong.
         """
+        if isinstance(values, str):
+            values = {"path": values}
         fields = {field.name: field.type for field in dataclasses.fields(cls)}
         where = f"source {number} of ingest.sources"
         if isinstance(values, Mapping):

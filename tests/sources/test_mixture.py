@@ -23,10 +23,13 @@ def files(tmp_path: Path) -> Path:
     return tmp_path
 
 
-def ingest(folder: Path, sources: list[dict[str, Any]], **params: Any) -> Corpus:
+def ingest(folder: Path, sources: list[Any], **params: Any) -> Corpus:
     out = folder / f"out{len(list(folder.iterdir()))}"
     out.mkdir()
-    named = [{**source, "path": str(folder / source["path"])} for source in sources]
+    named = [
+        str(folder / source) if isinstance(source, str) else {**source, "path": str(folder / source["path"])}
+        for source in sources
+    ]
     Ingest(IngestParams(sources=named, **params)).run(out)
     return finish(out, Corpus)
 
@@ -81,7 +84,7 @@ def test_groups_are_those_of_all_sources_together(files: Path) -> None:
 def test_the_limits_hold_for_the_whole_and_names_are_told_apart(files: Path) -> None:
     (files / "more").mkdir()
     (files / "more/book.txt").write_text("".join(f"other {n}\n\n" for n in range(20)))
-    corpus = ingest(files, [{"path": "book.txt"}, {"path": "more/book.txt"}], max_train_records=10)
+    corpus = ingest(files, ["book.txt", {"path": "more/book.txt"}], max_train_records=10)
     assert [source.name for source in corpus.report.mixture] == ["book", "book-2"]
     assert sum(source.records.train for source in corpus.report.mixture) == 10
     assert corpus.summary.startswith("18 of 40 records by ingest.max_train_records (10 of 32 train, 8 test; book ")
@@ -93,7 +96,8 @@ def test_the_limits_hold_for_the_whole_and_names_are_told_apart(files: Path) -> 
         ([], r"at least one source"),
         ([{"pth": "a"}], r"'pth' in source 1.*nearest: path"),
         ([{"weight": 1}], r"must have a path or a dataset"),
-        (["a.txt"], r"must have a path or a dataset"),
+        ([3], r"must have a path or a dataset"),
+        ([" "], r"ingest\.path must name a file.*source 1"),
         ([{"path": "a", "dataset": "b"}], r"either a path or a dataset"),
         ([{"path": "a", "weight": 0}], r"weight of a source must be a number above 0"),
         ([{"path": "a", "weight": "2"}], r"weight of a source must be a number"),
