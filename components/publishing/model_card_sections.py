@@ -240,9 +240,14 @@ def provenance(artifacts: CardArtifacts) -> str:
 
 
 def table(header: Sequence[str], rows: Sequence[Sequence[object]]) -> str:
-    """A Markdown table."""
+    """A Markdown table. What would end a cell, or its line, is written so that it doesn't."""
     lines = [header, ["---"] * len(header), *rows]
-    return "\n".join("| " + " | ".join(str(cell).replace("|", "\\|") for cell in line) + " |" for line in lines)
+    return "\n".join("| " + " | ".join(map(cell_text, line)) + " |" for line in lines)
+
+
+def cell_text(value: object) -> str:
+    """A value as a cell of a Markdown table: on one line, and with its bars escaped."""
+    return " ".join(str(value).splitlines()).replace("|", "\\|")
 
 
 def metric(name: str, value: Any) -> str:

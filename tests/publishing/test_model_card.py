@@ -18,7 +18,7 @@ from components.hub.seal import sealed_files
 from components.publishing import model_card as cards
 from components.publishing.hub_folder import write_folder
 from components.publishing.model_card import model_card, progress_card, validate
-from components.publishing.model_card_sections import CardSettings, request_to_server, training_data
+from components.publishing.model_card_sections import CardSettings, request_to_server, table, training_data
 from foundation.errors import HubError
 from tests import reports as complete
 from tests.finished import finish
@@ -109,6 +109,11 @@ def test_a_blessing_that_a_later_comparison_took_away_is_not_told(made, tmp_path
     assert "> **Not blessed.** This model was not blessed: worse than version 2." in card
     assert "unblessed" in ModelCard(card).data.tags
     assert json.loads((tmp_path / "folder/push.json").read_text())["blessed"] is False
+
+
+def test_a_table_stays_whole_whatever_a_column_is_called():
+    lines = table(("", "train"), [("a | b\r\nc\u2028d", 1)]).split("\n")
+    assert lines[2:] == ["| a \\| b c d | 1 |"]
 
 
 def test_no_path_of_this_machine(card, made):

@@ -119,6 +119,9 @@ def test_it_needs_neither_network_nor_scripts(page):
         assert not any(name.startswith("on") for name in attributes)
         assert not re.match(r"[a-z]+:|//", attributes.get("href", ""))
     assert not re.search(r"url\(|@import", page.words)
+    policy = next(each["content"] for _, each in page.tags if each.get("http-equiv") == "Content-Security-Policy")
+    assert policy.startswith("default-src 'none'; ")
+    assert "script-src" not in policy
 
 
 def test_it_is_readable_in_light_and_dark_and_on_a_phone(page):
