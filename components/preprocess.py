@@ -113,7 +113,7 @@ class Preprocess(Component[Blocks]):
 
     def run(self, out: Path) -> None:
         """Streams both splits into blocks. Memory holds the longest record and its tokens, not the corpus."""
-        from components.blocks.text_column import choose_column
+        from components.blocks.column_choice import choose_column
 
         tokenizer = self.tokenizer.load()
         refuse_long_blocks(self.params.block_size, tokenizer.model_max_length)
@@ -155,7 +155,8 @@ class Preprocess(Component[Blocks]):
         """Writes one split's blocks and records and returns its part of the report."""
         from components.blocks.packing import layout_of
         from components.blocks.segments import SegmentedSplit, fill
-        from components.blocks.text_column import TextReader, resolve_columns
+        from components.blocks.text_column import TextReader
+        from components.blocks.text_fields import resolve_columns
         from components.blocks.writer import BlockWriter, RecordWriter
         from components.sources.streaming import Stream
 

@@ -116,7 +116,8 @@ class PrepareTokenizer(Component[Tokenizer]):
         Raises:
             DataError: If there is no such column.
         """
-        from components.blocks.text_column import choose_column, resolve_columns
+        from components.blocks.column_choice import choose_column
+        from components.blocks.text_fields import resolve_columns
         from components.sources.streaming import Stream
 
         if not self.corpus.is_streamed:

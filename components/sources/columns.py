@@ -77,7 +77,7 @@ class Columns:
         Raises:
             ConfigError: If there is one.
         """
-        from components.blocks.text_column import find_field
+        from components.blocks.text_fields import find_field
 
         known = dict.fromkeys([*(name for schema in schemas for name in schema.names), *others])
         for name in self.names or ():

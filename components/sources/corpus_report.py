@@ -179,7 +179,7 @@ def describe(splits: Mapping[str, "Dataset"], choice: Choice | None = None) -> C
     """
     import pyarrow
 
-    from components.blocks.text_column import find_field, text_columns
+    from components.blocks.text_fields import find_field, text_columns
 
     schema = splits["train"].features.arrow_schema
     # Dotted names and their paths: a field's own name may hold dots.

@@ -209,7 +209,9 @@ def texts_of(dataset: "Dataset", text_column: str, name: str, target: Path) -> t
     """
     import pyarrow
 
-    from components.blocks.text_column import choose_column_of, joined_texts, resolve_columns
+    from components.blocks.column_choice import choose_column_of
+    from components.blocks.text_column import joined_texts
+    from components.blocks.text_fields import resolve_columns
 
     column = choose_column_of(dataset, text_column)
     paths = resolve_columns(dataset.features.arrow_schema, column)

@@ -55,7 +55,7 @@ def column_values(dataset: "Dataset", key: str, name: str) -> "pyarrow.ChunkedAr
     import pyarrow
     import pyarrow.compute as pc
 
-    from components.blocks.text_column import find_field
+    from components.blocks.text_fields import find_field
 
     schema = dataset.features.arrow_schema
     found = find_field(list(schema), name)

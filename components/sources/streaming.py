@@ -143,7 +143,7 @@ class Stream:
         """How many characters of the wanted columns some records have."""
         import pyarrow.compute
 
-        from components.blocks.text_column import descend
+        from components.blocks.text_fields import descend
 
         lengths = (pyarrow.compute.utf8_length(descend(batch, path)[0]) for path in self.paths)
         return sum(pyarrow.compute.sum(each).as_py() or 0 for each in lengths)

@@ -8,7 +8,9 @@ from datasets import Dataset, DatasetDict
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from components.blocks.text_column import TextReader, choose_column, descend, resolve_column, text_columns
+from components.blocks.column_choice import choose_column
+from components.blocks.text_column import TextReader
+from components.blocks.text_fields import descend, resolve_column, text_columns
 from components.contract.artifacts import Corpus
 from foundation.errors import DataError
 
