@@ -1,5 +1,7 @@
 # make run      the quickstart, in an environment made for it
 # make test     what tests need, then the tests
+# make docs     the documentation as a site, in build/docs
+# make screenshots  the pictures of report and playground in docs/images, from a run of the quickstart
 # make bench    every benchmark, in an environment of its own
 PYTHON ?= python3
 VENV ?= .venv
@@ -7,12 +9,13 @@ ARGS ?=
 
 INSTALL = -m pip --disable-pip-version-check install --quiet --constraint constraints.txt
 PIP = $(VENV)/bin/python $(INSTALL)
-# Two processes, each with whole files of tests: more would take more memory than a laptop has.
-PYTEST = $(VENV)/bin/python -m pytest --numprocesses 2 --dist loadfile
+# Two processes, each with whole files of tests: more would take more memory than a laptop has. The files' order is that
+# of tests/conftest.py, not by their number of tests.
+PYTEST = $(VENV)/bin/python -m pytest --numprocesses 2 --dist loadfile --no-loadscope-reorder
 # PyTorch, KerasHub and JAX, which the benchmarks compare with, stay out of the environment that runs the pipeline.
 BENCH_VENV = $(VENV)-bench
 
-.PHONY: run test test-slow lint bench clean
+.PHONY: run test test-slow lint docs screenshots bench clean
 
 run: $(VENV)/run.stamp
 	$(VENV)/bin/python pipeline.py --runner local $(ARGS)
@@ -26,8 +29,17 @@ test-slow: $(VENV)/test.stamp
 lint: $(VENV)/test.stamp
 	$(VENV)/bin/ruff check .
 	$(VENV)/bin/ruff format --check .
-	$(VENV)/bin/mypy pipeline.py foundation components runners serving
+	$(VENV)/bin/mypy pipeline.py masked_lm_pipeline foundation components runners serving
 	$(VENV)/bin/lint-imports
+	$(VENV)/bin/codespell pipeline.py foundation components runners serving configs benchmarks
+
+# -W: a broken link or anchor is an error; -n: so is a reference to nothing.
+docs: $(VENV)/docs.stamp
+	$(VENV)/bin/python docs/pipeline_picture.py
+	$(VENV)/bin/python -m sphinx -W -n --keep-going -q -b html docs build/docs
+
+screenshots: run
+	$(VENV)/bin/python docs/screenshots.py
 
 bench: $(BENCH_VENV)/bench.stamp
 	for script in ingest preprocess input text_tokenizers evaluation upload serve train quality; do \
@@ -43,6 +55,10 @@ $(VENV)/run.stamp: setup.cfg pyproject.toml constraints.txt
 
 $(VENV)/test.stamp: $(VENV)/run.stamp
 	$(PIP) --editable '.[test]'
+	touch $@
+
+$(VENV)/docs.stamp: $(VENV)/run.stamp
+	$(PIP) --editable '.[docs]'
 	touch $@
 
 $(BENCH_VENV)/bench.stamp: setup.cfg pyproject.toml constraints.txt

@@ -9,6 +9,8 @@ process after a first round that doesn't count, so that a busy machine slows bot
                 counts, as it does below
     evaluation  freezing the masks, scoring them (the head at masked positions only), all metrics and slices, intervals
                 by 10,000 bootstrap resamples
+    diagnostics the calibration and the tokens that the model is worst at, with their examples, which an evaluation
+                finds too
     bootstrap   10,000 resamples of 1,000 records alone, all columns of an evaluation
 
 Prints a table, then the same as one line of JSON.
@@ -34,14 +36,17 @@ os.environ.setdefault("TRANSFORMERS_VERBOSITY", "error")
 
 import numpy as np
 import tensorflow as tf
+import tokenizers
 import transformers
 
+from components.evaluation.calibration import calibration
 from components.evaluation.measuring import length_of, measure, metrics_and_intervals, record_sums
 from components.evaluation.questions import Questions, Records
 from components.evaluation.slices import by_frequency, by_record_length
 from components.evaluation.statistics import Resampled, resampled_sums
+from components.evaluation.worst_tokens import worst_tokens
 from components.masking.frozen_masks import freeze_masks
-from components.modeling.scoring import score_masks
+from components.modeling.scoring import Scores, score_masks
 
 VOCABULARY, BLOCK_SIZE, BATCH_SIZE, RESAMPLES = 2048, 64, 16, 10_000
 SPECIAL, MASK = range(5), 4
@@ -57,6 +62,8 @@ def main() -> None:
     random = np.random.default_rng(0)
     input_ids = random.integers(len(SPECIAL), VOCABULARY, (arguments.blocks, BLOCK_SIZE), np.int32)
     columns = random.random((1000, 60))
+    tokenizer = any_tokenizer()
+    questions, scores = evaluate(model, input_ids)
 
     def forward() -> None:
         shape = [tf.TensorSpec((None, BLOCK_SIZE), tf.int32)]
@@ -67,6 +74,7 @@ def main() -> None:
     contestants: dict[str, Callable[[], object]] = {
         "forward": forward,
         "evaluation": lambda: evaluate(model, input_ids),
+        "diagnostics": lambda: diagnose(questions, scores, tokenizer),
         "bootstrap": lambda: resampled_sums(columns, resamples=RESAMPLES, seed=0),
     }
     seconds: dict[str, list[float]] = {name: [] for name in contestants}
@@ -80,6 +88,8 @@ def main() -> None:
     print(f"{arguments.blocks:,} blocks of {BLOCK_SIZE} tokens, median of {arguments.rounds} rounds")
     for name, median in medians.items():
         print(f"  {name:<12} {median:7.3f} s  {median / medians['forward']:5.2f} x forward")
+    share = medians["diagnostics"] / medians["evaluation"]
+    print(f"  diagnostics take {share:.1%} of the evaluation of one model")
     print(json.dumps({"blocks": arguments.blocks, "seconds": medians}))
 
 
@@ -99,7 +109,24 @@ def quickstart_model() -> "transformers.TFPreTrainedModel":
     return model
 
 
-def evaluate(model: "transformers.TFPreTrainedModel", input_ids: np.ndarray) -> None:
+def any_tokenizer() -> transformers.PreTrainedTokenizerFast:
+    """A byte-level BPE of as many tokens, half of which begin words."""
+    words = ["<s>", "<pad>", "</s>", "<unk>", "<mask>"]
+    words += [f"{'Ġ' if number % 2 else ''}w{number}" for number in range(VOCABULARY - len(words))]
+    backend = tokenizers.Tokenizer(tokenizers.models.BPE({word: number for number, word in enumerate(words)}, []))
+    backend.decoder = tokenizers.decoders.ByteLevel()
+    names = dict(zip(("bos_token", "pad_token", "eos_token", "unk_token", "mask_token"), words[:5], strict=True))
+    return transformers.PreTrainedTokenizerFast(tokenizer_object=backend, **names)
+
+
+def diagnose(questions: Questions, scores: Scores, tokenizer: transformers.PreTrainedTokenizerFast) -> None:
+    """What the evaluate step finds beyond the metrics; any other model does for the unigram baseline."""
+    calibration("after", scores, questions.masks.label)
+    unigram = np.full(len(questions.masks), -np.log(VOCABULARY), np.float32)
+    worst_tokens(questions, tokenizer, scores, Scores(unigram, scores.top_ids, unigram))
+
+
+def evaluate(model: "transformers.TFPreTrainedModel", input_ids: np.ndarray) -> tuple[Questions, Scores]:
     """What the evaluate step does with one model, a block being a record."""
     blocks = len(input_ids)
     tokens = np.full(blocks, BLOCK_SIZE)
@@ -131,6 +158,7 @@ def evaluate(model: "transformers.TFPreTrainedModel", input_ids: np.ndarray) -> 
     metrics_and_intervals(resampled, {"after"})
     for part in slices:
         resampled.slice(part, "after")
+    return questions, scores
 
 
 if __name__ == "__main__":

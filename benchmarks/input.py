@@ -41,9 +41,10 @@ choose_keras()
 
 import numpy as np
 
+from components.blocks.params import PreprocessParams
 from components.contract.artifacts import Blocks, Corpus, Tokenizer
 from components.ingest import Ingest, IngestParams
-from components.preprocess import Preprocess, PreprocessParams
+from components.preprocess import Preprocess
 from components.tokenizer import PrepareTokenizer, TokenizerParams
 
 MLM_PROBABILITY = 0.15

@@ -35,8 +35,9 @@ from foundation.keras_choice import choose_keras
 choose_keras()
 
 from components.blocks.encoding import untruncated
+from components.blocks.params import PreprocessParams
 from components.contract.artifacts import Corpus, Tokenizer
-from components.preprocess import Preprocess, PreprocessParams
+from components.preprocess import Preprocess
 from components.tokenizer import PrepareTokenizer, TokenizerParams
 
 TEXT_COLUMN = "answers.text"

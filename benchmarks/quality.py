@@ -35,9 +35,10 @@ from foundation.keras_choice import choose_keras
 choose_keras()
 os.environ.update(TRANSFORMERS_VERBOSITY="error", HF_DATASETS_DISABLE_PROGRESS_BARS="1", USE_TORCH="0")
 
+from components.blocks.params import PreprocessParams
 from components.contract.artifacts import Blocks, Corpus, Tokenizer
 from components.ingest import Ingest, IngestParams
-from components.preprocess import Preprocess, PreprocessParams
+from components.preprocess import Preprocess
 from components.tokenizer import PrepareTokenizer, TokenizerParams
 from components.train import Train
 from components.training.params import TrainParams

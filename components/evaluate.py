@@ -50,20 +50,24 @@ class Evaluate(Component[Evaluation]):
     params: EvaluateParams
 
     name: ClassVar[str] = "evaluate"
-    version: ClassVar[str] = "6"
+    version: ClassVar[str] = "7"
     output: ClassVar[type[Evaluation]] = Evaluation
 
     @functools.cached_property
-    def sample_texts(self) -> tuple[str, ...]:
-        """The sentences whose answers are shown: those that are given, else some of the test split."""
+    def sample_texts(self) -> dict[str, str | None]:
+        """The sentences whose answers are shown: those that are given, else some of the test split.
+
+        Beside each stands the word that was left out; None where the sentence was given.
+        """
         from components.evaluation.sample_sentences import sample_sentences
 
         if self.params.sample_texts is not None:
-            return self.params.sample_texts
+            return dict.fromkeys(self.params.sample_texts)
         column, tokenizer = self.blocks.report.text_column, self.tokenizer.load()
-        return sample_sentences(
+        sentences = sample_sentences(
             self.corpus, column, tokenizer, count=SAMPLE_SENTENCES, longest=self.blocks.report.block_size
         )
+        return {sentence.text: sentence.word for sentence in sentences}
 
     @functools.cached_property
     def baseline(self) -> Baseline | None:
@@ -99,10 +103,12 @@ class Evaluate(Component[Evaluation]):
             ModelError: If a model doesn't load, doesn't fit the tokenizer, or answers with NaN or infinity.
         """
         from components.evaluation.answers import save_answers
+        from components.evaluation.calibration import calibration
         from components.evaluation.measuring import describe_slices, measure_all, metrics_and_intervals
         from components.evaluation.questions import questions_of_test_split
         from components.evaluation.slices import every_slice
         from components.evaluation.training_split import read_train_split
+        from components.evaluation.worst_tokens import worst_tokens
 
         tokenizer = self.tokenizer.load()
         questions = questions_of_test_split(self.blocks, tokenizer, self.question_settings)
@@ -123,10 +129,19 @@ class Evaluate(Component[Evaluation]):
         metrics |= more
         metrics |= {"masked_tokens": len(questions.masks), "blocks": len(questions.input_ids)}
         metrics |= {"records": resampled.records, "contaminated_blocks": int(train_split.contaminated.sum())}
+        calibrations = [
+            calibration(name, answers[name], questions.masks.label)
+            for name in (BEFORE, AFTER, BASELINE)
+            if name in answers
+        ]
+        metrics |= {
+            f"expected_calibration_error_{each.model}": each.expected_calibration_error for each in calibrations
+        }
         blessing = self.bless(resampled, baseline)
 
         save_answers(out, questions, answers, baseline)
         reports.write(out / "samples.json", self.samples(models))
+        reports.write(out / "worst_tokens.json", worst_tokens(questions, tokenizer, answers[AFTER], answers[UNIGRAM]))
         reports.write(out / "blessing.json", blessing)
         reports.write(
             out / "metrics.json",
@@ -136,6 +151,7 @@ class Evaluate(Component[Evaluation]):
                 intervals=intervals,
                 slices=describe_slices(resampled, slices, list(answers)),
                 how=self.measurement(questions),
+                calibration=tuple(calibrations),
             ),
         )
 
@@ -165,7 +181,7 @@ class Evaluate(Component[Evaluation]):
         from components.modeling.checkpoint import load_masked_lm
 
         answers = {}
-        params = dataclasses.replace(self.params, sample_texts=self.sample_texts)
+        params = dataclasses.replace(self.params, sample_texts=tuple(self.sample_texts))
         directories = {BEFORE: self.checkpoint.initial_directory, AFTER: self.checkpoint.model_directory}
         for name, directory in directories.items():
             model = load_masked_lm(directory)
@@ -177,11 +193,13 @@ class Evaluate(Component[Evaluation]):
     def ask_baseline(self, tokenizer: "PreTrainedTokenizerFast", questions: "Questions") -> "BaselineAnswers | None":
         """Asks the baseline, on the same questions where it has the same tokenizer; None where there is none."""
         from components.evaluation.baseline_answers import ask_baseline
+        from components.modeling.configuration import language_of, load_config
 
         if self.baseline is None:
             return None
+        language = language_of(load_config(self.checkpoint.model_directory))
         return ask_baseline(
-            self.baseline,
+            dataclasses.replace(self.baseline, language=language),
             questions,
             self.question_settings,
             tokenizer,
@@ -265,8 +283,8 @@ class Evaluate(Component[Evaluation]):
 
     def samples(self, models: "Mapping[str, ModelAnswers]") -> list[reports.Sample]:
         """The sample sentences with the answers before and after training."""
-        answered = zip(self.sample_texts, models[BEFORE].samples, models[AFTER].samples, strict=True)
-        return [reports.Sample(text, before, after) for text, before, after in answered]
+        answered = zip(self.sample_texts.items(), models[BEFORE].samples, models[AFTER].samples, strict=True)
+        return [reports.Sample(text, before, after, word) for (text, word), before, after in answered]
 
     def measurement(self, questions: "Questions") -> reports.Measurement:
         """How the model was measured."""

@@ -8,8 +8,10 @@ from components.contract import reports
 from components.contract.artifacts import REPORT, Checkpoint, Corpus, ServingModel, Tokenizer
 from components.contract.component import Component
 from components.contract.mask_placeholder import MASK
+from components.exporting.params import ExportParams
 from foundation.disk import require_room
-from foundation.errors import ConfigError, ModelError
+from foundation.errors import ModelError
+from foundation.terminal import TERMINAL, Stages
 from foundation.tokenizer_length import stated_length
 from foundation.versions import TOKENIZER
 
@@ -18,42 +20,10 @@ if TYPE_CHECKING:
 
     from serving.graph.token_signatures import TokenSignatures
 
+STAGES = {"loading the model": 3, "asking the example": 4, "saving the model": 10}
+"""What takes time, with the seconds that it took for the quickstart's model on a processor core."""
 LENGTH_WITHOUT_LIMIT = 1024
 """The most tokens of a text where model and tokenizer set no limit: attention's memory grows as the length's square."""
-
-
-@dataclasses.dataclass(frozen=True)
-class ExportParams:
-    """What the exported model answers.
-
-    Attributes:
-        top_k: Candidates a mask, unless a request says how many.
-        max_top_k: The most candidates a mask that a request may ask for.
-        example: A text to try the model on, with `<mask>` where a word is to be filled in, whatever the tokenizer's
-            mask token is. It stands beside the model wherever that goes; null for a sentence of the test split, which
-            the Hub isn't shown unless `push.corpus_text` allows it.
-        truncation: Whether a text with more tokens than the model takes is cut to them, as the tokenizer's own
-            `truncation=True` does, and answered with a `status` that says so. By default it isn't answered.
-    """
-
-    top_k: int = 5
-    max_top_k: int = 100
-    example: str | None = None
-    truncation: bool = False
-
-    def __post_init__(self) -> None:
-        if not 1 <= self.top_k <= self.max_top_k:
-            raise ConfigError(
-                "export.top_k must be a whole number from 1 to export.max_top_k",
-                received=f"top_k {self.top_k}, max_top_k {self.max_top_k}",
-                remedy="correct --export.top_k or --export.max_top_k",
-            )
-        if self.example is not None and MASK not in self.example:
-            raise ConfigError(
-                f"export.example must have {MASK} where a word is to be filled in",
-                received=repr(self.example),
-                remedy=f"put {MASK} into --export.example",
-            )
 
 
 @dataclasses.dataclass(frozen=True)
@@ -72,12 +42,12 @@ class Export(Component[ServingModel]):
     """
 
     name: ClassVar[str] = "export"
-    version: ClassVar[str] = "6"
+    version: ClassVar[str] = "9"
     output: ClassVar[type[ServingModel]] = ServingModel
 
     checkpoint: Checkpoint
     tokenizer: Tokenizer
-    params: ExportParams = ExportParams()
+    params: ExportParams = dataclasses.field(default=ExportParams())
     corpus: Corpus | None = None
     text_column: str = ""
 
@@ -87,8 +57,6 @@ class Export(Component[ServingModel]):
         Raises:
             ModelError: If the checkpoint can't be loaded, or its tokenizer has no mask token.
         """
-        import tensorflow as tf
-
         from serving.graph import saved_model_extras
 
         tokenizer = self.tokenizer.load()
@@ -100,13 +68,15 @@ class Export(Component[ServingModel]):
             )
         weights = sum(path.stat().st_size for path in self.checkpoint.model_directory.iterdir())
         require_room(out, weights, f"the exported model in {out}")
-        module, max_sequence_length, reason = self.build(tokenizer)
-        of_corpus = self.sentence_of_corpus(tokenizer, max_sequence_length)
-        example = (self.params.example or of_corpus or MASK).replace(MASK, tokenizer.mask_token)
-        answer = answer_to(module, tokenizer, example)
         directory = out / "saved_model"
-        signatures = {name: function.get_concrete_function() for name, function in module.signatures().items()}
-        tf.saved_model.save(module, str(directory), signatures=signatures)
+        with TERMINAL.showing(Stages(STAGES)) as stages:
+            module, max_sequence_length, reason = self.build(tokenizer)
+            stages.enter("asking the example")
+            of_corpus = self.sentence_of_corpus(tokenizer, max_sequence_length)
+            example = (self.params.example or of_corpus or MASK).replace(MASK, tokenizer.mask_token)
+            answer = answer_to(module, tokenizer, example)
+            stages.enter("saving the model")
+            signatures = module.save(directory)
 
         takes = "text and token ids" if reason is None else f"token ids only, because of its tokenizer: {reason}"
         if self.params.truncation:
@@ -126,7 +96,9 @@ class Export(Component[ServingModel]):
             text_signatures=reason is None,
             why_no_text_signatures=reason,
             truncation=self.params.truncation and reason is None,
+            in_graph_batching=module.batching is not None,
             example=reports.Example(example, answer, of_corpus=of_corpus is not None),
+            languages=module.language_model.languages,
         )
         tokenizer.save_pretrained(directory / TOKENIZER)
         token_ids = tokenizer(example)["input_ids"]
@@ -140,7 +112,7 @@ class Export(Component[ServingModel]):
         if self.params.example is not None or self.corpus is None:
             return None
         sentences = sample_sentences(self.corpus, self.text_column, tokenizer, count=1, longest=longest)
-        return sentences[0] if sentences else None
+        return sentences[0].text if sentences else None
 
     def build(self, tokenizer: "PreTrainedTokenizerFast") -> "tuple[TokenSignatures, int, str | None]":
         """The module to save, the most tokens of a text, and why it takes no text (None where it does)."""
@@ -167,6 +139,7 @@ class Export(Component[ServingModel]):
                 tokenizer.mask_token_id,
                 top_k=self.params.top_k,
                 max_sequence_length=longest,
+                batching=self.params.batching,
             )
             return tokens_only, longest, error.received
         module = TextSignatures(
@@ -176,6 +149,7 @@ class Export(Component[ServingModel]):
             max_top_k=self.params.max_top_k,
             max_sequence_length=longest,
             truncation=self.params.truncation,
+            batching=self.params.batching,
         )
         return module, longest, None
 

@@ -11,7 +11,6 @@ from typing import ClassVar, cast
 from components.contract import reports
 from components.contract.artifacts import REPORT, STREAM, Corpus
 from components.contract.component import Component
-from components.sources import corpus_report
 from components.sources.beginnings import Limits
 from components.sources.embedded import EmbeddedCorpus
 from components.sources.hub import HubDataset
@@ -84,6 +83,7 @@ class Ingest(Component[Corpus]):
         Raises:
             PipelineError: If the source can't be read, is malformed, or holds too few records.
         """
+        from components.sources import corpus_report
         from components.sources.mixture import mix
         from components.sources.splitting import split_alone
 

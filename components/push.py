@@ -63,7 +63,7 @@ class Push(Component[Pushed]):
     """
 
     name: ClassVar[str] = "push"
-    version: ClassVar[str] = "6"
+    version: ClassVar[str] = "8"
     output: ClassVar[type[Pushed]] = Pushed
 
     model: ServingModel
@@ -270,6 +270,8 @@ class Push(Component[Pushed]):
         settings = CardSettings(
             repo_id=self.params.hub_model_id if repository is None else repository.repo_id,
             license=str(self.params.license),
+            license_name=self.params.license_name,
+            license_link=self.params.license_link,
             languages=self.params.languages,
             model_name=self.params.model_name,
             include_saved_model=self.params.include_saved_model,
@@ -277,7 +279,9 @@ class Push(Component[Pushed]):
             corpus_text=self.params.corpus_text,
             not_blessed=None if verdict.blessed else f"not blessed: {verdict.sentence}",
         )
-        artifacts = CardArtifacts(self.corpus, self.tokenizer, self.checkpoint, self.evaluation, self.model)
+        artifacts = CardArtifacts(
+            self.corpus, self.tokenizer, self.blocks, self.checkpoint, self.evaluation, self.model
+        )
         return write_folder(folder, artifacts, settings)
 
     def _push_to_hub(

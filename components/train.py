@@ -15,10 +15,11 @@ from components.training.continuing import (
     AUTO,
     FinishedTraining,
     Training,
-    farthest_training,
+    first_whole,
     named_training,
     require_longer,
     require_same,
+    shorter_trainings,
     take_over,
 )
 from components.training.observer import TrainingObserver
@@ -28,7 +29,7 @@ from components.training.room import require_room_to_train
 from components.training.starting_model import model_config, require_blocks, starting_model
 from components.training.step_checkpoints import CHECKPOINTS, StepCheckpoints
 from foundation.disk import flush_tree
-from foundation.errors import DataError
+from foundation.errors import ArtifactError, DataError
 from foundation.terminal import TERMINAL
 
 if TYPE_CHECKING:
@@ -123,7 +124,7 @@ class Train(Component[Checkpoint]):
         if name is None or not self.has_inputs:
             return None
         if name == AUTO:
-            return self.farthest_training()
+            return self.whole_training[0]
         found = named_training(name)
         require_same(found, self.training)
         require_longer(found, training_steps(self.params, len(self.blocks.split("train"))).steps)
@@ -141,12 +142,17 @@ class Train(Component[Checkpoint]):
         inputs = {name: artifact.digest for name, artifact in self.inputs.items()}
         return Training(self.version, self.params.in_key, inputs, self.starts_from)
 
-    def farthest_training(self) -> FinishedTraining | None:
-        """The finished training of this root that is this one, but shorter, and came farthest."""
+    @functools.cached_property
+    def whole_training(self) -> tuple[FinishedTraining | None, list[ArtifactError]]:
+        """What `train.continue_from auto` finds, and what is wrong with the trainings that came farther."""
+        return first_whole(self.shorter_trainings())
+
+    def shorter_trainings(self) -> list[FinishedTraining]:
+        """The finished trainings of this root that are this one, but shorter; the one that came farthest first."""
         if self.trainings is None:
-            return None
+            return []
         steps = training_steps(self.params, len(self.blocks.split("train"))).steps
-        return farthest_training(self.trainings, self.training, steps)
+        return shorter_trainings(self.trainings, self.training, steps)
 
     def preflight(self) -> None:
         """Refuses an unknown or impossible architecture, an unreadable checkpoint, and what the observer refuses."""
@@ -242,6 +248,11 @@ class Train(Component[Checkpoint]):
         """
         if checkpoints.newest() is not None:
             return
+        if self.params.continue_from == AUTO:
+            for damage in self.whole_training[1]:
+                TERMINAL.paragraph(
+                    f"  {self.name:<11} passes over a shorter training that is damaged: {damage.received}"
+                )
         if self.continued is not None:
             take_over(self.continued, checkpoints, self.params, steps)
             where = f"step {self.continued.step:,} of {steps.steps:,}, where the training {self.continued.name} ended"
@@ -250,7 +261,7 @@ class Train(Component[Checkpoint]):
             TERMINAL.paragraph(
                 f"  {self.name:<11} starts anew: there is no shorter training of the same settings and data"
             )
-        elif (other := self.farthest_training()) is not None:
+        elif (other := next(iter(self.shorter_trainings()), None)) is not None:
             TERMINAL.paragraph(
                 f"  {self.name:<11} starts anew, though {other.name} is the same training up to step {other.step:,} of "
                 f"{steps.steps:,}: --train.continue_from auto goes on from there"

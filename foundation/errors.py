@@ -31,10 +31,15 @@ class PipelineError(Exception):
         self.received = received
         self.remedy = remedy
 
-    def __str__(self) -> str:
+    @property
+    def sentences(self) -> tuple[str, str, str]:
+        """The three parts, each as a sentence."""
         # What was received may be another program's sentence, with a full stop of its own.
         rule, received, remedy = (text.rstrip().removesuffix(".") for text in (self.rule, self.received, self.remedy))
-        return f"{rule}. Received: {received}. Way out: {remedy}."
+        return f"{rule}.", f"Received: {received}.", f"Way out: {remedy}."
+
+    def __str__(self) -> str:
+        return " ".join(self.sentences)
 
 
 class ConfigError(PipelineError):

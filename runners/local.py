@@ -4,26 +4,32 @@ import contextlib
 import functools
 import time
 import traceback
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, TypeVar
 
 from components.contract.artifacts import Artifact, Evaluation
 from components.contract.component import Component
+from components.contract.run_names import require_name
 from components.hub.reading import HubUnreachable
 from foundation import disk
 from foundation.errors import ConfigError, DamagedArtifact, PipelineError
 from foundation.termination import TERMINATION
+from runners.housekeeping.index import write_index
 from runners.report.run_report import write_report
 from runners.run import Pipeline, drive
-from runners.run_record import RunRecord, StepRecord, close_killed_runs
+from runners.run_record import RunRecord, StepRecord, close_killed_runs, verdict_of
 from runners.storage import LocalStorage
 from runners.store import Store
+from runners.tracking.tracker import Tracker
+from runners.tracking.tracking import Tracking
 
 Output = TypeVar("Output", bound=Artifact)
 
 INTERRUPTED = "interrupted"
 BETWEEN_STEPS = f"{INTERRUPTED} between two steps; finished steps are kept, and the same command goes on from them"
+AT_ONCE_SECONDS = 1.0
+"""What a tracker gets of a run that won't be waited for."""
 SAME_COMMAND = "the same command then goes on from what is finished"
 
 
@@ -35,8 +41,11 @@ class LocalRunner:
         until: The last step to run; None for all.
         force: Steps to run although they are cached.
         wait: Whether to wait for what another run on the same root is making; otherwise that ends this one.
+        name: What the user calls the run, beside its id.
+        trackers: Are told how the run goes.
         show: Called with a line of text to show.
         working: Called with the name of what is being done; the context lasts as long as it.
+        command: What was typed to start the run, for its record; None where a program starts it.
     """
 
     def __init__(
@@ -46,15 +55,23 @@ class LocalRunner:
         until: str | None = None,
         force: frozenset[str] = frozenset(),
         wait: bool = True,
+        name: str | None = None,
+        trackers: Sequence[Tracker] = (),
         show: Callable[[str], None] = print,
         working: Callable[[str], contextlib.AbstractContextManager[object]] = contextlib.nullcontext,
+        command: str | None = None,
     ) -> None:
         self.store = Store(LocalStorage(root, wait=wait, show=show))
         self.root = root
         self.until = until
         self.force = force
+        self.name = None if name is None else require_name(name)
         self.show = show
         self.working = working
+        self.tracking = Tracking(trackers, show)
+        self.command = command
+        self.record: RunRecord | None = None
+        """The record of what `execute` runs or ran; None until it is begun."""
         self._made: set[str] = set()
         """The keys of what this runner has made, which needn't be forced again."""
         self._settled: dict[str, tuple[Component[Any], dict[str, str]]] = {}
@@ -104,8 +121,9 @@ class LocalRunner:
         record = None
         try:
             with TERMINATION.held_back():
-                record = self._open_record(config, configuration)
+                record = self.record = self._open_record(config, configuration)
                 TERMINATION.closing = functools.partial(self._close_at_once, record)
+            self.tracking.begin(record)
             with disk.temporary_files_in(record.temporary):
                 self._plan_and_run(pipeline, record)
             self._close_record(record, "succeeded")
@@ -160,25 +178,28 @@ class LocalRunner:
                 component, sources = self._settle(component)
                 key = component.key(sources)
                 self._use(component, key, record)
-                artifact, status = self._find_or_make(component, key, sources)
+                with self.tracking.following(component, self.store.path(component, key)):
+                    artifact, status = self._find_or_make(component, key, sources)
                 # Reading what is shown may find damage, which is then this step's.
                 summary = artifact.summary
                 if status == "cached" and (notice := component.cached_notice()):
                     summary = f"{summary}; {notice}"
-                metrics = artifact.metrics if isinstance(artifact, Evaluation) else None
+                measured = (artifact.metrics, verdict_of(artifact)) if isinstance(artifact, Evaluation) else ()
         except BaseException as error:
             # Where a library made another error of an interrupt, or there is one by now, it is an interrupt.
             failure = error if isinstance(error, KeyboardInterrupt) else TERMINATION.lost() or error
             if isinstance(failure, KeyboardInterrupt):
                 failure.args = (self._interruption(component, key),)
             seconds = time.perf_counter() - started
-            record.add(StepRecord(component.name, "failed", seconds, key, None, str(failure) or type(error).__name__))
+            status = INTERRUPTED if isinstance(failure, KeyboardInterrupt) else "failed"
+            record.add(StepRecord(component.name, status, seconds, key, None, str(failure) or type(error).__name__))
             if failure is not error:
                 raise failure from error
             raise
         seconds = time.perf_counter() - started
+        self.tracking.made(artifact)
         directory = artifact.directory.relative_to(self.root).as_posix()
-        if record.add(StepRecord(component.name, status, seconds, key, directory, summary), metrics):
+        if record.add(StepRecord(component.name, status, seconds, key, directory, summary), *measured):
             self.show(f"  {component.name:<11} {status:<7} {seconds:7.1f} s  {summary}")
         return artifact
 
@@ -262,7 +283,7 @@ class LocalRunner:
             with self.store.undisturbed():
                 for directory in close_killed_runs(self.root):
                     self._write_report(directory)
-                return RunRecord(self.root, config, self.show, configuration)
+                return RunRecord(self.root, config, self.show, configuration, self.name, self.command)
         except OSError as error:
             if disk.is_full(error):
                 raise disk.full_disk(error, self.root, "a run's record is written", SAME_COMMAND) from error
@@ -279,19 +300,26 @@ class LocalRunner:
         with TERMINATION.held_back():
             record.finish(status, error)
             self._write_report(record.directory)
+        self.tracking.end(status)
 
     def _close_at_once(self, record: RunRecord) -> None:
         """Closes the record, and writes the report, of a run that won't be waited for."""
         record.close_at_once()
         self._write_report(record.directory)
+        self.tracking.end("interrupted", AT_ONCE_SECONDS)
 
     def _write_report(self, directory: Path) -> None:
-        """Writes a run's report. Its own failure must not hide how the run ended."""
+        """Writes a run's report and the page of all runs. Their own failure must not hide how the run ended."""
         try:
             write_report(directory)
         except Exception as failure:
             details = _write_traceback(directory / "report_traceback.txt", failure)
             self.show(f"  {'report':<11} failed: {type(failure).__name__}: {failure}{details}")
+        try:
+            write_index(self.root)
+        except Exception as failure:
+            details = _write_traceback(directory / "index_traceback.txt", failure)
+            self.show(f"  {'index':<11} failed: {type(failure).__name__}: {failure}{details}")
 
     def _unexpected(self, error: Exception, record: RunRecord | None) -> PipelineError:
         """An error that no step foresaw, as one message; the traceback goes to a file of the run."""

@@ -13,22 +13,21 @@ from pathlib import Path
 from typing import Any
 
 from components.contract import manifest
+from components.contract.artifacts import Evaluation
+from components.contract.run_names import LATEST, RECORD, RUNS
 from foundation import disk
 from foundation.errors import ArtifactError
 from foundation.process_lock import ProcessLock, holder_of, is_held
+from runners.program_code import program_code
 
-NAME = "run.json"
+NAME = RECORD
 OWN_DIGEST = "record_digest"
 """Its key of the SHA-256 of all its other keys."""
-RUNS = "runs"
-LATEST = "latest"
 RUNNING = ".running"
 """A file in a run's folder that its process holds locked, and that goes at the end of the run. It has a line for each
 artifact that the run uses."""
 TEMPORARY = "tmp"
 """A directory in a run's folder for its process' temporary files, removed at the end of the run."""
-IDENTIFIER = re.compile(r"\d{8}T\d{6}Z-[0-9a-f]{4}")
-"""What a run's folder is called, unless somebody gave it another name."""
 KILLED = "the run's process ended without closing this record: it was killed, its machine went down, or its disk failed"
 
 AT_ONCE = "interrupted, and ended at once; finished steps are kept, and the same command goes on from them"
@@ -40,10 +39,10 @@ class StepRecord:
 
     Attributes:
         name: The step's name.
-        status: `ran`, `cached` or `failed`.
+        status: `ran`, `cached`, `failed` or `interrupted`.
         seconds: Wall-clock time.
-        key: The step's key, 64 hexadecimal digits; None if it failed before it had one.
-        artifact: The directory of its artifact, relative to the root; None if it failed.
+        key: The step's key, 64 hexadecimal digits; None if it ended before it had one.
+        artifact: The directory of its artifact, relative to the root; None if there is none.
         summary: What came out, or the error.
     """
 
@@ -63,6 +62,8 @@ class RunRecord:
         config: The effective configuration as plain values.
         show: Called with a line of text to show.
         configuration: The name or path of the file that the configuration began with.
+        name: What the user calls the run.
+        command: What was typed to start the run; None for a run that a program started.
 
     Attributes:
         used: The names of the artifacts that the run said that it uses.
@@ -77,6 +78,8 @@ class RunRecord:
         config: dict[str, Any],
         show: Callable[[str], None] = print,
         configuration: str | None = None,
+        name: str | None = None,
+        command: str | None = None,
     ) -> None:
         started = datetime.datetime.now(datetime.UTC)
         self.id = f"{started:%Y%m%dT%H%M%SZ}-{secrets.token_hex(2)}"
@@ -84,13 +87,17 @@ class RunRecord:
         self.directory = root / RUNS / self.id
         self.content: dict[str, Any] = {
             "id": self.id,
+            "name": name,
             "status": "running",
             "started": manifest.now(),
             "finished": None,
             "configuration": configuration,
+            "command": command,
+            "code": dataclasses.asdict(program_code()),
             "config": config,
             "steps": [],
             "metrics": {},
+            "verdict": None,
             "error": None,
             "library_versions": manifest.library_versions(),
         }
@@ -120,7 +127,12 @@ class RunRecord:
         self._running.note(name)
         self.used.add(name)
 
-    def add(self, step: StepRecord, metrics: Mapping[str, float] | None = None) -> bool:
+    def add(
+        self,
+        step: StepRecord,
+        metrics: Mapping[str, float] | None = None,
+        verdict: Mapping[str, Any] | None = None,
+    ) -> bool:
         """Appends a step and writes the record.
 
         A step that ran, and is cached when the run has started over, is recorded as it was at first.
@@ -128,6 +140,7 @@ class RunRecord:
         Args:
             step: The step.
             metrics: The metrics of the run, where the step measured them.
+            verdict: What `verdict_of` says of them.
 
         Returns:
             Whether the step is recorded for the first time.
@@ -135,11 +148,13 @@ class RunRecord:
         name_and_key = (step.name, step.key)
         earlier = self._recorded.get(name_and_key) if step.status == "cached" else None
         kept = earlier or step
-        if kept.status != "failed":
+        if kept.status not in ("failed", "interrupted"):
             self._recorded[name_and_key] = kept
         self.content["steps"].append({**dataclasses.asdict(kept), "seconds": round(kept.seconds, 3)})
         if metrics is not None:
             self.content["metrics"] = dict(metrics)
+        if verdict is not None:
+            self.content["verdict"] = dict(verdict)
         self.write()
         return earlier is None
 
@@ -175,7 +190,7 @@ class RunRecord:
     def start_over(self) -> None:
         """Empties the list of steps, because the run begins again."""
         self.content["steps"] = []
-        self.content["metrics"] = {}
+        self.content |= {"metrics": {}, "verdict": None}
 
     def write(self) -> bool:
         """Writes `run.json`, complete or not at all; where it can't be written, the run goes on and says so.
@@ -226,7 +241,26 @@ def read(directory: Path) -> dict[str, Any]:
             received=f"{path}: {' '.join(reason.split())}",
             remedy=f"name another run; what can't be mended goes with {directory}, and the artifacts stay",
         ) from error
-    return {"configuration": None, "metrics": {}, "library_versions": {}, **content}
+    blank: dict[str, Any] = {
+        "name": None,
+        "configuration": None,
+        "command": None,
+        "code": {},
+        "metrics": {},
+        "verdict": None,
+    }
+    return {**blank, "library_versions": {}, **content}
+
+
+def verdict_of(evaluation: Evaluation) -> dict[str, Any]:
+    """What a record keeps of an evaluation beside its metrics, so that runs can be listed without their artifacts."""
+    how = evaluation.report.how
+    return {
+        "blessed": evaluation.blessed,
+        "sentence": evaluation.verdict,
+        "masks_digest": how.masks_digest,
+        "tokenizer_digest": how.tokenizer_digest,
+    }
 
 
 def _write(path: Path, content: Mapping[str, Any]) -> None:
@@ -258,7 +292,17 @@ def _check(content: Any) -> None:
         require(content, name, (str,))
     for name in ("finished", "error"):
         require(content, name, (str, none))
-    require(content, "configuration", (str, none), there=False)
+    for name in ("name", "configuration", "command"):
+        require(content, name, (str, none), there=False)
+    verdict = require(content, "verdict", (dict, none), there=False)
+    if verdict is not None:
+        require(verdict, "blessed", (bool,))
+        for name in ("sentence", "masks_digest", "tokenizer_digest"):
+            require(verdict, name, (str,))
+    code = require(content, "code", (dict,), there=False) or {}
+    for name in ("version", "commit"):
+        require(code, name, (str, none), there=False)
+    require(code, "changed", (bool,), there=False)
     for name, value in require(content, "config", (dict,)).items():
         if not isinstance(value, dict):
             raise TypeError(f"its config.{name} is no section")
@@ -273,21 +317,6 @@ def _check(content: Any) -> None:
         require(content["metrics"], name, (int, float))
     for name in require(content, "library_versions", (dict,), there=False) or {}:
         require(content["library_versions"], name, (str,))
-
-
-def folders(root: Path) -> list[Path]:
-    """The folders of a root's runs, the oldest first; those that somebody named otherwise come first of all."""
-    found = [path for path in (root / RUNS).glob("*") if path.is_dir() and not path.is_symlink()]
-
-    def order(path: Path) -> tuple[bool, str, int, str]:
-        try:
-            written = (path / NAME).stat().st_mtime_ns
-        except OSError:
-            written = 0
-        # A name has the second in which the run began; of those that began in one, the last to end is the newest.
-        return bool(IDENTIFIER.fullmatch(path.name)), path.name.split("-")[0], written, path.name
-
-    return sorted((path for path in found if not path.name.startswith(".")), key=order)
 
 
 def is_running(directory: Path) -> bool:

@@ -18,7 +18,6 @@ import socket
 import sys
 import threading
 import time
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from foundation.disk import require_working_directory
@@ -42,7 +41,7 @@ from serving.server.listener import bind
 from serving.server.metrics import Metrics
 from serving.server.models.model_directory import ModelDirectory
 from serving.server.options import make_parser
-from serving.server.tensorflow_serving_flags import translate
+from serving.server.tensorflow_serving_flags import name_as_typed, translate
 
 if TYPE_CHECKING:
     from serving.server.models.model_config import ModelConfig
@@ -59,17 +58,19 @@ def main(arguments: list[str] | None = None) -> int:
         The exit code: 0 after a signal, or 128 plus its number where it came before the model was served; 2 for bad
         usage, 1 if the model can't be served.
     """
+    arguments = sys.argv[1:] if arguments is None else arguments
     try:
         TERMINATION.interrupt("stopped")
         choose_keras()
         take_any_text()
-        options = make_parser().parse_args(translate(sys.argv[1:] if arguments is None else arguments))
+        options = make_parser().parse_args(translate(arguments))
         logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s", stream=sys.stderr)
         require_working_directory()
         check(options)
         return serve(options)
     except PipelineError as error:
-        TERMINAL.tell(f"error: {error}")
+        name_as_typed(error, arguments)
+        TERMINAL.error("error", error)
         return error.exit_code
     except KeyboardInterrupt as interrupt:
         return 128 + number_of(interrupt)
@@ -84,7 +85,11 @@ def serve(options: argparse.Namespace) -> int:
     grpc_tls, rest_tls = certificates(options)
     how = loading(options)
     meter = Metrics()
-    with bind(options.host, options.port) as listener, contextlib.ExitStack() as ending:
+    with contextlib.ExitStack() as ending:
+        # Without REST it shows the host's address alone, and whether it is this machine's.
+        bound = ending.enter_context(bind(options.host, 0 if options.disable_rest else options.port))
+        host = bound.getsockname()[0]
+        listener = None if options.disable_rest else bound
         began = time.monotonic()
         # Heavy libraries are imported only after the options were checked.
         import tensorflow as tf
@@ -119,15 +124,11 @@ def serve(options: argparse.Namespace) -> int:
         if options.model_config_file_poll_wait_seconds:
             served.follow(options.model_config_file, options.model_config_file_poll_wait_seconds)
         seconds = time.monotonic() - began
-        host, port = listener.getsockname()[:2]
-        scheme = "http" if rest_tls is None else "https"
-        root = f"{scheme}://{f'[{host}]' if ':' in host else host}:{port}/"
-        lines = [announcement(model, root, seconds) for model in models]
-        lines.append(f"Playground:  {root}")
-        lines.append(production(directory, models[0].name, options.model_config_file))
         if not is_loopback(host):
-            TERMINAL.tell(open_to_others(host, port))
-        if grpc_tls is not None and rest_tls is None:
+            TERMINAL.tell(open_to_others(host, grpc_port(options) if listener is None else bound.getsockname()[1]))
+        lines = announcements(options, listener, models, seconds)
+        lines.append(production(directory, models[0].name, options))
+        if grpc_tls is not None and rest_tls is None and listener is not None:
             TERMINAL.tell(
                 "warning: --ssl-config-file encrypts gRPC only, as TensorFlow Serving does; for REST give "
                 "--rest-ssl-config-file"
@@ -141,7 +142,7 @@ def serve(options: argparse.Namespace) -> int:
             options.rest_api_enable_cors_support,
         )
         server = EmbeddedServer(served, limits(options), meter, page, options.allow_reload_config, access)
-        asyncio.run(serve_until_stopped(options, server, listener, "\n".join(lines)))
+        asyncio.run(serve_until_stopped(options, server, listener, host, "\n".join(lines)))
     TERMINAL.line("stopped")
     if any(thread.name.startswith("loading") for thread in threading.enumerate()):
         # It is still loading a version, in TensorFlow, which can't be interrupted.
@@ -161,14 +162,15 @@ def limits(options: argparse.Namespace) -> Limits:
 
 
 async def serve_until_stopped(
-    options: argparse.Namespace, server: "EmbeddedServer", listener: socket.socket, lines: str
+    options: argparse.Namespace, server: "EmbeddedServer", listener: socket.socket | None, host: str, lines: str
 ) -> None:
     """Serves until SIGINT, SIGTERM or SIGHUP, then finishes what is under way.
 
     Args:
         options: The port for gRPC.
         server: The server, which isn't started yet.
-        listener: The socket for REST.
+        listener: The socket for REST; None for no REST.
+        host: The address for gRPC.
         lines: Printed once the server takes requests.
     """
     stop_requested = asyncio.Event()
@@ -176,22 +178,45 @@ async def serve_until_stopped(
         # Under nohup the end of a terminal ends nothing.
         if number != signal.SIGHUP or signal.getsignal(number) != signal.SIG_IGN:
             asyncio.get_running_loop().add_signal_handler(number, stop_requested.set)
-    port = await server.start(listener, grpc_port(options))
+    port = await server.start(listener, grpc_port(options), host)
     if port is not None:
-        lines += f"\ngRPC:        {listener.getsockname()[0]}:{port}"
+        lines += f"\ngRPC:        {host}:{port}"
+    elif options.grpc_socket_path is not None:
+        lines += f"\ngRPC:        unix:{options.grpc_socket_path}"
     TERMINAL.line(lines)
     await stop_requested.wait()
     await server.stop()
 
 
+def announcements(
+    options: argparse.Namespace, listener: socket.socket | None, models: list["ModelVersions"], seconds: float
+) -> list[str]:
+    """The lines that say what is served and where."""
+    if listener is None:
+        lines = [f"{model.name} {versions(model)}, loaded in {seconds:.1f} s" for model in models]
+        lines.append(
+            "REST:        off (as TensorFlow Serving without --rest_api_port); --rest_api_port=8501 answers it"
+        )
+        return lines
+    host, port = listener.getsockname()[:2]
+    scheme = "http" if options.rest_ssl_config_file is None else "https"
+    root = f"{scheme}://{f'[{host}]' if ':' in host else host}:{port}/"
+    return [*(announcement(model, root, seconds) for model in models), f"Playground:  {root}"]
+
+
 def announcement(model: "ModelVersions", page: str, seconds: float) -> str:
     """The lines that say where a model answers, and a command that asks it."""
     url = f"{page}v1/models/{model.name}"
-    numbers = model.serving_versions
-    shown = f"version{'s' * (len(numbers) > 1)} {', '.join(map(str, numbers))}"
     return (
-        f"{model.name} {shown}, loaded in {seconds:.1f} s, answers at {url}\nAsk it:      {example_request(model, url)}"
+        f"{model.name} {versions(model)}, loaded in {seconds:.1f} s, answers at {url}\n"
+        f"Ask it:      {example_request(model, url)}"
     )
+
+
+def versions(model: "ModelVersions") -> str:
+    """The numbers of the versions that serve, for a line."""
+    numbers = model.serving_versions
+    return f"version{'s' * (len(numbers) > 1)} {', '.join(map(str, numbers))}"
 
 
 def is_loopback(host: str) -> bool:
@@ -200,7 +225,7 @@ def is_loopback(host: str) -> bool:
     return (getattr(address, "ipv4_mapped", None) or address).is_loopback
 
 
-def open_to_others(host: str, port: int) -> str:
+def open_to_others(host: str, port: int | None) -> str:
     """The warning about an address that other machines can reach."""
     return (
         f"warning: {host}:{port} is open to other machines, and this server has no access control: whoever reaches "
@@ -208,14 +233,17 @@ def open_to_others(host: str, port: int) -> str:
     )
 
 
-def production(directory: ModelDirectory | None, name: str, config_file: Path | None) -> str:
+def production(directory: ModelDirectory | None, name: str, options: argparse.Namespace) -> str:
     """The line that says that this server is for development, with the command for production."""
     run = "docker run --rm -p 8500:8500 -p 8501:8501"
     if directory is not None:
         mount = shlex.quote(f"{directory.base_path}:/models/{name}:ro")
         command = f"{run} -v {mount} -e MODEL_NAME={name} {TENSORFLOW_SERVING_IMAGE}"
     else:
-        command = f"tensorflow_model_server --rest_api_port=8501 --model_config_file={shlex.quote(str(config_file))}"
+        file = shlex.quote(str(options.model_config_file))
+        command = f"tensorflow_model_server --rest_api_port=8501 --model_config_file={file}"
+        if options.allow_version_labels_for_unavailable_models:
+            command += " --allow_version_labels_for_unavailable_models=true"
     return (
         "Production:  this server is for development; on the same directory run TensorFlow Serving,\n"
         f"             {command}"

@@ -8,6 +8,8 @@ from components.contract.reports import (
     BlockCounts,
     BlocksReport,
     BySplit,
+    Calibration,
+    CalibrationBin,
     ColumnCounts,
     ColumnReport,
     CorpusReport,
@@ -23,7 +25,9 @@ from components.contract.reports import (
     ServingModelReport,
     SliceReport,
     StepRow,
+    TokenExample,
     TokenizerReport,
+    TokenLoss,
     TrainingReport,
     ValidationReport,
 )
@@ -188,6 +192,32 @@ def evaluation(metrics: dict[str, float], **more: Any) -> EvaluationReport:
     return dataclasses.replace(report, **more)
 
 
+def calibration(**more: Any) -> Calibration:
+    """A trained model whose probabilities are honest."""
+    report = Calibration(
+        model="after",
+        expected_calibration_error=0.0,
+        error_by_chance=0.01,
+        confidence=0.5,
+        accuracy=0.5,
+        bins=(CalibrationBin(0.0, 0.5, 4, 0.25, 0.25), CalibrationBin(0.5, 1.0, 600, 0.5, 0.5)),
+    )
+    return dataclasses.replace(report, **more)
+
+
+def token_loss(token_str: str, example: TokenExample, **more: Any) -> TokenLoss:
+    """A token that the model is worse at than the frequencies."""
+    report = TokenLoss(
+        token_str=token_str,
+        masked_tokens=12,
+        mean_loss=7.5,
+        mean_loss_unigram=6.5,
+        excess_loss=12.0,
+        example=example,
+    )
+    return dataclasses.replace(report, **more)
+
+
 def blessing(blessed: bool = True, **more: Any) -> Blessing:
     """A blessing without checks, or that there is none."""
     content = Blessing(
@@ -214,6 +244,7 @@ def serving_model(text: str = "the <mask> sat on the mat .", **more: Any) -> Ser
         text_signatures=True,
         why_no_text_signatures=None,
         truncation=False,
+        in_graph_batching=True,
         example=Example(text, ()),
     )
     return dataclasses.replace(report, **more)

@@ -28,6 +28,7 @@ class Screen:
         self.lines, self.place = [""], 0
 
     def write(self, text):
+        text = re.sub(r"\x1b\[[\d;]*m", "", text)  # colors take no room
         for part in re.findall(r"\x1b\[J|\x1b.*|\r|\n|[^\r\n\x1b]+", text):
             if part == "\r":
                 self.place -= self.place % self.columns

@@ -41,6 +41,7 @@ def test_local_files(here):
     assert names["records"]["a"] == [1, 2]
 
 
+@pytest.mark.slow
 def test_the_embedded_corpus(here):
     names = run_example(EmbeddedCorpus, {"EmbeddedCorpus": EmbeddedCorpus, "cache": here / "cache"})
     assert 5_000 < len(names["records"]) < 11_000

@@ -147,6 +147,7 @@ def corpus(tmp_path_factory, ids):
     return write_corpus(tmp_path_factory.mktemp("corpus"), texts)
 
 
+@pytest.mark.slow
 def test_a_random_head_is_no_start_to_be_better_than(tmp_path, blocks, tokenizer):
     headless = write_checkpoint(tmp_path / "checkpoint", has_new_head=True, favourite=5)
     evaluation = evaluate(tmp_path / "evaluation", blocks, tokenizer, headless)
@@ -224,6 +225,56 @@ def test_anyone_can_recompute_the_metrics_from_the_artifacts(evaluation, checkpo
     )
 
 
+@pytest.mark.parametrize("moment", ["before", "after"])
+def test_anyone_can_recompute_the_calibration_from_the_artifacts(evaluation, moment):
+    labels = FrozenMasks.load(evaluation.directory / "masks.npz").label
+    with np.load(evaluation.directory / "scores.npz") as scores:
+        confidences = np.exp(scores[f"top_log_probability_{moment}"].astype(float))
+        right = scores[f"top_id_{moment}"] == labels
+        true = np.exp(scores[f"log_probability_{moment}"].astype(float))
+    assert np.allclose(confidences[right], true[right])  # the first guess is the true token
+    assert (true <= confidences * (1 + 1e-6)).all()
+    [found] = [each for each in evaluation.report.calibration if each.model == moment]
+    error = 0.0
+    for part in found.bins:
+        inside = (confidences > part.low) & (confidences <= part.high)
+        assert part.masked_tokens == inside.sum()
+        if inside.any():
+            assert part.confidence == pytest.approx(confidences[inside].mean())
+            assert part.accuracy == pytest.approx(right[inside].mean())
+            error += inside.mean() * abs(confidences[inside].mean() - right[inside].mean())
+    assert found.expected_calibration_error == pytest.approx(error)
+    assert evaluation.metrics[f"expected_calibration_error_{moment}"] == found.expected_calibration_error
+
+
+def test_the_tokens_that_the_model_is_worst_at_by_hand(evaluation, tokenizer):
+    labels = FrozenMasks.load(evaluation.directory / "masks.npz").label
+    with np.load(evaluation.directory / "scores.npz") as scores:
+        loss, unigram = (-scores[f"log_probability_{name}"].astype(float) for name in ("after", "unigram"))
+    texts = {token: tokenizer.load().decode([token]) for token in set(labels.tolist())}
+    excess = {text: (loss - unigram)[labels == token].sum() for token, text in texts.items()}
+    means = {text: loss[labels == token].mean() for token, text in texts.items() if (labels == token).sum() >= 10}
+    worst = evaluation.worst_tokens
+    expected = sorted((value for value in excess.values() if value > 0), reverse=True)[:15]
+    assert [each.excess_loss for each in worst.by_excess_loss] == pytest.approx(expected)
+    assert [each.mean_loss for each in worst.by_mean_loss] == pytest.approx(sorted(means.values(), reverse=True)[:15])
+    assert expected
+    assert means
+    for each in (*worst.by_excess_loss, *worst.by_mean_loss):
+        assert each.excess_loss == pytest.approx(excess[each.token_str])
+        assert each.mean_loss - each.mean_loss_unigram == pytest.approx(each.excess_loss / each.masked_tokens)
+        assert 0 < each.example.probability <= each.example.guess.score * (1 + 1e-6)
+
+
+def test_an_evaluation_of_an_earlier_version_has_no_diagnostics(evaluation, tmp_path):
+    metrics = json.loads((evaluation.directory / "metrics.json").read_text())
+    del metrics["calibration"]
+    (tmp_path / "metrics.json").write_text(json.dumps(metrics))
+    earlier = finish(tmp_path, Evaluation)
+    assert earlier.report.calibration == ()
+    assert earlier.worst_tokens is None
+
+
 def masks_at(evaluation):
     masks = FrozenMasks.load(evaluation.directory / "masks.npz")
     return masks.block, masks.position
@@ -264,7 +315,7 @@ def test_the_report_says_what_came_out_and_how(evaluation, tokenizer):
     content = json.loads((evaluation.directory / "metrics.json").read_text())
     metrics = content["metrics"]
     assert sorted(evaluation.manifest["files"]) == [
-        "blessing.json", "masks.npz", "metrics.json", "samples.json", "scores.npz"
+        "blessing.json", "masks.npz", "metrics.json", "samples.json", "scores.npz", "worst_tokens.json"
     ]  # fmt: skip
     assert evaluation.summary == (
         "perplexity "
@@ -284,7 +335,7 @@ def test_a_worse_model_has_a_worse_perplexity(evaluation):
     assert evaluation.metrics["perplexity_after"] < 0.9 * evaluation.metrics["perplexity_before"]
 
 
-@pytest.mark.parametrize("batch_size", [1, 7, 64])
+@pytest.mark.parametrize("batch_size", [7, *(pytest.param(size, marks=pytest.mark.slow) for size in (1, 64))])
 def test_the_batch_size_changes_nothing(evaluation, tmp_path, blocks, tokenizer, checkpoint, batch_size):
     other = evaluate(tmp_path, blocks, tokenizer, checkpoint, batch_size=batch_size)
     assert other.metrics == pytest.approx(evaluation.metrics, rel=1e-6)
@@ -574,7 +625,6 @@ def test_a_baseline_that_is_none_is_told(tmp_path, blocks, tokenizer, checkpoint
 
 
 def test_a_served_model_answers_as_its_checkpoint(tmp_path, blocks, tokenizer, checkpoint):
-    import tensorflow as tf
 
     from components.modeling.checkpoint import load_masked_lm
     from serving.graph.signatures import TokenSignatures
@@ -583,8 +633,7 @@ def test_a_served_model_answers_as_its_checkpoint(tmp_path, blocks, tokenizer, c
         LibraryMaskedLM(load_masked_lm(checkpoint.model_directory)), MASK, top_k=5, max_sequence_length=32
     )
     version = tmp_path / "serving/fill_mask/3"
-    signatures = {name: function.get_concrete_function() for name, function in module.signatures().items()}
-    tf.saved_model.save(module, str(version), signatures=signatures)
+    module.save(version)
     tokenizer.load().save_pretrained(version / "assets.extra/tokenizer")
     record = {"digest": "d", "blessed": True, "model_digest": "another", "files": {}}
     (version / "assets.extra/pushed.json").write_text(json.dumps(record))

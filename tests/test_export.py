@@ -11,11 +11,12 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-import pipeline
 from components.contract import manifest
 from components.contract.artifacts import Checkpoint, ServingModel, Tokenizer
-from components.export import Export, ExportParams
+from components.export import Export
+from components.exporting.params import ExportParams
 from foundation.errors import ConfigError
+from runners.command_line.next_commands import client_arguments
 from serving.client.__main__ import make_parser
 from serving.client.client_tokenizer import ClientTokenizer
 from tests import reports as complete
@@ -116,6 +117,11 @@ def test_report(exported):
     assert len(report["example"]["answer"]) == 4
 
 
+def test_nothing_is_saved_twice(signatures):
+    """A module's functions, saved beside its signatures, would double the graph and the time that export takes."""
+    assert not {"serving_default", "fill_mask", "tokens", "logits"} & set(dir(signatures["loaded"]))
+
+
 def test_example_answer_is_what_the_signature_gives(exported, signatures):
     example = exported.read_json("report.json")["example"]
     outputs = signatures["serving_default"](text=tf.constant([example["text"]]))
@@ -214,7 +220,7 @@ def test_a_tokenizer_that_cannot_be_exact_leaves_text_out(tmp_path):
     assert report["max_top_k"] is None
     assert exported.summary.startswith("answers token ids only, because of its tokenizer: ")
     # The command to ask it with names the tokenizer, and no more candidates than there are.
-    arguments = pipeline._client_arguments(complete.push(), exported, exported.saved_model_directory)
+    arguments = client_arguments(complete.push(), exported, exported.saved_model_directory)
     asked = make_parser().parse_args(arguments)
     assert (asked.texts, asked.top_k, asked.model) == ([report["example"]["text"]], 2, "fill_mask")
     assert ClientTokenizer(asked.tokenizer)
@@ -238,7 +244,7 @@ def test_no_more_candidates_are_promised_than_the_vocabulary_has(tmp_path):
 @pytest.mark.parametrize("text", ["-<mask>-", "It's <mask>.", "<mask>\nand <mask>"])
 def test_the_command_to_ask_with_takes_any_example(exported, monkeypatch, text):
     monkeypatch.setattr(ServingModel, "example", text)
-    arguments = pipeline._client_arguments(complete.push(model_name="other"), exported, Path("version"))
+    arguments = client_arguments(complete.push(model_name="other"), exported, Path("version"))
     asked = make_parser().parse_args(arguments)
     assert (asked.texts, asked.top_k, asked.model, asked.tokenizer) == ([text], 3, "other", None)
 

@@ -18,7 +18,8 @@ from foundation.keras_choice import choose_keras
 choose_keras()
 from components.contract.artifacts import Corpus, Tokenizer
 from components.ingest import Ingest, IngestParams
-from components.preprocess import Preprocess, PreprocessParams
+from components.blocks.params import PreprocessParams
+from components.preprocess import Preprocess
 from components.tokenizer import PrepareTokenizer, TokenizerParams
 
 def own_mebibytes():

@@ -13,7 +13,7 @@ import pytest
 from tests.own_environment import EnvironmentMissing, python_with
 
 ROOT = Path(__file__).resolve().parent.parent
-INSTALLED = ("components", "configs", "foundation", "pipeline.py", "runners", "serving")
+INSTALLED = ("components", "configs", "foundation", "masked_lm_pipeline", "pipeline.py", "runners", "serving")
 
 pytestmark = [pytest.mark.slow, pytest.mark.skipif(not (ROOT / ".git").exists(), reason="needs git's list of files")]
 

@@ -5,8 +5,10 @@ import json
 from pathlib import Path
 
 import numpy as np
+import pytest
 from datasets import Dataset
 
+from components.blocks.params import PreprocessParams
 from components.contract import manifest
 from components.contract.artifacts import Artifact, Blocks, Checkpoint, Corpus, Tokenizer
 from components.contract.component import Component
@@ -16,7 +18,7 @@ from components.evaluation.baseline import Baseline
 from components.evaluation.params import EvaluateParams
 from components.export import Export
 from components.ingest import Ingest
-from components.preprocess import Preprocess, PreprocessParams
+from components.preprocess import Preprocess
 from components.push import Push
 from components.tokenizer import PrepareTokenizer, TokenizerParams
 from components.train import PlannedInputs, Train
@@ -128,6 +130,7 @@ def test_blocks_are_the_same_however_much_is_tokenized_at_once(tmp_path):
     assert made[4096] == made[1 << 18]
 
 
+@pytest.mark.slow
 def test_a_training_leaves_nothing_of_them(tmp_path):
     (tmp_path / "blocks").mkdir()
     blocks = write_blocks(tmp_path / "blocks", train=42, test=9)

@@ -6,11 +6,12 @@ import numpy as np
 import pytest
 from datasets import Dataset, DatasetDict, List, Value
 
+from components.blocks.params import PreprocessParams
 from components.contract import manifest
 from components.contract.artifacts import Blocks, Checkpoint, Corpus, Evaluation, Tokenizer
 from components.contract.push_record import PushedTo
 from components.evaluate import Evaluate, EvaluateParams
-from components.preprocess import Preprocess, PreprocessParams
+from components.preprocess import Preprocess
 from components.tokenizer import PrepareTokenizer, TokenizerParams
 from components.train import PlannedInputs, Train
 from components.training.params import TrainParams

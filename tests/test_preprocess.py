@@ -17,9 +17,10 @@ from transformers import PreTrainedTokenizerFast
 import components.blocks.encoding
 import components.preprocess
 from components.blocks.encoding import encode, untruncated
+from components.blocks.params import PreprocessParams
 from components.contract.artifacts import Blocks, Corpus, Tokenizer
 from components.contract.manifest import describe_files
-from components.preprocess import Preprocess, PreprocessParams
+from components.preprocess import Preprocess
 from components.tokenizer import PrepareTokenizer, TokenizerParams
 from foundation.errors import ConfigError, DataError
 from tests.finished import finish

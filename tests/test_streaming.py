@@ -18,10 +18,11 @@ from hypothesis import strategies as st
 
 import components.blocks.segments
 import components.sources.streaming
+from components.blocks.params import PreprocessParams
 from components.blocks.progress import PROGRESS, Progress
 from components.contract.artifacts import Blocks, Corpus, Tokenizer
 from components.contract.manifest import describe_files
-from components.preprocess import Preprocess, PreprocessParams
+from components.preprocess import Preprocess
 from components.tokenizer import PrepareTokenizer, TokenizerParams
 from foundation.errors import DataError
 from tests.finished import finish
@@ -43,7 +44,8 @@ import os, signal, sys
 from pathlib import Path
 import components.blocks.segments as segments
 from components.contract.artifacts import Corpus, Tokenizer
-from components.preprocess import Preprocess, PreprocessParams
+from components.blocks.params import PreprocessParams
+from components.preprocess import Preprocess
 segments.SEGMENT_BYTES = int(sys.argv[5])
 write, left = segments.BlockFile.write, [int(sys.argv[6])]
 def counted(self, *arguments):

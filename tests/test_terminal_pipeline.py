@@ -1,5 +1,6 @@
 """The pipeline on terminals: narrow ones, poor ones, one that is resized, and Ctrl-C."""
 
+import itertools
 import os
 import re
 import subprocess
@@ -10,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from tests.screen import Screen, program, read_some, set_columns
+from tests.screenshots import watched
 
 PIPELINE = Path(__file__).resolve().parent.parent / "pipeline.py"
 JOB = """
@@ -59,6 +61,64 @@ def test_a_poor_terminal_is_no_obstacle(job, poverty):
     if "dumb" in poverty.values():
         assert "\r" not in text
         assert "\x1b" not in text
+
+
+ROWS = re.compile(
+    r"job\.yaml · root pipeline_root|  (ingest|tokenizer|preprocess) +(ran|cached) .*|    \S.*|(Run|Report)  .*|\S*"
+    r"|  \S.* (\d+%|\d s|[\d,]+|\d+:\d\d).*"
+)
+"""What may be seen on a screen of 40 columns: lines of steps, broken ones standing in, and one line of progress."""
+
+
+def test_every_moment_of_a_run_fits_a_narrow_screen(job):
+    environment = {**os.environ, "TERM": "xterm", "PYTHONIOENCODING": "utf-8"}
+    with watched(*arguments("--until", "preprocess"), columns=40, cwd=job, env=environment) as seen:
+        seen.look(120)
+        assert seen.process.wait(60) == 0, seen.text
+    strange = set()
+    for picture in seen.pictures:
+        # The next command is one line whatever its length, so that it can be copied; the terminal breaks it.
+        pictured = list(itertools.takewhile(lambda row: not row.startswith("Next step "), picture))
+        strange |= {row for row in pictured if not ROWS.fullmatch(row)}
+    assert strange == set()
+    last = seen.all_rows()
+    assert [row.split()[0] for row in last if re.match("  [a-z]", row)] == ["ingest", "tokenizer", "preprocess"]
+    assert any(row.startswith("Report ") for row in last)
+
+
+def test_a_pipe_gets_plain_text(job):
+    environment = {key: value for key, value in os.environ.items() if key not in ("FORCE_COLOR", "NO_COLOR")}
+    shell = '"$@" 2>&1 | tee log'
+    command = [sys.executable, *arguments("--until", "ingest")]
+    done = subprocess.run(
+        ["bash", "-o", "pipefail", "-c", shell, "bash", *command],
+        cwd=job,
+        capture_output=True,
+        text=True,
+        check=True,
+        env={**environment, "TERM": "xterm"},
+    )
+    assert (job / "log").read_text() == done.stdout
+    assert "\x1b" not in done.stdout
+    assert "\r" not in done.stdout
+    begun = [line.split()[0] for line in done.stdout.splitlines() if line]
+    assert begun == ["job.yaml", "ingest", "Run", "Report", "Next"]
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        ["--until", "trian"],
+        ["--train.epohs", "3"],
+        ["--train.model_type", "robreta"],
+        ["--config", "quikstart"],
+    ],
+)
+def test_what_is_misspelt_is_wrong_usage(job, wrong):
+    done = subprocess.run([sys.executable, *arguments(*wrong)], cwd=job, capture_output=True, text=True)
+    assert done.returncode == 2
+    assert "Way out: " in done.stderr
+    assert "Traceback" not in done.stderr
 
 
 def test_what_is_printed_as_yaml_can_be_read_back_whatever_the_terminal(job):
@@ -128,7 +188,10 @@ def test_training_has_one_line_whatever_the_width_and_an_interrupt_has_its_own(j
             screen.resize(columns)
             set_columns(terminal, columns)
             screen.write(read_some(terminal, 2))
-            shown = [row for row in screen.rows() if re.search(r"[\d,]+/[\d,]+", row) and "epoch" not in row]
+            shown = []
+            while not shown and time.monotonic() < until + 120:  # an epoch's line may just have taken its place
+                screen.write(read_some(terminal, 0.05))
+                shown = [row for row in screen.rows() if re.search(r"[\d,]+/[\d,]+", row) and "epoch" not in row]
             assert len(shown) == 1
             rate = "" if columns == 40 else "tok/s"
             assert re.search(rf"\d/\d.* loss \d.*{rate}.*ETA \d", shown[0])
@@ -137,10 +200,13 @@ def test_training_has_one_line_whatever_the_width_and_an_interrupt_has_its_own(j
         assert process.wait(60) == 130
     screen.resize(1000)
     rows = [row for row in screen.rows() if row]
-    assert rows[-1].startswith("pipeline.py: interrupted")
-    assert re.search(r"goes on with train from step [\d,]+ of ", rows[-1])
+    # The message is broken at 60 columns, where it was written; the command that goes on stands below it.
+    [first] = [place for place, row in enumerate(rows) if row.startswith("pipeline.py: interrupted")]
+    told = " ".join(map(str.strip, rows[first:]))
+    assert re.search(r"goes on with train from step [\d,]+ of ", told)
+    assert "Go on " in told
     # The step's line may be drawn once more, and an epoch may end, between the two.
-    assert "  stopping after this step, with a checkpoint; once more stops at once" in rows
+    assert "  stopping after this step, with a checkpoint; once more" in rows
     assert sum("ETA" in row for row in rows) <= 1
 
 

@@ -3,7 +3,7 @@
 A tokenizer takes about 100 bytes of memory for each character that it gets at once. Most tokenizers first divide a
 text into words, and each word becomes tokens by itself; so between two words a text can be cut. Where words end for
 certain is read from the tokenizer's own description: only normalizers and pre-tokenizers that are known to look no
-further than a character's neighbours are trusted. What else could happen at a cut (a blank that is put before a text,
+further than a character's neighbors are trusted. What else could happen at a cut (a blank that is put before a text,
 or taken from its end; an added token that takes the blanks around it) shows in the text around it: it is tokenized
 whole and in two pieces, and where the tokens differ, another place is tried. A tokenizer with a part that is not known
 gets every text whole.
@@ -42,7 +42,7 @@ NORMALIZERS = {
     "BertNormalizer",
     "Strip",
 }
-"""Those that look no further than a character's neighbours, or at the ends of a text."""
+"""Those that look no further than a character's neighbors, or at the ends of a text."""
 BLANK_RUNS = {" {2,}", " +", r"\s{2,}", r"\s+"}
 WORDS = {
     r"\w+|[^\w\s]+",
@@ -294,7 +294,7 @@ def is_before_punctuation(text: str, position: int) -> bool:
 
 
 def is_local(normalizer: dict[str, Any]) -> bool:
-    """Whether a normalizer is known to look no further than a character's neighbours, or at the ends of a text."""
+    """Whether a normalizer is known to look no further than a character's neighbors, or at the ends of a text."""
     if normalizer["type"] != "Replace":
         return normalizer["type"] in NORMALIZERS
     pattern = normalizer["pattern"]

@@ -1,9 +1,10 @@
-"""Turns texts into token ids, batch by batch, while the next batch is read."""
+"""Turns texts into token ids, batch by batch, while the next batch is read: word by word where that is the same."""
 
 import collections
 import dataclasses
 import functools
 import itertools
+import string
 from collections.abc import Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from typing import TYPE_CHECKING
@@ -17,6 +18,8 @@ if TYPE_CHECKING:
     from tokenizers import Tokenizer as RustTokenizer
     from transformers import PreTrainedTokenizerFast
 
+    from components.blocks.words import WordTokens
+
 CHARACTERS_A_BATCH = 1 << 18
 """The text that is read and tokenized at once. While it is tokenized, it takes about 100 bytes a token."""
 BYTES_A_CHARACTER = {True: 150, False: 300}
@@ -24,7 +27,7 @@ BYTES_A_CHARACTER = {True: 150, False: 300}
 PIECES_AT_ONCE = 8
 """A long text is tokenized some pieces at a time, so that several processors have work."""
 BATCHES_AT_ONCE = 2
-"""While Rust threads tokenize one batch, Python converts the other's ids; more would only cost memory."""
+"""While one batch is tokenized, the other's ids are converted; more would only cost memory."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -61,15 +64,20 @@ def encode(
     import numpy as np
 
     long_texts = LongTexts(backend, characters_at_once)
+    word_tokens = word_tokens_of(backend)
 
     def encode_batch(texts: list[str]) -> Encoded:
-        if any(len(text) > characters_at_once for text in texts):
-            pieces = [long_texts.encode(text) for text in texts]
+        if word_tokens and max(map(len, texts)) <= characters_at_once:
+            token_ids, tokens = word_tokens.encode(texts)
         else:
-            encodings = backend.encode_batch_fast(texts, add_special_tokens=True)
-            pieces = [np.array(encoding.ids, dtype=np.int32) for encoding in encodings]
-        lengths = (map(len, pieces), map(len, texts), map(utf8_bytes, texts))
-        return Encoded(np.concatenate(pieces), *(np.fromiter(each, np.int32, len(texts)) for each in lengths))
+            if any(len(text) > characters_at_once for text in texts):
+                pieces = [long_texts.encode(text) for text in texts]
+            else:
+                encodings = backend.encode_batch_fast(texts, add_special_tokens=True)
+                pieces = [np.array(encoding.ids, dtype=np.int32) for encoding in encodings]
+            token_ids, tokens = np.concatenate(pieces), np.fromiter(map(len, pieces), np.int32, len(texts))
+        lengths = (map(len, texts), map(utf8_bytes, texts))
+        return Encoded(token_ids, tokens, *(np.fromiter(each, np.int32, len(texts)) for each in lengths))
 
     pending: collections.deque[Future[Encoded]] = collections.deque()
     with ThreadPoolExecutor(BATCHES_AT_ONCE) as executor:
@@ -99,20 +107,11 @@ class LongTexts:
     def _cutter(self) -> Cutter:
         return Cutter(self._backend)
 
-    @functools.cached_property
-    def _around(self) -> tuple[list[int], list[int]]:
-        """The special tokens before and after every text."""
-        encoding = self._backend.encode("a", add_special_tokens=True)
-        special = encoding.special_tokens_mask
-        before = special.index(0) if 0 in special else len(special)
-        after = special[::-1].index(0) if 0 in special else 0
-        return encoding.ids[:before], encoding.ids[len(special) - after :]
-
     def encode(self, text: str) -> "np.ndarray":
         """(tokens,) int32, those of the text with special tokens."""
         import numpy as np
 
-        before, after = self._around
+        before, after = special_tokens_around(self._backend)
         found = [np.array(before, np.int32)]
         pieces = self._cutter.pieces(text, self._characters_a_piece)
         while group := list(itertools.islice(pieces, PIECES_AT_ONCE)):
@@ -120,6 +119,36 @@ class LongTexts:
             encodings = self._backend.encode_batch_fast(group, add_special_tokens=False)
             found += [np.array(encoding.ids, np.int32) for encoding in encodings]
         return np.concatenate([*found, np.array(after, np.int32)])
+
+
+def special_tokens_around(backend: "RustTokenizer") -> tuple[list[int], list[int]]:
+    """The special tokens before and after every text."""
+    from tokenizers import Tokenizer
+    from tokenizers.models import WordLevel
+
+    # The tokenizer itself may have no token for any text that could be thought of here.
+    letter = Tokenizer(WordLevel({"a": 0}, unk_token="a"))
+    if backend.post_processor is not None:
+        letter.post_processor = backend.post_processor
+    encoding = letter.encode("a", add_special_tokens=True)
+    place = encoding.special_tokens_mask.index(0)
+    return encoding.ids[:place], encoding.ids[place + 1 :]
+
+
+def word_tokens_of(backend: "RustTokenizer") -> "WordTokens | None":
+    """What tokenizes texts by their words; None where a tokenizer isn't known to take each word by itself."""
+    from components.blocks.words import WordTokens, cuts_of
+
+    cuts = cuts_of(backend)
+    if cuts is None:
+        return None
+    found = WordTokens(backend, cuts, special_tokens_around(backend))
+    # What its description doesn't say shows with such texts.
+    signs, letters = string.printable.strip(), [*map(chr, range(0xC0, 0x180)), *map(chr, range(0x400, 0x480))]
+    texts = [f"a{sign} {sign}a b{sign}\n{sign} {sign} a {sign} b" for sign in signs]
+    texts += [" ".join(f"a {letter} b{letter}" for letter in letters[first::16]) for first in range(16)]
+    expected = [token for each in backend.encode_batch_fast(texts, add_special_tokens=True) for token in each.ids]
+    return found if found.encode(texts)[0].tolist() == expected else None
 
 
 def refuse_what_memory_cannot_hold(text: str) -> None:

@@ -22,6 +22,7 @@ from components.blocks.text_column import TextReader, refuse_no_text
 from components.blocks.writer import BlockFile, RecordWriter, describe_folder, features_of
 from components.contract import manifest
 from components.contract.artifacts import Corpus
+from foundation.terminal import TERMINAL
 
 if TYPE_CHECKING:
     from tokenizers import Tokenizer as RustTokenizer
@@ -98,8 +99,14 @@ class SegmentedSplit:
         part = Part(batches, before.place, max(SEGMENT_BYTES, int(before.bytes * SEGMENT_SHARE)))
         reader = TextReader(self.corpus, self.name, self.column, part.record_batches())
         features = features_of(self.block_size, self.with_document_ids)
-        with BlockFile(out / names[0], features) as writer, RecordWriter(out / names[1]) as records:
+        with (
+            BlockFile(out / names[0], features) as writer,
+            RecordWriter(out / names[1]) as records,
+            TERMINAL.progress(f"tokenizing {self.name}", unit="records") as progress,
+        ):
+            progress.done = before.records
             encoded = encode(self.backend, reader.batches(CHARACTERS_A_BATCH), self.characters_at_once)
+            encoded = progress.watch(encoded, lambda batch: len(batch.tokens))
             tokens = fill(encoded, layout, writer, records, (row + before.records for row in reader.rows_with_text()))
             if part.is_last:
                 filled = layout.finish()

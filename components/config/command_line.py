@@ -1,37 +1,22 @@
-"""The command line over a configuration file: an option for each setting, and a parser whose errors are ours."""
+"""The command line over a configuration file: an option for each setting."""
 
 import argparse
 import dataclasses
 import os
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import Any
 
 from docstring_parser import parse as parse_docstring
 
 from components.config.config_files import read_config
-from components.config.layers import drop_replaced
-from components.config.names import require_known
-from components.config.pipeline_config import KEYS, SECTIONS, Config, default_of
-from components.config.places import name_places
-from components.config.settings import Setting, as_typed, plain, with_places
+from components.config.filling import Merged, fill, params_of
+from components.config.pipeline_config import QUICKSTART, Config
+from components.config.sections import KEYS, SECTIONS, default_of
+from components.config.settings import Setting, as_typed, plain
 from components.config.values import kind_of, nearest_of, origins
 from foundation.errors import ConfigError
-
-
-class CommandLine(argparse.ArgumentParser):
-    """argparse's parser, whose options must be written in full, and whose errors are `ConfigError`s."""
-
-    def __init__(self, **options: Any) -> None:
-        super().__init__(**options, allow_abbrev=False, exit_on_error=False)
-
-    def error(self, message: str) -> NoReturn:
-        """Raises what argparse would print with the usage before it exits.
-
-        Raises:
-            ConfigError: Always.
-        """
-        raise ConfigError("the command line must be options with their values", received=message, remedy="see --help")
+from foundation.names import require_known
 
 
 def add_sections(parser: argparse.ArgumentParser) -> None:
@@ -42,7 +27,7 @@ def add_sections(parser: argparse.ArgumentParser) -> None:
         texts = {each.arg_name: each.description for each in docstring.params}
         for field in dataclasses.fields(params):
             key = f"{section}.{field.name}"
-            text = f"{' '.join((texts.get(field.name) or '').split())} ({kind_of(KEYS[key])}; {_default(key)})"
+            text = f"{' '.join((texts.get(field.name) or '').split())} ({kind_and_default(key)})"
             group.add_argument(
                 f"--{key}",
                 metavar=field.name.upper(),
@@ -51,9 +36,10 @@ def add_sections(parser: argparse.ArgumentParser) -> None:
             )
 
 
-def _default(key: str) -> str:
+def kind_and_default(key: str) -> str:
+    """What a setting's value is, and its default, in words."""
     value = default_of(key)
-    return "default: none" if value in ((), {}, []) else f"default: {plain(value)}"
+    return f"{kind_of(KEYS[key])}; default: {'none' if value in ((), {}, []) else plain(value)}"
 
 
 def parse(parser: argparse.ArgumentParser, arguments: Sequence[str], path: Path) -> argparse.Namespace:
@@ -76,33 +62,8 @@ def parse(parser: argparse.ArgumentParser, arguments: Sequence[str], path: Path)
     file = read_config(path)
     others, typed = _split(parser, arguments)
     options = _parse_others(parser, others)
-    settings = file | typed
-    for key in file.keys() & typed.keys():
-        if isinstance(typed[key], _Merged):
-            settings[key] = Setting({**(file[key].value or {}), **typed[key].value})
-    values = {key: settings[key].value if key in settings else default_of(key) for key in KEYS}
-    before = dict(values)
-    try:
-        options.notes = drop_replaced(values, _layer(file), _layer(typed))
-        options.notes += name_places(values, Path(getattr(options, "root", "")))
-    except ConfigError as error:
-        raise with_places(error, settings) from error
-    # What was changed on behalf of another setting has no place of its own.
-    options.settings = {key: setting for key, setting in settings.items() if before[key] is values[key]}
-    options.settings |= {key: Setting(value) for key, value in values.items() if before[key] is not value}
+    options.settings, options.notes = fill(file, typed, Path(getattr(options, "root", "")))
     return options
-
-
-class _Merged(Setting):
-    """Single keys of a setting that holds keys with values, which are set beside the file's."""
-
-
-def _layer(settings: dict[str, Setting]) -> dict[str, dict[str, Any]]:
-    layer: dict[str, dict[str, Any]] = {}
-    for key, setting in settings.items():
-        section, _, name = key.partition(".")
-        layer.setdefault(section, {})[name] = setting.value
-    return layer
 
 
 def config_of(options: argparse.Namespace) -> Config:
@@ -111,11 +72,7 @@ def config_of(options: argparse.Namespace) -> Config:
     Raises:
         ConfigError: For a value that breaks a rule, with the file and line where it was set.
     """
-    values = _layer(options.settings)
-    try:
-        return Config(**{section: params(**values.get(section, {})) for section, params in SECTIONS.items()})
-    except ConfigError as error:
-        raise with_places(error, options.settings) from error
+    return Config(**params_of(options.settings), configuration=getattr(options, "config", QUICKSTART))
 
 
 def _split(parser: argparse.ArgumentParser, arguments: Sequence[str]) -> tuple[list[str], dict[str, Setting]]:
@@ -147,7 +104,7 @@ def _split(parser: argparse.ArgumentParser, arguments: Sequence[str]) -> tuple[l
         if of_dictionary:
             one = {of_dictionary: as_typed(option.removeprefix("--"), text, Any).value}
             had = typed.get(key)
-            kind = _Merged if had is None or isinstance(had, _Merged) else Setting
+            kind = Merged if had is None or isinstance(had, Merged) else Setting
             typed[key] = kind({**(had.value if had and had.value else {}), **one})
         else:
             typed[key] = as_typed(key, text, KEYS[key])

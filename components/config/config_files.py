@@ -5,11 +5,11 @@ from pathlib import Path
 
 import yaml
 
-from components.config.names import nearest_names, require_known
-from components.config.pipeline_config import KEYS, SECTIONS
+from components.config.sections import KEYS, SECTIONS
 from components.config.settings import Setting, as_setting, as_written
 from components.config.values import NULL, Loader
 from foundation.errors import ConfigError
+from foundation.names import nearest_names, require_known
 
 CONFIGS = Path(__file__).resolve().parents[2] / "configs"
 RULE = f"a configuration must be YAML with the sections {', '.join(SECTIONS)}"

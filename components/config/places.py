@@ -7,10 +7,12 @@ from collections.abc import Iterator, MutableMapping
 from pathlib import Path
 from typing import Any
 
+from components.contract.run_names import IDENTIFIER, LATEST, RECORD, RUNS, named, nearest_name
 from foundation.errors import ConfigError
 from foundation.versions import SAVED_MODEL, versions
 
-PATHS = ("ingest.path", "ingest.test_path", "train.pretrained", "tokenizer.pretrained", "evaluate.baseline")
+CONTINUED = "train.continue_from"
+PATHS = ("ingest.path", "ingest.test_path", "train.pretrained", CONTINUED, "tokenizer.pretrained", "evaluate.baseline")
 """Settings that may name something on this disk; a shell leaves a `~` behind `=` as it is, and so does YAML."""
 CHECKPOINTS = ("train.pretrained", "tokenizer.pretrained", "evaluate.baseline")
 REVISIONS = ("train.pretrained", "tokenizer.pretrained")
@@ -20,9 +22,6 @@ CONFIG = "config.json"
 TRAIN = "train"
 WEIGHTS = (".safetensors", ".bin", ".h5", ".index.json", CONFIG)
 """How the files of a checkpoint end."""
-LATEST = "latest"
-RUN = re.compile(r"[0-9]{8}T[0-9]{6}Z-[0-9a-f]{4}")
-"""The id of a run."""
 LONGEST_PART = 255
 """The longest name that file systems take, in bytes."""
 
@@ -32,7 +31,7 @@ def name_places(values: MutableMapping[str, Any], root: Path) -> list[str]:
 
     Args:
         values: The values of all settings, by `section.key`. They are changed in place.
-        root: The pipeline root, whose runs may be named by their ids.
+        root: The pipeline root, whose runs may be named by their ids or names.
 
     Returns:
         A sentence for each checkpoint that is another folder than the one that was typed.
@@ -50,11 +49,14 @@ def name_places(values: MutableMapping[str, Any], root: Path) -> list[str]:
     for key in CHECKPOINTS:
         if isinstance(values[key], str) and values[key].strip():
             name = values[key].strip()
-            values[key], note = _checkpoint(key, name, root)
+            values[key], note = checkpoint_of(key, name, root)
             notes += note
             page = HUB_PAGE.fullmatch(name)
             if page and page[2] and key in REVISIONS and values[key.replace("pretrained", "revision")] is None:
                 values[key.replace("pretrained", "revision")] = page[2]
+    if isinstance(values[CONTINUED], str):
+        values[CONTINUED], note = training_of(values[CONTINUED].strip(), root)
+        notes += note
     for key in REVISIONS:
         _refuse_revision(key, values[key.replace("pretrained", "revision")], values[key])
     return list(dict.fromkeys(notes))
@@ -90,7 +92,21 @@ def _require_name(key: str, name: object) -> None:
         )
 
 
-def _checkpoint(key: str, name: str, root: Path) -> tuple[str, list[str]]:
+def checkpoint_of(key: str, name: str, root: Path) -> tuple[str, list[str]]:
+    """The folder or the Hub's name of the checkpoint that a name stands for.
+
+    Args:
+        key: The setting that names it, or what else messages call it.
+        name: A folder, a run, an artifact, a page of the Hub, or a name there.
+        root: The pipeline root, whose runs may be named by their ids.
+
+    Returns:
+        Where the checkpoint is, and a sentence where that is another folder than the one that was named.
+
+    Raises:
+        ConfigError: As `name_places` does.
+    """
+    option = f"--{key} " if key in CHECKPOINTS else ""
     if page := HUB_PAGE.fullmatch(name):
         return page[1], []
     for found in _folders_behind(name, root):
@@ -109,39 +125,59 @@ def _checkpoint(key: str, name: str, root: Path) -> tuple[str, list[str]]:
         raise ConfigError(
             f"{key} must name a checkpoint by its folder, which has its configuration too",
             received=f"{name}, a file",
-            remedy=f"write --{key} {folder.parent}",
+            remedy=f"write {option}{folder.parent}",
         )
-    if name == LATEST or RUN.fullmatch(folder.name) or os.path.isfile(folder / "run.json"):
-        run = folder if os.path.isdir(folder) else root / "runs" / name
-        runs = sorted((root / "runs").glob("*Z-*"), reverse=True)
+    called = [] if "/" in name or os.path.exists(folder) else named(root, name)
+    if called or name == LATEST or IDENTIFIER.fullmatch(folder.name) or os.path.isfile(folder / RECORD):
+        run = folder if os.path.isdir(folder) else called[0] if called else root / RUNS / name
+        runs = sorted((root / RUNS).glob("*Z-*"), reverse=True)
         newest = next((each.name for each in runs if _trained_by(each) is not None), None)
         raise ConfigError(
             f"{key} must name a checkpoint, or a run that trained one",
             received=f"{name}, and {run} {'trained no model' if os.path.isdir(run) else 'does not exist'}",
-            remedy=f"write --{key} {newest}, the newest run here that trained a model"
+            remedy=f"write {option}{newest}, the newest run here that trained a model"
             if newest is not None
             else "name the folder of a checkpoint, or a Hub id: no run here trained a model",
         )
+    if "/" not in name and not os.path.exists(folder) and (nearest := nearest_name(root, name)) is not None:
+        return name, [f"{name} is looked for on the Hub: no run here has that name; one is called {nearest}"]
     return name, []
+
+
+def training_of(name: str, root: Path) -> tuple[str, list[str]]:
+    """The artifact of the finished training that a name stands for.
+
+    Args:
+        name: An artifact, a run, or another word, which stays as it is.
+        root: The pipeline root, whose runs may be named by their ids or names.
+
+    Returns:
+        Where the training is, and a sentence where that is another folder than the one that was named.
+    """
+    is_name = "/" not in name and not os.path.exists(name)
+    runs = [root / RUNS / name, *named(root, name)] if is_name else [Path(name)]
+    found = next((model.parent for run in runs if (model := _trained_by(run)) is not None), None)
+    return (name, []) if found is None else (str(found), [f"{name} stands for the training {found}"])
 
 
 def _folders_behind(name: str, root: Path) -> Iterator[Path]:
     """The folder of a checkpoint: itself, the one in an artifact of train, or the one that a run trained."""
     folder = Path(name)
-    run = root / "runs" / name
-    for each in (folder, *([run] if "/" not in name and not os.path.exists(folder) else [])):
+    # Of several runs of one name, the newest that trained a model.
+    runs = [root / RUNS / name, *named(root, name)] if "/" not in name and not os.path.exists(folder) else []
+    for each in (folder, *runs):
         if os.path.isfile(each / CONFIG):
             yield each
         elif os.path.isfile(each / "model" / CONFIG):
             yield each / "model"
-        elif os.path.isfile(each / "run.json") and (trained := _trained_by(each)) is not None:
+        elif os.path.isfile(each / RECORD) and (trained := _trained_by(each)) is not None:
             yield trained
 
 
 def _trained_by(run: Path) -> Path | None:
     """The checkpoint that a run trained or took from the cache; None where there is none."""
     try:
-        steps = json.loads((run / "run.json").read_text("utf-8"))["steps"]
+        steps = json.loads((run / RECORD).read_text("utf-8"))["steps"]
         artifacts = [Path(step["artifact"]) for step in steps if step["name"] == TRAIN and step["artifact"]]
     except (OSError, ValueError, KeyError, TypeError):
         return None

@@ -8,8 +8,8 @@ from typing import Any
 
 import yaml
 
-from components.config.pipeline_config import KEYS, default_of
-from components.config.values import Unfit, kind_of, node_of, value_of
+from components.config.sections import KEYS, default_of
+from components.config.values import Unfit, kind_of, node_of, node_of_value, origins, value_of
 from foundation.errors import ConfigError
 
 LONGEST_SHOWN = 80
@@ -59,6 +59,27 @@ def as_typed(option: str, text: str, annotation: Any) -> Setting:
     except Unfit as error:
         received = f"--{option} {_shortened(text)!r}" if not text.strip() else f"--{option} {_shortened(text)}"
         raise _refused(option, annotation, received, f"--{option} ", "leave it out", error) from error
+
+
+def as_given(key: str, value: Any, annotation: Any) -> Setting:
+    """The setting that a program gives as a value of Python.
+
+    Args:
+        key: The setting, such as `train.epochs`, or `train.model_config.hidden_size` for a key of one.
+        value: Its value.
+        annotation: The type of the value.
+
+    Raises:
+        ConfigError: If the value isn't of the type.
+    """
+    try:
+        if isinstance(value, bool) and not {bool, Any} & origins(annotation):
+            raise Unfit()
+        return Setting(value_of(node_of_value(value), annotation))
+    except Unfit as error:
+        section, _, name = key.partition(".")
+        received = f"{section}={{{name!r}: {_shortened(repr(value))}}}"
+        raise _refused(key, annotation, received, "", "leave it out", error) from error
 
 
 def _refused(key: str, annotation: Any, received: str, written: str, without: str, error: Unfit) -> ConfigError:

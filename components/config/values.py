@@ -7,11 +7,13 @@ reads as false, the value is refused with the way to write it.
 
 import dataclasses
 import difflib
+import io
 import math
+import os
 import re
 import types
 import typing
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import Any, Literal
 
 import yaml
@@ -118,6 +120,31 @@ def node_of(text: str, annotation: Any) -> yaml.Node:
         except yaml.YAMLError as error:
             raise Unfit(" ".join(str(getattr(error, "problem", error)).split())) from error
     return yaml.ScalarNode(NULL if text == "null" else TEXT, text)
+
+
+def node_of_value(value: Any) -> yaml.Node:
+    """What a value of Python is in YAML. Paths, NumPy's numbers and dataclasses are taken as what they stand for.
+
+    Raises:
+        Unfit: If YAML has nothing for it.
+    """
+    try:
+        return Dumper(io.StringIO()).represent_data(_of_yaml(value))
+    except (yaml.YAMLError, RecursionError) as error:
+        raise Unfit(f"{type(value).__name__} is no type of a setting") from error
+
+
+def _of_yaml(value: Any) -> Any:
+    if isinstance(value, Mapping):
+        return {_of_yaml(key): _of_yaml(each) for key, each in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [_of_yaml(each) for each in value]
+    if isinstance(value, os.PathLike):
+        return os.fspath(value)
+    if dataclasses.is_dataclass(value) and not isinstance(value, type):
+        return _of_yaml(dataclasses.asdict(value))
+    # A number of NumPy, which isn't imported for that.
+    return value.item() if getattr(value, "shape", None) == () and hasattr(value, "item") else value
 
 
 def value_of(node: yaml.Node, annotation: Any) -> Any:

@@ -216,7 +216,9 @@ class Checkpoint(Artifact):
     """A masked language model before and after training.
 
     Files:
-        model/: the trained model and its tokenizer, as `save_pretrained` writes them.
+        model/: the trained model and its tokenizer, as `save_pretrained` writes them: `config.json`, the tokenizer's
+            files and `tf_model.h5`, or where transformers has no TensorFlow class, `model.safetensors` as PyTorch's
+            class writes it.
         initial/: the same model before the first step.
         history.json, history.csv: a row an epoch, an `EpochRow`.
         history_steps.json, history_steps.csv: a row every 20 steps, or fewer where training is short, a `StepRow`.
@@ -247,6 +249,11 @@ class Checkpoint(Artifact):
         return self.directory / "model"
 
     @property
+    def has_tensorflow_weights(self) -> bool:
+        """Whether the weights are those of transformers' TensorFlow class, `tf_model.h5`."""
+        return "model/tf_model.h5" in self.manifest["files"]
+
+    @property
     def initial_directory(self) -> Path:
         """The model before training."""
         return self.directory / "initial"
@@ -268,10 +275,14 @@ class Evaluation(Artifact):
             `masked_tokens`, `blocks`, `records` (with a masked token) and `contaminated_blocks` count.
             `bits_per_character_*` and `bits_per_byte_*`, which models with different tokenizers can be compared by,
             are cross_entropy / ln 2 x tokens / characters of the records (without special tokens).
+            `expected_calibration_error_*` (0 to 1) is there for every model but the unigram baseline.
         blessing.json: a `Blessing`.
         samples.json: a `Sample` for each sample sentence.
-        scores.npz: `record` (masked_tokens,) int64, the row in the test split of Corpus, and the natural
-            `log_probability_*` (masked_tokens,) of the true token by model, in the order of masks.npz.
+        worst_tokens.json: a `WorstTokens`, with text of the test split. Earlier versions wrote none.
+        scores.npz: `record` (masked_tokens,) int64, the row in the test split of Corpus, and by model, in the order of
+            masks.npz, the natural `log_probability_*` (masked_tokens,) of the true token. Of every model but the
+            unigram baseline also the first guess, `top_id_*` (masked_tokens,) int32, and its natural
+            `top_log_probability_*` (masked_tokens,).
         baseline.npz: only for a baseline with another tokenizer: its questions as in masks.npz, and its answers.
         masks.npz: the masked positions that every model was asked about, in four arrays (masked_tokens,) int32:
             `block`, the index in the test split of Blocks; `position` in the block; `input_id`, what the model saw
@@ -293,6 +304,13 @@ class Evaluation(Artifact):
     def samples(self) -> tuple[reports.Sample, ...]:
         """The sample sentences with their answers."""
         return self.read_rows("samples.json", reports.Sample)
+
+    @functools.cached_property
+    def worst_tokens(self) -> reports.WorstTokens | None:
+        """The tokens that the model is worst at; None in what earlier versions wrote."""
+        if "worst_tokens.json" not in self.manifest["files"]:
+            return None
+        return self.read("worst_tokens.json", reports.WorstTokens)
 
     @property
     def metrics(self) -> dict[str, float]:

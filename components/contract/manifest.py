@@ -10,12 +10,12 @@ import hashlib
 import json
 import os
 from collections.abc import Collection, Mapping
-from importlib import metadata
 from pathlib import Path
 from typing import Any
 
 from foundation import disk
 from foundation.errors import ArtifactError, DamagedArtifact
+from foundation.terminal import TERMINAL
 
 NAME = "manifest.json"
 OWN_DIGEST = "manifest_digest"
@@ -66,7 +66,7 @@ def digest_of(value: Any) -> str:
 
 def digest_of_file(path: Path) -> str:
     """SHA-256 of a file's bytes, as 64 hexadecimal digits."""
-    with open(path, "rb") as file:
+    with open(path, "rb") as file, TERMINAL.following(path, file):
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
@@ -85,14 +85,18 @@ def files_below(directory: Path, without: Collection[str] = ()) -> list[Path]:
 
 def describe_files(directory: Path, without: Collection[str] = ()) -> dict[str, dict[str, Any]]:
     """Size in bytes and SHA-256 of the files below a directory, by path relative to it; see `files_below`."""
-    return {
-        path.relative_to(directory).as_posix(): {"bytes": path.stat().st_size, "sha256": digest_of_file(path)}
-        for path in files_below(directory, without)
-    }
+    paths = files_below(directory, without)
+    with TERMINAL.counting_bytes("computing digests", sum(path.stat().st_size for path in paths)):
+        return {
+            path.relative_to(directory).as_posix(): {"bytes": path.stat().st_size, "sha256": digest_of_file(path)}
+            for path in paths
+        }
 
 
 def library_versions() -> dict[str, str]:
     """Installed versions of the libraries that can change what a step makes."""
+    from importlib import metadata  # only here, so that --help is quick
+
     versions = {}
     for name in LIBRARIES:
         try:
@@ -218,8 +222,9 @@ def verify(directory: Path, content: Mapping[str, Any], seen: Seen) -> None:
         DamagedArtifact: For the first file that isn't what was written.
         ArtifactError: If there are more files. Libraries read whole directories, and would take one for the step's.
     """
-    for name in content["files"]:
-        verify_file(directory, content, name, seen)
+    with TERMINAL.counting_bytes("comparing digests", sum(int(file["bytes"]) for file in content["files"].values())):
+        for name in content["files"]:
+            verify_file(directory, content, name, seen)
     for path in files_below(directory):
         name = path.relative_to(directory).as_posix()
         # Systems keep notes of their own in hidden files, which nobody reads.

@@ -11,8 +11,9 @@ import tensorflow as tf
 from components.contract.mask_placeholder import MASK
 from components.contract.reports import Answer
 from components.evaluation.measuring import measure_pseudo_log_likelihood
-from components.evaluation.params import TOP_K, EvaluateParams
+from components.evaluation.params import TOP_K, UNIGRAM, EvaluateParams
 from components.evaluation.questions import Questions, special_ids_of, spread
+from components.evaluation.token_texts import TokenTexts
 from components.masking.frozen_masks import FrozenMasks
 from components.modeling.library.adapter import as_masked_lm
 from components.modeling.scoring import Scores, score_masks
@@ -86,6 +87,7 @@ def sample_answers(
         By text, the answers, best first; none where the mask was cut off.
     """
     answers = []
+    tokens = TokenTexts(tokenizer)
     for text in texts:
         own = text.replace(MASK, tokenizer.mask_token)
         ids = tokenizer(own, truncation=True, max_length=longest)["input_ids"]
@@ -95,7 +97,9 @@ def sample_answers(
             position = tf.constant([[ids.index(tokenizer.mask_token_id)]])
             scores = tf.nn.softmax(as_masked_lm(model).logits_at(inputs, position))[0, 0].numpy()  # (vocabulary,)
             best = np.argsort(-scores, kind="stable")[:k].tolist()
-        answers.append(tuple(Answer(tokenizer.decode([token]), float(scores[token])) for token in best))
+        answers.append(
+            tuple(Answer(tokens.text(token), float(scores[token]), tokens.continues_word(token)) for token in best)
+        )
     return tuple(answers)
 
 
@@ -165,6 +169,9 @@ def save_answers(
     """
     questions.masks_in_split.save(out / "masks.npz")
     arrays: dict[str, Any] = {f"log_probability_{name}": scores.log_probabilities for name, scores in answers.items()}
+    for name in answers.keys() - {UNIGRAM}:  # whose first guess is the same everywhere
+        arrays[f"top_id_{name}"] = answers[name].top_ids[:, 0]
+        arrays[f"top_log_probability_{name}"] = answers[name].top_log_probabilities
     np.savez_compressed(out / "scores.npz", record=questions.records.row[questions.record], **arrays)
     if baseline is not None and not baseline.same_tokenizer:
         own = baseline.questions

@@ -28,6 +28,7 @@ class Baseline:
         saved_model: The directory of a version in the serving directory; None for a checkpoint.
         checkpoint: A local folder or a Hub id; None for a version.
         revision: The commit of a Hub id.
+        language: That a checkpoint with parts for each language is asked in, where it names none itself.
     """
 
     name: str
@@ -35,6 +36,7 @@ class Baseline:
     saved_model: Path | None = None
     checkpoint: str | None = None
     revision: str | None = None
+    language: str | None = None
 
     @property
     def is_there(self) -> bool:

@@ -2,6 +2,7 @@
 
 import dataclasses
 from collections.abc import Callable, Mapping
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -84,11 +85,13 @@ def load_baseline(baseline: Baseline) -> tuple["PreTrainedTokenizerFast", Callab
 
     from components.hub.checkpoints import checkpoint_directory
     from components.modeling.checkpoint import load_masked_lm
+    from components.tokenizers.byte_tokenizers import as_fast
 
     if baseline.saved_model is None:
         name = str(baseline.checkpoint)
-        tokenizer = AutoTokenizer.from_pretrained(name, revision=baseline.revision, use_fast=True)
-        model = load_masked_lm(checkpoint_directory(name, baseline.revision), name)
+        tokenizer = as_fast(AutoTokenizer.from_pretrained(name, revision=baseline.revision, use_fast=True))
+        directory = checkpoint_directory(name, baseline.revision)
+        model = load_masked_lm(directory, name, chosen_language(baseline, directory))
         return tokenizer, lambda *arguments, **options: score_masks(model, *arguments, **options)
 
     import tensorflow_text  # noqa: F401  (registers the operations of a tokenizer in the graph)
@@ -103,6 +106,29 @@ def load_baseline(baseline: Baseline) -> tuple["PreTrainedTokenizerFast", Callab
         return tf.gather(dense, positions, batch_dims=1)  # (batch, predictions, vocabulary)
 
     return tokenizer, lambda *arguments, **options: score_with(logits_at, len(tokenizer), *arguments, **options)
+
+
+def chosen_language(baseline: Baseline, directory: Path) -> str | None:
+    """The language that a checkpoint is asked in, where it has parts for each and names none; else None.
+
+    Raises:
+        ModelError: If it has no parts for the language that it would be asked in.
+    """
+    from components.modeling.architectures.records import architecture_of
+    from components.modeling.configuration import language_of, load_config, require_model_type
+
+    config = load_config(directory)
+    require_model_type(config.model_type)
+    if not architecture_of(config).language_option or language_of(config) is not None:
+        return None
+    if baseline.language not in config.languages:
+        evaluated = "names none, either" if baseline.language is None else f"is of {baseline.language}"
+        raise _unusable(
+            baseline,
+            f"a {config.model_type} of {', '.join(config.languages)} whose config.json names no default_language, and "
+            f"the model that is evaluated {evaluated}",
+        )
+    return baseline.language
 
 
 def own_questions(

@@ -124,13 +124,15 @@ class Judge:
         questions = questions_of_test_split(self.blocks, tokenizer, settings)
         with np.load(self.evaluation.directory / "scores.npz", allow_pickle=False) as scores:
             log_probabilities = scores["log_probability_after"]
-        no_guesses = np.full((len(log_probabilities), TOP_K), -1)  # their accuracy decides nothing
+        # Its guesses decide nothing here.
+        asked = len(log_probabilities)
+        own = Scores(log_probabilities, np.full((asked, TOP_K), -1), np.full(asked, -np.inf))
         theirs = ask_baseline(
             baseline, questions, settings, tokenizer, self.corpus, self.blocks, batch_size=how.batch_size
         )
         resampled = Resampled(
             {
-                AFTER: record_sums(questions, Scores(log_probabilities, no_guesses)),
+                AFTER: record_sums(questions, own),
                 BASELINE: record_sums(theirs.questions, theirs.scores),
             },
             length_of(questions),

@@ -4,6 +4,7 @@ Where a sentence ends and what a word is follows from Unicode alone, so that it 
 masked follows from the tokenizer: a model fills a mask with one token.
 """
 
+import dataclasses
 import itertools
 import re
 import unicodedata
@@ -27,9 +28,22 @@ MOST_TEXTS, MOST_CHARACTERS_READ = 1000, 1 << 20
 """How much of a split is looked at."""
 
 
+@dataclasses.dataclass(frozen=True)
+class MaskedSentence:
+    """A sentence with a word left out.
+
+    Attributes:
+        text: The sentence, with the configuration's placeholder in place of the word.
+        word: The word.
+    """
+
+    text: str
+    word: str
+
+
 def sample_sentences(
     corpus: "Corpus", text_column: str, tokenizer: "PreTrainedTokenizerFast", *, count: int, longest: int
-) -> tuple[str, ...]:
+) -> tuple[MaskedSentence, ...]:
     """Sentences of the test split, each of another record, with the same ones for the same corpus and tokenizer.
 
     Args:
@@ -40,7 +54,7 @@ def sample_sentences(
         longest: The most tokens of a sentence, special ones included.
 
     Returns:
-        The sentences, with the configuration's placeholder in place of a word; fewer where the split has no more.
+        The sentences; fewer where the split has no more.
     """
     from components.blocks.text_column import TextReader
 
@@ -51,30 +65,32 @@ def sample_sentences(
 
 def choose_sentences(
     texts: Iterable[str], tokenizer: "PreTrainedTokenizerFast", *, count: int, longest: int
-) -> tuple[str, ...]:
+) -> tuple[MaskedSentence, ...]:
     """The first sentences that read well, and where these are too few, of any text that has something to mask."""
     most_tokens = min(longest - tokenizer.num_special_tokens_to_add(), MOST_TOKENS)
     texts = list(_limited(texts))
-    chosen: dict[str, None] = {}
+    chosen: dict[str, MaskedSentence] = {}
     used: set[int] = set()
     for candidates, well in ((_good_sentences, True), (_any_part, False)):
         for index, text in enumerate(texts):
             if len(chosen) == count:
-                return tuple(chosen)
+                return tuple(chosen.values())
             if index in used or MASK in text or tokenizer.mask_token in text:
                 continue
             masked = (
                 mask_a_word(sentence, tokenizer, most_tokens, whole=well and " " in sentence)
                 for sentence in candidates(text)
             )
-            found = next((sentence for sentence in masked if sentence and sentence not in chosen), None)
+            found = next((sentence for sentence in masked if sentence and sentence.text not in chosen), None)
             if found is not None:
-                chosen[found] = None
+                chosen[found.text] = found
                 used.add(index)
-    return tuple(chosen)
+    return tuple(chosen.values())
 
 
-def mask_a_word(sentence: str, tokenizer: "PreTrainedTokenizerFast", most_tokens: int, *, whole: bool) -> str | None:
+def mask_a_word(
+    sentence: str, tokenizer: "PreTrainedTokenizerFast", most_tokens: int, *, whole: bool
+) -> MaskedSentence | None:
     """The sentence with the placeholder in place of its longest word that is a single token, the first of equal ones.
 
     The longest words carry the content, in any language, and a word that is one token isn't rare. In a script without
@@ -122,7 +138,7 @@ def mask_a_word(sentence: str, tokenizer: "PreTrainedTokenizerFast", most_tokens
     ]
     # What stands beside a mask may fall into other tokens, and more of them.
     fits = len(masked) <= most_tokens and masked.count(tokenizer.mask_token_id) == 1
-    return f"{sentence[:start]}{MASK}{sentence[end:]}" if fits else None
+    return MaskedSentence(f"{sentence[:start]}{MASK}{sentence[end:]}", sentence[start:end]) if fits else None
 
 
 def _is_letter(character: str) -> bool:

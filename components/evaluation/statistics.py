@@ -14,6 +14,7 @@ import numpy as np
 
 from components.contract.reports import Interval
 from components.evaluation.slices import Slice
+from foundation.terminal import TERMINAL
 
 CELLS_AT_ONCE = 1 << 18
 """Draws held at once: they fit a core's cache."""
@@ -49,12 +50,14 @@ def resampled_sums(columns: np.ndarray, *, resamples: int, seed: int) -> np.ndar
     records = len(columns)
     at_once = max(1, CELLS_AT_ONCE // records)
     sums = np.empty((resamples, columns.shape[1]))
-    for start in range(0, resamples, at_once):
-        rows = min(at_once, resamples - start)
-        drawn = random.integers(0, records, (rows, records))  # (rows, records)
-        cells = drawn + np.arange(rows)[:, None] * records
-        counts = np.bincount(cells.reshape(-1), minlength=rows * records).reshape(rows, records)
-        sums[start : start + rows] = counts.astype(np.float64) @ columns  # (rows, columns)
+    with TERMINAL.progress("drawing records", resamples, "times") as progress:
+        for start in range(0, resamples, at_once):
+            rows = min(at_once, resamples - start)
+            drawn = random.integers(0, records, (rows, records))  # (rows, records)
+            cells = drawn + np.arange(rows)[:, None] * records
+            counts = np.bincount(cells.reshape(-1), minlength=rows * records).reshape(rows, records)
+            sums[start : start + rows] = counts.astype(np.float64) @ columns  # (rows, columns)
+            progress.advance(rows)
     return sums
 
 

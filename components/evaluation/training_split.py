@@ -16,6 +16,7 @@ import numpy as np
 from components.contract.artifacts import Blocks
 from components.evaluation.params import TOP_K
 from components.evaluation.questions import Questions, read_blocks, special_ids_of
+from foundation.terminal import TERMINAL
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerFast
@@ -60,7 +61,12 @@ class Unigram:
         """What it gives the true tokens (masked tokens,), and its guesses, which are the same everywhere."""
         from components.modeling.scoring import Scores
 
-        return Scores(self.log_probabilities[labels], np.broadcast_to(self.top(TOP_K), (len(labels), TOP_K)))
+        top = self.top(TOP_K)
+        return Scores(
+            self.log_probabilities[labels],
+            np.broadcast_to(top, (len(labels), TOP_K)),
+            np.broadcast_to(self.log_probabilities[top[0]], len(labels)),
+        )
 
     def top(self, k: int) -> np.ndarray:
         """(k,) int64, the most frequent tokens, the most frequent first; of equals the lower id first."""
@@ -157,14 +163,19 @@ def read_train_split(
         ngram: Tokens a shared run.
     """
     train = blocks.split("train")
-    unigram = Unigram.count(
-        (ids for ids, _ in read_blocks(train)), vocabulary_size=len(tokenizer), special_ids=special_ids_of(tokenizer)
-    )
-    contaminated = contaminated_blocks(
-        questions.input_ids,
-        questions.attention_mask,
-        (ids[attention_mask > 0] for ids, attention_mask in read_blocks(train)),
-        ngram=ngram,
-        vocabulary_size=len(tokenizer),
-    )
+    with TERMINAL.progress("counting tokens", len(train), "blocks") as progress:
+        unigram = Unigram.count(
+            (ids for ids, _ in progress.watch(read_blocks(train), lambda batch: len(batch[0]))),
+            vocabulary_size=len(tokenizer),
+            special_ids=special_ids_of(tokenizer),
+        )
+    with TERMINAL.progress("comparing with the train split", len(train), "blocks") as progress:
+        read = progress.watch(read_blocks(train), lambda batch: len(batch[0]))
+        contaminated = contaminated_blocks(
+            questions.input_ids,
+            questions.attention_mask,
+            (ids[attention_mask > 0] for ids, attention_mask in read),
+            ngram=ngram,
+            vocabulary_size=len(tokenizer),
+        )
     return TrainSplit(unigram, contaminated)

@@ -4,6 +4,7 @@ import dataclasses
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
+from foundation.command_text import installed
 from foundation.errors import HubError
 
 if TYPE_CHECKING:
@@ -26,7 +27,7 @@ class HubTarget:
 
 
 def client_with_token(repo_id: str) -> "HfApi":
-    """The Hub's client with the token of the environment or of `huggingface-cli login`.
+    """The Hub's client with the token of the environment or of `hf auth login`.
 
     Raises:
         HubError: If there is none.
@@ -38,7 +39,7 @@ def client_with_token(repo_id: str) -> "HfApi":
         raise HubError(
             "a push to the Hub must have a token with write permission",
             received=f"model {repo_id!r}, and no token",
-            remedy="set the environment variable HF_TOKEN, log in with huggingface-cli login, or leave out "
+            remedy=f"set the environment variable HF_TOKEN, log in with {installed('hf')} auth login, or leave out "
             "--push.hub_model_id",
         )
     return HfApi(token=token)

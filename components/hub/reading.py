@@ -102,6 +102,8 @@ def hub_errors(repo_id: str, repo_type: RepoType, revision: str | None) -> Itera
     from huggingface_hub import errors
 
     received = f"{repo_type} {repo_id!r}" + (f" at revision {revision!r}" if revision else "")
+    # Whoever names a model with one word may mean a run.
+    or_run = ", or write a run's name as --list shows it" if repo_type == "model" and "/" not in repo_id else ""
     try:
         yield
     except errors.HFValidationError as error:
@@ -126,7 +128,7 @@ def hub_errors(repo_id: str, repo_type: RepoType, revision: str | None) -> Itera
         raise HubError(
             f"the Hub must have the {repo_type}, public or open to your account",
             received=received,
-            remedy="correct the name or path; set the environment variable HF_TOKEN if it is private",
+            remedy=f"correct the name or path{or_run}; set the environment variable HF_TOKEN if it is private",
         ) from error
     except (errors.OfflineModeIsEnabled, errors.LocalEntryNotFoundError, requests.RequestException, OSError) as error:
         status = getattr(getattr(error, "response", None), "status_code", None)
@@ -139,7 +141,7 @@ def hub_errors(repo_id: str, repo_type: RepoType, revision: str | None) -> Itera
         raise HubUnreachable(
             "the Hugging Face Hub must be reachable for a name that is no local folder or file",
             received=f"no connection for {received}",
-            remedy="connect, set HF_ENDPOINT to a mirror, or give the path of a local copy",
+            remedy=f"connect, set HF_ENDPOINT to a mirror, or give the path of a local copy{or_run}",
         ) from error
 
 

@@ -62,7 +62,7 @@ class RemoteFile:
 class HubRepository:
     """A model repository, as the account of the token in use sees it.
 
-    The token is the environment's (`HF_TOKEN`) or that of `huggingface-cli login`, as `huggingface_hub` finds it.
+    The token is the environment's (`HF_TOKEN`) or that of `hf auth login`, as `huggingface_hub` finds it.
 
     Args:
         target: The repository's name, and what a push may do there.

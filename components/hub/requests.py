@@ -6,7 +6,9 @@ import time
 from collections.abc import Callable, Iterator
 from typing import TypeVar
 
+from foundation.command_text import installed
 from foundation.errors import HubError
+from foundation.terminal.library_bars import bars_are_counted
 
 Result = TypeVar("Result")
 
@@ -104,12 +106,13 @@ def quiet_client(progress_bars: bool) -> Iterator[None]:
     """Keeps the Hub's client from writing to the terminal: its warnings quote URLs that are signed for one upload.
 
     Args:
-        progress_bars: Whether its progress bars may show, on a terminal.
+        progress_bars: Whether its progress may show: as bars on a terminal, or in the terminal's own line.
     """
     from huggingface_hub.utils import are_progress_bars_disabled, disable_progress_bars, enable_progress_bars, logging
 
     verbosity = logging.get_verbosity()
-    hide = not (progress_bars and sys.stderr.isatty()) and not are_progress_bars_disabled()
+    shown = progress_bars and (sys.stderr.isatty() or bars_are_counted())
+    hide = not shown and not are_progress_bars_disabled()
     logging.set_verbosity_error()
     if hide:
         disable_progress_bars()
@@ -154,7 +157,7 @@ def _refusal(repo_id: str, error: Exception) -> HubError:
         return HubError(
             "the Hub must know the token of a push",
             received=f"{received}: the token is unknown, expired or revoked",
-            remedy="set HF_TOKEN to a token with write permission, or log in again with huggingface-cli login",
+            remedy=f"set HF_TOKEN to a token with write permission, or log in again with {installed('hf')} auth login",
         )
     if status == 403:
         return HubError(

@@ -139,30 +139,33 @@ def _choose_tokens(
 
 @dataclasses.dataclass(frozen=True)
 class MaskingRate:
-    """The share of tokens that is masked, over the batches of a training: constant, or on a straight line.
+    """The share of tokens that is masked, over the batches of a training: constant, on a straight line, or by steps.
 
     Decreasing rates: Ankner et al. 2023, "Dynamic Masking Rate Schedules for MLM Pretraining"
-    (https://arxiv.org/abs/2305.15096).
+    (https://arxiv.org/abs/2305.15096); by steps, from 30% to 15% and 5%, in Marone et al. 2025, "mmBERT"
+    (https://arxiv.org/abs/2509.06888).
 
     Attributes:
         start: Of the first batch, from 0 to 1.
         end: Of the last batch; None for the same.
         batches: How many there are; later ones have the last one's rate.
+        changes: Batches, from 0, and the rate that holds from each of them on; none with an `end`.
     """
 
     start: float
     end: float | None = None
     batches: int = 1
+    changes: tuple[tuple[int, float], ...] = ()
 
     @property
     def largest(self) -> float:
         """The rate that the slots for predictions must suffice for."""
-        return max(self.start, self.start if self.end is None else self.end)
+        return max(self.start, self.start if self.end is None else self.end, *(rate for _, rate in self.changes))
 
     def at(self, batch: int) -> float:
         """The rate of a batch, by its number from 0."""
         if self.end is None:
-            return self.start
+            return next((rate for first, rate in reversed(self.changes) if first <= batch), self.start)
         passed = min(batch / max(self.batches - 1, 1), 1.0)
         return self.start * (1 - passed) + self.end * passed
 

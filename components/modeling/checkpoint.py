@@ -24,10 +24,17 @@ from components.modeling.checkpoint_checks import (
     require_numbers,
     require_readable_hdf5,
 )
-from components.modeling.configuration import build_config, load_config, masked_lm_class
+from components.modeling.configuration import (
+    build_config,
+    choose_language,
+    load_config,
+    masked_lm_class,
+    require_model_type,
+)
+from components.modeling.new_model import has_design, new_masked_lm
 from components.modeling.pytorch_pickle import read_pytorch_pickles
 from foundation.disk import require_room
-from foundation.errors import ModelError
+from foundation.errors import ConfigError, ModelError
 
 if TYPE_CHECKING:
     from transformers import PretrainedConfig, PreTrainedTokenizerBase, TFPreTrainedModel
@@ -35,10 +42,10 @@ if TYPE_CHECKING:
 logger = logging.getLogger(__name__)
 
 HDF5_BYTES_A_WEIGHT, HDF5_BYTES = 1 << 14, 1 << 20
-"""What a `tf_model.h5` takes at most beside the numbers."""
+"""What a `tf_model.h5` takes at most beside the numbers; a `model.safetensors` takes less."""
 
 
-def load_masked_lm(directory: Path, source: str | None = None) -> "TFPreTrainedModel":
+def load_masked_lm(directory: Path, source: str | None = None, language: str | None = None) -> "TFPreTrainedModel":
     """Loads a masked LM, with float32 weights whatever the checkpoint's precision.
 
     Weights may be safetensors in PyTorch's or TensorFlow's naming, `tf_model.h5` or `pytorch_model.bin`, each whole or
@@ -50,11 +57,12 @@ def load_masked_lm(directory: Path, source: str | None = None) -> "TFPreTrainedM
     Args:
         directory: A checkpoint's folder.
         source: What messages call it, if not by its path, such as a Hub id.
+        language: As for `load_checkpoint`.
 
     Raises:
         ModelError: If the folder is no checkpoint of a TensorFlow masked LM, or is damaged.
     """
-    loaded = load_checkpoint(directory, source)
+    loaded = load_checkpoint(directory, source, language)
     if loaded.missing:
         logger.warning("%s", loaded.what_is_new)
     return loaded.model
@@ -91,7 +99,7 @@ class LoadedCheckpoint:
         return f"{self.source} has no language-model head{kind}: the head starts with random weights ({names})"
 
 
-def load_checkpoint(directory: Path, source: str | None = None) -> LoadedCheckpoint:
+def load_checkpoint(directory: Path, source: str | None = None, language: str | None = None) -> LoadedCheckpoint:
     """Loads a masked LM as `load_masked_lm` does, and says what its checkpoint lacked.
 
     A checkpoint of a base model, or of one with a head for another task, has no head of a masked LM; here it starts
@@ -100,6 +108,7 @@ def load_checkpoint(directory: Path, source: str | None = None) -> LoadedCheckpo
     Args:
         directory: A checkpoint's folder.
         source: What messages call it, if not by its path, such as a Hub id.
+        language: That the model is used for, of those that it has parts for; None for the one that it names itself.
 
     Raises:
         ModelError: If the folder is no checkpoint of a TensorFlow masked LM, or is damaged, or lacks other weights.
@@ -109,7 +118,8 @@ def load_checkpoint(directory: Path, source: str | None = None) -> LoadedCheckpo
     source = source or str(directory)
     _, weight_file, *shards = weights.checkpoint_files(directory)
     config = load_config(directory)
-    model_class = masked_lm_class(config.model_type)
+    require_model_type(config.model_type)
+    choose_language(config, language)
     # The weights become float32; a saved config must not go on calling them float16.
     config.dtype = None
     if getattr(config, "legacy", None) is False:
@@ -121,6 +131,9 @@ def load_checkpoint(directory: Path, source: str | None = None) -> LoadedCheckpo
         tensors, framework = weights.read_safetensors(shards or [weight_file])
     elif weight_file.name.startswith(weights.PYTORCH):
         tensors, framework = read_pytorch_pickles(shards or [weight_file]), "pt"
+    if has_design(config):
+        return encoder_checkpoint(config, tensors, framework, source)
+    model_class = masked_lm_class(config.model_type)
     if framework == "pt":
         model, lacking = from_pytorch_tensors(model_class, config, tensors, source)
     else:
@@ -134,8 +147,40 @@ def load_checkpoint(directory: Path, source: str | None = None) -> LoadedCheckpo
     missing = missing_weights(model, lacking)
     require_body(model, missing, source)
     require_numbers(model, source)
-    kind = next(iter(config.architectures or ()), None)
-    return LoadedCheckpoint(with_fixed_rotary(model), source, kind, missing)
+    return LoadedCheckpoint(with_fixed_rotary(model), source, kind_of(config), missing)
+
+
+def kind_of(config: "PretrainedConfig") -> str | None:
+    """The class that a checkpoint says that it was saved from."""
+    return next(iter(config.architectures or ()), None)
+
+
+def encoder_checkpoint(
+    config: "PretrainedConfig", tensors: dict[str, np.ndarray], framework: str, source: str
+) -> LoadedCheckpoint:
+    """Our own encoder with a checkpoint's weights.
+
+    Args:
+        config: Its configuration.
+        tensors: Its weights by PyTorch's names.
+        framework: Whose names they are: `pt`, or `tf`.
+        source: What messages call the checkpoint.
+
+    Raises:
+        ModelError: As `load_checkpoint`.
+    """
+    from components.modeling.encoder.building import load_encoder
+
+    if framework != "pt":
+        raise ModelError(
+            f"a checkpoint of a {config.model_type} must hold its weights by PyTorch's names",
+            received=f"{source}, which holds them by TensorFlow's",
+            remedy=f"give it a {weights.SAFETENSORS} or {weights.PYTORCH} as PyTorch's classes write them",
+        )
+    model, missing = load_encoder(config, tensors, source)
+    require_body(model, missing, source)
+    require_numbers(model, source)
+    return LoadedCheckpoint(model, source, kind_of(config), missing)
 
 
 def build_masked_lm(
@@ -156,24 +201,26 @@ def build_masked_lm(
     """
     import tensorflow as tf
 
-    from components.modeling.library.rotary import with_fixed_rotary
-
     config = build_config(model_type, overrides, tokenizer)
     tf.keras.utils.set_random_seed(seed)
     try:
-        model = masked_lm_class(model_type)(config)
-        model.build_in_name_scope()
+        return new_masked_lm(config)
+    except ModelError as error:
+        # What a checkpoint's configuration may be blamed for is a setting here.
+        raise ConfigError(error.rule, received=error.received, remedy=error.remedy) from error
     except (TypeError, ValueError, KeyError, ZeroDivisionError, NotImplementedError, tf.errors.OpError) as error:
         raise ModelError(
             f"`train.model_config` must describe a {model_type} that can be built",
             received=f"{dict(overrides)}: {str(error).splitlines()[0]}",
             remedy="correct the sizes (the hidden size is a multiple of the number of heads)",
         ) from error
-    return with_fixed_rotary(model)
 
 
 def save_masked_lm(model: "TFPreTrainedModel", tokenizer: "PreTrainedTokenizerBase", directory: Path) -> None:
-    """Saves a model and its tokenizer as stock transformers loads them: `config.json`, `tf_model.h5`, tokenizer files.
+    """Saves a model and its tokenizer as stock transformers loads them: `config.json`, weights, tokenizer files.
+
+    The weights are `tf_model.h5`; those of our own encoder, for which transformers has no TensorFlow class,
+    `model.safetensors` as PyTorch's class writes it.
 
     Args:
         model: A masked LM.
@@ -184,14 +231,18 @@ def save_masked_lm(model: "TFPreTrainedModel", tokenizer: "PreTrainedTokenizerBa
         PipelineError: If the disk has no room for it.
     """
     from components.modeling.library.hdf5_writing import safe_weights_writing
+    from components.modeling.pytorch_weights import save_pytorch_weights
 
     directory.mkdir(parents=True, exist_ok=True)
     weights_bytes = sum(weight.shape.num_elements() * weight.dtype.size for weight in model.weights)
     size = weights_bytes + len(model.weights) * HDF5_BYTES_A_WEIGHT + HDF5_BYTES
     require_room(directory, size, f"the model in {directory}")
     # The library writes `model.name_or_path` nowhere, so the files don't depend on where they came from.
-    with safe_weights_writing(model):
-        model.save_pretrained(directory)
+    if has_design(model.config):
+        save_pytorch_weights(model, directory)
+    else:
+        with safe_weights_writing(model):
+            model.save_pretrained(directory)
     tokenizer.save_pretrained(directory)
 
 

@@ -91,20 +91,34 @@ def require_floats_of_the_shapes(tensors: Mapping[str, np.ndarray], model: "TFPr
         found = next(
             (tensors[n] for n in (name, name.removeprefix(f"{model.base_model_prefix}.")) if n in tensors), None
         )
-        if found is None:
-            continue
-        if found.dtype not in FLOATS:
-            raise ModelError(
-                "a checkpoint's weights must be floating-point numbers",
-                received=f"{source}, whose {name} is of {found.dtype}: it is quantized",
-                remedy="use the checkpoint that it was made from",
-            )
-        if without_ones(found.shape) != without_ones(expected):
-            raise ModelError(
-                "weights must have the shapes that config.json says",
-                received=f"{source}, whose {name} is of {found.shape}, where {expected} is expected",
-                remedy="use the config.json that belongs to the weights, or copy or download the checkpoint again",
-            )
+        if found is not None:
+            require_floats_of_shape(name, found, expected, source)
+
+
+def require_floats_of_shape(name: str, found: np.ndarray, expected: tuple[int, ...], source: str) -> None:
+    """Refuses quantized weights, and those of another shape.
+
+    Args:
+        name: PyTorch's name of the weight.
+        found: What the checkpoint holds.
+        expected: The shape that it is to have, but for dimensions of size 1.
+        source: What messages call the checkpoint.
+
+    Raises:
+        ModelError: If so.
+    """
+    if found.dtype not in FLOATS:
+        raise ModelError(
+            "a checkpoint's weights must be floating-point numbers",
+            received=f"{source}, whose {name} is of {found.dtype}: it is quantized",
+            remedy="use the checkpoint that it was made from",
+        )
+    if without_ones(found.shape) != without_ones(expected):
+        raise ModelError(
+            "weights must have the shapes that config.json says",
+            received=f"{source}, whose {name} is of {found.shape}, where {expected} is expected",
+            remedy="use the config.json that belongs to the weights, or copy or download the checkpoint again",
+        )
 
 
 def require_numbers(model: "TFPreTrainedModel", source: str) -> None:

@@ -7,8 +7,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from components.modeling import weights
-from components.modeling.architectures.records import ARCHITECTURES, architecture_of
-from foundation.errors import ConfigError, ModelError
+from components.modeling.architectures.architecture import Architecture
+from components.modeling.architectures.records import ARCHITECTURES, REFUSED, architecture_of
+from components.modeling.config_classes import config_class, record_of_written
+from foundation.errors import ConfigError, ModelError, PipelineError
 
 if TYPE_CHECKING:
     from transformers import PretrainedConfig, PreTrainedTokenizerBase, TFPreTrainedModel
@@ -29,6 +31,8 @@ def load_config(directory: Path) -> "PretrainedConfig":
             remedy="point `train.pretrained` to a folder that `save_pretrained` wrote, or give a Hub id",
         )
     written = _read_config(directory / weights.CONFIG_NAME)
+    if (record := record_of_written(written.get("model_type"))) is not None:
+        return _later_config(record, written, directory)
     try:
         # Code from a repository is never run: False also keeps the library from asking on the terminal.
         return AutoConfig.from_pretrained(directory, trust_remote_code=False)
@@ -44,6 +48,27 @@ def load_config(directory: Path) -> "PretrainedConfig":
             f"{weights.CONFIG_NAME} must describe an architecture that transformers knows",
             received=f"{directory / weights.CONFIG_NAME}: {str(error).splitlines()[0]}",
             remedy=f"use a checkpoint of one of {', '.join(sorted(ARCHITECTURES))}",
+        ) from error
+
+
+def _later_config(record: Architecture, written: dict[str, Any], directory: Path) -> "PretrainedConfig":
+    """A configuration that transformers 4 has no class for.
+
+    Raises:
+        ModelError: If it can't be read, or says what our own encoder doesn't know.
+    """
+    if record.later_configuration is None:
+        raise ValueError(f"{record.model_type} has a class in transformers")
+    try:
+        values = record.later_configuration.read(dict(written))
+        # Code of the authors' own that is named there is never run.
+        own = {"model_type", "auto_map", "transformers_version", "_name_or_path"}
+        return config_class(record.model_type)(**{name: value for name, value in values.items() if name not in own})
+    except (KeyError, TypeError, ValueError, AttributeError) as error:
+        raise ModelError(
+            f"{weights.CONFIG_NAME} must describe a {record.model_type}",
+            received=f"{directory / weights.CONFIG_NAME}: {type(error).__name__}: {str(error).splitlines()[0]}",
+            remedy="use the config.json that belongs to the weights",
         ) from error
 
 
@@ -67,35 +92,70 @@ def _read_config(file: Path) -> dict[str, Any]:
     return written
 
 
+def choose_language(config: "PretrainedConfig", language: str | None) -> None:
+    """Makes a language the one that a model is used for.
+
+    Args:
+        config: The model's, which is changed.
+        language: One that it has parts for; None for the one that it names itself.
+
+    Raises:
+        ConfigError: If it has no parts for single languages.
+    """
+    option = architecture_of(config).language_option
+    if language is None:
+        return
+    if not option:
+        having = sorted(record.model_type for record in ARCHITECTURES.values() if record.language_option)
+        raise ConfigError(
+            "train.language must be set only for a checkpoint with parts for each language",
+            received=f"{language!r} for a {config.model_type}",
+            remedy=f"leave it out; {', '.join(having)} has such parts",
+        )
+    config.update({option: language})
+
+
+def language_of(config: "PretrainedConfig") -> str | None:
+    """The language that a model is used for; None where it names none, or has no parts for single languages."""
+    option = architecture_of(config).language_option
+    return getattr(config, option) if option else None
+
+
 def masked_lm_class(model_type: str) -> "type[TFPreTrainedModel]":
     """The TensorFlow masked-LM class of an architecture. This imports TensorFlow.
 
     Raises:
         ModelError: If it has none.
     """
-    from transformers import CONFIG_MAPPING, TF_MODEL_FOR_MASKED_LM_MAPPING
+    from transformers import TF_MODEL_FOR_MASKED_LM_MAPPING
 
     require_model_type(model_type)
-    return TF_MODEL_FOR_MASKED_LM_MAPPING[CONFIG_MAPPING[model_type]]
+    return TF_MODEL_FOR_MASKED_LM_MAPPING[config_class(model_type)]
 
 
-def require_model_type(model_type: str) -> None:
-    """Refuses an architecture without a TensorFlow masked-LM class.
+def require_model_type(model_type: str, kind: type[PipelineError] = ModelError) -> None:
+    """Refuses an architecture that has neither a TensorFlow masked-LM class nor a design of our own encoder.
+
+    Args:
+        model_type: The architecture.
+        kind: The error to raise: another one where it is a setting that names the architecture.
 
     Raises:
-        ModelError: Naming those that have one.
+        PipelineError: Of that kind, naming the architectures that there are.
     """
     known = sorted(ARCHITECTURES)
     if model_type not in ARCHITECTURES:
         from transformers import CONFIG_MAPPING
 
         close = difflib.get_close_matches(model_type, known, n=1)
-        if model_type in CONFIG_MAPPING:
-            what = ", which has none in transformers"
+        if model_type in REFUSED:
+            what = f": {REFUSED[model_type]}"
+        elif model_type in CONFIG_MAPPING:
+            what = ", of which this project has none"
         else:
             what = f" (did you mean {close[0]!r}?)" if close else ""
-        raise ModelError(
-            "the architecture must have a masked-LM class for TensorFlow",
+        raise kind(
+            "the architecture must be one that this project has a masked language model of",
             received=f"model type {model_type!r}{what}",
             remedy=f"use one of {', '.join(known)}",
         )
@@ -107,14 +167,12 @@ def build_config(
     """The configuration of a new model: the architecture's defaults, the tokenizer's ids, then the overrides.
 
     Raises:
-        ModelError: If the architecture has no TensorFlow class, or an override is unknown or refused.
+        ConfigError: If the architecture has no TensorFlow class, or an override is unknown or refused.
     """
     require_overrides(model_type, overrides)
-    special_ids = {f"{name}_token_id": getattr(tokenizer, f"{name}_token_id") for name in ("pad", "bos", "eos", "mask")}
-    from_tokenizer = {name: value for name, value in special_ids.items() if value is not None}
-    values = {"vocab_size": len(tokenizer), **from_tokenizer, **overrides}
+    values = {"vocab_size": len(tokenizer), **special_ids(model_type, tokenizer), **overrides}
     if values["vocab_size"] < len(tokenizer):
-        raise ModelError(
+        raise ConfigError(
             "the model's vocabulary must hold every id of the tokenizer",
             received=f"train.model_config.vocab_size={values['vocab_size']} for a tokenizer of {len(tokenizer)} tokens",
             remedy="leave `train.model_config.vocab_size` out, or set it to that number or more",
@@ -122,18 +180,25 @@ def build_config(
     return plain_config(model_type, values)
 
 
+def special_ids(model_type: str, tokenizer: "PreTrainedTokenizerBase") -> dict[str, int]:
+    """The options of an architecture's configuration that name special tokens, for those that a tokenizer has."""
+    names = {f"{name}_token_id": (name,) for name in ("pad", "bos", "eos", "mask")}
+    tokens = {**names, **ARCHITECTURES[model_type].special_ids}
+    ids = {option: [getattr(tokenizer, f"{name}_token_id") for name in those] for option, those in tokens.items()}
+    found = {option: [id_ for id_ in those if id_ is not None] for option, those in ids.items()}
+    return {option: those[0] for option, those in found.items() if those}
+
+
 def plain_config(model_type: str, values: Mapping[str, Any]) -> "PretrainedConfig":
     """The configuration of an architecture with some values.
 
     Raises:
-        ModelError: If it refuses one.
+        ConfigError: If it refuses one.
     """
-    from transformers import CONFIG_MAPPING
-
     try:
-        return CONFIG_MAPPING[model_type](**values)
+        return config_class(model_type)(**values)
     except (TypeError, ValueError, KeyError) as error:
-        raise ModelError(
+        raise ConfigError(
             f"`train.model_config` must hold values that {model_type} accepts",
             received=f"{dict(values)}: {error}",
             remedy="correct the value that the message names",
@@ -144,17 +209,15 @@ def require_overrides(model_type: str, overrides: Mapping[str, Any]) -> None:
     """Refuses overrides that the architecture's configuration doesn't have.
 
     Raises:
-        ModelError: Naming the nearest valid keys.
+        ConfigError: For an architecture without a TensorFlow class, or naming the nearest valid keys.
     """
-    from transformers import CONFIG_MAPPING
-
-    require_model_type(model_type)
-    config = CONFIG_MAPPING[model_type]()
+    require_model_type(model_type, ConfigError)
+    config = config_class(model_type)()
     known = sorted({*config.to_dict(), *config.attribute_map} - {"model_type", "transformers_version"})
     for name in overrides:
         if name not in known:
             close = difflib.get_close_matches(name, known, n=3) or known
-            raise ModelError(
+            raise ConfigError(
                 f"`train.model_config` must hold keys of {model_type}'s configuration",
                 received=f"unknown key {name!r}",
                 remedy=f"use one of {', '.join(close)}",
@@ -180,10 +243,14 @@ def require_positions(config: "PretrainedConfig", block_size: int) -> None:
 def require_heads(config: "PretrainedConfig") -> None:
     """Refuses a new model whose hidden size its attention heads can't divide among them.
 
+    One whose configuration has no such two numbers is left to its design.
+
     Raises:
         ConfigError: With both numbers.
     """
-    hidden, heads = config.hidden_size, config.num_attention_heads
+    hidden, heads = (getattr(config, name, None) for name in ("hidden_size", "num_attention_heads"))
+    if hidden is None or heads is None:
+        return
     if architecture_of(config).heads_divide_hidden_size and (heads < 1 or hidden % heads):
         raise ConfigError(
             f"the hidden size of a {config.model_type} must be a multiple of its number of attention heads",

@@ -2,7 +2,7 @@
 
 Frozen are the embeddings and all else that the lowest layers compute with, so that what these give for a text stays the
 same, bit for bit. An output layer that shares the embeddings' matrix is frozen with them; the rest of the head, and
-what follows the layers, is trained.
+what follows the layers, such as a decoder, is trained.
 """
 
 import re
@@ -22,18 +22,22 @@ def require_layers(config: "PretrainedConfig", frozen: int) -> None:
     Raises:
         ConfigError: If so.
     """
-    reason = architecture_of(config).why_not_frozen(config)
-    if frozen and reason is not None:
+    if not frozen:
+        return
+    record = architecture_of(config)
+    reason = record.why_not_frozen(config)
+    if reason is not None:
         raise ConfigError(
             "with train.layer_freezing, the architecture must be one whose layers have weights of their own",
             received=f"{config.model_type} (train.pretrained or train.model_type): {reason}",
             remedy="leave out --train.layer_freezing, or train another architecture",
         )
-    if frozen > config.num_hidden_layers:
+    layers = record.layers(config)
+    if frozen > layers:
         raise ConfigError(
             "train.layer_freezing must be at most the number of the model's layers",
-            received=f"{frozen}, and this {config.model_type} has {config.num_hidden_layers}",
-            remedy=f"set --train.layer_freezing to a number from 0 to {config.num_hidden_layers}",
+            received=f"{frozen}, and this {config.model_type} has {layers}",
+            remedy=f"set --train.layer_freezing to a number from 0 to {layers}",
         )
 
 
@@ -51,12 +55,13 @@ def trained_weights(model: "TFPreTrainedModel", frozen: int) -> "list[tf.Variabl
         return variables
     record = architecture_of(model.config)
     weights = as_masked_lm(model).weight_map()
-    found = ((name, re.search(record.layer_name, name)) for name in weights)
+    layer_name, after_layers = record.names_of_layers(model.config)
+    found = ((name, re.search(layer_name, name)) for name in weights)
     places = {name: tuple(map(int, place.groups())) for name, place in found if place}
     lowest = sorted(set(places.values()))[:frozen]
 
     def is_trained(name: str) -> bool:
-        if not name.startswith(f"{model.base_model_prefix}.") or name.startswith(record.after_layers):
+        if not name.startswith(f"{model.base_model_prefix}.") or name.startswith(after_layers):
             return True
         return name in places and places[name] not in lowest
 

@@ -12,6 +12,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from components.modeling.new_model import has_design, new_masked_lm
+
 if TYPE_CHECKING:
     from tokenizers import Tokenizer as RustTokenizer
     from transformers import PreTrainedTokenizerBase, TFPreTrainedModel
@@ -75,25 +77,24 @@ def grow(model: "TFPreTrainedModel", pieces: Mapping[int, Sequence[int]]) -> "TF
     shape depends on that.
 
     Args:
-        model: Any architecture with a TensorFlow masked-LM class, built. Where it has rows enough already, its own
+        model: Any masked LM, built by `new_masked_lm` or loaded. Where it has rows enough already, its own
             are changed.
         pieces: What `pieces_of_new_words` returns. A word without pieces starts from the mean of all words.
     """
-    from components.modeling.library.rotary import with_fixed_rotary
-
     old = model.config.vocab_size
     size = max(old, max(pieces) + 1)
     config = copy.deepcopy(model.config)
     config.vocab_size = size if size > old else old + 1
-    other = type(model)(config)
-    other.build_in_name_scope()
+    other = new_masked_lm(config)
+    if has_design(config):
+        other.kept_weights = model.kept_weights
     for ours, theirs in zip(model.weights, other.weights, strict=True):
         differing = [axis for axis, length in enumerate(ours.shape) if length != theirs.shape[axis]]
         values = ours.numpy()
         for axis in differing:
             values = _grown(values, axis, size, pieces)
         (theirs if size > old else ours).assign(values)
-    return with_fixed_rotary(other) if size > old else model
+    return other if size > old else model
 
 
 def _grown(values: np.ndarray, axis: int, size: int, pieces: Mapping[int, Sequence[int]]) -> np.ndarray:

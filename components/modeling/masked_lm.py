@@ -8,7 +8,8 @@ import numpy as np
 import tensorflow as tf
 
 Inputs = Mapping[str, tf.Tensor]
-"""`input_ids` and `attention_mask`, (batch, sequence) int32 each, and where the model takes them `position_ids`."""
+"""`input_ids` and `attention_mask`, (batch, sequence) int32 each, and what else the model takes, such as
+`position_ids`."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -29,20 +30,31 @@ class PyTorchWeight:
 
 
 class MaskedLM(Protocol):
-    """A masked language model. transformers' TensorFlow classes meet this by way of `LibraryMaskedLM`.
+    """A masked language model.
+
+    transformers' TensorFlow classes meet this by way of `LibraryMaskedLM`, our own `NativeMaskedLM` by itself.
 
     Attributes:
         config: A `PretrainedConfig`.
+        languages: Those that it has parts for, of which a row may choose one by its number; empty for most models.
     """
 
     config: Any
+    languages: tuple[str, ...]
 
     @property
     def weights(self) -> list[tf.Variable]:
         """Every variable."""
 
+    @property
+    def takes(self) -> tuple[str, ...]:
+        """The names of the inputs that it knows."""
+
     def hidden(self, inputs: Inputs) -> tf.Tensor:
-        """What the head is given: (batch, sequence, hidden), without dropout."""
+        """What the head is given: (batch, sequence, hidden), without dropout.
+
+        Where the model has `languages`, the inputs may have each row's as `language_ids`, (batch,) int32.
+        """
 
     def head(self, hidden: tf.Tensor) -> tf.Tensor:
         """The logits of hidden states: (batch, positions, hidden) to (batch, positions, vocabulary)."""

@@ -6,6 +6,7 @@ from collections.abc import Container, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from components.tokenizers.byte_tokenizers import is_of_bytes
 from components.tokenizers.loading import load_local
 from foundation.errors import ModelError
 
@@ -54,7 +55,7 @@ def load_tokenizer(directory: Path) -> "PreTrainedTokenizerBase | None":
 
 def has_vocabulary(directory: Path) -> bool:
     """Whether a folder holds what a tokenizer can be made of."""
-    return any((directory / name).is_file() for name in VOCABULARIES)
+    return any((directory / name).is_file() for name in VOCABULARIES) or is_of_bytes(directory)
 
 
 def require_own_vocabulary(directory: Path, tokenizer: "PreTrainedTokenizerBase", source: str | None = None) -> None:

@@ -36,7 +36,7 @@ def save_pytorch_weights(model: "TFPreTrainedModel", directory: Path) -> None:
     arrays, tied = pytorch_weights(model)
     save_file(arrays, directory / SAFETENSORS, metadata={"format": "pt"})
     config = model.config.to_diff_dict()
-    config["architectures"] = [type(model).__name__.removeprefix("TF")]
+    config["architectures"] = [architecture_of(model.config).pytorch_class or type(model).__name__.removeprefix("TF")]
     config["tie_word_embeddings"] = tied
     text = json.dumps(config, indent=2, sort_keys=True, ensure_ascii=False, default=str)
     (directory / CONFIG_NAME).write_text(text + "\n", encoding="utf-8")
@@ -55,6 +55,11 @@ def pytorch_weights(model: "TFPreTrainedModel") -> tuple[dict[str, np.ndarray], 
     record = architecture_of(model.config)
     arrays = {name: weight.array() for name, weight in as_masked_lm(model).weight_map().items()}
     _copy(arrays, record.pytorch_copies)
+    if record.design is not None:
+        design = record.design(model.config)
+        if not design.tied:
+            _copy(arrays, design.names.copies_where_untied(design.head_bias))
+        return {**arrays, **model.kept_weights}, design.tied
     tied = _drop_tied_output(model, record, arrays)
     if not tied:
         _copy(arrays, record.pytorch_copies_where_untied)
@@ -62,9 +67,9 @@ def pytorch_weights(model: "TFPreTrainedModel") -> tuple[dict[str, np.ndarray], 
 
 
 def _copy(arrays: dict[str, np.ndarray], copies: Mapping[str, str]) -> None:
-    """Gives arrays the values of others, in place."""
+    """Adds arrays with the values of others, in place, but for those that are there."""
     for name, other in copies.items():
-        arrays[name] = arrays[other].copy()
+        arrays.setdefault(name, arrays[other].copy())
 
 
 def _drop_tied_output(model: "TFPreTrainedModel", record: Architecture, arrays: dict[str, np.ndarray]) -> bool:

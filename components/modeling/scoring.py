@@ -10,6 +10,7 @@ import tensorflow as tf
 from components.masking.frozen_masks import FrozenMasks
 from components.modeling.library.adapter import as_masked_lm
 from foundation.errors import ModelError
+from foundation.terminal import TERMINAL
 
 if TYPE_CHECKING:
     from transformers import TFPreTrainedModel
@@ -26,10 +27,12 @@ class Scores:
     Attributes:
         log_probabilities: (tokens,) float32, natural logarithm of the probability given to the true token.
         top_ids: (tokens, k) int32, the most probable tokens, the most probable first.
+        top_log_probabilities: (tokens,) float32, natural logarithm of the probability given to the first of these.
     """
 
     log_probabilities: np.ndarray
     top_ids: np.ndarray
+    top_log_probabilities: np.ndarray
 
 
 def score_masks(
@@ -103,7 +106,7 @@ def score_with(
     labels = np.zeros((blocks, slots), np.int32)
     labels[masks.block, slot] = masks.label
 
-    # AutoGraph stays on: Longformer branches on the length of the sequence.
+    # AutoGraph stays on for those that need it, see `LibraryMaskedLM`: Longformer branches on the sequence's length.
     @tf.function(
         input_signature=[
             tf.TensorSpec((batch_size, block_size), tf.int32),
@@ -117,19 +120,23 @@ def score_with(
         logits = logits_at(inputs, at)  # (batch, slots, vocabulary)
         # log softmax at the true token alone, without writing the whole distribution to memory
         true_logits = tf.gather(logits, true, axis=2, batch_dims=2)  # (batch, slots)
-        log_probabilities = true_logits - tf.reduce_logsumexp(logits, axis=2)  # (batch, slots)
-        return log_probabilities, tf.math.top_k(logits, k).indices  # (batch, slots, k)
+        log_normalizer = tf.reduce_logsumexp(logits, axis=2)  # (batch, slots)
+        top = tf.math.top_k(logits, k)  # (batch, slots, k)
+        return true_logits - log_normalizer, top.indices, top.values[:, :, 0] - log_normalizer
 
     log_probabilities = np.empty((blocks, slots), np.float32)
     top_ids = np.empty((blocks, slots, k), np.int32)
-    for start in range(0, blocks, batch_size):
-        rows = np.minimum(np.arange(start, start + batch_size), blocks - 1)  # (batch_size,)
-        batch = answer(
-            tf.constant(masked[rows], tf.int32),
-            tf.constant(attention_mask[rows], tf.int32),
-            tf.constant(positions[rows]),
-            tf.constant(labels[rows]),
-        )
-        # rows that fill up the last batch write the last block again
-        log_probabilities[rows], top_ids[rows] = batch[0].numpy(), batch[1].numpy()
-    return Scores(log_probabilities[masks.block, slot], top_ids[masks.block, slot])
+    top_log_probabilities = np.empty((blocks, slots), np.float32)
+    with TERMINAL.progress("asking the model", blocks, "blocks") as progress:
+        for start in progress.watch(range(0, blocks, batch_size), lambda start: min(batch_size, blocks - start)):
+            rows = np.minimum(np.arange(start, start + batch_size), blocks - 1)  # (batch_size,)
+            batch = answer(
+                tf.constant(masked[rows], tf.int32),
+                tf.constant(attention_mask[rows], tf.int32),
+                tf.constant(positions[rows]),
+                tf.constant(labels[rows]),
+            )
+            # rows that fill up the last batch write the last block again
+            log_probabilities[rows], top_ids[rows], top_log_probabilities[rows] = (part.numpy() for part in batch)
+    at = masks.block, slot
+    return Scores(log_probabilities[at], top_ids[at], top_log_probabilities[at])

@@ -5,8 +5,10 @@ from typing import TYPE_CHECKING, Any
 
 from components.contract.artifacts import ServingModel
 from components.hub.identifiers import LANGUAGE, LICENSES
+from components.publishing import model_card_findings as findings
 from components.publishing import model_card_sections as sections
 from components.publishing.model_card_sections import CardArtifacts, CardSettings, dataset_name, hub_dataset, is_hub_id
+from components.publishing.model_card_settings import configuration
 from foundation.errors import HubError
 
 if TYPE_CHECKING:
@@ -24,23 +26,34 @@ def model_card(artifacts: CardArtifacts, settings: CardSettings) -> str:
     data = card_data(artifacts, settings, mask, example)
     page = [
         sections.introduction(artifacts, settings),
+        findings.evaluation(artifacts, settings),
+        findings.samples(artifacts, settings),
+        findings.limits(artifacts, settings),
         sections.usage(artifacts, settings, example),
         sections.training_data(artifacts),
-        sections.training(artifacts),
-        sections.evaluation(artifacts, settings),
+        sections.training(artifacts, configuration(artifacts)),
         sections.provenance(artifacts),
     ]
-    text = f"---\n{data.to_yaml()}\n---\n\n" + "\n\n".join(page) + "\n"
+    text = f"---\n{data.to_yaml()}\n---\n\n" + "\n\n".join(filter(None, page)) + "\n"
     validate(text)
     return text
 
 
-def progress_card(repo_id: str, license: str, languages: Sequence[str], trained: bool) -> str:
+def progress_card(
+    repo_id: str,
+    license: str,
+    languages: Sequence[str],
+    trained: bool,
+    license_name: str | None = None,
+    license_link: str | None = None,
+) -> str:
     """README.md of a model that is in training, or trained but not evaluated yet."""
     from huggingface_hub import ModelCardData
 
     data = ModelCardData(
         license=license,
+        license_name=license_name,
+        license_link=license_link,
         language=list(languages) or None,
         library_name="transformers",
         pipeline_tag="fill-mask",
@@ -58,8 +71,8 @@ def validate(text: str) -> None:
     """Refuses a card whose metadata the Hub wouldn't accept or show.
 
     Raises:
-        HubError: If the license or a language is none, the pipeline's tag is missing, or the results of the
-            evaluation don't survive being read back.
+        HubError: If the license or a language is none, a license of one's own has no name, the pipeline's tag is
+            missing, or the results of the evaluation don't survive being read back.
     """
     from huggingface_hub import ModelCard
 
@@ -69,9 +82,12 @@ def validate(text: str) -> None:
     except (ValueError, TypeError, KeyError) as error:
         raise _invalid(str(error)) from error
     languages = [data.language] if isinstance(data.language, str) else list(data.language or ())
+    unnamed = data.license == "other" and not data.to_dict().get("license_name")
     wrong = [language for language in languages if not LANGUAGE.fullmatch(language)]
     if data.license not in LICENSES:
         raise _invalid(f"the license {data.license!r}")
+    if unnamed:
+        raise _invalid("the license 'other' without a license_name")
     if wrong:
         raise _invalid(f"the language {wrong[0]!r}")
     if data.pipeline_tag != "fill-mask":
@@ -105,15 +121,19 @@ def card_data(artifacts: CardArtifacts, settings: CardSettings, mask: str, examp
         if key in metrics
     ]
     started_from = artifacts.params("checkpoint").get("pretrained")
+    based_on = started_from if is_hub_id(started_from) else None
     return ModelCardData(
         license=settings.license,
+        license_name=settings.license_name,
+        license_link=settings.license_link,
         language=list(settings.languages) or None,
         library_name="transformers",
         pipeline_tag="fill-mask",
         tags=["fill-mask", "masked-lm", artifacts.checkpoint.report.model_type, "tensorboard"]
         + ([] if sections.why_not_blessed(artifacts, settings) is None else ["unblessed"])
-        + (["tf-keras"] if settings.include_tf_weights or settings.include_saved_model else []),
-        base_model=started_from if is_hub_id(started_from) else None,
+        + (["tf-keras"] if artifacts.has_tensorflow_weights(settings) or settings.include_saved_model else []),
+        base_model=based_on,
+        base_model_relation="finetune" if based_on else None,
         datasets=[dataset] if dataset else None,
         mask_token=mask,
         widget=[{"text": example}],
@@ -136,5 +156,6 @@ def _invalid(received: str) -> HubError:
     return HubError(
         "a card's metadata must be what the Hub accepts",
         received=received,
-        remedy="correct --push.license or --push.language (the Hub's documentation of model cards lists both)",
+        remedy="correct --push.license, --push.license_name or --push.language (the Hub's documentation of model "
+        "cards lists what it knows)",
     )

@@ -8,7 +8,17 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from components.contract.artifacts import HISTORY, Artifact, Checkpoint, Corpus, Evaluation, ServingModel, Tokenizer
+from components.contract.artifacts import (
+    HISTORY,
+    Artifact,
+    Blocks,
+    Checkpoint,
+    Corpus,
+    Evaluation,
+    ServingModel,
+    Tokenizer,
+)
+from components.modeling.architectures.records import ARCHITECTURES
 from foundation.perplexity import perplexity_text
 from foundation.text_answers import TOO_MANY_TOKENS
 
@@ -22,9 +32,14 @@ class CardArtifacts:
 
     corpus: Corpus
     tokenizer: Tokenizer
+    blocks: Blocks
     checkpoint: Checkpoint
     evaluation: Evaluation
     model: ServingModel
+
+    def has_tensorflow_weights(self, settings: "CardSettings") -> bool:
+        """Whether weights for transformers' TensorFlow class are pushed."""
+        return settings.include_tf_weights and self.checkpoint.has_tensorflow_weights
 
     def params(self, name: str) -> dict[str, Any]:
         """The params of the step that made an artifact."""
@@ -39,10 +54,12 @@ class CardSettings:
     Attributes:
         repo_id: The repository's name.
         license: The Hub's identifier of a license.
+        license_name: The name of a license that the Hub has no identifier of.
+        license_link: Its address.
         languages: ISO 639 codes.
         model_name: The name that servers know the model by.
         include_saved_model: Whether the SavedModel is pushed.
-        include_tf_weights: Whether the Keras weights are pushed.
+        include_tf_weights: Whether the Keras weights are pushed, where the architecture has them.
         corpus_text: Whether a sentence of the corpus may be shown.
         not_blessed: Why the model isn't blessed though its evaluation says so: what a later comparison found.
     """
@@ -54,6 +71,8 @@ class CardSettings:
     include_saved_model: bool = False
     include_tf_weights: bool = False
     corpus_text: bool = False
+    license_name: str | None = None
+    license_link: str | None = None
     not_blessed: str | None = None
 
 
@@ -89,20 +108,18 @@ def introduction(artifacts: CardArtifacts, settings: CardSettings) -> str:
 def usage(artifacts: CardArtifacts, settings: CardSettings, example: str) -> str:
     """How to use it from transformers, TensorFlow Serving and this project."""
     quoted = json.dumps(example, ensure_ascii=False)  # which is Python too
+    record = ARCHITECTURES.get(artifacts.checkpoint.report.model_type)
+    transformers = "transformers 5" if record is not None and record.later_configuration is not None else "transformers"
     parts = [
-        "## How to use\n\nFrom transformers, with PyTorch:\n\n```python\nfrom transformers import pipeline\n\n"
+        f"## How to use\n\nFrom {transformers}, with PyTorch:\n\n```python\nfrom transformers import pipeline\n\n"
         f'fill_mask = pipeline("fill-mask", model="{settings.repo_id}")\nfill_mask({quoted})\n```'
     ]
-    if settings.include_tf_weights:
-        parts.append(
-            "In Keras, with transformers 4:\n\n```python\nfrom transformers import TFAutoModelForMaskedLM\n\n"
-            f'model = TFAutoModelForMaskedLM.from_pretrained("{settings.repo_id}", use_safetensors=False)\n```'
-        )
+    parts.append(in_tensorflow(settings, quoted, artifacts.has_tensorflow_weights(settings)))
     if settings.include_saved_model:
         name = settings.model_name
         parts.append(
             "From TensorFlow Serving:\n\n```bash\n"
-            f'huggingface-cli download {settings.repo_id} --include "saved_model/*" --local-dir {name}\n'
+            f'hf download {settings.repo_id} --include "saved_model/*" --local-dir {name}\n'
             f"docker run -p 8501:8501 -e MODEL_NAME={name} \\\n"
             f'  -v "$PWD/{name}/saved_model:/models/{name}" tensorflow/serving\n'
             f"curl -d {shlex.quote(request_to_server(artifacts, example))} http://127.0.0.1:8501/v1/models/{name}:predict\n```"
@@ -113,6 +130,38 @@ def usage(artifacts: CardArtifacts, settings: CardSettings, example: str) -> str
         f"python pipeline.py --runner local --ingest.path notes.txt --train.pretrained {settings.repo_id}\n```"
     )
     return "\n\n".join(parts)
+
+
+def in_tensorflow(settings: CardSettings, quoted: str, has_weights: bool) -> str:
+    """How to use it in TensorFlow: through transformers where its Keras weights are pushed, else through this pipeline.
+
+    The TensorFlow classes of transformers 4.55 to 4.57 don't read PyTorch's weights from a safetensors file.
+
+    Args:
+        settings: Have the repository's name.
+        quoted: The example, as Python and JSON quote it.
+        has_weights: Whether the Keras weights are there.
+    """
+    if has_weights:
+        words = "In TensorFlow, with transformers 4 and the package tf-keras:"
+        begin = 'import os\n\nos.environ["TF_USE_LEGACY_KERAS"] = "1"\n\nimport tensorflow as tf\n'
+        begin += "from transformers import AutoTokenizer, TFAutoModelForMaskedLM\n\n"
+        load = f'model = TFAutoModelForMaskedLM.from_pretrained("{settings.repo_id}", use_safetensors=False)'
+        tokenizer = f'AutoTokenizer.from_pretrained("{settings.repo_id}")'
+    else:
+        words = "In TensorFlow, where the pipeline that made it is installed:"
+        begin = "from pathlib import Path\n\nfrom foundation.keras_choice import choose_keras\n\nchoose_keras()\n\n"
+        begin += "import tensorflow as tf\nfrom huggingface_hub import snapshot_download\n"
+        begin += "from transformers import AutoTokenizer\n\n"
+        begin += "from components.modeling.checkpoint import load_masked_lm\n\n"
+        load = f'folder = Path(snapshot_download("{settings.repo_id}"))\nmodel = load_masked_lm(folder)'
+        tokenizer = "AutoTokenizer.from_pretrained(folder)"
+    return (
+        f"{words}\n\n```python\n{begin}{load}\ntokenizer = {tokenizer}\n"
+        f'inputs = tokenizer({quoted}, return_tensors="tf")\nlogits = model(**inputs).logits\n'
+        'position = int(tf.where(inputs["input_ids"][0] == tokenizer.mask_token_id)[0, 0])\n'
+        "print([tokenizer.decode([token]) for token in tf.math.top_k(logits[0, position], 5).indices])\n```"
+    )
 
 
 def truncation(artifacts: CardArtifacts) -> str:
@@ -161,62 +210,35 @@ def training_data(artifacts: CardArtifacts) -> str:
     return "\n\n".join(lines)
 
 
-def training(artifacts: CardArtifacts) -> str:
-    """Hyperparameters, the curve, hardware and duration."""
-    report, params = artifacts.checkpoint.report, artifacts.params("checkpoint")
-    shown = {
-        name: value for name, value in params.items() if value is not None and name not in ("pretrained", "revision")
-    }
-    shown |= {
-        "steps": report.steps,
-        "warmup_steps": report.warmup_steps,
-        "block_size": report.block_size,
-        "packing": report.packing,
-        "share_of_padding": report.share_of_padding,
-    }
+def training(artifacts: CardArtifacts, configuration: str) -> str:
+    """The curve, hardware and duration, and the configuration that trains it again.
+
+    Args:
+        artifacts: The model's.
+        configuration: The settings that differ from the defaults, as YAML.
+    """
+    report = artifacts.checkpoint.report
     machine = ", ".join(report.hardware.gpus) or f"{report.hardware.cpu_cores or '?'} CPU cores"
     rows = [
         (row.epoch, number(row.loss), number(row.val_loss), f"{row.tokens_per_second or 0:,.0f}")
         for row in artifacts.checkpoint.history
     ]
     shortened = rows if len(rows) <= MOST_ROWS else rows[:: -(-len(rows) // MOST_ROWS)] + rows[-1:]
+    padding = f", {report.share_of_padding:.1%} of it padding" if report.share_of_padding else ""
+    start = artifacts.checkpoint.manifest.get("params", {}).get("batch_size_start")
+    most = "" if start is None else "up to "
     return "\n\n".join(
         [
             "## Training",
-            table(("hyperparameter", "value"), [(name, f"`{value}`") for name, value in sorted(shown.items())]),
+            f"{report.steps:,} steps of {most}{report.blocks_a_step:,} blocks of {report.block_size:,} tokens "
+            f"each{padding} (packing: {report.packing}), with {report.warmup_steps:,} steps of warm-up, in "
+            f"{report.execution.precision}. It took {report.seconds:,.0f} s on {machine}. The curves are in the tab "
+            f"*Training metrics* (TensorBoard), and in `{HISTORY}.csv`.",
             table(("epoch", "loss", "validation loss", "tokens/s"), shortened),
-            f"It took {report.seconds:,.0f} s on {machine}. The curves are in the tab *Training metrics* "
-            f"(TensorBoard), and in `{HISTORY}.csv`.",
+            "To train it again, write this to `settings.yaml`; all other settings were the defaults:",
+            f"```yaml\n{configuration}\n```",
+            "```bash\npython pipeline.py --runner local --config settings.yaml\n```",
         ]
-    )
-
-
-def evaluation(artifacts: CardArtifacts, settings: CardSettings) -> str:
-    """Metrics before and after against the baseline, and how they were measured."""
-    metrics, how = artifacts.evaluation.metrics, artifacts.evaluation.report.how
-    names = {"perplexity": "perplexity", "cross_entropy": "cross-entropy (nats)"}
-    names |= {"top1_accuracy": "top-1 accuracy", "top5_accuracy": "top-5 accuracy"}
-    rows = [
-        (
-            shown,
-            metric(name, metrics.get(f"{name}_before")),
-            metric(name, metrics.get(f"{name}_after", metrics.get(name))),
-            metric(name, metrics.get(f"{name}_unigram")),
-        )
-        for name, shown in names.items()
-    ]
-    by_document = "" if how.packing == "concatenate" else ", each of one document"
-    why = why_not_blessed(artifacts, settings)
-    warning = "" if why is None else f"> **Not blessed.** This model was {why}.\n\n"
-    return (
-        f"## Evaluation\n\n{warning}"
-        + table(("metric", "before training", "after training", "unigram baseline"), rows)
-        + f"\n\nMeasured on the {how.split} split with {how.eval_mlm_probability:.0%} of the tokens "
-        f"masked, whatever the rate in training was: {metrics.get('masked_tokens', 0):,.0f} masked tokens in "
-        f"{metrics.get('blocks', 0):,.0f} blocks of {how.block_size} tokens{by_document}, the same masks (seed "
-        f"{how.seed}) for every model, every masked token weighing the same. The unigram baseline answers by "
-        "the tokens' frequencies in the train split.\n\nThe model repeats what stands in its training data, with its "
-        "errors and prejudices; it was measured on text of the same kind only."
     )
 
 
@@ -252,7 +274,11 @@ def cell_text(value: object) -> str:
 
 def metric(name: str, value: Any) -> str:
     """A metric as people read it; a dash for none."""
-    return perplexity_text(value) if name == "perplexity" and value is not None else number(value)
+    if value is None:
+        return number(value)
+    if name.startswith(("top", "expected")):
+        return f"{value:.1%}" if value >= 0.01 or not value else f"{value:.2%}"
+    return perplexity_text(value) if name == "perplexity" else number(value)
 
 
 def number(value: Any) -> str:

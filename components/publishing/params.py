@@ -24,11 +24,14 @@ class PushParams:
         hub_private_repo: Whether to make the repository private; null for the namespace's default.
         hub_overwrite: Whether to push into a repository that holds files that this pipeline didn't push.
         license: The Hub's identifier of the model's license, such as apache-2.0; a push to the Hub needs one.
+        license_name: The license's name where license is other, as the Hub shows it, such as my-license-1.0.
+        license_link: The address of its text, from https://; null for none.
         language: The language of the text, an ISO 639 code such as en; several are separated by commas.
         include_saved_model: Whether the SavedModel goes to the Hub too.
         corpus_text: Whether the model's page on the Hub, and the SavedModel there, may show the sentence of the test
             split that `export.example: null` chooses; otherwise the Hub gets no text of the corpus.
-        include_tf_weights: Whether the Keras weights, tf_model.h5, go to the Hub beside model.safetensors.
+        include_tf_weights: Whether the Keras weights, tf_model.h5, go to the Hub beside model.safetensors, where
+            the architecture has them.
         during_training: Whether each epoch's weights are uploaded to the Hub while the next one trains, before it is
             known whether the model is blessed.
         commit_message: The message of the commit on the Hub.
@@ -45,6 +48,8 @@ class PushParams:
     hub_private_repo: bool | None = None
     hub_overwrite: bool = False
     license: str | None = None
+    license_name: str | None = None
+    license_link: str | None = None
     language: str | None = None
     include_saved_model: bool = False
     corpus_text: bool = False
@@ -107,6 +112,7 @@ class PushParams:
                 received="no push.license" if self.license is None else f"push.license {self.license!r}",
                 remedy="set --push.license, for example to apache-2.0 or mit, or to other for one of your own",
             )
+        self._check_own_license()
         for language in self.languages:
             if not LANGUAGE.fullmatch(language):
                 raise ConfigError(
@@ -119,6 +125,35 @@ class PushParams:
                 "push.commit_message must be a line of text",
                 received=repr(self.commit_message),
                 remedy="leave out --push.commit_message, or write something",
+            )
+
+    def _check_own_license(self) -> None:
+        """Refuses a license that the Hub has no identifier of and nobody can find, and a name beside an identifier."""
+        own = self.license == "other"
+        if own and not (self.license_name or "").strip():
+            raise ConfigError(
+                "push.license_name must name the license where push.license is other",
+                received="no push.license_name",
+                remedy="set --push.license_name, for example to my-license-1.0, and --push.license_link to its text",
+            )
+        for name, value in (("license_name", self.license_name), ("license_link", self.license_link)):
+            if value is not None and not own:
+                raise ConfigError(
+                    f"push.{name} must be left out unless push.license is other",
+                    received=f"push.{name} {value!r} beside push.license {self.license!r}",
+                    remedy=f"set --push.license other, or leave out --push.{name}",
+                )
+        if self.license_name is not None and not self.license_name.isprintable():
+            raise ConfigError(
+                "push.license_name must be one line of text",
+                received=repr(self.license_name),
+                remedy="set --push.license_name, for example to my-license-1.0",
+            )
+        if self.license_link is not None and not re.fullmatch(r"https?://[^\s/]+\S*", self.license_link):
+            raise ConfigError(
+                "push.license_link must be an address that begins with https://, or null",
+                received=repr(self.license_link),
+                remedy="set --push.license_link, for example to https://example.org/my-license.txt",
             )
 
     @property
@@ -145,4 +180,4 @@ class PushParams:
         target = self.hub_target
         if target is None or not self.during_training or self.dry_run:
             return None
-        return UploadsDuringTraining(target, str(self.license), self.languages)
+        return UploadsDuringTraining(target, str(self.license), self.languages, self.license_name, self.license_link)

@@ -37,6 +37,8 @@ class UploadsDuringTraining:
         target: Where the model goes.
         license: The Hub's identifier of the model's license.
         languages: ISO 639 codes, for the model's card.
+        license_name: The name of a license that the Hub has no identifier of.
+        license_link: Its address.
 
     Example:
         >>> uploads = UploadsDuringTraining(HubTarget("me/model"), "apache-2.0", ("en",))
@@ -46,6 +48,8 @@ class UploadsDuringTraining:
     target: HubTarget
     license: str
     languages: tuple[str, ...] = ()
+    license_name: str | None = None
+    license_link: str | None = None
 
     def preflight(self) -> None:
         """Refuses uploads that are bound to fail.
@@ -92,7 +96,14 @@ class Uploading:
         self.training = training
         self.repository = repository
         self.card, self.final_card = (
-            progress_card(settings.target.repo_id, settings.license, settings.languages, trained)
+            progress_card(
+                settings.target.repo_id,
+                settings.license,
+                settings.languages,
+                trained,
+                settings.license_name,
+                settings.license_link,
+            )
             for trained in (False, True)
         )
         self.commits: list[HubCommit] = []

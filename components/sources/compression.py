@@ -12,6 +12,7 @@ from pathlib import Path, PurePosixPath
 from typing import Any, BinaryIO, cast
 
 from foundation.errors import DataError
+from foundation.terminal import TERMINAL
 
 HEAD_BYTES = 10
 KINDS = (
@@ -73,11 +74,11 @@ def decompressed(path: Path) -> Iterator[BinaryIO]:
     """
     kind = compression_of(path)
     if kind is None:
-        with open(path, "rb") as file:
+        with open(path, "rb") as file, TERMINAL.following(path, file):
             yield file
         return
     try:
-        with _opened(path, kind) as stream:
+        with open(path, "rb") as file, TERMINAL.following(path, file), _opened(path, file, kind) as stream:
             yield stream
     except (EOFError, zlib.error, lzma.LZMAError, zipfile.BadZipFile, RuntimeError, OSError) as error:
         if isinstance(error, OSError) and error.errno is not None:
@@ -90,10 +91,10 @@ def decompressed(path: Path) -> Iterator[BinaryIO]:
 
 
 @contextlib.contextmanager
-def _opened(path: Path, kind: str) -> Iterator[BinaryIO]:
+def _opened(path: Path, file: BinaryIO, kind: str) -> Iterator[BinaryIO]:
     with contextlib.ExitStack() as stack:
         if kind == "ZIP":
-            archive = stack.enter_context(zipfile.ZipFile(path))
+            archive = stack.enter_context(zipfile.ZipFile(file))
             names = members(archive)
             if len(names) != 1:
                 raise DataError(
@@ -107,5 +108,5 @@ def _opened(path: Path, kind: str) -> Iterator[BinaryIO]:
 
             yield cast(BinaryIO, stack.enter_context(pyarrow.input_stream(str(path), compression="zstd")))
         else:
-            openers: dict[str, Any] = {"gzip": gzip.GzipFile, "bzip2": bz2.BZ2File, "XZ": lzma.LZMAFile}
-            yield stack.enter_context(openers[kind](path))
+            openers: dict[str, Any] = {"gzip": gzip.open, "bzip2": bz2.open, "XZ": lzma.open}
+            yield stack.enter_context(openers[kind](file))

@@ -17,12 +17,14 @@ from components.sources.readers import Place, Reading, Records, lines_of, malfor
 if TYPE_CHECKING:
     import _csv
 
-DELIMITERS = {",": "commas", ";": "semicolons", "\t": "tabs", "|": "bars"}
+DELIMITERS = {",": "commas", ";": "semicolons", "\t": "tabs", "|": "vertical bars"}
 LARGEST_CELL = 1 << 30  # characters; the csv module's own limit, 131,072, is less than a long answer
 FIRST_ROWS = 20
 """How many rows are looked at besides the first."""
 WORDS_OF_A_NAME = 10
 """A first row with a cell of more words than this may be a record."""
+LINES_LOOKED_AT = 1000
+"""In so many lines of a file, backslashes before quotes are looked for."""
 SEPARATOR_LINE = "sep="
 """How the line begins by which a file tells Excel what divides its cells."""
 
@@ -98,8 +100,9 @@ def form_of(path: Path, reading: Reading, delimiters: Sequence[str]) -> Form:
             form, rows = Form(delimiter), others
             notes.append(f"was read with {form.between} between its cells")
             break
-    if not rows and (others := first_rows(path, reading, dataclasses.replace(form, escaped=True))):
-        form, rows = dataclasses.replace(form, escaped=True), others
+    escaped = dataclasses.replace(form, escaped=True)
+    if not rows and has_escaped_quotes(path, reading) and (others := first_rows(path, reading, escaped)):
+        form, rows = escaped, others
         notes.append("was read with a backslash before each quote in its cells")
     if rows and len(rows[0]) > 1 and all(cell[:1] == " " for cell in rows[0][1:]):
         form = dataclasses.replace(form, spaced=True)
@@ -119,6 +122,12 @@ def first_rows(path: Path, reading: Reading, form: Form) -> list[list[str]]:
         rows = (cells for cells in form.rows(lines) if cells and not tells_delimiter(cells))
         return list(itertools.islice(rows, 1 + FIRST_ROWS))
     return []
+
+
+def has_escaped_quotes(path: Path, reading: Reading) -> bool:
+    """Whether a backslash stands before a quote in the first lines of a file."""
+    lines = itertools.islice(lines_of(path, reading.encoding), LINES_LOOKED_AT)
+    return any('\\"' in line for _, line in lines)
 
 
 def tells_delimiter(cells: list[str]) -> bool:

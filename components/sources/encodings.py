@@ -1,6 +1,6 @@
 """How a text file is encoded, by its first bytes: a byte order mark, or the zeros of UTF-16.
 
-A file without a byte order mark is read as UTF-8. Other encodings can't be recognised by their bytes (every file is
+A file without a byte order mark is read as UTF-8. Other encodings can't be recognized by their bytes (every file is
 valid Latin-1), so a person must name them: `ingest.encoding`. Whatever is guessed here is reported.
 """
 
@@ -36,6 +36,8 @@ OTHER_FORMATS = (
     (b"SQLite format 3", "an SQLite database"),
 )
 """The first bytes of files that are often named as if they were text."""
+LFS_POINTER = b"version https://git-lfs.github.com/spec/"
+"""How the text begins that Git leaves in the place of a large file where git-lfs isn't installed."""
 NAMED = {"Parquet data": ".parquet", "Arrow data": ".arrow"}
 """The ending that a file of a format that can be read must have."""
 TAR_PLACE = 257
@@ -179,6 +181,8 @@ def refuse_other_formats(path: Path, head: bytes) -> None:
             received=f"{path}: a tar archive",
             remedy="unpack it (tar -xf), and give the directory with --ingest.path",
         )
+    if head.startswith(LFS_POINTER):
+        raise without_content(path)
     for start, what in OTHER_FORMATS:
         if head.startswith(start) and (b"\0" in head or not is_utf8(head)):
             raise DataError(
@@ -188,6 +192,15 @@ def refuse_other_formats(path: Path, head: bytes) -> None:
                 if what in NAMED
                 else "unpack it, or save it as CSV or text, and give that with --ingest.path",
             )
+
+
+def without_content(path: Path) -> DataError:
+    """The error for a file in whose place Git left a pointer."""
+    return DataError(
+        "a source file must hold the records",
+        received=f"{path}, which is a pointer of Git LFS",
+        remedy=f"install git-lfs and run git -C {path.parent} lfs pull, or download the file again",
+    )
 
 
 def is_utf8(head: bytes) -> bool:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 from components.hub.reading import HubUnreachable, resolve_revision
 from components.sources import Loaded
 from components.sources.columns import Columns
+from foundation.command_text import installed
 from foundation.errors import ConfigError, HubError
 
 if TYPE_CHECKING:
@@ -271,8 +272,8 @@ class HubDataset:
         return HubError(
             "a Hub dataset must be reachable",
             received=f"{self.dataset}: {first_line(error)}",
-            remedy="check the network and the name, log in (hf auth login) for a private or gated dataset, "
-            "give local files with --ingest.path, or --ingest.dataset python-docs, which needs no network",
+            remedy=f"check the network and the name, log in ({installed('hf')} auth login) for a private or gated "
+            "dataset, give local files with --ingest.path, or --ingest.dataset python-docs, which needs no network",
         )
 
     def refused(self, error: Exception) -> HubError:

@@ -6,35 +6,18 @@ is read whole.
 
 import codecs
 import json
-import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Any, BinaryIO, NamedTuple
+from typing import Any, BinaryIO
 
 from components.sources import readers
 from components.sources.readers import Place, Reading, Records
-from foundation.errors import DataError
+from components.sources.record_objects import Held, field_of, held_records, lists_of_records
+from foundation.errors import ConfigError, DataError
 
 CHUNK_CHARACTERS = 1 << 20
 EXCERPT_CHARACTERS = 40
 DECODER = json.JSONDecoder()
-NAMES_OF_RECORDS = {
-    "data",
-    "records",
-    "rows",
-    "items",
-    "examples",
-    "instances",
-    "documents",
-    "docs",
-    "entries",
-    "results",
-}
-"""What a list of records is called in an object that has other fields, too."""
-HAS_DIGIT = re.compile(r"\d")
-"""What the names of texts have, in an object of texts by row or by id, and not all names of a record's fields."""
-LONGEST_FACT = 200
-"""So many characters a fact about a data set has at most: a license, a date, an address."""
 
 
 def malformed(place: Place, what: str, *, rule: str = "a JSON file must hold valid JSON") -> DataError:
@@ -52,6 +35,9 @@ def read_json(path: Path, reading: Reading) -> Records:
     Raises:
         DataError: If the file is malformed, or holds something other than objects.
     """
+    if reading.field is not None:
+        yield from read_field(path, reading, reading.field)
+        return
     found = readers.encoding(path, reading.encoding)
     with readers.opened(path) as file:
         file.read(found.mark)
@@ -88,6 +74,8 @@ def read_json_lines(path: Path, reading: Reading) -> Records:
             if rest is None:
                 yield from unwrapped(place, held, reading)
                 return
+        if first:
+            note_lists(place, value, reading)
         first = False
         yield place, as_record(place, value)
 
@@ -126,7 +114,54 @@ def read_json_object(path: Path, reading: Reading) -> Records:
     if (held := held_records(value)) is not None:
         yield from unwrapped(place, held, reading)
     else:
+        note_lists(place, value, reading)
         yield place, as_record(place, value)
+
+
+def note_lists(place: Place, value: Any, reading: Reading) -> None:
+    """Notes the lists of records in what was read as a record, for the case that it is the only one."""
+    reading.lists[place.path] = [f"`{name}` ({count:,})" for name, count in lists_of_records(value)]
+
+
+def read_field(path: Path, reading: Reading, field: str) -> Records:
+    """The records that one field of a file's object holds; the file is read whole.
+
+    Raises:
+        DataError: If the file is malformed.
+        ConfigError: If it isn't one object, or has no records there.
+    """
+    text = "".join(line for _, line in readers.lines_of(path, reading.encoding))
+    place = Place(path, 1)
+    try:
+        value = json.loads(text)
+    except json.JSONDecodeError as error:
+        if not follows_object(error):
+            raise malformed(Place(path, error.lineno), describe(error)) from error
+        value = None
+    except (ValueError, RecursionError) as error:
+        raise malformed(place, str(error)) from error
+    if not isinstance(value, dict):
+        what = "an array" if isinstance(value, list) else "several objects" if value is None else "no object"
+        raise ConfigError(
+            "ingest.field must be given only with files of JSON that are one object each",
+            received=f"{field!r} with {path}, which holds {what}",
+            remedy="leave out --ingest.field",
+        )
+    try:
+        found = field_of(value, field)
+    except KeyError:
+        found = None
+    held = held_records(found)
+    if isinstance(found, list) and all(isinstance(each, (dict, str)) for each in found[:1]):
+        held = Held(found) if found else None
+    if held is None:
+        lists = [f"{name} ({count:,})" for name, count in lists_of_records(value)]
+        raise ConfigError(
+            "ingest.field must name a field that holds a list of records, or an object of records",
+            received=f"{field!r} with {path}, which has {'nothing' if found is None else 'no records'} there",
+            remedy=f"give one of {', '.join(lists)}" if lists else "leave out --ingest.field, or name another file",
+        )
+    yield from ((place, as_record(place, record)) for record in held.records)
 
 
 def follows_object(error: json.JSONDecodeError) -> bool:
@@ -145,79 +180,10 @@ def read_json_values(path: Path, reading: Reading) -> Records:
             yield place, as_record(place, text.decode(DECODER))
 
 
-class Held(NamedTuple):
-    """The records that one object holds.
-
-    Attributes:
-        records: The records.
-        how: How it holds them, as the end of a sentence, where that isn't plain.
-    """
-
-    records: Iterable[dict[str, Any]]
-    how: str | None = None
-
-
-def held_records(value: Any) -> Held | None:
-    """The records in an object that is none itself; None for any other value.
-
-    It is an object whose only field is a list of objects, or that has such a list called `data` or alike beside a few
-    facts (`{"version": "2.0", "data": […]}`); one of texts by row or id; one of columns, each a list of values; one of
-    columns, each an object of values by row, or with a list of rows, as pandas' `to_json` writes them by default and
-    with `orient="split"`; or an object of objects that are alike, such as records by their ids.
-    """
-    if not isinstance(value, dict) or not value:
-        return None
-    items = list(value.values())
-    if len(value) == 1 and isinstance(items[0], list) and items[0] and all(isinstance(item, dict) for item in items[0]):
-        return Held(items[0])
-    lists = [name for name, item in value.items() if isinstance(item, list)]
-    if len(lists) == 1 and lists[0].lower() in NAMES_OF_RECORDS and all(map(is_fact, value.values())):
-        held = value[lists[0]]
-        if held and all(isinstance(item, dict) for item in held):
-            return Held(held, f"an object with its records in `{lists[0]}`; its other fields were left out")
-    if all(isinstance(item, str) for item in items) and all(HAS_DIGIT.search(name) for name in value):
-        return Held(({"text": item} for item in items), "texts by their names, each of which was read as a record")
-    if len(lists) == len(value) and len(items[0]) > 1 and {len(item) for item in items} == {len(items[0])}:
-        by_row = (dict(zip(value, row, strict=True)) for row in zip(*items, strict=True))
-        return Held(by_row, "columns of values, each row of which was read as a record")
-    if set(value) == {"columns", "index", "data"} and all(isinstance(item, list) for item in items):
-        columns, rows = value["columns"], value["data"]
-        if all(isinstance(row, list) and len(row) == len(columns) for row in rows):
-            return Held(
-                (dict(zip(map(str, columns), row, strict=True)) for row in rows), "columns and rows, as of pandas"
-            )
-    if not all(isinstance(item, dict) for item in items):
-        return None
-    rows_of_first = list(items[0])
-    if rows_of_first == [str(row) for row in range(len(rows_of_first))] and all(
-        list(item) == rows_of_first for item in items
-    ):
-        by_row = ({name: column[row] for name, column in value.items()} for row in rows_of_first)
-        return Held(by_row, "columns of values by row, as of pandas") if rows_of_first else None
-    if len(items) > 1 and are_alike(items):
-        return Held(items, "an object of objects, each of which was read as a record, without its name")
-    return None
-
-
-def is_fact(value: Any) -> bool:
-    """Whether a value beside a list of records may be left out: it is the list, or no long text."""
-    return not isinstance(value, str) or len(value) <= LONGEST_FACT
-
-
-def are_alike(items: list[dict[str, Any]]) -> bool:
-    """Whether objects have the same fields, with values of the same types but for nulls."""
-    types = {name: type(value) for name, value in items[0].items()}
-    return bool(types) and all(
-        item.keys() == types.keys()
-        and all(type(None) in (kind, type(item[name])) or type(item[name]) is kind for name, kind in types.items())
-        for item in items
-    )
-
-
 def unwrapped(place: Place, held: Held, reading: Reading) -> Records:
     """The records in an object that holds them."""
     if held.how is not None:
-        reading.guesses[place.path] = f"{place.path.name} is {held.how}"
+        reading.guesses[place.path] = f"{place.path.name} holds {held.how}"
     return ((place, record) for record in held.records)
 
 

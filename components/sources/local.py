@@ -3,7 +3,7 @@
 import dataclasses
 import functools
 from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -23,6 +23,7 @@ from components.sources.finding import (
 )
 from components.sources.parts import PARTS, mixed, parts_of
 from foundation.errors import ConfigError, DataError
+from foundation.terminal import BYTES, TERMINAL
 
 if TYPE_CHECKING:
     from datasets import Dataset
@@ -48,6 +49,7 @@ class LocalFiles:
         text_records: What is a record in a text file.
         test_path: The same as `path` for the files of the test part; None where `path` has all files.
         columns: The columns to read; None for all.
+        field: The field of each JSON file's one object that has the records; None where that isn't said.
 
     Example:
         source = LocalFiles("data/*.jsonl")
@@ -60,6 +62,7 @@ class LocalFiles:
     text_records: readers.TextRecords = "paragraph"
     test_path: str | None = None
     columns: tuple[str, ...] | None = None
+    field: str | None = None
 
     def files(self) -> tuple[list[Path], list[Path]]:
         """The files to read, sorted, those of the test part last, and those of other formats, which are left out.
@@ -113,10 +116,11 @@ class LocalFiles:
 
     def digests(self) -> dict[str, str]:
         """SHA-256 of each file's bytes, by its name below the path."""
-        digests = {}
-        for path in self.files()[0]:
-            with readers.read_errors(path):
-                digests[self.name_of(path)] = manifest.digest_of_file(path)
+        digests, paths = {}, self.files()[0]
+        with TERMINAL.progress("comparing files", size_of(paths), BYTES):
+            for path in paths:
+                with readers.read_errors(path):
+                    digests[self.name_of(path)] = manifest.digest_of_file(path)
         return digests
 
     def load(self, cache: Path) -> Loaded:
@@ -132,10 +136,11 @@ class LocalFiles:
         parts = self.parts_of(paths)
         unnamed = [path for path in paths if parts and self.name_of(path) not in parts]
         paths = self.in_order(set(paths) - set(unnamed), parts)
-        reading = readers.Reading(self.encoding, self.text_records)
+        reading = readers.Reading(self.encoding, self.text_records, self.field)
         target = cache / "records.arrow"
         forms: dict[Path, dict[str, str]] = {}
         guesses: list[str] = []
+        self.refuse_field(paths)
         if format_of(paths[0]) in TABLES:
             self.refuse_encoding()
             records, anomalies = tables.write_tables(paths, target, Columns(self.columns))
@@ -143,6 +148,7 @@ class LocalFiles:
             forms, guesses = self.inspect(paths)
             records, anomalies = self.write(paths, reading, target)
             guesses += [reading.guesses[path] for path in paths if path in reading.guesses]
+        self.refuse_unchosen_list(reading, records)
         guesses += left_out_note(others, paths)
         anomalies += [f"{self.name_of(path)} holds no records" for path in paths if not records[path]]
         dataset = open_arrow(target)
@@ -228,6 +234,35 @@ class LocalFiles:
                 remedy="leave out --ingest.encoding",
             )
 
+    def refuse_field(self, paths: Sequence[Path]) -> None:
+        """Refuses a field for files that aren't JSON.
+
+        Raises:
+            ConfigError: If one is given.
+        """
+        if self.field is not None and READERS.get(format_of(paths[0])) is not json_records.read_json:
+            raise ConfigError(
+                "ingest.field must be given only with files of JSON",
+                received=f"{self.field!r} for {paths[0]}",
+                remedy="leave out --ingest.field; a column of text is named by --preprocess.text_column",
+            )
+
+    def refuse_unchosen_list(self, reading: readers.Reading, records: Counter[Path]) -> None:
+        """Refuses a single object as the only record, where fields of it have lists of records.
+
+        Raises:
+            DataError: Naming them.
+        """
+        lists = [each for path in reading.lists for each in reading.lists[path]]
+        if records.total() == 1 and lists:
+            [path] = [path for path, count in records.items() if count]
+            name = lists[0].split("`")[1]
+            raise DataError(
+                "a corpus must hold several records",
+                received=f"{path}, one object, whose field{'s' * (len(lists) > 1)} {', '.join(lists)} may hold them",
+                remedy=f"say where the records are, such as --ingest.field {name}",
+            )
+
     def inspect(self, paths: list[Path]) -> tuple[dict[Path, dict[str, str]], list[str]]:
         """How files are encoded and compressed, where that isn't UTF-8 or not as their names say.
 
@@ -276,18 +311,24 @@ class LocalFiles:
             # The records are read twice, and counted anew each time.
             records.clear()
             reading.begin_anew()
-            for path in paths:
-                for place, record in read(path, reading):
-                    records[path] += 1
-                    if self.columns is not None:
-                        reading.names.update(dict.fromkeys(record))
-                    yield place, columns.of_record(record)
+            with TERMINAL.progress("reading", size_of(paths), BYTES):
+                for path in paths:
+                    for place, record in read(path, reading):
+                        records[path] += 1
+                        if self.columns is not None:
+                            reading.names.update(dict.fromkeys(record))
+                        yield place, columns.of_record(record)
 
         count, anomalies = schema.write_records(read_all, target)
         if not count:
             sizes = ", ".join(f"{path} ({path.stat().st_size} bytes)" for path in paths[:3])
             raise no_records(sizes + (f" and {len(paths) - 3} more" if len(paths) > 3 else ""))
         return records, anomalies
+
+
+def size_of(paths: Iterable[Path]) -> int:
+    """The bytes of all files; a file that is gone counts none."""
+    return sum(path.stat().st_size for path in paths if path.exists())
 
 
 def no_records(received: str) -> DataError:

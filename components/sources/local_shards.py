@@ -14,9 +14,9 @@ from components.contract import manifest
 from components.contract.reports import Shard
 from components.sources import readers, schema, tables
 from components.sources.finding import TABLES, format_of
-from components.sources.json_records import held_records
 from components.sources.local import READERS, LocalFiles
 from components.sources.readers import Place, Reading, Records
+from components.sources.record_objects import held_records
 from foundation.errors import DataError
 
 if TYPE_CHECKING:

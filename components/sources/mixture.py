@@ -13,7 +13,7 @@ import numpy as np
 
 from components.contract.reports import BySplit, MixedSource
 from components.sources import Loaded
-from components.sources.corpus_report import count_words
+from components.sources.column_statistics import count_words
 from components.sources.local import LocalFiles, open_arrow
 from components.sources.params import IngestParams
 from components.sources.record_batches import tables_of

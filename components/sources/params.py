@@ -9,7 +9,7 @@ from components.sources.readers import TextRecords
 from components.sources.source import Source, joined_names
 from foundation.errors import ConfigError
 
-OF_ONE_SOURCE = ("path", "test_path", "config", "split", "revision", "encoding")
+OF_ONE_SOURCE = ("path", "test_path", "config", "split", "revision", "encoding", "field")
 """The settings that a source of a mixture has for itself."""
 
 
@@ -33,11 +33,13 @@ class IngestParams:
         encoding: The encoding of local text files without a byte order mark, such as windows-1252; null for UTF-8.
         text_records: What is a record in a .txt file: a paragraph (up to a blank line; in a file without blank lines, a
             line), a line, or the whole file.
+        field: The field of a JSON file that has the records, where the file is one object; dots lead into objects. Null
+            where that is plain.
         sources: A mixture instead of `dataset` or `path`: a list of sources, each a path, or keys with `path` or
             `dataset` and where needed with `config`, `split`, `revision`, `test_path`, `encoding`, `text_records`,
-            `text_column`, `name` and `weight`: how often each of its train records stands in the train split (2: twice;
-            0.5: half of them, drawn by the seed). Each is split by itself, and the test split isn't weighted. The
-            corpus has the columns `text` and `source`, the source's name.
+            `field`, `text_column`, `name` and `weight`: how often each of its train records stands in the train split
+            (2: twice; 0.5: half of them, drawn by the seed). Each is split by itself, and the test split isn't
+            weighted. The corpus has the columns `text` and `source`, the source's name.
         columns: The columns to read, with commas between or as a list; dots lead into nested records. Null for all.
         group_column: A column whose equal values stay on one side of the split: an author, a thread. Records without a
             value are each on their own. The test split is as near to `test_size` as the groups allow.
@@ -61,6 +63,7 @@ class IngestParams:
     test_path: str | None = None
     encoding: str | None = None
     text_records: TextRecords = "paragraph"
+    field: str | None = None
     sources: list[dict[str, Any] | str] | None = None
     columns: str | list[str] | None = None
     group_column: str | None = None
@@ -118,13 +121,15 @@ class IngestParams:
         Raises:
             ConfigError: If so.
         """
-        for key in ("sources", "group_column", "time_column"):
+        for key in ("sources", "group_column", "time_column", "field"):
             if (value := getattr(self, key)) is not None:
                 raise ConfigError(
                     f"ingest.{key} must be left out where ingest.streaming is set: all records must be known for it",
                     received=repr(value),
                     remedy=f"leave out --ingest.{key} or --ingest.streaming"
-                    + ("" if key == "sources" else ", or name test records of their own with --ingest.test_path"),
+                    + (
+                        ", or name test records of their own with --ingest.test_path" if key.endswith("_column") else ""
+                    ),
                 )
         if self.path is None and not self.source.is_from_hub:
             raise ConfigError(

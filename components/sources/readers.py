@@ -44,15 +44,19 @@ class Reading:
     Attributes:
         encoding: The value of `ingest.encoding`.
         text_records: The value of `ingest.text_records`.
+        field: The value of `ingest.field`.
         blank_lines: How many lines without a record each file has.
         guesses: A sentence for each thing that was guessed about a file, by file.
+        lists: What looks like a list of records in a JSON file's first record, by file.
         names: The names of all columns, in their order, where only some are read.
     """
 
     encoding: str | None = None
     text_records: TextRecords = "paragraph"
+    field: str | None = None
     blank_lines: Counter[Path] = dataclasses.field(default_factory=Counter)
     guesses: dict[Path, str] = dataclasses.field(default_factory=dict)
+    lists: dict[Path, list[str]] = dataclasses.field(default_factory=dict)
     names: dict[str, None] = dataclasses.field(default_factory=dict)
     _by_paragraph: dict[Path, bool] = dataclasses.field(default_factory=dict)
 
@@ -214,11 +218,11 @@ def read_text(path: Path, reading: Reading) -> Records:
             tabs.add(line.count("\t"))
             if reading.text_records == "paragraph" and records == 2:
                 reading.guesses[path] = (
-                    f"{path.name} has no blank lines between others, so each line was read as a record"
+                    f"{path.name} has no blank lines between paragraphs, so each line was read as a record"
                 )
             yield Place(path, number), {"text": line.rstrip("\n")}
         if reading.text_records == "paragraph" and records > 1 and len(tabs) == 1 and tabs != {0}:
-            reading.guesses[path] += ", with the tabs that each has (a table's file is named .tsv)"
+            reading.guesses[path] += "; the tabs in its lines were kept (if it is a table, rename it to .tsv)"
         return
     for is_blank, group in itertools.groupby(lines, key=lambda numbered: numbered[1].isspace()):
         if not is_blank:

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from components.contract import manifest
 from components.sources.record_batches import tables_of
+from foundation.terminal import TERMINAL
 
 if TYPE_CHECKING:
     from datasets import Dataset
@@ -38,8 +39,11 @@ def save_split(dataset: "Dataset", directory: Path) -> None:
 
     directory.mkdir()
     path = directory / ARROW_FILE
-    with ArrowWriter(features=dataset.features, path=str(path), embed_local_files=True) as writer:
-        for table in tables_of(dataset):
+    with (
+        ArrowWriter(features=dataset.features, path=str(path), embed_local_files=True) as writer,
+        TERMINAL.progress(f"writing {directory.name}", len(dataset), "records") as progress,
+    ):
+        for table in progress.watch(tables_of(dataset), len):
             writer.write_table(table)
         writer.finalize()
     info = asdict(dataset.info)

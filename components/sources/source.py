@@ -34,6 +34,7 @@ class Source:
         test_path: A local file, directory or glob with the test records.
         encoding: The encoding of local text files without a byte order mark.
         text_records: What is a record in a text file.
+        field: The field of a JSON file's one object that has the records.
         text_column: In a mixture, the column with the text, or several with commas between, as
             `preprocess.text_column` has them; None for the only one that can be meant.
         weight: In a mixture, how often each train record stands in the train split, above 0 and up to 1,000. Of 2.5,
@@ -52,6 +53,7 @@ class Source:
     test_path: str | None = None
     encoding: str | None = None
     text_records: TextRecords = "paragraph"
+    field: str | None = None
     text_column: str | None = None
     weight: float = 1.0
     name: str | None = None
@@ -84,13 +86,15 @@ class Source:
                     received=f"{key} {value!r} with {self.path or self.dataset}",
                     remedy=f"leave out --ingest.{key}, or name a Hub dataset with --ingest.dataset",
                 )
-        if self.encoding is not None:
-            if self.path is None:
+        for key in ("encoding", "field"):
+            value = getattr(self, key)
+            if value is not None and self.path is None:
                 raise ConfigError(
-                    "ingest.encoding must be given only with local files",
-                    received=f"encoding {self.encoding!r} with {self.dataset}",
-                    remedy="leave out --ingest.encoding, or name files with --ingest.path",
+                    f"ingest.{key} must be given only with local files",
+                    received=f"{key} {value!r} with {self.path or self.dataset}",
+                    remedy=f"leave out --ingest.{key}, or name files with --ingest.path",
                 )
+        if self.encoding is not None:
             canonical_encoding(self.encoding)
         if self.text_records not in get_args(TextRecords):
             raise ConfigError(
@@ -183,7 +187,7 @@ class Source:
             columns: The columns to read; None for all.
         """
         if self.path is not None:
-            return LocalFiles(self.path, self.encoding, self.text_records, self.test_path, columns)
+            return LocalFiles(self.path, self.encoding, self.text_records, self.test_path, columns, self.field)
         if self.is_from_hub:
             return HubDataset(self.dataset, self.config, self.split or "train", self.revision, columns)
         return EmbeddedCorpus(columns=columns)

@@ -20,6 +20,7 @@ from foundation.errors import ConfigError, DataError
 
 if TYPE_CHECKING:
     import pyarrow
+    from datasets import Dataset
 
 
 @dataclasses.dataclass(frozen=True)
@@ -133,8 +134,16 @@ def at_random(records: int, test_size: float, seed: int) -> Rows:
     from datasets import Dataset
 
     refuse_few(records, test_size)
-    split = Dataset.from_dict({"row": np.arange(records)}).train_test_split(test_size, seed=seed).with_format("arrow")
-    return Rows(split["train"][:]["row"].to_numpy(), split["test"][:]["row"].to_numpy())
+    split = Dataset.from_dict({"row": np.arange(records)}).train_test_split(test_size, seed=seed)
+    return Rows(rows_in(split["train"]), rows_in(split["test"]))
+
+
+def rows_in(numbered: "Dataset") -> np.ndarray:
+    """The numbers (rows,) int64 of the rows that a data set has of one in which rows hold their own numbers."""
+    if numbered._indices is None:
+        return numbered.with_format("arrow")[:]["row"].to_numpy()
+    # Many times as fast as taking the rows themselves, which `datasets` does one by one.
+    return numbered._indices.column("indices").to_numpy().astype(np.int64)
 
 
 def by_parts(parts: Mapping[str, int]) -> Rows:
@@ -271,8 +280,8 @@ def refuse_few(records: int, test_size: float) -> None:
             received=f"{records} with test_size {test_size}",
             remedy="give more records, or another --ingest.test_size"
             if records > 1
-            else "give more records (of JSON, an object a line or an array; of text, lines with "
-            "--ingest.text_records line), or test records of their own with --ingest.test_path",
+            else "give more records (of JSON, an object a line, an array, or the list that --ingest.field names; of "
+            "text, lines with --ingest.text_records line), or test records of their own with --ingest.test_path",
         )
 
 

@@ -7,7 +7,7 @@ from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING, Any
 
 from components.contract.reports import CorpusReport, Parts, Shard, Skipped, Streamed, StreamReport
-from components.sources import corpus_report, schema, tables
+from components.sources import corpus_report, corpus_sentences, schema, tables
 from components.sources.beginnings import Limits, Take, divided, too_few, write_tables
 from components.sources.columns import Columns
 from components.sources.finding import TABLES, format_of
@@ -61,7 +61,7 @@ class StreamedSource:
         how = "the first of each shard" if self.held_out is None else f"its own {self.held_out} part"
         summary = f"train streams from {size}; {test:,} test records ({how}); {train:,} train records looked at"
         if report.columns:
-            longest = max(report.columns, key=lambda name: corpus_report.words_of(report.columns[name]))
+            longest = max(report.columns, key=lambda name: corpus_sentences.words_of(report.columns[name]))
             summary += f", {report.columns[longest].train.words:,} words in {longest}"
         if (most := self.stream.max_train_records) is not None:
             summary += f"; of train the first {most:,} at most (ingest.max_train_records)"

@@ -9,9 +9,11 @@ from typing import TYPE_CHECKING
 
 from components.sources.arrow_types import common_schema, plain_values
 from components.sources.columns import Columns
+from components.sources.encodings import LFS_POINTER, without_content
 from components.sources.readers import read_errors
 from components.sources.record_batches import BATCH_BYTES, BATCH_RECORDS, bounded
 from foundation.errors import DataError
+from foundation.terminal import TERMINAL
 
 if TYPE_CHECKING:
     import pyarrow
@@ -36,9 +38,13 @@ def write_tables(paths: list[Path], target: Path, columns: Columns) -> tuple[Cou
 
     rows: Counter[Path] = Counter()
     schema, anomalies = common_schema([schema_of(path) for path in paths], columns)
-    with pyarrow.OSFile(str(target), "wb") as file, pyarrow.ipc.new_stream(file, schema) as writer:
+    with (
+        pyarrow.OSFile(str(target), "wb") as file,
+        pyarrow.ipc.new_stream(file, schema) as writer,
+        TERMINAL.progress("reading", rows_in_all(paths), "records") as progress,
+    ):
         for path in paths:
-            for batch in batches_of(path, schema.names):
+            for batch in progress.watch(batches_of(path, schema.names), lambda batch: batch.num_rows):
                 rows[path] += batch.num_rows
                 writer.write_batch(fit_schema(path, batch, schema))
     if not rows.total():
@@ -48,6 +54,13 @@ def write_tables(paths: list[Path], target: Path, columns: Columns) -> tuple[Cou
             remedy="give files with rows with --ingest.path",
         )
     return rows, anomalies
+
+
+def rows_in_all(paths: list[Path]) -> int | None:
+    """The rows of Parquet files, which say how many they have; None where a file doesn't."""
+    if not all(map(is_parquet, paths)):
+        return None
+    return sum(open_parquet(path).metadata.num_rows for path in paths)
 
 
 def schema_of(path: Path) -> "pyarrow.Schema":
@@ -174,6 +187,9 @@ def rows_a_batch(file: "pyarrow.parquet.ParquetFile", names: list[str]) -> int:
 
 def damaged(path: Path, error: Exception) -> DataError:
     """The error for a file that isn't sound."""
+    with path.open("rb") as file:
+        if file.read(len(LFS_POINTER)) == LFS_POINTER:
+            return without_content(path)
     found = f"{path.stat().st_size} bytes: {str(error).splitlines()[0]}"
     return DataError(
         "a .parquet file must hold sound Parquet data"

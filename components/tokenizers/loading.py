@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from components.tokenizers.bare_vocabularies import find_vocabulary, load_bare, load_sentencepiece
+from components.tokenizers.byte_tokenizers import as_fast, is_of_bytes
 from foundation.errors import HubError, ModelError
 
 if TYPE_CHECKING:
@@ -33,6 +34,8 @@ def load_local(path: Path) -> tuple["PreTrainedTokenizerFast", list[str]]:
 
     vocabulary = find_vocabulary(path)
     try:
+        if vocabulary is None and is_of_bytes(path):
+            return as_fast(AutoTokenizer.from_pretrained(str(path), local_files_only=True)), []
         if vocabulary is None:
             raise FileNotFoundError("it holds no vocabulary")
         if path.is_file() or not _is_described(path):
@@ -89,7 +92,8 @@ def load_from_hub(name: str, commit: str, download: Callable[[], Path]) -> tuple
 
     try:
         try:
-            return AutoTokenizer.from_pretrained(name, revision=commit, use_fast=True, trust_remote_code=False), []
+            loaded = AutoTokenizer.from_pretrained(name, revision=commit, use_fast=True, trust_remote_code=False)
+            return as_fast(loaded), []
         except OSError:
             raise
         except Exception:

@@ -129,7 +129,7 @@ def unigram(pieces: "Pieces", params: TokenizerParams) -> "PreTrainedTokenizerFa
     """SentencePiece's unigram model over NFKC text with XLM-RoBERTa's special tokens.
 
     Kudo 2018, "Subword Regularization" (https://arxiv.org/abs/1804.10959). A character that isn't in the vocabulary is
-    an unknown token, also together with its neighbours.
+    an unknown token, also together with its neighbors.
     """
     from tokenizers import Tokenizer as RustTokenizer
     from tokenizers import models, normalizers, pre_tokenizers, trainers
@@ -169,7 +169,7 @@ def unigram(pieces: "Pieces", params: TokenizerParams) -> "PreTrainedTokenizerFa
 def character(pieces: "Pieces", params: TokenizerParams) -> "PreTrainedTokenizerFast":
     """One token a character, blanks and line ends among them, with RoBERTa's special tokens.
 
-    It is a unigram model whose pieces are single characters. Neighbouring characters that aren't in the vocabulary are
+    It is a unigram model whose pieces are single characters. Neighboring characters that aren't in the vocabulary are
     one unknown token together.
     """
     from tokenizers import Tokenizer as RustTokenizer

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from components.contract.artifacts import Corpus
 from components.tokenizers.params import BPE, CHARACTER, UNIGRAM, WORDPIECE, TokenizerParams
 from components.tokenizers.trained_models import byte_level_bpe, character, unigram, wordpiece
+from foundation.terminal import TERMINAL
 
 if TYPE_CHECKING:
     import pyarrow
@@ -87,15 +88,17 @@ def train(
         # A model that looks at the text twice reads it anew; what is counted is of the last reading.
         read.reader = text()
         read.characters = read.in_long_words = 0
-        for texts in read.reader.batches(CHARACTERS_A_BATCH):
-            read.characters += sum(map(len, texts))
-            read.in_long_words += sum(len(word) for text in texts for word in UNUSUAL_WORD.findall(text))
-            yield [
-                word
-                for text in texts
-                for piece in cutter.pieces(text, CHARACTERS_A_PIECE)
-                for word in cut_long_words(piece)
-            ]
+        total = None if streamed else len(corpus.split("train"))
+        with TERMINAL.progress("reading text", total, "records") as progress:
+            for texts in progress.watch(read.reader.batches(CHARACTERS_A_BATCH), len):
+                read.characters += sum(map(len, texts))
+                read.in_long_words += sum(len(word) for text in texts for word in UNUSUAL_WORD.findall(text))
+                yield [
+                    word
+                    for text in texts
+                    for piece in cutter.pieces(text, CHARACTERS_A_PIECE)
+                    for word in cut_long_words(piece)
+                ]
 
     tokenizer = MODELS[params.model](pieces, params)
     reader = read.reader

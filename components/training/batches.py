@@ -1,6 +1,5 @@
 """The input of training: blocks in an order of our own, and masked batches of them."""
 
-import inspect
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -108,13 +107,17 @@ def batches(
     # The library reads numbers, under the name of an input, and `collate` the blocks that have them.
     numbered = Dataset.from_dict({"input_ids": numbers[collator.first_batch * batch_size :]})
     together = 1 if order is None else max(1, BLOCKS_A_READ // batch_size)
-    how = {"shuffle": False, "collate_fn": collate, "drop_remainder": False, "prefetch": False}
-    parameters = inspect.signature(model.call).parameters
-    if "labels" in parameters:
-        dataset = model.prepare_tf_dataset(numbered, together * batch_size, **how)
-    else:  # XLM and Flaubert compute no loss themselves: the library would drop the labels
-        inputs = [name for name in ("input_ids", "attention_mask", "position_ids") if packed or name in reader.names]
-        dataset = numbered.to_tf_dataset(together * batch_size, columns=inputs, label_cols="labels", **how)
+    given = {*reader.names, "attention_mask", "position_ids"} if packed else {*reader.names}
+    inputs = [name for name in as_masked_lm(model).takes if name in given]
+    dataset = numbered.to_tf_dataset(
+        together * batch_size,
+        columns=inputs,
+        label_cols="labels",
+        shuffle=False,
+        collate_fn=collate,
+        drop_remainder=False,
+        prefetch=False,
+    )
     # The library tries a collator out to learn the shapes it gives.
     collator.restart()
     if order is not None:

@@ -3,13 +3,14 @@
 The longer training is the one that all its epochs at once would be, gone on from the step at which the shorter one
 ended: each later step has the learning rate and the masking rate that it has in the longer one, epoch k has the same
 blocks and masks, and the optimizer's moments, the averaged weights, the history and the best epoch are those at that
-step. So where neither rate depends on the number of steps (`constant`, without warmup_ratio and mlm_probability_end),
-the two end with equal weights, bit for bit on a CPU. Under a decay the earlier steps had smaller learning rates than in
-one training of all epochs, and at the step where it goes on the rate rises to that of the longer schedule.
+step. So where nothing depends on the number of steps (`constant`, without warmup_ratio, mlm_probability_end,
+mlm_probability_schedule and batch_size_start), the two end with equal weights, bit for bit on a CPU. Under a decay the
+earlier steps had smaller learning rates than in one training of all epochs, and at the step where it goes on the rate
+rises to that of the longer schedule.
 """
 
 import dataclasses
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -131,28 +132,44 @@ def named_training(path: str) -> FinishedTraining:
         remedy = f"train its model further with a new optimizer, by --train.pretrained {directory / 'model'}"
     else:
         received = f"{path}, which is none" if directory.exists() else f"{path}, which doesn't exist"
-        remedy = (
-            "give the path of an artifact that --list shows, such as ROOT/artifacts/train/0123456789abcdef, or auto"
-        )
+        remedy = "give a run's id or name, or the path of an artifact of train, as --list shows them, or auto"
     raise ConfigError(
-        "train.continue_from must be auto or the artifact of a finished training", received=received, remedy=remedy
+        "train.continue_from must be auto, a finished training's artifact, or a run that trained one",
+        received=received,
+        remedy=remedy,
     )
 
 
-def farthest_training(directory: Path, training: Training, steps: int) -> FinishedTraining | None:
-    """The finished training among a root's that differs in its length alone, ended before a step, and came farthest.
+def shorter_trainings(directory: Path, training: Training, steps: int) -> list[FinishedTraining]:
+    """The finished trainings among a root's that differ in their length alone and ended before a step.
 
     Args:
         directory: Has the artifacts of the train step.
         training: What is to be gone on with.
         steps: The step before which it must have ended.
+
+    Returns:
+        The one that came farthest first.
     """
     found = [
         each
         for each in _trainings(directory)
         if each.step < steps and not training.differences(each.checkpoint.manifest)
     ]
-    return max(found, key=lambda each: (each.step, each.name), default=None)
+    return sorted(found, key=lambda each: (each.step, each.name), reverse=True)
+
+
+def first_whole(trainings: Iterable[FinishedTraining]) -> tuple[FinishedTraining | None, list[ArtifactError]]:
+    """The first of some trainings that can be gone on from, and what is wrong with each of those before it."""
+    damages = []
+    for each in trainings:
+        try:
+            each.state()
+        except ArtifactError as damage:
+            damages.append(damage)
+        else:
+            return each, damages
+    return None, damages
 
 
 def _trainings(directory: Path) -> Iterator[FinishedTraining]:

@@ -2,6 +2,7 @@
 
 import contextlib
 import dataclasses
+import math
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -147,7 +148,8 @@ def choose_execution(params: "TrainParams", devices: Devices, config: "Pretraine
         )
     names = devices.names[:1]
     if params.strategy == "auto":
-        names, reasons["strategy"] = choose_replicas(devices, batch_size)
+        # Where batches grow, all of them are multiples of this.
+        names, reasons["strategy"] = choose_replicas(devices, math.gcd(batch_size, params.batch_size_start or 0))
     elif params.strategy == "mirrored":
         names = devices.names
         if len(names) < 2:
@@ -156,12 +158,14 @@ def choose_execution(params: "TrainParams", devices: Devices, config: "Pretraine
                 received=f"train.strategy mirrored on {devices}",
                 remedy="set --train.strategy auto or one_device",
             )
-        if batch_size % len(names):
-            raise ConfigError(
-                "under train.strategy mirrored train.batch_size must be a multiple of the number of devices",
-                received=f"train.strategy mirrored on {devices}, for batches of {batch_size} blocks (train.batch_size)",
-                remedy=f"set --train.batch_size to a multiple of {len(names)}, or --train.strategy to auto",
-            )
+        for size in (batch_size, params.batch_size_start):
+            if size is not None and size % len(names):
+                setting = f"train.batch_size{'' if size == batch_size else '_start'}"
+                raise ConfigError(
+                    f"under train.strategy mirrored {setting} must be a multiple of the number of devices",
+                    received=f"train.strategy mirrored on {devices}, for batches of {size} blocks ({setting})",
+                    remedy=f"set --{setting} to a multiple of {len(names)}, or --train.strategy to auto",
+                )
     return Execution(precision, bool(jit_compile), names, devices, reasons)
 
 
@@ -181,8 +185,9 @@ def choose_precision(devices: Devices, config: "PretrainedConfig", in_graph: boo
     precision = "mixed_bfloat16" if capability >= BFLOAT16_CAPABILITY else "mixed_float16"
     if reason := why_not_in(precision, config):
         return "float32", reason
-    if precision == "mixed_bfloat16" and config.hidden_size < NARROW:
-        return "float32", f"{devices}, a hidden size of {config.hidden_size}"
+    hidden_size = architecture_of(config).hidden_size(config)
+    if precision == "mixed_bfloat16" and hidden_size < NARROW:
+        return "float32", f"{devices}, a hidden size of {hidden_size}"
     return precision, f"{devices}"
 
 

@@ -1,6 +1,8 @@
 """The training of a model under `fit`, from the start or from where a run was cut off."""
 
 import dataclasses
+import functools
+import math
 import shutil
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -24,6 +26,8 @@ from components.training.optimizer import build_optimizer, create_slots
 from components.training.params import TrainingSteps, TrainParams
 from components.training.progress import Progress
 from components.training.resuming import Checkpointing, require_same_precision
+from components.training.schedules import masking_changes
+from components.training.stages import StageBegins, Stages, plan_stages
 from components.training.step_checkpoints import CHECKPOINTS, StepCheckpoint, StepCheckpoints, restore_variables
 from components.training.stopping import BestEpoch, Interruption, StopAt
 from components.training.telemetry import Telemetry, steps_a_row
@@ -84,7 +88,8 @@ class Fit:
             require_same_precision(resumed.facts, self.machine())
         order = self.block_order()
         train_batches = self.train_batches(order, first_step=resumed.step if resumed else 0)
-        telemetry = self.telemetry(training, train_batches)
+        stages = self.stages(training, train_batches)
+        telemetry = self.telemetry(stages)
         best = BestEpoch(
             self.params.early_stopping_patience,
             self.params.early_stopping_threshold,
@@ -94,7 +99,8 @@ class Fit:
         training.first_step = checkpointing.initial_step
         # Checkpoints come after what they hold the state of, and observers last.
         stop = StopAt(self.steps.steps, checkpointing.step)
-        callbacks = [telemetry, best, stop, checkpointing, *self.observation(training, checkpointing.step)]
+        begins = StageBegins(stages, self.params.seed, checkpointing.step)
+        callbacks = [begins, telemetry, best, stop, checkpointing, *self.observation(training, checkpointing.step)]
         validation_batches = self.validation_batches()
         # Dropout has its own chance; Flaubert's LayerDrop, decided while the step is traced, takes it from here. So do
         # the data sets, which are made by now.
@@ -120,7 +126,29 @@ class Fit:
 
     def masking_rate(self) -> MaskingRate:
         """The part of the tokens that each step masks."""
-        return MaskingRate(self.params.mlm_probability, self.params.mlm_probability_end, self.steps.steps)
+        params, steps = self.params, self.steps.steps
+        changes = masking_changes(params.mlm_probability_schedule, steps)
+        return MaskingRate(params.mlm_probability, params.mlm_probability_end, steps, changes)
+
+    def stages(self, training: MaskedLMTraining, train_batches: tf.data.Dataset) -> Stages:
+        """The stages of the training, and what a step of each has to do."""
+        steps, block_size, inputs = self.steps, self.blocks.block_size, train_batches.element_spec[0]
+        plan = plan_stages(steps.blocks_by_step, self.masking_rate(), steps.steps, block_size)
+        # The products of a step grow with its blocks. To count them is to trace the model.
+        flops = {
+            predictions: step_flops(training, inputs, steps.blocks_a_step, block_size, predictions)
+            for predictions in {stage.predictions for stage in plan.stages}
+        }
+        return Stages(
+            tuple(
+                dataclasses.replace(
+                    stage,
+                    tokens=round(stage.blocks * self.blocks.tokens_a_block),
+                    flops=flops[stage.predictions] * stage.blocks / steps.blocks_a_step,
+                )
+                for stage in plan.stages
+            )
+        )
 
     def compiled_training(self) -> MaskedLMTraining:
         """The model as `fit` trains it, with its optimizer, whose every variable exists."""
@@ -154,18 +182,32 @@ class Fit:
 
     def blocks_of(self, step: int, order: np.ndarray) -> list[int]:
         """The numbers of the train blocks that a step, counted from 1, learns from."""
-        size = self.steps.blocks_a_step
-        return [int(number) for number in order[(step - 1) * size : step * size]]
+        begin = (step - 1) * self.steps.blocks_a_step
+        size = next(size for first, size in reversed(self.steps.blocks_by_step) if first < step)
+        return [int(number) for number in order[begin : begin + size]]
 
     def train_batches(self, order: np.ndarray, first_step: int) -> tf.data.Dataset:
-        """The masked batches of all steps after the first ones, which an earlier run made."""
+        """The masked batches of all steps after the first ones, which an earlier run made.
+
+        Each step has its place in the order, of as many blocks as the largest batch, and begins there: so each step's
+        blocks depend on its number alone, and those of later steps not on the warm-up.
+        """
         # A training that was at its end needs no batch, but Keras wants a data set.
         first_batch = min(first_step, self.steps.steps - 1)
         words = WordBoundaries.of(self.tokenizer) if self.params.whole_word_mask else None
-        masking = MaskingCollator(
-            self.tokenizer, self.masking_rate(), self.params.seed, words=words, first_batch=first_batch
-        )
-        return batches(self.model, self.blocks.split("train"), self.steps.blocks_a_step, masking, order)
+        places = order.reshape(-1, self.steps.blocks_a_step)  # (steps, blocks)
+        sizes = self.steps.blocks_by_step
+        ends = [*(step for step, _ in sizes[1:]), len(places)]
+        parts = []
+        for (begin, size), end in zip(sizes, ends, strict=True):
+            if first_batch < end:
+                first = max(begin, first_batch)
+                masking = MaskingCollator(
+                    self.tokenizer, self.masking_rate(), self.params.seed, words=words, first_batch=first
+                )
+                part = places[:end, :size].reshape(-1)
+                parts.append(batches(self.model, self.blocks.split("train"), size, masking, part))
+        return functools.reduce(tf.data.Dataset.concatenate, parts)
 
     def validation_batches(self) -> tf.data.Dataset | None:
         """The test split in batches whose masks are the same after each epoch; None where the split is empty."""
@@ -173,19 +215,23 @@ class Fit:
         frozen = MaskingCollator(self.tokenizer, self.params.eval_mlm_probability, self.params.seed, frozen=True)
         return batches(self.model, test_blocks, self.steps.batch_size, frozen) if len(test_blocks) else None
 
-    def telemetry(self, training: MaskedLMTraining, train_batches: tf.data.Dataset) -> Telemetry:
+    def telemetry(self, stages: Stages) -> Telemetry:
         """The history, empty so far."""
-        steps, inputs = self.steps, train_batches.element_spec[0]
-        measured = measured_peak_flops(self.execution.product_dtype, len(self.execution.device_names)) / 1e12
+        steps, execution = self.steps, self.execution
         return Telemetry(
             self.out / LOGS,
             steps_a_row=steps_a_row(steps.steps),
             steps_per_epoch=steps.steps_per_epoch,
-            tokens_a_step=round(steps.blocks_a_step * self.blocks.tokens_a_block),
-            flops_a_step=step_flops(training, inputs, steps.blocks_a_step, self.blocks.block_size),
-            measured_peak_tflops=measured,
+            stages=stages,
+            measure_peak=lambda: measured_peak_flops(execution.product_dtype, len(execution.device_names)),
+            given_peak_tflops=self.params.peak_tflops,
             watch=LossWatch(self.params.divergence_factor),
-            progress=Progress(steps.steps, steps.epochs, self.params.peak_tflops or measured),
+            progress=Progress(
+                steps.steps,
+                steps.epochs,
+                math.ceil(len(self.blocks.split("test")) / steps.batch_size),
+                stages.flops_before,
+            ),
         )
 
     def checkpointing(

@@ -14,13 +14,19 @@ if TYPE_CHECKING:
 SECONDS = 0.3
 
 
-def step_flops(training: "MaskedLMTraining", inputs: Mapping[str, tf.TensorSpec], blocks: int, block_size: int) -> int:
-    """Floating-point operations of a training step: its matrix products', forward and backward.
+def step_flops(
+    training: "MaskedLMTraining",
+    inputs: Mapping[str, tf.TensorSpec],
+    blocks: int,
+    block_size: int,
+    predictions: int | None = None,
+) -> int:
+    """Floating-point operations of a training step: its products' and Fourier transforms', forward and backward.
 
     They are counted in the graph of the forward pass, with the head at the masked positions only, so that weights
     that several layers share, pooled sequences and convolutions count as often as they are used. The backward pass
     has two products for each one, but for frozen weights and what comes before any that is trained; none is counted
-    that is computed again to save memory (Chowdhery et al. 2022, "PaLM", appendix B, where model FLOPs utilisation is
+    that is computed again to save memory (Chowdhery et al. 2022, "PaLM", appendix B, where model FLOPs utilization is
     defined). A dense transformer's count is the usual
     6 x parameters x tokens + 12 x layers x tokens x block_size x hidden_size.
 
@@ -29,13 +35,14 @@ def step_flops(training: "MaskedLMTraining", inputs: Mapping[str, tf.TensorSpec]
         inputs: What the model takes, each (batch, ...).
         blocks: Blocks that a step learns from.
         block_size: Tokens a block.
+        predictions: The most labels of a block; None for as many as any may have.
     """
     specs = {
         name: tf.TensorSpec((blocks, *(size or block_size for size in spec.shape[1:])), spec.dtype)
         for name, spec in inputs.items()
     }
     labels = tf.TensorSpec((blocks, block_size), tf.int32)
-    forward = tf.function(functools.partial(training.total_loss, training=False))
+    forward = tf.function(functools.partial(training.total_loss, training=False, predictions=predictions))
     graph = forward.get_concrete_function((specs, labels)).graph
     return graph_flops(graph) + backward_flops(graph, training.trained_variables)
 
@@ -66,7 +73,10 @@ def backward_flops(graph: tf.Graph, trained: Sequence[tf.Variable]) -> int:
 
 
 def operation_flops(operation: tf.Operation) -> int:
-    """2 x multiplications of a matrix product or convolution, 0 for everything else."""
+    """2 x multiplications of a product or convolution, 5 n log2(n) of a Fourier transform of n numbers, else 0."""
+    if operation.type == "FFT2D":
+        shape = operation.outputs[0].shape
+        return round(5 * shape.num_elements() * math.log2(math.prod(shape[-2:]))) if shape.is_fully_defined() else 0
     if operation.type not in ("MatMul", "BatchMatMulV2", "BatchMatMulV3", "Einsum", "Conv2D", "DepthwiseConv2dNative"):
         return 0
     first, second = (tensor.shape.as_list() for tensor in operation.inputs)

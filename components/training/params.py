@@ -6,6 +6,7 @@ import math
 from typing import Any, Literal
 
 from components.contract.manifest import canonical_json
+from components.training.schedules import batch_sizes, require_batch_size_warmup, require_masking_schedule
 from foundation.errors import ConfigError
 
 
@@ -16,6 +17,8 @@ class TrainParams:
     Attributes:
         pretrained: Hub name or local folder of the checkpoint to start from.
         revision: Branch, tag or commit of a checkpoint on the Hub.
+        language: Language that a checkpoint with parts for each language is used for, such as de_DE of an X-MOD; null
+            for the one that its configuration names.
         model_type: Architecture of a new model with random weights, such as roberta or roformer.
         model_config: Values of a new model's configuration that differ from its architecture's defaults.
         epochs: How often training goes over the train blocks.
@@ -23,14 +26,23 @@ class TrainParams:
         batch_size: Blocks that go through the model at once, on all devices together.
         gradient_accumulation_steps: Batches whose gradients make one optimizer step, which is that of one batch of
             all their blocks; everything else that counts steps (max_steps, the warm-up) counts optimizer steps.
+        batch_size_start: Blocks of a batch in the first steps, doubled again and again until they are batch_size; needs
+            batch_size_warmup_ratio. null for batch_size from the first step on.
+        batch_size_warmup_ratio: Part of all steps in which batches are smaller. An epoch has as many steps as without,
+            so that the first one sees fewer blocks.
         learning_rate: The highest learning rate, reached after the warm-up.
         lr_scheduler_type: How it falls at the end; linear or cosine from the end of the warm-up, or
             warmup_stable_decay, linearly over the last steps; with constant it doesn't.
         decay_ratio: Part of all steps over which it falls; of warmup_stable_decay alone.
+        decay_type: Along what it falls there, a line, half a cosine, or 1 less the square root of the part that has
+            passed; of warmup_stable_decay alone.
         min_lr_ratio: Part of the highest learning rate to which it falls.
         warmup_ratio: Part of all steps over which the learning rate rises from 0.
         warmup_steps: Steps over which it rises; where above 0, it overrides the ratio.
-        weight_decay: AdamW's decay, of all weights but biases and layer norms.
+        optimizer: adamw, or stable_adamw, which slows a weight matrix down while its gradients are larger than they
+            used to be, in place of max_grad_norm.
+        weight_decay: AdamW's decay, a step, in units of the learning rate.
+        weight_decay_excludes: What doesn't decay, the biases and the scales of norms, or nothing.
         adam_beta1: AdamW's first-moment decay.
         adam_beta2: AdamW's second-moment decay.
         adam_epsilon: AdamW's epsilon.
@@ -51,6 +63,8 @@ class TrainParams:
         mlm_probability: Part of the tokens that are masked, above 0 and at most 1.
         mlm_probability_end: Part that is masked at the end of training, to which mlm_probability goes on a straight
             line; null for the same throughout.
+        mlm_probability_schedule: Rates that take mlm_probability's place, each from a part of all steps on, such as
+            [[0.6, 0.15], [0.9, 0.05]] for 15% after 60% of the steps and 5% in the last tenth; null for none.
         eval_mlm_probability: Part that is masked in the validation after each epoch and in the evaluation; keep it at
             0.15 to compare models that were trained at other rates.
         whole_word_mask: Whether whole words are masked in training, rather than each token by itself.
@@ -60,10 +74,10 @@ class TrainParams:
         load_best_model_at_end: Whether the model of the epoch with the lowest validation loss is kept, not the last.
         divergence_factor: How many times its lowest so far the smoothed training loss may be, for 100 steps in a row,
             before training is given up; 0 for any.
-        continue_from: A finished training to go on from, with more epochs or max_steps and all else as it was: the path
-            of its artifact, such as pipeline_root/artifacts/train/0123456789abcdef, or auto for the one in this root
-            that came farthest; null to start anew. Each step has the learning rate and the masking rate that it would
-            have had in one training of all epochs.
+        continue_from: A finished training to go on from, with more epochs or max_steps and all else as it was: the name
+            of its run, the path of its artifact, such as pipeline_root/artifacts/train/0123456789abcdef, or auto for
+            the one in this root that came farthest and isn't damaged; null to start anew. Each step has the learning
+            rate and the masking rate that it would have had in one training of all epochs.
         save_only_model: Whether a finished training keeps its model alone, and not the optimizer's state, of twice the
             model's size, with which continue_from can go on from it.
         checkpoint_every_steps: Steps from one checkpoint to the next, from which the same command goes on after it was
@@ -74,26 +88,32 @@ class TrainParams:
         logging_steps: Steps that a point of the report's curves by step averages. What is recorded, in
             history_steps.csv and TensorBoard, doesn't depend on it: so another value trains nothing anew.
         peak_tflops: What all devices that it trains on can do together, in 10^12 floating-point operations a second,
-            for the utilisation that the terminal and the report show; null for what is measured with a large matrix
+            for the utilization that the terminal and the report show; null for what is measured with a large matrix
             product. Another value trains nothing anew.
         seed: Seed of the weights, the order of blocks, the masks and the dropout; from 0.
     """
 
     pretrained: str | None = None
     revision: str | None = None
+    language: str | None = None
     model_type: str | None = None
     model_config: dict[str, Any] = dataclasses.field(default_factory=dict)
     epochs: int = 3
     max_steps: int | None = None
     batch_size: int = 16
     gradient_accumulation_steps: int = 1
+    batch_size_start: int | None = None
+    batch_size_warmup_ratio: float = 0.0
     learning_rate: float = 2e-5
     lr_scheduler_type: Literal["linear", "cosine", "warmup_stable_decay", "constant"] = "linear"
     decay_ratio: float = 0.1
+    decay_type: Literal["linear", "cosine", "1-sqrt"] = "linear"
     min_lr_ratio: float = 0.0
     warmup_ratio: float = 0.0
     warmup_steps: int = 0
+    optimizer: Literal["adamw", "stable_adamw"] = "adamw"
     weight_decay: float = 0.01
+    weight_decay_excludes: Literal["biases_and_norms", "nothing"] = "biases_and_norms"
     adam_beta1: float = 0.9
     adam_beta2: float = 0.999
     adam_epsilon: float = 1e-8
@@ -106,6 +126,7 @@ class TrainParams:
     strategy: Literal["auto", "one_device", "mirrored"] = "auto"
     mlm_probability: float = 0.15
     mlm_probability_end: float | None = None
+    mlm_probability_schedule: list[list[float]] | None = None
     eval_mlm_probability: float = 0.15
     whole_word_mask: bool = False
     early_stopping_patience: int | None = None
@@ -132,6 +153,7 @@ class TrainParams:
             )
         for name, needed, allowed in (
             ("revision", "pretrained", self.revision is None or self.pretrained is not None),
+            ("language", "pretrained", self.language is None or self.pretrained is not None),
             ("model_config", "model_type", not self.model_config or self.model_type is not None),
         ):
             if not allowed:
@@ -156,6 +178,7 @@ class TrainParams:
             ("max_steps", "must be a whole number from 1, or null", self.max_steps is None or self.max_steps >= 1),
             ("batch_size", "must be a whole number from 1", self.batch_size >= 1),
             ("gradient_accumulation_steps", "must be a whole number from 1", self.gradient_accumulation_steps >= 1),
+            ("batch_size_warmup_ratio", "must be from 0 up to, but not, 1", 0 <= self.batch_size_warmup_ratio < 1),
             ("learning_rate", "must be above 0 and at most 1", 0 < self.learning_rate <= 1),
             ("decay_ratio", "must be above 0 and at most 1", 0 < self.decay_ratio <= 1),
             ("min_lr_ratio", "must be from 0 up to, but not, 1", 0 <= self.min_lr_ratio < 1),
@@ -214,6 +237,18 @@ class TrainParams:
                 remedy="leave out train.min_lr_ratio, or choose another --train.lr_scheduler_type",
             )
         stable = self.lr_scheduler_type == "warmup_stable_decay"
+        if self.decay_type != "linear" and not stable:
+            raise ConfigError(
+                "train.decay_type must be set only with train.lr_scheduler_type warmup_stable_decay",
+                received=f"{self.decay_type} with train.lr_scheduler_type {self.lr_scheduler_type}",
+                remedy="leave out train.decay_type, or set --train.lr_scheduler_type warmup_stable_decay",
+            )
+        if self.weight_decay_excludes != "biases_and_norms" and not self.weight_decay:
+            raise ConfigError(
+                "train.weight_decay_excludes must be set only with a train.weight_decay above 0",
+                received=f"{self.weight_decay_excludes} with train.weight_decay {self.weight_decay:g}",
+                remedy="leave out train.weight_decay_excludes, or raise --train.weight_decay",
+            )
         if stable and not self.warmup_steps and self.warmup_ratio + self.decay_ratio > 1:
             raise ConfigError(
                 "the learning rate's warm-up and decay together must be no longer than training",
@@ -226,8 +261,11 @@ class TrainParams:
                 received=f"{self.early_stopping_threshold} without train.early_stopping_patience",
                 remedy="leave out train.early_stopping_threshold, or set --train.early_stopping_patience",
             )
+        require_batch_size_warmup(self.batch_size_start, self.batch_size_warmup_ratio, self.batch_size)
+        require_masking_schedule(self.mlm_probability_schedule, self.mlm_probability_end)
         if self.max_steps is not None:
             schedule_steps(self, self.max_steps)
+            batch_sizes(self.batch_size_start, self.batch_size_warmup_ratio, self.batch_size, self.max_steps)
 
     @property
     def in_key(self) -> dict[str, Any]:
@@ -278,6 +316,8 @@ class TrainingSteps:
         steps: Optimizer steps in all.
         warmup_steps: The first ones, over which the learning rate rises.
         decay_steps: The last ones, over which it falls.
+        batch_sizes: Pairs of a step, from 0, and the blocks that go through the model at once from there on; one pair
+            without a warm-up of the batch size.
     """
 
     batch_size: int
@@ -286,6 +326,13 @@ class TrainingSteps:
     steps: int
     warmup_steps: int
     decay_steps: int
+    batch_sizes: tuple[tuple[int, int], ...]
+
+    @property
+    def blocks_by_step(self) -> tuple[tuple[int, int], ...]:
+        """Pairs of a step, from 0, and the blocks that each optimizer step learns from, from there on."""
+        batches = self.blocks_a_step // self.batch_size
+        return tuple((step, size * batches) for step, size in self.batch_sizes)
 
     @property
     def epochs(self) -> int:
@@ -312,4 +359,11 @@ def training_steps(params: TrainParams, blocks: int) -> TrainingSteps:
         )
     steps_per_epoch = blocks // blocks_a_step
     steps = params.max_steps or steps_per_epoch * params.epochs
-    return TrainingSteps(batch_size, blocks_a_step, steps_per_epoch, steps, *schedule_steps(params, steps))
+    return TrainingSteps(
+        batch_size,
+        blocks_a_step,
+        steps_per_epoch,
+        steps,
+        *schedule_steps(params, steps),
+        batch_sizes(params.batch_size_start, params.batch_size_warmup_ratio, batch_size, steps),
+    )

@@ -59,9 +59,12 @@ def training_report(
     grown = f"grown by {new_words:,} new {'words' if new_words > 1 else 'word'}, " if new_words else ""
     best = f" (kept: epoch {saved_epoch})" if saved_epoch != last["epoch"] else ""
     before = "" if continued is None else f" ({continued.step:,} of them those of the training {continued.name})"
+    losses = f"loss {history[0]['loss']:#.4g}"
+    if len(history) > 1:
+        losses += f" in the first epoch, {last['loss']:#.4g} in the last"
     return reports.TrainingReport(
         summary=f"{model.config.model_type} of {parameters:,} parameters{frozen}, {grown}{last['step']:,} steps{before}"
-        f": loss {history[0]['loss']:#.4g} in the first epoch, {last['loss']:#.4g} in the last{validation}{best}",
+        f": {losses}{validation}{best}",
         architecture=type(model).__name__,
         model_type=model.config.model_type,
         parameters=parameters,
@@ -80,10 +83,11 @@ def training_report(
         warmup_steps=steps.warmup_steps,
         decay_steps=steps.decay_steps,
         blocks_a_step=steps.blocks_a_step,
+        tokens_seen=telemetry.tokens_seen,
         epochs=len(history),
         best_epoch=best_epoch,
         saved_epoch=saved_epoch,
-        flops_a_step=telemetry.flops_a_step,
+        flops_a_step=telemetry.stages.stages[-1].flops,
         measured_peak_tflops=telemetry.measured_peak_tflops,
         execution=reports.ExecutionReport(**execution.as_plain()),
         deterministic=execution.is_deterministic(params.deterministic),

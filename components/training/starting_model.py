@@ -38,13 +38,20 @@ def model_config(params: TrainParams) -> "PretrainedConfig":
         ModelError: If it can't be read, or its architecture has no TensorFlow class.
     """
     from components.hub.checkpoints import config_directory
-    from components.modeling.configuration import load_config, plain_config, require_model_type, require_overrides
+    from components.modeling.configuration import (
+        choose_language,
+        load_config,
+        plain_config,
+        require_model_type,
+        require_overrides,
+    )
 
     if params.pretrained is None:
         require_overrides(str(params.model_type), params.model_config)
         return plain_config(str(params.model_type), params.model_config)
     config = load_config(config_directory(params.pretrained, params.revision))
     require_model_type(config.model_type)
+    choose_language(config, params.language)
     return config
 
 
@@ -66,7 +73,7 @@ def starting_model(
 
     from components.hub.checkpoints import checkpoint_directory, config_directory, tokenizer_directory
     from components.modeling.checkpoint import build_masked_lm, load_checkpoint, load_masked_lm
-    from components.modeling.configuration import build_config, load_config, require_vocabulary
+    from components.modeling.configuration import build_config, choose_language, load_config, require_vocabulary
     from components.modeling.growing import grow, pieces_of_new_words
     from components.modeling.own_tokenizer import load_tokenizer, require_own_vocabulary
 
@@ -84,12 +91,14 @@ def starting_model(
         return StartingModel(model, notes=(frozen,) if params.layer_freezing else ())
     # What the configuration shows to be wrong is refused before the weights are downloaded and read.
     config = load_config(config_directory(params.pretrained, params.revision))
+    choose_language(config, params.language)
     require_blocks(config, blocks.block_size, blocks.packing)
     require_vocabulary(config, tokenizer)
     require_own_vocabulary(tokenizer_directory(params.pretrained, params.revision), tokenizer, params.pretrained)
     # What the checkpoint lacks starts at random, and equal runs are to be equal.
     tf.keras.utils.set_random_seed(params.seed)
-    loaded = load_checkpoint(checkpoint_directory(params.pretrained, params.revision), params.pretrained)
+    directory = checkpoint_directory(params.pretrained, params.revision)
+    loaded = load_checkpoint(directory, params.pretrained, params.language)
     notes: tuple[str, ...] = (loaded.what_is_new,) if loaded.missing else ()
     own = load_tokenizer(tokenizer_directory(params.pretrained, params.revision))
     new_words = pieces_of_new_words(tokenizer, own, config.vocab_size)

@@ -8,18 +8,21 @@ import dataclasses
 import math
 import shutil
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import tensorflow as tf
 
 from components.contract.reports import EpochRow, StepRow
 from components.training.loss_watch import LossWatch
 from components.training.progress import Progress
+from components.training.stages import Stage, Stages
 
 Row = dict[str, Any]
 MOST_STEPS_A_ROW, ROWS = 20, 100
+FLUSH_MILLISECONDS = 5000
+"""How long a row for TensorBoard may stay in memory when others follow it: whoever reads along is up to date."""
 
 
 def steps_a_row(steps: int) -> int:
@@ -43,15 +46,18 @@ class Telemetry(tf.keras.callbacks.Callback):
         logs: Directory for TensorBoard; emptied when training begins.
         steps_a_row: Steps from one row of the history by steps to the next.
         steps_per_epoch: Steps an epoch.
-        tokens_a_step: Tokens that a step sees, masked or not.
-        flops_a_step: Floating-point operations of a step.
-        measured_peak_tflops: What the devices can do, in 10^12 floating-point operations a second.
+        stages: What a step sees and computes, by its number.
+        measure_peak: Measures what the devices can do, in floating-point operations a second. It is called at once, and
+            after an epoch that was faster: then other work was in the way of the measurement.
+        given_peak_tflops: What the devices can do, where that is known.
         watch: Looks at the losses.
         progress: Shows the rows on the terminal.
 
     Attributes:
+        measured_peak_tflops: The largest measurement, in 10^12 floating-point operations a second.
         rows: A row an epoch, by `EPOCH_COLUMNS`.
         step_rows: A row every `steps_a_row` steps, by `STEP_COLUMNS`.
+        tokens_seen: Tokens of all steps, masked or not.
     """
 
     STEP_COLUMNS = tuple(field.name for field in dataclasses.fields(StepRow))
@@ -63,9 +69,9 @@ class Telemetry(tf.keras.callbacks.Callback):
         *,
         steps_a_row: int,
         steps_per_epoch: int,
-        tokens_a_step: int,
-        flops_a_step: float,
-        measured_peak_tflops: float,
+        stages: Stages,
+        measure_peak: Callable[[], float],
+        given_peak_tflops: float | None = None,
         watch: LossWatch,
         progress: Progress,
     ) -> None:
@@ -73,13 +79,15 @@ class Telemetry(tf.keras.callbacks.Callback):
         self.logs = logs
         self.steps_a_row = steps_a_row
         self.steps_per_epoch = steps_per_epoch
-        self.tokens_a_step = tokens_a_step
-        self.flops_a_step = flops_a_step
-        self.measured_peak_tflops = measured_peak_tflops
+        self.stages = stages
+        self.measure_peak = measure_peak
+        self.measured_peak_tflops = measure_peak() / 1e12
+        self.given_peak_tflops = given_peak_tflops
         self.watch = watch
         self.progress = progress
         self.rows: list[Row] = []
         self.step_rows: list[Row] = []
+        self.tokens_seen = 0
         self.step = 0
         self.window = Window()
         self.epoch = Window()
@@ -94,28 +102,34 @@ class Telemetry(tf.keras.callbacks.Callback):
     def on_train_begin(self, logs: Mapping[str, Any] | None = None) -> None:
         """Opens TensorBoard's files. What an earlier run left has rows after the checkpoint, too."""
         shutil.rmtree(self.logs, ignore_errors=True)
-        self._writers = {name: tf.summary.create_file_writer(str(self.logs / name)) for name in ("train", "validation")}
+        self._writers = {
+            name: tf.summary.create_file_writer(str(self.logs / name), flush_millis=FLUSH_MILLISECONDS)
+            for name in ("train", "validation")
+        }
 
     def on_train_batch_begin(self, batch: int, logs: Mapping[str, Any] | None = None) -> None:
         """Starts the clock, which stands still from the end of a step: validation and checkpoints aren't training."""
         self._mark = time.perf_counter()
 
     def on_train_batch_end(self, batch: int, logs: Mapping[str, Any] | None = None) -> None:
-        """Keeps the step's numbers; reads them where a row is due, and for the first step, to know its time."""
+        """Keeps the step's numbers; reads them where a row is due, and around a stage's first step, to time it."""
         logs = logs or {}
         before = self.epoch.seconds
+        is_traced = self._begins or self.stages.begins(self.step)
+        next_is_traced = self.stages.begins(self.step + 1)
         self.step += 1
         self._unread.append((logs["step_loss"], logs["gradient_norm"]))
-        if self._begins or self.step % self.steps_a_row == 0 or batch + 1 == self.steps_per_epoch:
+        is_due = self.step % self.steps_a_row == 0 or batch + 1 == self.steps_per_epoch
+        if is_traced or next_is_traced or is_due:
             self.read()
         self._tick()
         if self._begins:
             first = self.window.loss / self.window.steps
             self._first = {"loss": first, "perplexity": perplexity(first)}
-            for window in (self.window, self.epoch):
-                window.untimed += 1
-                window.untimed_seconds += self.epoch.seconds - before
             self._begins = False
+        if is_traced:
+            for window in (self.window, self.epoch):
+                window.leave_out(self.stages.at(self.step - 1), self.epoch.seconds - before)
         if self.step % self.steps_a_row == 0:
             row = {"step": self.step, **self.measures(self.window)}
             self.step_rows.append(row)
@@ -127,6 +141,10 @@ class Telemetry(tf.keras.callbacks.Callback):
         """Reads what is left of an epoch, before a validation whose time isn't training's."""
         self.read()
         self.progress.validation()
+
+    def on_test_batch_end(self, batch: int, logs: Mapping[str, Any] | None = None) -> None:
+        """Counts a batch of the validation."""
+        self.progress.validated()
 
     def on_epoch_end(self, epoch: int, logs: Mapping[str, Any] | None = None) -> None:
         """Adds the epoch's row."""
@@ -148,7 +166,9 @@ class Telemetry(tf.keras.callbacks.Callback):
         self.rows.append(row)
         self.epoch = Window()
         self._board_validation(row)
-        self.progress.epoch(row)
+        if row["tflops_per_second"] > self.measured_peak_tflops:
+            self.measured_peak_tflops = max(self.measured_peak_tflops, self.measure_peak() / 1e12)
+        self.progress.epoch(row, self.given_peak_tflops or self.measured_peak_tflops)
         for writer in self._writers.values():
             writer.flush()
 
@@ -171,20 +191,20 @@ class Telemetry(tf.keras.callbacks.Callback):
         self._tick()
         for place, (loss, gradient_norm) in enumerate(numbers.tolist(), start=self.step - len(numbers) + 1):
             self.watch.see(place, loss)
+            self.tokens_seen += self.stages.at(place - 1).tokens
             for window in (self.window, self.epoch):
-                window.add(loss, gradient_norm)
+                window.add(loss, gradient_norm, self.stages.at(place - 1))
 
     def measures(self, window: "Window") -> Row:
         """The columns that rows of both kinds have."""
         loss = window.loss / window.steps
-        rate = window.steps_a_second()
         return {
             "loss": loss,
             "perplexity": perplexity(loss),
             "learning_rate": learning_rate(self.model.optimizer),
             "gradient_norm": window.gradient_norm / window.finite if window.finite else None,
-            "tokens_per_second": rate * self.tokens_a_step,
-            "tflops_per_second": rate * self.flops_a_step / 1e12,
+            "tokens_per_second": window.a_second("tokens"),
+            "tflops_per_second": window.a_second("flops") / 1e12,
         }
 
     def state(self) -> dict[str, Any]:
@@ -195,11 +215,13 @@ class Telemetry(tf.keras.callbacks.Callback):
         """
         self.read()
         windows = {"window": vars(self.window), "epoch": vars(self.epoch), "watch": self.watch.state()}
-        return {"step": self.step, "rows": self.rows, "step_rows": self.step_rows, **windows}
+        counts = {"step": self.step, "tokens_seen": self.tokens_seen}
+        return {**counts, "rows": self.rows, "step_rows": self.step_rows, **windows}
 
     def restore(self, state: Mapping[str, Any]) -> None:
         """Restores a state that `state` returned, once training has begun."""
         self.step, self.rows, self.step_rows = state["step"], list(state["rows"]), list(state["step_rows"])
+        self.tokens_seen = state["tokens_seen"]
         self.window, self.epoch = Window(**state["window"]), Window(**state["epoch"])
         self.watch.restore(state["watch"])
         for row in self.step_rows:
@@ -226,40 +248,43 @@ class Telemetry(tf.keras.callbacks.Callback):
             self._board("validation", values)
 
 
+@dataclasses.dataclass
 class Window:
-    """Sums over the steps of a row; `untimed` is the first step of a run, which is traced and compiled."""
+    """Sums over the steps of a row; `untimed` are those that are traced and compiled: a run's and a stage's first."""
 
-    def __init__(
-        self,
-        steps: int = 0,
-        finite: int = 0,
-        loss: float = 0.0,
-        gradient_norm: float = 0.0,
-        seconds: float = 0.0,
-        untimed: int = 0,
-        untimed_seconds: float = 0.0,
-    ) -> None:
-        self.steps = steps
-        self.finite = finite
-        self.loss = loss
-        self.gradient_norm = gradient_norm
-        self.seconds = seconds
-        self.untimed = untimed
-        self.untimed_seconds = untimed_seconds
+    steps: int = 0
+    finite: int = 0
+    loss: float = 0.0
+    gradient_norm: float = 0.0
+    seconds: float = 0.0
+    tokens: int = 0
+    flops: float = 0.0
+    untimed_seconds: float = 0.0
+    untimed_tokens: int = 0
+    untimed_flops: float = 0.0
 
-    def add(self, loss: float, gradient_norm: float) -> None:
+    def add(self, loss: float, gradient_norm: float, stage: Stage) -> None:
         """Adds a step. Where float16 overflowed, its gradient is no number, and the optimizer left it out."""
         self.steps += 1
         self.loss += loss
+        self.tokens += stage.tokens
+        self.flops += stage.flops
         if math.isfinite(gradient_norm):
             self.finite += 1
             self.gradient_norm += gradient_norm
 
-    def steps_a_second(self) -> float:
+    def leave_out(self, stage: Stage, seconds: float) -> None:
+        """Leaves a step that was added, and its time, out of the rates."""
+        self.untimed_seconds += seconds
+        self.untimed_tokens += stage.tokens
+        self.untimed_flops += stage.flops
+
+    def a_second(self, what: Literal["tokens", "flops"]) -> float:
         """The rate without the untimed steps; with them where there is no other."""
-        if self.steps == self.untimed:
-            return self.steps / self.seconds
-        return (self.steps - self.untimed) / (self.seconds - self.untimed_seconds)
+        every, untimed = getattr(self, what), getattr(self, f"untimed_{what}")
+        if every == untimed:
+            return float(every / self.seconds)
+        return float((every - untimed) / (self.seconds - self.untimed_seconds))
 
 
 def perplexity(loss: float | None) -> float | None:

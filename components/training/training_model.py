@@ -20,7 +20,7 @@ Batch = tuple[Mapping[str, tf.Tensor], tf.Tensor]
 
 
 class MaskedLMTraining(tf.keras.Model):
-    """A masked LM as `fit` trains it: its head runs at the labelled positions only.
+    """A masked LM as `fit` trains it: its head runs at the labeled positions only.
 
     The model inside stays an ordinary one, to save and call as ever. The loss is the mean cross-entropy over the
     labels of a batch; over an epoch it is weighted by their number.
@@ -31,7 +31,7 @@ class MaskedLMTraining(tf.keras.Model):
 
     Args:
         masked_lm: Any of transformers' TensorFlow masked language models.
-        predictions: The most labels a row has.
+        predictions: The most labels a row has, in training or validation.
         seed: Of dropout, together with the step; from 0 below 2**32.
         accumulation_steps: Parts of a batch that go through the model one after the other.
         max_grad_norm: Largest norm of all gradients together, to which larger ones are scaled; 0 for any.
@@ -61,7 +61,8 @@ class MaskedLMTraining(tf.keras.Model):
     ) -> None:
         super().__init__(name="masked_lm_training")
         self.masked_lm = masked_lm
-        self.predictions = predictions
+        self.predictions = self.step_predictions = predictions
+        self.step_blocks: int | None = None
         self.seed = seed
         self.accumulation_steps = accumulation_steps
         self.max_grad_norm = max_grad_norm
@@ -79,13 +80,29 @@ class MaskedLMTraining(tf.keras.Model):
         """The weights that are trained."""
         return trained_weights(self.masked_lm, self.frozen_layers)
 
-    def total_loss(self, batch: Batch, training: bool, micro_step: tf.Tensor | int = 0) -> tuple[tf.Tensor, tf.Tensor]:
+    def begin_stage(self, blocks: int, predictions: int) -> None:
+        """Has the steps from here on traced for batches of one size, while `fit` runs or before.
+
+        Args:
+            blocks: Blocks of a batch, on all replicas together.
+            predictions: The most labels that a row of them has; at most those of the whole training.
+        """
+        self.step_blocks, self.step_predictions = blocks, predictions
+        if self.train_function is not None:
+            self.make_train_function(force=True)
+
+    def total_loss(
+        self, batch: Batch, training: bool, micro_step: tf.Tensor | int = 0, predictions: int | None = None
+    ) -> tuple[tf.Tensor, tf.Tensor]:
         """The batch's summed cross-entropy () float32 in nats and the number of its labels () float32.
 
-        In training, dropout is a function of the seed, the optimizer's step and the micro-step.
+        In training, dropout is a function of the seed, the optimizer's step and the micro-step. The head has as many
+        places a row as `predictions`; None for as many as there may be labels.
         """
         inputs, labels = batch
-        positions, labels = label_positions(labels, self.predictions)  # (batch, predictions) each
+        if predictions is None:
+            predictions = self.step_predictions if training else self.predictions
+        positions, labels = label_positions(labels, predictions)  # (batch, predictions) each
         logits = as_masked_lm(self.masked_lm).logits_at(
             inputs,
             positions,
@@ -140,7 +157,12 @@ class MaskedLMTraining(tf.keras.Model):
 
     def train_step(self, batch: Batch) -> dict[str, tf.Tensor]:
         """One optimizer step."""
-        alone = tf.distribute.get_strategy().num_replicas_in_sync == 1
+        replicas = tf.distribute.get_strategy().num_replicas_in_sync
+        alone = replicas == 1
+        if self.step_blocks is not None:
+            # Where batches have several sizes, their data set doesn't say which one this is.
+            rows = self.step_blocks // replicas
+            batch = tf.nest.map_structure(lambda tensor: tf.ensure_shape(tensor, [rows, *tensor.shape[1:]]), batch)
         # XLA takes the whole step where it can: else the optimizer's own operations, some small ones for each weight,
         # are launched one by one. Sums over replicas, and a loss scale that skips steps, it can't take.
         whole = self.compiled and alone and not self.has_loss_scale
@@ -188,8 +210,8 @@ class MaskedLMTraining(tf.keras.Model):
 
     def label_count(self, labels: tf.Tensor) -> tf.Tensor:
         """How many of the labels (batch, block_size) the loss counts, () float32."""
-        labelled = tf.reduce_sum(tf.cast(labels != IGNORED_LABEL, tf.float32), axis=1)  # (batch,)
-        return tf.reduce_sum(tf.minimum(labelled, float(self.predictions)))
+        labeled = tf.reduce_sum(tf.cast(labels != IGNORED_LABEL, tf.float32), axis=1)  # (batch,)
+        return tf.reduce_sum(tf.minimum(labeled, float(self.step_predictions)))
 
     def test_step(self, batch: Batch) -> dict[str, tf.Tensor]:
         """The loss of a batch, without dropout."""

@@ -15,10 +15,12 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from foundation.errors import ServingError
+from foundation.terminal import TERMINAL
+from serving import deployment_flags
+from serving.deployment_flags import MODEL_NAME
 
 TENSORFLOW_SERVING = "tensorflow_model_server"
 EMBEDDED = "the embedded server"
-MODEL_NAME = "validated"
 CHILD = os.fspath(Path(__file__).with_name("child.py"))
 
 ANNOUNCED_URL = re.compile(r" answers at (http://\S+)/v1/models/")
@@ -74,7 +76,8 @@ def serving(saved_model: Path, log: Path, timeout_seconds: float) -> Iterator[Se
         base_path = Path(directory) / MODEL_NAME
         base_path.mkdir()
         (base_path / "1").symlink_to(saved_model.resolve(), target_is_directory=True)
-        url, command = tensorflow_serving(base_path) if kind == TENSORFLOW_SERVING else (None, embedded(base_path))
+        deployment_flags.write_config(Path(directory), base_path)
+        url, command = tensorflow_serving(directory) if kind == TENSORFLOW_SERVING else (None, embedded(directory))
         with log.open("wb") as output:
             process = subprocess.Popen(
                 [sys.executable, "-I", "-S", CHILD, str(os.getpid()), *command],
@@ -87,13 +90,14 @@ def serving(saved_model: Path, log: Path, timeout_seconds: float) -> Iterator[Se
                 process_group=0,
             )
         try:
-            while url is None or not answers(url):
-                if process.poll() is not None:
-                    raise ended(kind, process.returncode, log)
-                if time.monotonic() - began > timeout_seconds:
-                    raise too_slow(kind, timeout_seconds, log)
-                time.sleep(POLL_SECONDS)
-                url = url or announced_url(log)
+            with TERMINAL.progress(f"starting {kind}", unit=None):
+                while url is None or not answers(url):
+                    if process.poll() is not None:
+                        raise ended(kind, process.returncode, log)
+                    if time.monotonic() - began > timeout_seconds:
+                        raise too_slow(kind, timeout_seconds, log)
+                    time.sleep(POLL_SECONDS)
+                    url = url or announced_url(log)
             yield ServerProcess(url, MODEL_NAME, kind, process.pid, time.monotonic() - began)
         except ServingError as error:
             # The client of a server that is gone learns only that the connection broke.
@@ -104,8 +108,8 @@ def serving(saved_model: Path, log: Path, timeout_seconds: float) -> Iterator[Se
             stop(process)
 
 
-def tensorflow_serving(base_path: Path) -> tuple[str, list[str]]:
-    """The URL and command line of TensorFlow Serving."""
+def tensorflow_serving(config_directory: str) -> tuple[str, list[str]]:
+    """The URL and command line of TensorFlow Serving: the deployment's, but for the ports."""
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
@@ -113,8 +117,7 @@ def tensorflow_serving(base_path: Path) -> tuple[str, list[str]]:
     # 107 bytes at most.
     return f"http://127.0.0.1:{port}", [
         TENSORFLOW_SERVING,
-        f"--model_name={MODEL_NAME}",
-        f"--model_base_path={base_path}",
+        *deployment_flags.flags(config_directory),
         f"--rest_api_port={port}",
         "--port=0",
         "--grpc_socket_path=grpc",
@@ -123,10 +126,10 @@ def tensorflow_serving(base_path: Path) -> tuple[str, list[str]]:
     ]
 
 
-def embedded(base_path: Path) -> list[str]:
-    """The command line of the embedded server, which chooses a port and prints its URL."""
+def embedded(config_directory: str) -> list[str]:
+    """The command line of the embedded server, which takes the same, chooses a port and prints its URL."""
     where = ["--host", "127.0.0.1", "--port", "0", "--disable-grpc"]
-    return [sys.executable, "-m", "serving", "--model-dir", str(base_path), *where]
+    return [sys.executable, "-m", "serving", *deployment_flags.flags(config_directory), *where]
 
 
 def environment() -> dict[str, str]:

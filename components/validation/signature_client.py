@@ -1,14 +1,13 @@
 """A client that asks a served model through each of its signatures, so that every kind of answer can be compared."""
 
 import time
-import warnings
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from foundation.terminal import TERMINAL
 from serving.client.answers import Answer, read_answer
 from serving.client.fill_mask_client import FillMaskClient
 from serving.client.rest_transport import RestTransport
-from serving.client.target_words import TargetWarning
 from serving.client.waiting import run_at_once
 
 if TYPE_CHECKING:
@@ -41,10 +40,11 @@ class SignatureClient:
     def ask_one_by_one(self, texts: list[str]) -> tuple[list[tuple[str, Answer]], list[float]]:
         """The same with a request for each text, and how many milliseconds each request took."""
         answers, milliseconds = [], []
-        for text in texts:
-            began = time.perf_counter()
-            answers += self.ask([text])
-            milliseconds.append(1000 * (time.perf_counter() - began))
+        with TERMINAL.progress("asking the server", len(texts), "texts") as progress:
+            for text in progress.watch(texts):
+                began = time.perf_counter()
+                answers += self.ask([text])
+                milliseconds.append(1000 * (time.perf_counter() - began))
         return answers, milliseconds
 
     def ask_tokens(self, texts: list[str]) -> list[Answer]:
@@ -58,11 +58,15 @@ class SignatureClient:
             raise ValueError(
                 "the model must have its tokenizer in the graph: without it there is no signature fill_mask"
             )
-        with warnings.catch_warnings():
-            # Targets are names of tokens here, which the client may take for words of several tokens.
-            warnings.simplefilter("ignore", TargetWarning)
-            answer: Any = self._by_text.fill_mask(text, **options)
+        answer: Any = self._by_text.fill_mask(text, **options)
         return answer
+
+    def ask_nothing(self) -> list[tuple[str, Answer]]:
+        """The answers of a request of no texts: none, and at once. A model without text signatures isn't asked."""
+        if self._by_text is None:
+            return []  # JSON has no matrix without rows
+        outputs = run_at_once(self._transport.predict("serving_default", {"text": []}))
+        return [(status, read_answer(outputs, row)) for row, status in enumerate(outputs["status"])]
 
     def ask_logits(self, token_ids: list[int]) -> list[list[float]]:
         """The logits of a sequence, (tokens, vocabulary), from the signature `logits`."""

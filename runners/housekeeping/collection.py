@@ -15,8 +15,7 @@ import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
-from components.contract import manifest
-from components.contract.artifacts import Pushed
+from components.contract import manifest, run_names
 from components.contract.push_record import read_record
 from components.publishing import serving_directory
 from components.training.step_checkpoints import CHECKPOINTS, STEP
@@ -24,11 +23,11 @@ from foundation import disk
 from foundation.errors import ArtifactError, ConfigError, PipelineError
 from foundation.process_lock import ProcessLock, is_held
 from foundation.versions import versions
-from runners import run_record
 from runners.housekeeping.inventory import FINISHED, Directory, Inventory, Run, bytes_below, take_inventory
 from runners.housekeeping.listing import count
 from runners.storage import LocalStorage
 from runners.store import ARTIFACTS, DAMAGED, KEY_DIGITS, PARTIAL, REMOVED
+from runners.tracking.tensorboard import links_without_a_run
 
 KEEP = 5
 """How many runs are kept unless the user says otherwise."""
@@ -81,16 +80,18 @@ class Collection:
         return sum(each.bytes for each in self.removals)
 
 
-def collect(root: Path, keep: int = KEEP, *, dry_run: bool = False) -> Collection:
+def collect(root: Path, keep: int = KEEP, *, also: frozenset[str] = frozenset(), dry_run: bool = False) -> Collection:
     """Removes what no kept run reaches.
 
     Kept are the newest runs; the newest that succeeded; those that are running; those whose folders somebody has
-    renamed; and those that pushed the version that servers take, and the last blessed one, which the next model is
-    held against. With them stay their artifacts, what these were made from, and what their settings name by path.
+    renamed; those that the user names; and those that pushed the version that servers take, and the last blessed one,
+    which the next model is held against. With them stay their artifacts, what these were made from, and what their
+    settings name by path.
 
     Args:
         root: The pipeline root.
         keep: How many of the newest runs are kept; at least 1.
+        also: The names of the folders of other runs that are kept.
         dry_run: Whether to say only what would be removed.
 
     Raises:
@@ -101,11 +102,11 @@ def collect(root: Path, keep: int = KEEP, *, dry_run: bool = False) -> Collectio
     if keep < 1:
         raise ConfigError("--keep must be at least 1", received=str(keep), remedy="leave it out, or name how many runs")
     if dry_run:
-        return _plan(root, keep)
+        return _plan(root, keep, also)
     take_inventory(root)  # refuses what is no root before a lock is made there
     try:
         with LocalStorage(root).lock_for_a_moment(ARTIFACTS):
-            planned = _plan(root, keep)
+            planned = _plan(root, keep, also)
             renamed = [(each, path) for each in planned.removals if (path := _rename(each)) is not None]
         # A lock's file went with the lock. Another process may hold one of that name by now, and must not lose it.
         there = [path for each, path in renamed if path != each.lock]
@@ -137,10 +138,10 @@ def _shown(path: Path, root: Path) -> str:
     return path.relative_to(root).as_posix() if path.is_relative_to(root) else str(path)
 
 
-def _plan(root: Path, keep: int) -> Collection:
+def _plan(root: Path, keep: int, also: frozenset[str]) -> Collection:
     """What would be removed, as the root is now."""
     inventory = take_inventory(root)
-    runs = _kept_runs(inventory, keep)
+    runs = _kept_runs(inventory, keep, also)
     for run in runs:
         if run.damage:
             raise ArtifactError(
@@ -176,7 +177,7 @@ def _plan(root: Path, keep: int) -> Collection:
             new_path = None if each.kind == REMOVED else each.path.with_name(f"{each.key}{REMOVED}")
             removals.append(Removal(each.path, why, bytes_below(each.path), new_path, lock))
     gone = {each.path for each in removals}
-    removals += _debris(root, inventory, in_use, {each.lock for each in removals})
+    removals += _debris(root, inventory, in_use, {each.lock for each in removals}, gone)
     return Collection(
         tuple(removals),
         (),
@@ -186,15 +187,15 @@ def _plan(root: Path, keep: int) -> Collection:
     )
 
 
-def _kept_runs(inventory: Inventory, keep: int) -> list[Run]:
+def _kept_runs(inventory: Inventory, keep: int, also: frozenset[str]) -> list[Run]:
     """The runs that stay; see `collect`."""
     runs = [run for run in inventory.runs if not run.is_empty]
     own = [run for run in runs if not run.was_renamed]
-    kept = {run.name for run in runs if run.is_running or run.was_renamed}
+    kept = {run.name for run in runs if run.is_running or run.was_renamed} | also
     kept |= {run.name for run in own[-keep:]}
     kept |= {run.name for run in [run for run in own if run.status == "succeeded"][-1:]}
     kept |= _pushers(inventory, runs)
-    latest = inventory.root / run_record.RUNS / run_record.LATEST
+    latest = inventory.root / run_names.RUNS / run_names.LATEST
     kept |= {latest.resolve().name}
     return [run for run in runs if run.name in kept]
 
@@ -208,24 +209,11 @@ def _pushers(inventory: Inventory, runs: list[Run]) -> set[str]:
         wanted |= {(base_path, number) for number in (*list(found)[-1:], *blessed[-1:])}
     names = set()
     for run in reversed(runs):
-        pushed = _pushed(inventory.root, run)
+        pushed = run.pushed_to(inventory.root)
         if pushed in wanted:
             names.add(run.name)
             wanted.discard(pushed)
     return names
-
-
-def _pushed(root: Path, run: Run) -> tuple[Path, int] | None:
-    """The base path and the number of the version that a run pushed; None where it pushed none."""
-    if "push" not in run.artifacts:
-        return None
-    try:
-        report = Pushed(root / run.artifacts["push"]).report
-    except (PipelineError, OSError):
-        return None
-    if report.version is None:
-        return None
-    return Path(os.path.abspath(root / report.base_path)), report.version
 
 
 def _since(inventory: Inventory, keep: int) -> datetime.datetime | None:
@@ -297,11 +285,14 @@ def _can_be_gone_on_from(partial: Path) -> bool:
     return any(partial.glob(f"{CHECKPOINTS}/{STEP}*/{manifest.NAME}"))
 
 
-def _debris(root: Path, inventory: Inventory, in_use: set[str], locks: set[Path | None]) -> Iterator[Removal]:
-    """Small things that processes which were killed left behind."""
-    runs = root / run_record.RUNS
+def _debris(
+    root: Path, inventory: Inventory, in_use: set[str], locks: set[Path | None], gone: set[Path]
+) -> Iterator[Removal]:
+    """Small things that processes which were killed left behind, and links to runs that go."""
+    runs = root / run_names.RUNS
     left = [(path, "an earlier --gc was killed before it was gone") for path in runs.glob(f"{REMOVED_RUN}*")]
-    left += [(path, "a run was killed as it began") for path in runs.glob(f".{run_record.LATEST}-*")]
+    left += [(path, "a run was killed as it began") for path in runs.glob(f".{run_names.LATEST}-*")]
+    left += [(path, "its run is gone") for path in links_without_a_run(root, gone)]
     idle = [run.directory for run in inventory.runs if not run.is_running]
     left += [(path, "a run was killed as it wrote") for each in idle for path in each.glob("*.partial")]
     for path, why in left:

@@ -10,9 +10,10 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from components.contract import manifest
+from components.contract import manifest, run_names
+from components.contract.artifacts import Pushed
 from components.publishing.params import PushParams
-from foundation.errors import ArtifactError, ConfigError, DamagedArtifact
+from foundation.errors import ArtifactError, ConfigError, DamagedArtifact, PipelineError
 from runners import run_record
 from runners.store import ARTIFACTS, DAMAGED, KEY_DIGITS, PARTIAL, REMOVED, REPLACED
 
@@ -44,7 +45,7 @@ class Run:
     @property
     def was_renamed(self) -> bool:
         """Whether somebody renamed the folder."""
-        return not run_record.IDENTIFIER.fullmatch(self.name)
+        return not run_names.IDENTIFIER.fullmatch(self.name)
 
     @functools.cached_property
     def is_empty(self) -> bool:
@@ -90,6 +91,18 @@ class Run:
             if len(parts) == 3 and parts[0] == ARTIFACTS:
                 found[step["name"]] = "/".join(parts)
         return found
+
+    def pushed_to(self, root: Path) -> tuple[Path, int] | None:
+        """The base path and the number of the version that it pushed; None where it pushed none, or none is known."""
+        if "push" not in self.artifacts:
+            return None
+        try:
+            report = Pushed(root / self.artifacts["push"]).report
+        except (PipelineError, OSError):
+            return None
+        if report.version is None:
+            return None
+        return Path(os.path.abspath(root / report.base_path)), report.version
 
     @property
     def keys(self) -> set[str]:
@@ -204,7 +217,7 @@ def take_inventory(root: Path) -> Inventory:
             "--root must be a directory in which a pipeline has run", received=str(root), remedy="name it by --root DIR"
         )
     runs = []
-    for directory in run_record.folders(root):
+    for directory in run_names.folders(root):
         # In this order: a run that ends meanwhile has written all into its record by then.
         is_running, in_use = run_record.is_running(directory), run_record.used_by(directory)
         runs.append(Run(directory, is_running, in_use if is_running else ()))

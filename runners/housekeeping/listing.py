@@ -1,16 +1,19 @@
-"""A root's runs and artifacts, as two tables for a terminal."""
+"""A root's runs and artifacts, as two tables for a terminal, or as JSON for other programs."""
 
 import datetime
+import json
+import math
 from collections.abc import Sequence
 
 from foundation.perplexity import perplexity_text
-from runners.housekeeping.inventory import Directory, Inventory, Run
+from foundation.terminal import cropped, size_text, table
+from runners.housekeeping.inventory import Directory, Inventory
+from runners.housekeeping.listed_runs import ListedRun, listed_runs, moment
 
 COLUMNS = 80
 NOTHING = "–"
-LEAST_WIDTH = 8
-"""Of the column that is cut where a line would be too long."""
-UNITS = ("B", "kB", "MB", "GB", "TB")
+LONGEST_CONFIGURATION = 30
+"""Characters of a configuration's path that are shown; what tells it from others is its end."""
 
 
 def as_text(inventory: Inventory, columns: int = COLUMNS) -> str:
@@ -21,13 +24,13 @@ def as_text(inventory: Inventory, columns: int = COLUMNS) -> str:
         columns: The most that a line may have.
     """
     now = datetime.datetime.now(datetime.UTC)
-    runs = [_run_row(run, inventory, now) for run in reversed(inventory.runs)]
-    heads = ["run", "config", "status", "perplexity", "size", "time", "age"]
-    parts = [table(heads, runs, cut=1, right=(3, 4, 5, 6), columns=columns) if runs else "no runs"]
+    parts = [_runs_table(listed_runs(inventory), now, columns) if inventory.runs else "no runs"]
     users = _users(inventory)
     artifacts = [_artifact_row(each, users, now) for each in inventory.directories]
     heads = ["step", "key", "size", "age", "used by"]
-    parts.append(table(heads, artifacts, cut=4, right=(2, 3), columns=columns) if artifacts else "no artifacts")
+    parts.append(
+        table(heads, artifacts, cut=4, right=(2, 3), columns=columns, drop=(3, 2, 4)) if artifacts else "no artifacts"
+    )
     total = size_text(sum(each.bytes for each in inventory.directories))
     parts.append(
         f"{count(len(inventory.runs), 'run')} and {count(len(inventory.artifacts), 'artifact')} in {inventory.root}: "
@@ -38,27 +41,83 @@ def as_text(inventory: Inventory, columns: int = COLUMNS) -> str:
     return "\n\n".join([*parts, *(["\n".join(damages)] if damages else [])])
 
 
-def _run_row(run: Run, inventory: Inventory, now: datetime.datetime) -> list[str]:
-    record = run.record
-    if record is None:
-        return [run.name, NOTHING, run.status, *[NOTHING] * 4]
-    sizes = [inventory.artifacts[name].bytes for name in run.artifacts.values() if name in inventory.artifacts]
-    started, finished = _moment(record["started"]), _moment(record["finished"])
-    end = now if run.is_running else finished
-    perplexity = record["metrics"].get("perplexity_after")
+def as_json(inventory: Inventory) -> str:
+    """The same as JSON; numbers that JSON doesn't have are null."""
+    users = _users(inventory)
+    artifacts = [
+        {
+            "step": each.step,
+            "key": each.path.name,
+            "directory": str(each.path),
+            "finished": each.manifest is not None,
+            "bytes": each.bytes,
+            "used_by": users.get(each.path.relative_to(inventory.root).as_posix(), []),
+            "damage": each.damage,
+        }
+        for each in inventory.directories
+    ]
+    runs = [_finite(run.as_plain()) for run in listed_runs(inventory)]
+    content = {"root": str(inventory.root), "runs": runs, "artifacts": artifacts}
+    return json.dumps(content, indent=2, ensure_ascii=False, allow_nan=False)
+
+
+def _finite(content: dict[str, object]) -> dict[str, object]:
+    return {key: None if isinstance(each, float) and not math.isfinite(each) else each for key, each in content.items()}
+
+
+def _runs_table(runs: Sequence[ListedRun], now: datetime.datetime, columns: int) -> str:
+    """A line of figures for each run, and below it what it is called, its configuration and what is served of it."""
+    heads = ["run", "status", "perplexity", "verdict", "time", "age"]
+    lines = table(heads, [_run_row(run, now) for run in runs], cut=2, right=(4, 5), columns=columns).splitlines()
+    shown = [lines[0]]
+    for line, run in zip(lines[1:], runs, strict=True):
+        shown += [line, *([f"  {cropped(about, columns - 2)}"] if (about := _about(run)) else [])]
+    return "\n".join(shown)
+
+
+def _run_row(run: ListedRun, now: datetime.datetime) -> list[str]:
     return [
-        run.name,
-        record["configuration"] or NOTHING,
+        run.id,
         run.status,
-        NOTHING if perplexity is None else perplexity_text(perplexity),
-        size_text(sum(sizes)) if sizes else NOTHING,
-        NOTHING if started is None or end is None else span_text(end - started),
-        NOTHING if started is None else age_text(now - started),
+        perplexities(run),
+        verdict_text(run),
+        NOTHING if run.seconds is None else span_text(datetime.timedelta(seconds=run.seconds)),
+        NOTHING if run.started is None else age_text(now - run.started),
     ]
 
 
+def _about(run: ListedRun) -> str:
+    """What a run is called, what it was, and what is served of it."""
+    configuration = run.configuration
+    if configuration and len(configuration) > LONGEST_CONFIGURATION:
+        configuration = f"…{configuration[1 - LONGEST_CONFIGURATION :]}"
+    parts = (run.name, configuration, None if run.bytes is None else size_text(run.bytes), served_text(run))
+    return " · ".join(part for part in parts if part)
+
+
+def perplexities(run: ListedRun) -> str:
+    """A run's perplexity before and after training."""
+    if run.perplexity_after is None:
+        return NOTHING
+    before = "" if run.perplexity_before is None else f"{perplexity_text(run.perplexity_before)} → "
+    return f"{before}{perplexity_text(run.perplexity_after)}"
+
+
+def verdict_text(run: ListedRun) -> str:
+    """Whether a run's model is blessed, in a word or two."""
+    return NOTHING if run.blessed is None else "blessed" if run.blessed else "not blessed"
+
+
+def served_text(run: ListedRun) -> str | None:
+    """What servers find of a run; None for nothing."""
+    if run.served is None:
+        return None
+    how = "serves" if run.served.is_latest else "is kept as"
+    return f"{how} {run.served.model_name} version {run.served.version}"
+
+
 def _artifact_row(each: Directory, users: dict[str, list[str]], now: datetime.datetime) -> list[str]:
-    created = _moment(each.manifest.get("created")) if each.manifest else None
+    created = moment(each.manifest.get("created")) if each.manifest else None
     names = users.get(each.path.relative_to(each.path.parents[2]).as_posix(), [])
     more = f" and {len(names) - 1} more" if len(names) > 1 else ""
     used_by = f"{names[0]}{more}" if names else NOTHING
@@ -74,44 +133,9 @@ def _users(inventory: Inventory) -> dict[str, list[str]]:
     return users
 
 
-def table(heads: Sequence[str], rows: Sequence[Sequence[str]], *, cut: int, right: Sequence[int], columns: int) -> str:
-    """Rows in columns as wide as what they hold, one of which is cut where a line would be too long.
-
-    Args:
-        heads: The columns' names.
-        rows: The cells.
-        cut: Which column is cut.
-        right: Which columns are flush right.
-        columns: The most that a line may have.
-    """
-    lines = [list(heads), *map(list, rows)]
-    widths = [max(len(line[place]) for line in lines) for place in range(len(heads))]
-    over = sum(widths) + 2 * (len(widths) - 1) - columns
-    widths[cut] = max(min(widths[cut], LEAST_WIDTH), widths[cut] - max(over, 0))
-    shown = []
-    for line in lines:
-        if len(line[cut]) > widths[cut]:
-            kept = widths[cut] - 1
-            # What tells a path from others is its end.
-            line[cut] = f"…{line[cut][-kept:]}" if "/" in line[cut] else f"{line[cut][:kept]}…"
-        cells = (f"{cell:{'>' if place in right else '<'}{widths[place]}}" for place, cell in enumerate(line))
-        shown.append("  ".join(cells).rstrip())
-    return "\n".join(shown)
-
-
 def count(number: int, what: str) -> str:
     """A number of things: `1 run`, `2,000 runs`."""
     return f"{number:,} {what}{'' if number == 1 else 's'}"
-
-
-def size_text(size: int) -> str:
-    """Bytes in a few characters: `512 B`, `4.2 MB`, `310 MB`."""
-    value, unit = float(size), UNITS[0]
-    for unit in UNITS:
-        if value < 999.5 or unit == UNITS[-1]:
-            break
-        value /= 1000
-    return f"{value:.1f} {unit}" if unit != UNITS[0] and value < 9.95 else f"{value:,.0f} {unit}"
 
 
 def span_text(span: datetime.timedelta) -> str:
@@ -128,12 +152,3 @@ def age_text(span: datetime.timedelta) -> str:
         if seconds >= size:
             return f"{seconds // size} {unit}"
     return f"{seconds} s"
-
-
-def _moment(text: object) -> datetime.datetime | None:
-    """A moment in ISO 8601; None where there is none."""
-    try:
-        moment = datetime.datetime.fromisoformat(str(text))
-    except ValueError:
-        return None
-    return moment if moment.tzinfo else moment.replace(tzinfo=datetime.UTC)

@@ -11,6 +11,7 @@ from components.contract import artifacts, manifest
 from components.contract.push_record import OWN_DIGEST, RECORD
 from components.training.step_checkpoints import BEST, CHECKPOINTS, STEP
 from foundation.errors import ArtifactError, PipelineError
+from foundation.terminal import BYTES, TERMINAL
 from foundation.versions import versions
 from runners.housekeeping.inventory import FINISHED, take_inventory
 from runners.housekeeping.listing import count
@@ -70,23 +71,32 @@ def verify(root: Path) -> Verification:
     inventory = take_inventory(root)
     result = Verification()
     result.damages += [str(run.damage) for run in inventory.runs if run.damage]
-    for each in inventory.directories:
-        if each.kind == FINISHED:
-            result.artifacts += 1
-            _check_unless_replaced(each.path, result, _faults)
-        elif each.kind == PARTIAL:
-            for checkpoint in _step_checkpoints(each.path):
-                result.checkpoints += 1
-                _check_unless_replaced(checkpoint, result)
-        elif each.kind == DAMAGED:
-            result.notes.append(f"{each.path} was set aside as damaged; --gc removes it")
-    for base_path in inventory.base_paths:
-        for path in versions(base_path).values():
+    pushed = [path for base_path in inventory.base_paths for path in versions(base_path).values()]
+    size = sum(each.bytes for each in inventory.directories if each.kind in (FINISHED, PARTIAL))
+    with TERMINAL.progress("comparing", size + sum(map(_size_of, pushed)), BYTES):
+        for each in inventory.directories:
+            if each.kind == FINISHED:
+                result.artifacts += 1
+                _check_unless_replaced(each.path, result, _faults)
+            elif each.kind == PARTIAL:
+                for checkpoint in _step_checkpoints(each.path):
+                    result.checkpoints += 1
+                    _check_unless_replaced(checkpoint, result)
+            elif each.kind == DAMAGED:
+                result.notes.append(f"{each.path} was set aside as damaged; --gc removes it")
+        for path in pushed:
             compared = Verification()
             _check_version(path, compared)
             if path.exists():  # no push has removed it meanwhile
                 result.add(compared)
     return result
+
+
+def _size_of(directory: Path) -> int:
+    """The bytes of a version's files, as far as they are there."""
+    with contextlib.suppress(OSError):
+        return sum(path.stat().st_size for path in manifest.files_below(directory))
+    return 0
 
 
 def as_text(result: Verification) -> Iterator[str]:

@@ -1,111 +1,231 @@
-"""Two runs side by side: what was set differently, what came out, and whether the difference is more than chance."""
+"""Runs side by side: what was set differently, what came out, and whether the differences are more than chance."""
 
 import dataclasses
+import functools
+import hashlib
+import json
 import math
-import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from components.contract import manifest
+from components.contract import manifest, run_names
 from components.contract.reports import Measurement
 from components.evaluation.params import SEED_MARGIN
 from foundation.errors import ConfigError
 from runners import run_record
-from runners.report.charts import Line, line_chart
 from runners.report.facts import RunFacts
-from runners.report.html import Markup, duration, join, link, perplexity, section, table, tag, with_interval
-from runners.report.page import write_page
-from runners.report.sections import METRICS, MODELS, Curve, answers, exponential, sentence, shown_as
+from runners.report.sections import METRICS, MODELS, shown_as
 
 if TYPE_CHECKING:
     import numpy as np
 
-    from components.contract.reports import Interval
+    from components.contract.reports import Ends, Interval
+
+RULE = "--compare must name two runs or more, each by its id or name, as latest, or by the path of its folder"
+LONGEST_NAME = 180
+"""The longest name of a page that is made of ids; most file systems take 255 bytes."""
+LOWER_IS_BETTER = ("perplexity", "cross_entropy", "bits_per_character", "bits_per_byte", "pseudo_perplexity")
+BY_TEXT = ("bits_per_character", "bits_per_byte")
+"""Metrics by which models with different tokenizers are compared; all others need equal questions."""
+
+
+@dataclasses.dataclass(frozen=True)
+class MetricRow:
+    """A metric of every run.
+
+    Attributes:
+        label: What it is called.
+        values: By run; None where a run doesn't have it.
+        intervals: Both ends of the values' intervals; None for no interval.
+        shown: How a value is written.
+        best: The places of the runs with the best value; none where they can't be compared, or are all equal.
+    """
+
+    label: str
+    values: tuple[float | None, ...]
+    intervals: "tuple[Ends | None, ...]"
+    shown: Callable[[object], str]
+    best: frozenset[int]
 
 
 @dataclasses.dataclass(frozen=True)
 class Comparison:
-    """Two runs.
+    """Runs, the first of which the others are compared with: ratios are their values over the first's.
 
     Attributes:
-        first: The run that is compared with.
-        second: The run that is compared with the first: ratios are its values over the first's.
+        runs: Two or more.
     """
 
-    first: RunFacts
-    second: RunFacts
+    runs: tuple[RunFacts, ...]
 
     @property
-    def names(self) -> tuple[str, str]:
-        """The runs' ids."""
-        return self.first.run["id"], self.second.run["id"]
+    def letters(self) -> tuple[str, ...]:
+        """A short name for each run: A, B, C, …, Z, A2, B2 and so on."""
+        return tuple(f"{chr(ord('A') + place % 26)}{place // 26 + 1 if place > 25 else ''}" for place, _ in self._all)
 
-    def settings(self) -> list[tuple[str, str, str]]:
-        """The configuration's keys that differ, with both values."""
-        one, other = dict(flat(self.first.run["config"])), dict(flat(self.second.run["config"]))
-        keys = [*one, *(key for key in other if key not in one)]
+    @property
+    def ids(self) -> tuple[str, ...]:
+        """The runs' ids."""
+        return tuple(each.run["id"] for each in self.runs)
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """What the runs are called: the name with the id behind it, or the id alone."""
+        return tuple(each.called for each in self.runs)
+
+    @property
+    def _all(self) -> list[tuple[int, RunFacts]]:
+        return list(enumerate(self.runs))
+
+    @property
+    def same_corpus(self) -> bool:
+        """Whether all are about one text."""
+        return len({each.corpus.digest if each.corpus else None for each in self.runs if each.evaluation}) < 2
+
+    @property
+    def same_questions(self) -> bool:
+        """Whether all were asked about the same masks over the same tokens."""
+        how = [each.evaluation.report.how for each in self.runs if each.evaluation]
+        return len({(each.masks_digest, each.tokenizer_digest) for each in how}) < 2
+
+    def settings(self) -> list[tuple[str, ...]]:
+        """The configuration's keys that differ, each with the values of all runs."""
+        configs = [dict(flat(each.run["config"])) for each in self.runs]
+        keys = list(dict.fromkeys(key for config in configs for key in config))
         return [
-            (key, str(one.get(key, "–")), str(other.get(key, "–"))) for key in keys if one.get(key) != other.get(key)
+            (key, *(as_typed(config.get(key, "–")) for config in configs))
+            for key in keys
+            if any(config.get(key) != configs[0].get(key) for config in configs)
         ]
 
-    def metrics(self) -> list[tuple[str, Any, Any, Any, Any, Callable[[object], str]]]:
-        """Name, both values, both intervals and how to write them, of every metric that either run has."""
+    @functools.cached_property
+    def metrics(self) -> list[MetricRow]:
+        """Every metric that a run has."""
         rows = []
-        runs = (self.first, self.second)
         for metric, label in METRICS.items():
-            for model, moment in MODELS.items():
+            for model, when in MODELS.items():
                 key = f"{metric}_{model}"
                 if model == "after" and metric in ("top1_accuracy", "top5_accuracy"):
                     key = metric
-                one, other = (each.metrics.get(key) for each in runs)
-                if one is not None or other is not None:
-                    its, others = (each.intervals.get(key) for each in runs)
-                    rows.append((f"{label}, {moment}", one, other, its, others, shown_as(metric)))
+                values = tuple(each.metrics.get(key) for each in self.runs)
+                if all(value is None for value in values):
+                    continue
+                intervals = tuple(each.intervals.get(key) for each in self.runs)
+                comparable = self.same_corpus and (self.same_questions or metric in BY_TEXT)
+                best = best_of(values, lowest=metric in LOWER_IS_BETTER) if comparable else frozenset()
+                rows.append(MetricRow(f"{label}, {when}", values, intervals, shown_as(metric), best))
         return rows
 
-    def verdict(self) -> str:
-        """Whether the second run's model differs from the first's by more than chance, in a sentence."""
-        one, other = self.first.evaluation, self.second.evaluation
-        if one is None or other is None:
-            return "One of the runs has no evaluation, so their models can't be compared."
-        if (self.first.corpus and self.first.corpus.digest) != (self.second.corpus and self.second.corpus.digest):
-            return "The runs have different corpora, so their numbers aren't about the same text."
-        same = one.report.how.masks_digest == other.report.how.masks_digest
-        unit = "perplexity" if same else "bits per character"
-        why = "" if same else " (their masks or tokenizers differ, so perplexities can't be compared)"
-        estimate = paired_ratio(self.first, self.second, other.report.how, same)
-        if estimate is None:
-            return f"There are too few records in common for an interval of the difference in {unit}{why}."
-        from components.evaluation.gate import ratio_in_words
+    @functools.cached_property
+    def verdicts(self) -> tuple[str, ...]:
+        """For each run but the first, whether its model differs from the first's by more than chance, in a sentence."""
+        letters = self.letters
+        if len(self.runs) == 2:
+            return (verdict(*self.runs, "the first", "the second"),)
+        return tuple(verdict(self.runs[0], each, letters[0], letters[place]) for place, each in self._all if place)
 
-        ratio, interval = estimate
-        found = f"{unit} of the second is {ratio_in_words(ratio, interval, 'that of the first')}{why}"
-        least, most = 1 - SEED_MARGIN, 1 + SEED_MARGIN
-        if interval.high < least:
-            return f"The second is better: {found}."
-        if interval.low > most:
-            return f"The second is worse: {found}."
-        if least <= interval.low and interval.high <= most:
-            return f"There is no difference worth the name: {found}."
-        return f"Chance, or another seed, can explain the difference: {found}."
+    @property
+    def comparability(self) -> str:
+        """Which of the numbers may be held against each other, in a sentence."""
+        if sum(each.evaluation is not None for each in self.runs) < 2:
+            return "Fewer than two of the runs have an evaluation, so there is nothing to compare."
+        if not self.same_corpus:
+            return "The runs have different corpora: their numbers aren't about the same text, and no best is marked."
+        if not self.same_questions:
+            return (
+                "The runs were asked about different masks or tokens (block size, masks or tokenizer differ): only "
+                "bits per character and per byte can be compared."
+            )
+        return "All were asked about the same masks of the same tokens: the numbers can be compared."
+
+    @property
+    def page_name(self) -> str:
+        """The name of its page, in the folder of the last run."""
+        name = "_".join(self.ids[:-1])
+        if len(name) > LONGEST_NAME:
+            name = f"{len(self.ids) - 1}_runs_{hashlib.sha256(name.encode()).hexdigest()[:12]}"
+        return f"compared_with_{name}.html"
+
+
+def best_of(values: Sequence[float | None], *, lowest: bool) -> frozenset[int]:
+    """The places of the best values; none where fewer than two are known, or all are equal."""
+    known = [value for value in values if value is not None and math.isfinite(value)]
+    if len(known) < 2 or min(known) == max(known):
+        return frozenset()
+    wanted = min(known) if lowest else max(known)
+    return frozenset(place for place, value in enumerate(values) if value == wanted)
+
+
+def verdict(first: RunFacts, second: RunFacts, its_name: str, others_name: str) -> str:
+    """Whether the second run's model differs from the first's by more than chance, in a sentence.
+
+    Args:
+        first: A run.
+        second: The run that is compared with it.
+        its_name: What the first is called in the sentence.
+        others_name: What the second is.
+    """
+    subject = others_name[:1].upper() + others_name[1:]
+    one, other = first.evaluation, second.evaluation
+    if one is None or other is None:
+        without = its_name if one is None else others_name
+        return f"{without[:1].upper()}{without[1:]} has no evaluation, so it can't be compared with the other."
+    if (first.corpus and first.corpus.digest) != (second.corpus and second.corpus.digest):
+        return f"{subject} has another corpus than {its_name}, so their numbers aren't about the same text."
+    same = one.report.how.masks_digest == other.report.how.masks_digest
+    unit = "perplexity" if same else "bits per character"
+    why = "" if same else " (their masks or tokenizers differ, so perplexities can't be compared)"
+    estimate = paired_ratio(first, second, other.report.how, same)
+    if estimate is None:
+        return (
+            f"{subject} has too few records in common with {its_name} for an interval of the difference in {unit}{why}."
+        )
+    from components.evaluation.gate import ratio_in_words
+
+    ratio, interval = estimate
+    found = f"{unit} of {others_name} is {ratio_in_words(ratio, interval, f'that of {its_name}')}{why}"
+    least, most = 1 - SEED_MARGIN, 1 + SEED_MARGIN
+    if interval.high < least:
+        return f"{subject} is better: {found}."
+    if interval.low > most:
+        return f"{subject} is worse: {found}."
+    if least <= interval.low and interval.high <= most:
+        return f"There is no difference worth the name: {found}."
+    return f"Chance, or another seed, can explain the difference: {found}."
+
+
+def open_runs(root: Path, names: Sequence[str]) -> Comparison:
+    """The runs that a user names.
+
+    Raises:
+        ConfigError: If they are fewer than two, or one of them isn't there.
+        ArtifactError: If a record can't be read.
+    """
+    if len(names) < 2:
+        raise ConfigError(
+            RULE,
+            received=" ".join(names) or "none",
+            remedy="see --list",
+        )
+    return Comparison(tuple(open_run(root, name) for name in names))
 
 
 def open_run(root: Path, name: str) -> RunFacts:
-    """A run by its id below a root, `latest`, or the path of its folder.
+    """A run by its id below a root, its name, `latest`, or the path of its folder.
 
     Raises:
         ConfigError: If there is none.
         ArtifactError: If its record can't be read.
     """
-    for directory in (root / run_record.RUNS / name, Path(name)):
-        if name and os.path.isfile(directory / run_record.NAME):
-            facts = RunFacts(directory.resolve())
-            _ = facts.run  # a damaged record is refused here
-            return facts
-    known = [path.name for path in run_record.folders(root) if (path / run_record.NAME).is_file()]
+    found = run_names.find_run(root, name)
+    if found is not None:
+        facts = RunFacts(found)
+        _ = facts.run  # a damaged record is refused here
+        return facts
+    known = [path.name for path in run_names.folders(root) if (path / run_record.NAME).is_file()]
     raise ConfigError(
-        "--compare must name two runs, each by its id, as latest, or by the path of its folder",
+        RULE,
         received=name,
         remedy=f"use two of {', '.join(known[-5:])}"
         if known
@@ -120,6 +240,11 @@ def flat(config: dict[str, Any], above: str = "") -> Iterator[tuple[str, Any]]:
             yield from flat(value, f"{above}{key}.")
         else:
             yield f"{above}{key}", value
+
+
+def as_typed(value: object) -> str:
+    """A setting's value as YAML and the command line have it: `null` and `true`, text without quotes."""
+    return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
 
 
 def paired_ratio(
@@ -177,78 +302,3 @@ def sums_of(facts: RunFacts) -> Any:
     sums[records["row"], 2] = records["tokens"] - special
     sums[records["row"], 3] = records["characters"]
     return sums
-
-
-def as_text(comparison: Comparison) -> str:
-    """The comparison for a terminal."""
-    one, other = comparison.names
-    lines = [comparison.verdict(), ""]
-    rows = [(name, shown(first), shown(second)) for name, first, second, _, _, shown in comparison.metrics()]
-    rows += [(key, first, second) for key, first, second in comparison.settings()]
-    width = max((len(row[0]) for row in rows), default=0)
-    left = max((len(row[1]) for row in [*rows, ("", one, "")]), default=0)
-    right = max((len(row[2]) for row in [*rows, ("", "", other)]), default=0)
-    lines.append(f"{'':<{width}}  {one:>{left}}  {other:>{right}}")
-    lines += [f"{name:<{width}}  {first:>{left}}  {second:>{right}}" for name, first, second in rows]
-    return "\n".join(lines)
-
-
-def write_comparison(comparison: Comparison, path: Path) -> None:
-    """Writes the comparison as a page."""
-    one, other = comparison.names
-    runs = (comparison.first, comparison.second)
-    metrics = [
-        [name, with_interval(first, low, shown), with_interval(second, high, shown), change(first, second)]
-        for name, first, second, low, high, shown in comparison.metrics()
-    ]
-    history: list[Curve] = [[(row.epoch, row.val_loss) for row in facts.history] for facts in runs]
-    charts = [
-        line_chart(
-            "Validation loss (nats)", [Line(name, line) for name, line in zip((one, other), history, strict=True)]
-        ),
-        line_chart(
-            "Validation perplexity (logarithmic)",
-            [Line(name, exponential(line)) for name, line in zip((one, other), history, strict=True)],
-            logarithmic=True,
-            shown=perplexity,
-        ),
-    ]
-    samples = [{each.text: each.after for each in facts.samples} for facts in runs]
-    sentences = [
-        [sentence(text), answers(candidates), answers(samples[1].get(text, ()))]
-        for text, candidates in samples[0].items()
-    ]
-    settings = comparison.settings()
-    times = [
-        {step["name"]: f"{duration(step['seconds'])} ({step['status']})" for step in facts.steps} for facts in runs
-    ]
-    reports = join((link(facts.directory / "report.html", path, facts.run["id"]) for facts in runs), " and ")
-    write_page(
-        path,
-        f"{one} and {other}",
-        tag("h1", "Two runs side by side"),
-        tag("p", join(["The runs: ", reports, "."]), class_="soft"),
-        tag("div", tag("p", comparison.verdict()), class_="verdict"),
-        section("Metrics", table(["metric", one, other, "change"], metrics)),
-        section("Training", tag("div", join(charts), class_="charts")),
-        section(
-            "Settings that differ",
-            table(["setting", one, other], settings)
-            if settings
-            else tag("p", "None: both ran the same configuration."),
-        ),
-        section("Samples after training", table(["sentence", one, other], sentences)) if sentences else "",
-        section(
-            "Steps",
-            table(
-                ["step", one, other], [[name, times[0].get(name, "–"), times[1].get(name, "–")] for name in times[0]]
-            ),
-        ),
-    )
-
-
-def change(first: float | None, second: float | None) -> Markup | str:
-    """The second over the first, as a percentage."""
-    if first is None or second is None or not first or not math.isfinite(second / first):
-        return "–"
-    return f"{second / first - 1:+.1%}".replace("-", "−")

@@ -33,6 +33,11 @@ class RunFacts:
         return run_record.read(self.directory)
 
     @property
+    def called(self) -> str:
+        """The run's name with the id behind it, or the id alone."""
+        return f"{self.run['name']} ({self.run['id']})" if self.run["name"] else str(self.run["id"])
+
+    @property
     def steps(self) -> list[dict[str, Any]]:
         """The steps, in order."""
         return list(self.run["steps"])

@@ -3,6 +3,7 @@
 import html
 import math
 import os
+import re
 import urllib.parse
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
@@ -53,7 +54,8 @@ def table(header: Sequence[object], rows: Iterable[Sequence[object]], caption: s
         for row in rows
     )
     top = tag("caption", caption) if caption else ""
-    return tag("div", tag("table", join([top, tag("thead", tag("tr", head)), tag("tbody", body)])), class_="scroll")
+    content = tag("table", join([top, tag("thead", tag("tr", head)), tag("tbody", body)]))
+    return tag("div", content, class_="scroll", tabindex="0")  # so that the keyboard scrolls it too
 
 
 def _is_figure(cell: object) -> bool:
@@ -62,9 +64,21 @@ def _is_figure(cell: object) -> bool:
 
 
 def section(title: str, *content: object) -> Markup:
-    """A part of the page under a heading; nothing where there is no content."""
+    """A part of the page under a heading that links can name; nothing where there is no content."""
     parts = [part for part in content if part]
-    return tag("section", join([tag("h2", title), *parts])) if parts else Markup("")
+    return tag("section", join([tag("h2", title, id=anchor(title)), *parts])) if parts else Markup("")
+
+
+def anchor(title: str) -> str:
+    """The name by which a link on the page finds a section."""
+    return "-".join(title.lower().split())
+
+
+def contents(sections: Iterable[Markup]) -> Markup:
+    """Links to those of the sections that there are."""
+    found = [re.match(r'<section><h2 id="([^"]+)">(.*?)</h2>', part) for part in sections]
+    links = (tag("li", Markup(f'<a href="#{each[1]}">{each[2]}</a>')) for each in found if each)
+    return tag("nav", tag("ul", join(links), class_="contents"), aria_label="Sections")
 
 
 def link(path: Path, page: Path, shown: object = None) -> Markup:
@@ -83,7 +97,7 @@ def number(value: object) -> str:
         return f"{value:,}"
     if isinstance(value, float):
         if abs(value) >= 99.95:
-            return f"{value:,.1f}"
+            return f"{value:,.1f}" if abs(value) < 1000 else f"{value:,.0f}"
         # Zeros at the end tell how exact a number is, and keep columns in line.
         return f"{value:#.4g}" if abs(value) >= 0.001 else f"{value:.2g}"
     return str(value)

@@ -6,9 +6,9 @@ from runners.report.html import Markup, join, tag
 
 STYLE = """
 :root{color-scheme:light dark;--ground:#fff;--sheet:#f5f6f8;--ink:#1c2128;--soft:#59636e;--edge:#d5dae0;
---good:#1a7f37;--bad:#c4262e;--c0:#0b62c4;--c1:#b35900;--c2:#7a3fb8;--l0:#6e7781;--l1:#1a7f37;--l2:#c4262e;--l3:#9a6700}
+--good:#1a7f37;--bad:#c4262e;--c0:#0b62c4;--c1:#b35900;--c2:#7a3fb8;--l0:#6e7781;--l1:#1a7f37;--l2:#c4262e;--l3:#7a3fb8}
 @media(prefers-color-scheme:dark){:root{--ground:#0f1318;--sheet:#181d24;--ink:#e5e9ee;--soft:#9aa5b1;--edge:#323a45;
---good:#4ac26b;--bad:#ff7b72;--c0:#6cb0ff;--c1:#f0a050;--c2:#c297ff;--l0:#9aa5b1;--l1:#4ac26b;--l2:#ff7b72;--l3:#d4a72c}}
+--good:#4ac26b;--bad:#ff7b72;--c0:#6cb0ff;--c1:#f0a050;--c2:#c297ff;--l0:#9aa5b1;--l1:#4ac26b;--l2:#ff7b72;--l3:#c297ff}}
 *{box-sizing:border-box}
 body{margin:0;background:var(--ground);color:var(--ink);font:16px/1.5 system-ui,-apple-system,"Segoe UI",sans-serif;
 overflow-wrap:anywhere}
@@ -37,11 +37,12 @@ thead th{color:var(--soft);font-weight:600;white-space:nowrap}
 tbody th{font-weight:500}
 .n{text-align:right;font-variant-numeric:tabular-nums;white-space:nowrap}
 .interval{display:block;font-size:.78rem}
-.charts{display:grid;grid-template-columns:repeat(auto-fit,minmax(min(100%,24rem),1fr));gap:1.2rem}
+.charts{display:grid;grid-template-columns:repeat(auto-fill,minmax(min(100%,24rem),1fr));gap:1.2rem}
 figure{margin:0}
 figcaption{font-weight:600;font-size:.95rem}
 svg{width:100%;height:auto;display:block}
 svg text{fill:var(--soft);font:12px system-ui,sans-serif}
+svg .small{font-size:9px}
 .grid{stroke:var(--edge)}
 .line{fill:none;stroke-width:2.2}
 .level{stroke-width:1.6;stroke-dasharray:6 4}
@@ -54,6 +55,20 @@ color:var(--soft)}
 .key.c0{border-color:var(--c0)}.key.c1{border-color:var(--c1)}.key.c2{border-color:var(--c2)}
 .key.level{border-top-style:dashed}
 .key.l0{border-color:var(--l0)}.key.l1{border-color:var(--l1)}.key.l2{border-color:var(--l2)}.key.l3{border-color:var(--l3)}
+.spot{outline:none}.spot rect{fill:transparent}
+.spot line{stroke:var(--soft);stroke-width:1}.spot text{fill:var(--ink);font-weight:600}
+.spot line,.spot text{opacity:0;pointer-events:none}
+.spot:hover line,.spot:hover text,.spot:focus line,.spot:focus text{opacity:1}
+svg:has(.spot:hover) .spot:focus:not(:hover) :is(line,text){opacity:0}
+.bar{fill:var(--c0)}.bar.pale{opacity:.35}.count{fill:var(--l0)}
+.values{margin:.2rem 0}.values summary{font-weight:400;font-size:.85rem;color:var(--soft)}
+.values .scroll{max-height:20rem;overflow-y:auto}
+.origin{display:grid;grid-template-columns:max-content 1fr;gap:.2rem 1rem;margin:1rem 0;font-size:.9rem}
+.origin dt{color:var(--soft)}.origin dd{margin:0}
+.contents{display:flex;flex-wrap:wrap;gap:.2rem 1rem;list-style:none;padding:0;margin:1rem 0;font-size:.9rem}
+.token{background:var(--sheet);border:1px solid var(--edge);border-radius:.25rem;padding:0 .25rem}
+.answers li{margin:.1rem 0}.example{display:inline-block;width:20rem;overflow-wrap:anywhere}
+.diagonal{stroke:var(--ink);stroke-width:1.6;stroke-dasharray:6 4}.halo{stroke:var(--ground);stroke-width:4;opacity:.7}
 code,pre{font:.85em ui-monospace,Menlo,Consolas,monospace}
 pre{background:var(--sheet);border:1px solid var(--edge);border-radius:.4rem;padding:.7rem;overflow-x:auto}
 details{margin:.6rem 0}summary{cursor:pointer;font-weight:600}
@@ -61,9 +76,19 @@ ol.answers{margin:0;padding-left:1.2rem}
 mark{background:none;color:inherit;border-bottom:2px solid var(--c0);font-weight:600}
 @media(max-width:40rem){thead th,thead th.n{white-space:normal}th,td{padding-right:.45rem}
 td:last-child:not(.n){overflow-wrap:anywhere;min-width:7rem}td code{overflow-wrap:anywhere}
-.interval{white-space:normal}}
-@media(max-width:30rem){main{padding:1rem .8rem 3rem}h1{font-size:1.25rem}.tiles{grid-template-columns:1fr 1fr}}
-@media print{section{break-inside:avoid}}
+.interval{white-space:normal}.example{width:14rem}
+.origin{grid-template-columns:1fr;gap:0}.origin dd{margin-bottom:.4rem}}
+@media(max-width:30rem){main{padding:1rem .8rem 3rem}h1{font-size:1.25rem}.tiles{grid-template-columns:1fr 1fr}
+table:has(.answers),table:has(.answers) :is(thead,tbody){display:block}
+table:has(.answers) tr{display:grid;grid-template-columns:1fr 1fr;border-bottom:1px solid var(--edge)}
+table:has(.answers) :is(th,td){border:0;min-width:0}
+table:has(.answers) :is(th,td):nth-last-child(n+3){grid-column:1/-1}}
+@media print{:root{color-scheme:light;--ground:#fff;--sheet:#f5f6f8;--ink:#1c2128;--soft:#59636e;--edge:#d5dae0;
+--good:#1a7f37;--bad:#c4262e;--c0:#0b62c4;--c1:#b35900;--c2:#7a3fb8;--l0:#6e7781;--l1:#1a7f37;--l2:#c4262e;--l3:#7a3fb8}
+html{font-size:11px}body{font-size:1rem}main{max-width:none;padding:0}.contents,.values{display:none}.scroll{overflow:visible}
+figure,tr,.tiles,.verdict{break-inside:avoid}h2,h3{break-after:avoid}pre{white-space:pre-wrap}
+th,td,thead th{overflow-wrap:anywhere;white-space:normal}.example{width:auto}
+.tiles li,.verdict,.key,.bar,.count{print-color-adjust:exact;-webkit-print-color-adjust:exact}}
 """
 
 

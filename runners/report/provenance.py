@@ -1,5 +1,6 @@
-"""The end of a run's report: steps, lineage from what was pushed back to the source, files, configuration."""
+"""What made a run, and what it made: origin, steps, lineage from the push back to the source, files, settings."""
 
+from collections.abc import Mapping
 from typing import Any
 
 import yaml
@@ -9,6 +10,37 @@ from runners.report.facts import RunFacts
 from runners.report.html import Markup, duration, join, link, section, table, tag
 
 MOST_FILES = 200
+
+
+def origin(facts: RunFacts) -> Markup:
+    """What ran where: configuration, command, code, device and precision."""
+    run = facts.run
+    rows: list[tuple[str, object]] = []
+    if run["configuration"]:
+        rows.append(("configuration", tag("code", run["configuration"])))
+    if run["command"]:
+        rows.append(("command", tag("code", run["command"])))
+    if run["code"]:
+        rows.append(("code", code_in_words(run["code"])))
+    if facts.checkpoint is not None:
+        report = facts.checkpoint.report
+        hardware, execution = report.hardware, report.execution
+        device = ", ".join(hardware.gpus) or f"{hardware.cpu_cores or '?'} CPU cores"
+        if len(execution.devices) > 1:
+            device += f" ({len(execution.devices)} devices at once)"
+        rows.append(("trained on", device))
+        rows.append(("precision", execution.precision + (", compiled by XLA" if execution.jit_compile else "")))
+    pairs = join(join([tag("dt", name), tag("dd", value)]) for name, value in rows)
+    return tag("dl", pairs, class_="origin") if rows else Markup("")
+
+
+def code_in_words(code: Mapping[str, Any]) -> str:
+    """The program's version and commit."""
+    version = f"version {code['version']}" if code.get("version") else "not installed as a package"
+    if not code.get("commit"):
+        return version
+    changes = ", with changes that are in no commit" if code.get("changed") else ""
+    return f"commit {code['commit'][:12]}{changes} ({version})"
 
 
 def steps(facts: RunFacts) -> Markup:
@@ -23,7 +55,9 @@ def steps(facts: RunFacts) -> Markup:
     ran = sum(step["status"] == "ran" for step in facts.steps)
     note = f"{duration(total)} in all; "
     note += (
-        "every step ran." if ran == len(rows) else f"{ran} of {len(rows)} steps ran, the others were cached or failed."
+        "every step ran."
+        if ran == len(rows)
+        else f"{ran} of {len(rows)} steps ran, the others were cached or not finished."
     )
     return (
         section("Steps", tag("p", note, class_="soft"), table(["step", "", "time", "what came out"], rows))

@@ -2,11 +2,14 @@
 
 from pathlib import Path
 
-from runners.report import provenance, sections
+from runners.report import diagnostics, provenance, sections, training_charts
 from runners.report.facts import RunFacts
+from runners.report.html import contents
 from runners.report.page import write_page
 
 NAME = "report.html"
+OPENING = 3
+"""What stands before the links to the sections: the heading, the numbers that matter most, and what made the run."""
 
 
 def write_report(directory: Path) -> Path:
@@ -22,10 +25,13 @@ def write_report(directory: Path) -> Path:
     shown = (
         sections.heading,
         sections.tiles,
+        provenance.origin,
         sections.metrics,
         sections.gate,
-        sections.samples,
-        sections.curves,
+        diagnostics.samples,
+        training_charts.curves,
+        diagnostics.calibration,
+        diagnostics.worst_tokens,
         sections.slices,
         sections.data,
         provenance.steps,
@@ -34,5 +40,6 @@ def write_report(directory: Path) -> Path:
         provenance.settings,
     )
     path = directory / NAME
-    write_page(path, f"Run {facts.run['id']}", *(section(facts) for section in shown))
+    content = [section(facts) for section in shown]
+    write_page(path, f"Run {facts.called}", *content[:OPENING], contents(content), *content[OPENING:])
     return path

@@ -1,14 +1,12 @@
-"""The sections of a run's report, top to bottom: outcome, curves, metrics, gate, slices, samples, data."""
+"""The sections of a run's report about what came out: verdict, metrics, gate, slices, data."""
 
-import dataclasses
 import itertools
 import math
 from collections.abc import Callable, Sequence
 from typing import Any
 
 from components.contract.mask_placeholder import MASK
-from components.contract.reports import Answer, Candidate, StepRow
-from runners.report.charts import Level, Line, line_chart
+from components.contract.reports import Answer, Candidate, TokenLoss
 from runners.report.facts import RunFacts
 from runners.report.html import (
     Markup,
@@ -39,9 +37,8 @@ METRICS = {
     "bits_per_byte": "bits per byte",
     "pseudo_perplexity": "pseudo-perplexity",
     "pseudo_log_likelihood": "pseudo-log-likelihood a block",
+    "expected_calibration_error": "expected calibration error",
 }
-MOST_POINTS = 300
-"""The most points of a curve by step that are drawn; the others are left out evenly."""
 Curve = list[tuple[float, float | None]]
 """Points of a line: where they are from left to right, and their values, if any."""
 PASSED, FAILED = "passed", "failed"
@@ -55,7 +52,7 @@ def heading(facts: RunFacts) -> Markup:
     what = f"{model.model_type} of {model.parameters:,} parameters, " if model else ""
     corpus = facts.corpus.summary if facts.corpus else ""
     parts = [
-        tag("h1", join(["Run ", run["id"], " ", badge])),
+        tag("h1", join(["Run ", facts.called, " ", badge])),
         tag("p", f"{what}{corpus}. {moments(run['started'], run['finished'])}.", class_="soft"),
     ]
     if run["error"]:
@@ -95,123 +92,9 @@ def tiles(facts: RunFacts) -> Markup:
 
 def shown_as(metric: str) -> Callable[[object], str]:
     """How a metric is written."""
-    if metric.startswith("top"):
+    if metric.startswith(("top", "expected_calibration_error")):
         return percentage
     return perplexity if "perplexity" in metric else number
-
-
-def curves(facts: RunFacts) -> Markup:
-    """Loss, perplexity, learning rate and throughput by epoch, beside what they are to be compared with."""
-    history, metrics = facts.history, facts.metrics
-
-    def levels(metric: str) -> list[Level]:
-        return [
-            Level(f"{label}, test", float(metrics[f"{metric}_{name}"]), style)
-            for style, (name, label) in enumerate(MODELS.items())
-            if f"{metric}_{name}" in metrics
-        ]
-
-    train: Curve = [(row.epoch, row.loss) for row in history]
-    validation: Curve = [(row.epoch, row.val_loss) for row in history]
-    charts = [
-        line_chart(
-            "Loss (nats a masked token)",
-            [Line("train", train), Line("validation", validation)],
-            levels("cross_entropy"),
-        ),
-        line_chart(
-            "Perplexity (logarithmic)",
-            [Line("train", exponential(train)), Line("validation", exponential(validation))],
-            levels("perplexity"),
-            logarithmic=True,
-            shown=perplexity,
-        ),
-        line_chart(
-            "Learning rate at the epoch's end",
-            [Line("learning rate", [(row.epoch, row.learning_rate) for row in history])],
-        ),
-        line_chart(
-            "Throughput (tokens a second)",
-            [Line("tokens/s", [(row.epoch, row.tokens_per_second) for row in history])],
-            from_zero=True,
-        ),
-    ]
-    charts = [chart for chart in (*charts, *step_charts(facts)) if chart]
-    if not charts:
-        return Markup("")
-    note = "The dashed lines are what the evaluation measured on the test split." + masking_rates(facts.run["config"])
-    return section("Training", tag("p", note, class_="soft"), tag("div", join(charts), class_="charts"))
-
-
-def masking_rates(config: dict[str, Any]) -> str:
-    """A sentence about how much is masked where, if that differs; empty if not."""
-    train = config.get("train", {})
-    first, evaluation = train.get("mlm_probability"), train.get("eval_mlm_probability")
-    last = train.get("mlm_probability_end") or first
-    if None in (first, evaluation) or len({first, last, evaluation}) == 1:
-        return ""
-    falling = "" if last == first else f" to {last:.0%}"
-    return (
-        f" Training masks {first:.0%}{falling} of the tokens, the validation and the evaluation {evaluation:.0%}: more "
-        "masks are harder, so only lines of one rate compare."
-    )
-
-
-def step_charts(facts: RunFacts) -> list[Markup]:
-    """Loss, gradient norm, learning rate and utilisation by optimizer step.
-
-    A point averages `train.logging_steps` steps, or more where a chart would have too many. The utilisation is that
-    of `train.peak_tflops`, or of the peak that training measured.
-    """
-    if facts.checkpoint is None:
-        return []
-    settings = facts.run["config"].get("train", {})
-    rows = averaged(facts.step_history, settings.get("logging_steps") or 1)
-    peak = settings.get("peak_tflops") or facts.checkpoint.report.measured_peak_tflops
-    curves: dict[str, tuple[str, list[float | None]]] = {
-        "loss": ("Training loss by step (nats a masked token)", [row.loss for row in rows]),
-        "gradient norm": ("Gradient norm by step", [row.gradient_norm for row in rows]),
-        "learning rate": ("Learning rate by step", [row.learning_rate for row in rows]),
-        "model flops utilization": (
-            "Model FLOPs utilisation by step (1 is the device's peak)",
-            [None if row.tflops_per_second is None else row.tflops_per_second / peak for row in rows],
-        ),
-    }
-    steps = [row.step for row in rows]
-    return [
-        line_chart(title, [Line(name, list(zip(steps, values, strict=True)))], x_label="step")
-        for name, (title, values) in curves.items()
-    ]
-
-
-def averaged(history: Sequence[StepRow], steps_a_point: int) -> list[StepRow]:
-    """The rows of a history by step, those of so many steps as one: their means, and the last one's step and rate.
-
-    Args:
-        history: Rows, each of equally many steps.
-        steps_a_point: Steps that a point averages at least.
-    """
-    if not history:
-        return []
-    rows_a_point = max(steps_a_point // history[0].step, -(-len(history) // MOST_POINTS), 1)
-    points = []
-    for begin in range(0, len(history), rows_a_point):
-        group = history[begin : begin + rows_a_point]
-        points.append(
-            dataclasses.replace(
-                group[-1],
-                loss=sum(row.loss for row in group) / len(group),
-                gradient_norm=mean([row.gradient_norm for row in group]),
-                tflops_per_second=mean([row.tflops_per_second for row in group]),
-            )
-        )
-    return points
-
-
-def mean(values: Sequence[float | None]) -> float | None:
-    """The mean of those values that there are."""
-    there = [value for value in values if value is not None]
-    return sum(there) / len(there) if there else None
 
 
 def exponential(points: Curve) -> Curve:
@@ -236,7 +119,7 @@ def metrics(facts: RunFacts) -> Markup:
     measured = (
         f"{values['masked_tokens']:,} masked tokens in {values['blocks']:,} test blocks, from "
         f"{values['records']:,} records; {how.eval_mlm_probability:.0%} masked, the same masks for every "
-        f"model, whatever the rate in training was. Below each number is its {how.confidence:.4g} "
+        f"model, whatever the rate in training was. Below each number is its {100 * how.confidence:.4g}% "
         f"confidence interval, by {how.bootstrap_resamples:,} bootstrap resamples of the records."
     )
     baseline = evaluation.blessing.baseline
@@ -292,29 +175,29 @@ def slices(facts: RunFacts) -> Markup:
     return section("Slices", *parts)
 
 
-def samples(facts: RunFacts) -> Markup:
-    """What the model answers to sentences, before training and after, and to the one that it was exported with."""
-    rows = []
-    for sample in facts.samples:
-        rows.append([sentence(sample.text), answers(sample.before), answers(sample.after)])
-    if facts.model is not None:
-        example = facts.model.report.example
-        shown = example.text.replace(facts.model.report.mask_token, MASK)
-        if shown not in [sample.text for sample in facts.samples]:
-            rows.append([sentence(shown), text("–"), answers(example.answer)])
-    return section("Samples", table(["sentence", "before training", "after training"], rows)) if rows else Markup("")
-
-
 def sentence(text: str) -> Markup:
     """A sample sentence, in the direction of its script, with a line where its mask is."""
     return tag("bdi", join(text.split(MASK), tag("mark", "____")), dir="auto")
 
 
-def answers(candidates: Sequence[Answer | Candidate]) -> Markup:
-    """A model's first guesses."""
-    shown = [(tag("bdi", each.token_str.strip() or repr(each.token_str)), each.score) for each in candidates]
-    items = [tag("li", join([word, f" ({score:.1%})"])) for word, score in shown]
+def answers(candidates: Sequence[Answer | Candidate], masked_word: str | None = None) -> Markup:
+    """A model's first guesses; the one that is the masked word is marked."""
+    items = []
+    for each in candidates:
+        right = masked_word is not None and each.token_str.strip() == masked_word
+        mark = tag("span", " ✓", class_="good", title="the masked word") if right else ""
+        items.append(tag("li", join([token(each), f" ({percentage(each.score)})", mark])))
     return tag("ol", join(items), class_="answers") if items else text("–")
+
+
+def token(each: Answer | Candidate | TokenLoss) -> Markup:
+    """A token, with a hyphen before it if it goes on with the word before it."""
+    if "\ufffd" in each.token_str:
+        return tag("span", "part of a character", class_="soft")
+    if getattr(each, "continues_word", False):
+        piece = join([tag("span", "-", class_="soft"), each.token_str.removeprefix("##")])
+        return tag("bdi", piece, class_="token", title="goes on with the word before it")
+    return tag("bdi", each.token_str.strip() or repr(each.token_str), class_="token")
 
 
 def data(facts: RunFacts) -> Markup:

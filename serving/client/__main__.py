@@ -6,7 +6,6 @@ if __name__ == "__main__":
 
     TERMINATION.end_at_once("interrupted")
 
-import argparse
 import json
 import sys
 import warnings
@@ -14,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from foundation.errors import PipelineError
+from foundation.option_parser import OptionParser
 from foundation.terminal import TERMINAL, is_utf8
 from serving.client.fill_mask_client import MODEL, URL, FillMaskClient
 from serving.client.fill_mask_requests import TruncationWarning
@@ -28,9 +28,9 @@ def to_json(value: Any, indent: str = "", *, ascii_only: bool = False) -> str:
     return f"[\n{indent}  {inner}\n{indent}]"
 
 
-def make_parser() -> argparse.ArgumentParser:
+def make_parser() -> OptionParser:
     """The command line."""
-    parser = argparse.ArgumentParser(
+    parser = OptionParser(
         prog="python -m serving.client", description="Asks a served model what stands where a text has its mask token."
     )
     parser.add_argument("texts", nargs="+", metavar="TEXT", help="a text with the model's mask token, such as <mask>")
@@ -62,8 +62,8 @@ def main(arguments: list[str] | None = None) -> int:
     Returns:
         The exit code: 0, 2 for bad usage, 1 if the server doesn't answer.
     """
-    options = make_parser().parse_args(arguments)
     try:
+        options = make_parser().parse_args(arguments)
         with (
             warnings.catch_warnings(record=True) as noted,
             FillMaskClient(
@@ -78,7 +78,7 @@ def main(arguments: list[str] | None = None) -> int:
             warnings.simplefilter("always", TruncationWarning)
             answer = client.fill_mask(options.texts, top_k=options.top_k, targets=options.target)
     except PipelineError as error:
-        TERMINAL.tell(f"error: {error}")
+        TERMINAL.error("error", error)
         return error.exit_code
     except KeyboardInterrupt:
         return 130

@@ -22,6 +22,7 @@ from foundation.text_answers import (
 )
 from serving.client import target_words, transport_errors
 from serving.client.answers import Answer, Transport, no_mask, read_answer, shorten
+from serving.client.arguments import check_arguments
 from serving.client.certificates import read_authorities
 from serving.client.target_words import TargetWarning
 
@@ -230,24 +231,3 @@ def connect(
     from serving.client.rest_transport import RestTransport
 
     return RestTransport(url, model, timeout_seconds, retries, is_async, authorities)
-
-
-def check_arguments(texts: list[str], top_k: int | None, targets: Sequence[str] | None) -> None:
-    """Refuses impossible arguments before anything is sent.
-
-    Raises:
-        ConfigError: Naming the argument.
-    """
-    for text in texts:
-        if not isinstance(text, str):
-            raise ConfigError(
-                "texts must be a string or a list of strings", received=shorten(repr(text)), remedy="give strings"
-            )
-    if top_k is not None and (isinstance(top_k, bool) or not isinstance(top_k, int) or not 1 <= top_k < 2**31):
-        raise ConfigError("top_k must be a whole number from 1, below 2**31", received=repr(top_k), remedy="try 5")
-    if targets is not None and (isinstance(targets, str) or not any(targets) or any("\n" in word for word in targets)):
-        raise ConfigError(
-            "targets must be a list of one or more words, none with a line break",
-            received=shorten(repr(targets)),
-            remedy="give a list of words, or leave targets out",
-        )

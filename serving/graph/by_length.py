@@ -1,6 +1,6 @@
 """Runs a model on rows of unlike lengths, those of like lengths together, so that little of its work is on padding."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import tensorflow as tf
 
@@ -9,7 +9,7 @@ SMALL = 16
 TOKENS_AT_ONCE = 1 << 14
 """The most tokens, padding included, that go through the model at once."""
 
-Forward = Callable[[tf.Tensor, tf.Tensor], tf.Tensor]
+Forward = Callable[..., tf.Tensor]
 
 
 def run_by_length(
@@ -20,27 +20,29 @@ def run_by_length(
     places: tf.Tensor,
     *,
     is_exact: bool,
+    others: Sequence[tf.Tensor] = (),
 ) -> tf.Tensor:
     """What a model gives at some places.
 
     Args:
-        forward: From ids and attention mask, (some, length) int32 each, to (some, length, width) float32.
+        forward: From ids and attention mask, (some, length) int32 each, and the same rows of `others`, to
+            (some, length, width) float32.
         ids: (rows, sequence) int32.
         attention_mask: (rows, sequence) int32.
         lengths: (rows,) int32, how many of a row's ids are its own; those after them are padding.
         places: (places, 2) int64, rows and positions in reading order.
         is_exact: Whether only rows of equal lengths may go together, because padding changes what the model gives;
             otherwise a row is padded to less than twice its length, or to `SMALL`.
+        others: What else the model takes of each row, (rows,) each.
 
     Returns:
         (places, width) float32.
     """
-    # Sequences of no token have one of padding, for models that can't do without.
-    missing = [[0, 0], [0, tf.maximum(1 - tf.shape(ids)[1], 0)]]
-    ids, attention_mask = tf.pad(ids, missing), tf.pad(attention_mask, missing)
-    # The longest first, so that those alike are neighbours.
+    # The longest first, so that those alike are neighbors.
     order = tf.argsort(lengths, direction="DESCENDING", stable=True)
-    ids, attention_mask, lengths = (tf.gather(tensor, order) for tensor in (ids, attention_mask, lengths))
+    ids, attention_mask, lengths, *others = (
+        tf.gather(tensor, order) for tensor in (ids, attention_mask, lengths, *others)
+    )
     wanted = tf.scatter_nd(places, tf.ones_like(places[:, 0], tf.bool), tf.shape(ids, tf.int64))
     wanted = tf.gather(wanted, order)
     rows = tf.size(lengths)
@@ -57,7 +59,8 @@ def run_by_length(
             shortest = tf.where(longest <= SMALL, 0, longest // 2 + 1)
             alike = tf.reduce_sum(tf.cast(rest >= shortest, tf.int32))
         end = start + tf.clip_by_value(alike, 1, tf.maximum(TOKENS_AT_ONCE // longest, 1))
-        values = forward(ids[start:end, :longest], attention_mask[start:end, :longest])
+        more = (tensor[start:end] for tensor in others)
+        values = forward(ids[start:end, :longest], attention_mask[start:end, :longest], *more)
         width = values.shape[-1]
         values = tf.boolean_mask(values, wanted[start:end, :longest])
         return end, array.write(array.size(), values)

@@ -7,6 +7,8 @@ import tensorflow as tf
 
 # Scores of 64 masks over 50,000 tokens take 13 MB. One text with hundreds of masks must not take a server's memory.
 MASKS_A_TURN = 64
+CELLS_A_TURN = 1 << 18
+"""The most tokens that are decoded in a turn, over all masks and candidates: each takes about 100 bytes for a while."""
 
 
 def mask_positions(ids: tf.Tensor, attention_mask: tf.Tensor, mask_token_id: int) -> tf.Tensor:
@@ -24,20 +26,27 @@ def mask_positions(ids: tf.Tensor, attention_mask: tf.Tensor, mask_token_id: int
 
 
 def in_turns(
-    masks: tf.Tensor, turn: Callable[[tf.Tensor], tuple[tf.Tensor, ...]], dtypes: tuple[tf.DType, ...]
+    masks: tf.Tensor,
+    turn: Callable[[tf.Tensor], tuple[tf.Tensor, ...]],
+    dtypes: tuple[tf.DType, ...],
+    cells: tf.Tensor | int = 1,
 ) -> tuple[tf.Tensor, ...]:
-    """Runs a function over masks, at most `MASKS_A_TURN` at a time, and joins what it returns.
+    """Runs a function over masks, some at a time, and joins what it returns.
+
+    Those are at most `MASKS_A_TURN`, and fewer where they would need more than `CELLS_A_TURN` cells.
 
     Args:
         masks: () int64, how many there are.
         turn: From mask numbers (some,) int64 to tensors (some, candidates).
         dtypes: Of what `turn` returns.
+        cells: () int64, how many tokens `turn` decodes for a mask.
 
     Returns:
         Tensors (masks, candidates).
     """
+    size = tf.clip_by_value(CELLS_A_TURN // tf.maximum(tf.cast(cells, tf.int64), 1), 1, MASKS_A_TURN)
     # One turn even for no mask, so that there is something to join.
-    turns = tf.maximum((masks + MASKS_A_TURN - 1) // MASKS_A_TURN, 1)
+    turns = tf.maximum((masks + size - 1) // size, 1)
 
     def array(dtype: tf.DType) -> tf.TensorArray:
         # Strings are on the CPU: a GPU can't hold them.
@@ -47,7 +56,7 @@ def in_turns(
     arrays = tuple(array(dtype) for dtype in dtypes)
 
     def body(index: tf.Tensor, arrays: tuple[tf.TensorArray, ...]) -> tuple[tf.Tensor, tuple[tf.TensorArray, ...]]:
-        numbers = tf.range(index * MASKS_A_TURN, tf.minimum((index + 1) * MASKS_A_TURN, masks))
+        numbers = tf.range(index * size, tf.minimum((index + 1) * size, masks))
         results = turn(numbers)
         place = tf.cast(index, tf.int32)
         return index + 1, tuple(array.write(place, result) for array, result in zip(arrays, results, strict=True))

@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from foundation.text_answers import no_mask_within, truncated_to
+from foundation.versions import TOKENIZER
 
 URL = "http://127.0.0.1:8501/v1/models/fill_mask:predict"
 
@@ -18,13 +19,20 @@ This directory is one version of a model. Copy it to `<base path>/fill_mask/<num
 tensorflow_model_server --rest_api_port=8501 --model_name=fill_mask --model_base_path=<base path>/fill_mask
 ```
 
-with `--enable_batching --batching_parameters_file=<base path>/fill_mask/<number>/batching_params.pbtxt` where many
-clients ask at once. A server that batches leaves a request of no rows waiting, with the thread that took it, until
-another comes: never send one, and don't batch where clients that you don't know may.
+{batching}
 
 `fill_mask` is the model's name in that line and in all URLs here. A model that is served under another name, as that of
 the directory that holds its versions, answers under that name alone: put it there.
 """
+
+_BATCHED_BY_THE_SERVER = """\
+with `--enable_batching --batching_parameters_file=<base path>/fill_mask/<number>/batching_params.pbtxt` where many
+clients ask at once. A server that batches leaves a request of no rows waiting, with the thread that took it, until
+another comes: never send one, and don't batch where clients that you don't know may."""
+
+_BATCHED_IN_THE_GRAPH = """\
+without `--enable_batching`: the graph itself joins the requests of many clients, of whatever lengths. A request whose
+deadline passes can fail those that share its batch: give all clients the same timeout."""
 
 _TEXT = """\
 ## Asking with text
@@ -39,7 +47,7 @@ Put `{mask_token}` where a word is to be filled in, once or more. A text may hav
 
 `fill_mask` takes more: `top_k`, from 1 to {max_top_k}, and `targets`, the words to choose from, one a line
 (`"targets": "spiral\\n round"`; empty for the whole vocabulary). A target that is no token of the vocabulary counts
-as its first token.
+as its first token, and `target_notes` says so of each.
 
 ```
 {curl_fill_mask}
@@ -105,9 +113,40 @@ _TOKENS = """\
 
 `logits` takes the same and gives `logits` (batch, sequence, vocabulary) float. That's large: ask it over gRPC.
 
-The sequences of a request have one length: pad the others, with attention mask 0. A server that batches
-refuses requests of unlike lengths that come together.
+The sequences of a request have one length: pad the others, with attention mask 0.{unlike}
 """
+
+_LANGUAGES = """\
+## In another language
+
+`tokens_in_language` is `tokens` with `language_ids`, int, (batch), or a single one for all rows: the language that each
+row is answered in, by its number. The other signatures answer in the one that the model was trained for. There are
+{languages}.
+"""
+
+_CLIENT = """\
+## Asking with the client of masked-lm-pipeline
+
+Where that program is installed, this asks the same, and answers as transformers' fill-mask pipeline does:
+
+```
+python -m serving.client {client_arguments}
+```
+
+and in Python
+
+```python
+from serving.client import FillMaskClient
+
+with FillMaskClient({client_options}) as client:
+    print(client.fill_mask({text!r}))
+```
+
+Another server is named by `--url`, such as `http://HOST:PORT` or, for gRPC, `grpc://HOST:PORT` (TensorFlow Serving's
+port is 8500); `https://` and `grpcs://` are encrypted, and `--ca-file` names the certificates to trust a server by.
+"""
+_UNLIKE = """ A server that batches
+refuses requests of unlike lengths that come together."""
 
 
 def write(facts: Mapping[str, Any], token_ids: Sequence[int]) -> str:
@@ -131,13 +170,35 @@ def write(facts: Mapping[str, Any], token_ids: Sequence[int]) -> str:
         ),
         "curl_tokens": curl({"signature_name": "tokens", "instances": [tokens]}),
     }
+    in_graph = facts["in_graph_batching"]
+    fields["batching"] = _BATCHED_IN_THE_GRAPH if in_graph else _BATCHED_BY_THE_SERVER
+    fields["unlike"] = "" if in_graph else _UNLIKE
     cuts = facts["truncation"]
     fields["truncated"] = truncated_to(facts["max_sequence_length"])
     fields["no_mask_within"] = no_mask_within(facts["max_sequence_length"])
     fields["what_is_too_long"] = (_CUT if cuts else _WHOLE).format(**fields)
     fields["statuses"] = (_CUT_STATUSES if cuts else _WHOLE_STATUSES).format(**fields)
     asking = _TEXT if facts["text_signatures"] else _NO_TEXT
-    return "\n".join(part.format(**fields) for part in (_START, asking, _TOKENS))
+    fields |= {"text": text, **_client(text, facts["text_signatures"])}
+    languages = facts.get("languages", ())  # a report leaves out what is as usual
+    fields["languages"] = ", ".join(f"{number} ({name})" for number, name in enumerate(languages))
+    parts = (_START, asking, _TOKENS, *([_LANGUAGES] if languages else []), _CLIENT)
+    return "\n".join(part.format(**fields) for part in parts)
+
+
+def _client(text: str, takes_text: bool) -> dict[str, str]:
+    """How the client is started for a text, and constructed; without text it needs the tokenizer's directory."""
+    tokenizer = [] if takes_text else [f"<base path>/fill_mask/<number>/{TOKENIZER}"]
+    server = URL.partition("/v1/")[0]
+    arguments = [
+        *(f"--tokenizer={shlex.quote(each)}" for each in tokenizer),
+        "--model",
+        "fill_mask",
+        "--",
+        shlex.quote(text),
+    ]
+    options = [f'"{server}"', '"fill_mask"', *(f'tokenizer="{each}"' for each in tokenizer)]
+    return {"client_arguments": " ".join(arguments), "client_options": ", ".join(options)}
 
 
 def curl(body: Mapping[str, Any]) -> str:

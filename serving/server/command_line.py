@@ -4,7 +4,7 @@ import argparse
 import dataclasses
 
 from foundation.errors import ConfigError
-from foundation.longest_wait import require_short_enough
+from foundation.longest_wait import LONGEST_SECONDS, require_short_enough
 from serving.server import metrics, text_protos, tls
 from serving.server.batching.parameters import ANSWER_ALONE_WHAT_CANNOT_BE_BATCHED, BatchingParameters
 from serving.server.batching.parameters import read as read_parameters
@@ -15,14 +15,14 @@ from serving.server.tls import Tls
 
 OVER_ZERO = (
     *("timeout_seconds", "max_body_bytes", "max_response_bytes", "max_pending_requests"),
-    *("rest_api_num_threads", "num_request_iterations_for_warmup"),
+    "rest_api_num_threads",
 )
 ZERO_OR_MORE = (
-    *("poll_seconds", "max_num_load_retries", "load_retry_interval_micros", "tensorflow_session_parallelism"),
+    *("poll_seconds", "max_num_load_retries", "num_request_iterations_for_warmup", "tensorflow_session_parallelism"),
     *("tensorflow_intra_op_parallelism", "tensorflow_inter_op_parallelism"),
 )
-LARGEST_MESSAGE_BYTES = (1 << 31) - 1
-"""gRPC's own limit."""
+LARGEST_WHOLE_NUMBER = LARGEST_MESSAGE_BYTES = (1 << 31) - 1
+"""What TensorFlow's settings hold, and gRPC's own limit of a message."""
 
 
 def check(options: argparse.Namespace) -> None:
@@ -44,12 +44,24 @@ def check(options: argparse.Namespace) -> None:
                 )
     for name in ("timeout_seconds", "poll_seconds", "model_config_file_poll_wait_seconds"):
         require_short_enough(f"--{name.replace('_', '-')}", getattr(options, name))
+    if not options.load_retry_interval_micros <= LONGEST_SECONDS * 1e6:
+        raise ConfigError(
+            f"--load-retry-interval-micros must be a number of at most {LONGEST_SECONDS * 1e6:g}",
+            received=f"{options.load_retry_interval_micros:g}",
+            remedy="leave --load-retry-interval-micros out for its default",
+        )
     if options.max_response_bytes > LARGEST_MESSAGE_BYTES:
         raise ConfigError(
             f"--max-response-bytes must be at most {LARGEST_MESSAGE_BYTES}, the size of gRPC's largest message",
             received=str(options.max_response_bytes),
             remedy="give fewer bytes",
         )
+    for name, value in vars(options).items():
+        if isinstance(value, int) and value > LARGEST_WHOLE_NUMBER and name != "max_body_bytes":
+            option = f"--{name.replace('_', '-')}"
+            raise ConfigError(
+                f"{option} must be at most {LARGEST_WHOLE_NUMBER}", received=str(value), remedy="give a smaller number"
+            )
     seconds = options.model_config_file_poll_wait_seconds
     if not seconds >= 0 or (seconds and options.model_config_file is None):
         raise ConfigError(
@@ -60,6 +72,26 @@ def check(options: argparse.Namespace) -> None:
     if options.disable_grpc and options.grpc_port is not None:
         raise ConfigError(
             "--disable-grpc and --grpc-port must not be given together", received="both", remedy="give one"
+        )
+    if options.disable_rest and options.disable_grpc and options.grpc_socket_path is None:
+        raise ConfigError(
+            "the server must answer REST or gRPC",
+            received="--disable-rest and --disable-grpc (or no --rest_api_port, and --port 0)",
+            remedy="give --rest_api_port 8501 or --port 8500, or leave one of the options out",
+        )
+    if options.port and options.port == grpc_port(options) and not options.disable_rest:
+        raise ConfigError(
+            "the ports for REST and gRPC must differ",
+            received=f"{options.port} for both",
+            remedy="give gRPC another: --grpc-port",
+        )
+    of_one = options.tensorflow_intra_op_parallelism or options.tensorflow_inter_op_parallelism
+    if options.tensorflow_session_parallelism and of_one:
+        raise ConfigError(
+            "--tensorflow-session-parallelism, which sets both, must be given without "
+            "--tensorflow-intra-op-parallelism and --tensorflow-inter-op-parallelism",
+            received="it together with them",
+            remedy="give it alone, or those two",
         )
     name = options.model_name
     if name is not None and (not name or "/" in name or ":" in name):
@@ -137,9 +169,9 @@ def loading(options: argparse.Namespace) -> Loading:
     both = options.tensorflow_session_parallelism
     return Loading(
         retries=options.max_num_load_retries,
-        retry_seconds=options.load_retry_interval_micros / 1e6,
+        retry_seconds=max(0.0, options.load_retry_interval_micros / 1e6),
         warm_up=not options.disable_model_warmup,
-        warm_up_iterations=options.num_request_iterations_for_warmup,
+        warm_up_iterations=max(1, options.num_request_iterations_for_warmup),
         tags=tuple(tag for tag in options.saved_model_tags.split(",") if tag),
         intra_op_threads=options.tensorflow_intra_op_parallelism or both,
         inter_op_threads=options.tensorflow_inter_op_parallelism or both,
@@ -165,7 +197,7 @@ def allowed_hosts(options: argparse.Namespace) -> tuple[str, ...]:
 
 
 def grpc_port(options: argparse.Namespace) -> int | None:
-    """The port for gRPC, 0 for a free one; None for no gRPC."""
+    """The port for gRPC, 0 for a free one; None for no port."""
     if options.disable_grpc:
         return None
     if options.grpc_port is None:

@@ -111,7 +111,8 @@ class Connections(web.Server):
     """
 
     def __init__(self, handler: Any, limits: Limits) -> None:
-        super().__init__(handler, request_factory=self._begin_request)
+        # A request whose client is gone is answered no further: it would keep its place from others.
+        super().__init__(handler, request_factory=self._begin_request, handler_cancellation=True)
         self._limits = limits
         self._noted = RareLines(logger)
 

@@ -21,6 +21,7 @@ from serving.server.limits.workers import Workers
 from serving.server.listener import port_taken
 from serving.server.playground import HEADERS, Playground
 from serving.server.rest.service import Answer, RestService, html_page
+from serving.server.rest.urls import is_api
 from serving.server.status import Code, StatusError, error_body
 
 logger = logging.getLogger(__name__)
@@ -28,9 +29,10 @@ RETRY_SECONDS = 1
 """After how long a client may ask again that was refused for want of room."""
 CORS_HEADERS = {
     "Access-Control-Allow-Origin": "*",
-    "Access-Control-Allow-Methods": "GET, POST",
+    "Access-Control-Allow-Methods": "POST, GET",
     "Access-Control-Allow-Headers": "Content-Type",
 }
+"""Those of TensorFlow Serving, which has them in the answers of its API alone: not on the metrics page."""
 
 
 class HttpServer:
@@ -66,7 +68,7 @@ class HttpServer:
         self.limits = limits
         self.metrics_path = metrics_path
         self.allowed_hosts = allowed_hosts
-        self._headers = CORS_HEADERS if cors else {}
+        self._api_headers = CORS_HEADERS if cors else {}
         self._workers = workers
         self._bodies = bodies or Bodies(limits.bodies_bytes, limits.body_bytes)
         self._is_draining = False
@@ -125,7 +127,7 @@ class HttpServer:
         held: list[int] = []
         try:
             answer = await self.answer(request, call, held)
-            response = self.to_response(answer)
+            response = self.to_response(answer, self._api_headers if is_api(request.raw_path) else {})
             if len(answer.body) > SMALL_BYTES:
                 if self._is_draining:
                     response.force_close()
@@ -137,15 +139,18 @@ class HttpServer:
 
     async def answer(self, request: web.BaseRequest, call: Call, held: list[int]) -> Answer:
         """The answer to a request, or the error that it took too long."""
+        # GET asks for the state of a model, and nothing that takes long.
+        is_limited = request.method != "GET"
         try:
             async with asyncio.timeout_at(call.deadline):
-                self._workers.refuse_if_full()
+                if is_limited:
+                    self._workers.refuse_if_full()
                 if request.headers.get("Expect", "").lower() == "100-continue" and request.version == HttpVersion11:
                     await request.writer.write(b"HTTP/1.1 100 Continue\r\n\r\n")
                     request.writer.output_size = 0  # the answer hasn't begun by that
                 body = await self._bodies.read(request.content.iter_any(), held)
                 answer = functools.partial(self.service.answer, request.method, request.raw_path, request.headers, body)
-                return await self._workers.do(answer, call)
+                return await self._workers.do(answer, call, is_limited=is_limited)
         except TimeoutError:
             return Answer(Code.DEADLINE_EXCEEDED.http, error_body(call.late().message))
         except StatusError as error:
@@ -175,5 +180,5 @@ class HttpServer:
         """An answer as aiohttp sends it."""
         if answer.status == Code.UNAVAILABLE.http:
             headers = {**headers, "Retry-After": str(RETRY_SECONDS)}
-        headers = {**self._headers, **headers, "Content-Type": answer.content_type}
+        headers = {**headers, "Content-Type": answer.content_type}
         return web.Response(status=answer.status, body=answer.body, headers=headers)

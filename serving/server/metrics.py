@@ -1,5 +1,6 @@
 """What a server counts and measures of itself, under TensorFlow Serving's names, in Prometheus' text format."""
 
+import asyncio
 import bisect
 import contextlib
 import dataclasses
@@ -138,7 +139,7 @@ class Metrics:
 
         Args:
             model_name: One that is served, or empty: names that clients make up would fill the memory.
-            api: `predict`, `classify` or `regress`; capitalised for gRPC, as TensorFlow Serving has it.
+            api: `predict`, `classify` or `regress`; capitalized for gRPC, as TensorFlow Serving has it.
             entrypoint: `REST` or `GRPC`.
         """
         code = Code.UNKNOWN
@@ -148,6 +149,9 @@ class Metrics:
             code = Code.OK
         except StatusError as error:
             code = error.code
+            raise
+        except asyncio.CancelledError:
+            code = Code.CANCELLED
             raise
         finally:
             self.count(REQUEST_COUNT, model_name, code.name)

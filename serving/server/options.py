@@ -1,21 +1,21 @@
 """The server's options. Imports no TensorFlow."""
 
-import argparse
 from pathlib import Path
 
+from foundation.option_parser import OptionParser
 from serving.server import metrics
 from serving.server.limits.settings import Limits
 from serving.server.models.loading import DEFAULT_LOADING
 
 
-def make_parser() -> argparse.ArgumentParser:
+def make_parser() -> OptionParser:
     """The command line."""
-    parser = argparse.ArgumentParser(
+    parser = OptionParser(
         prog="python -m serving",
-        allow_abbrev=False,
         epilog="Options may be written with underscores, and TensorFlow Serving's own are taken too (--rest_api_port, "
-        "--model_base_path, --rest_api_timeout_in_ms, --file_system_poll_wait_seconds); beside them --port is the port "
-        "for gRPC and --model_name is 'default', as there.",
+        "--model_base_path, --rest_api_timeout_in_ms, --file_system_poll_wait_seconds). With --rest_api_port or "
+        "--model_base_path it is read as TensorFlow Serving reads it: --port is the port for gRPC, a port "
+        "of 0 means none, REST is answered only on a --rest_api_port, and --model_name is 'default'.",
         description="Serves an exported model on this machine, as TensorFlow Serving would.",
     )
     what = parser.add_mutually_exclusive_group(required=True)
@@ -54,7 +54,10 @@ def make_parser() -> argparse.ArgumentParser:
         type=int,
         help="gRPC port, 0 for any free one (default: 8500 as TensorFlow Serving's, but 0 with --port 0)",
     )
-    parser.add_argument("--disable-grpc", action="store_true", help="answer REST only")
+    parser.add_argument(
+        "--disable-grpc", action="store_true", help="no port for gRPC (--grpc-socket-path is answered nevertheless)"
+    )
+    parser.add_argument("--disable-rest", action="store_true", help="answer gRPC only: no REST, page or metrics")
     parser.add_argument(
         "--timeout-seconds",
         type=float,
@@ -96,7 +99,9 @@ def make_parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("--grpc-socket-path", metavar="PATH", help="a Unix socket on which to answer gRPC too")
     parser.add_argument(
-        "--enable-grpc-healthcheck-service", action="store_true", help="answer gRPC's health checks (grpc.health.v1)"
+        "--enable-grpc-healthcheck-service",
+        action="store_true",
+        help="answer gRPC's health checks (grpc.health.v1: Check and Watch)",
     )
     parser.add_argument(
         "--max-num-load-retries",
@@ -110,7 +115,7 @@ def make_parser() -> argparse.ArgumentParser:
         type=float,
         default=DEFAULT_LOADING.retry_seconds * 1e6,
         metavar="MICROS",
-        help="how long it rests between (default: 60000000)",
+        help="how long it rests between, less than 0 for not at all (default: 60000000)",
     )
     parser.add_argument(
         "--disable-model-warmup",
@@ -122,7 +127,7 @@ def make_parser() -> argparse.ArgumentParser:
         type=int,
         default=DEFAULT_LOADING.warm_up_iterations,
         metavar="N",
-        help="how often each warm-up request is answered (default: %(default)s)",
+        help="how often each warm-up request is answered, 0 for once (default: %(default)s)",
     )
     parser.add_argument(
         "--saved-model-tags", default="serve", metavar="TAGS", help="tags of the graph to load (default: %(default)s)"

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 from serving.server import metrics
 from serving.server.http_server import HttpServer
 from serving.server.limits.bodies import Bodies
+from serving.server.limits.receptions import Receptions
 from serving.server.limits.settings import DEFAULT_LIMITS, Limits
 from serving.server.limits.workers import Workers
 from serving.server.listener import bind
@@ -25,6 +26,9 @@ if TYPE_CHECKING:
 
 REQUESTS_AT_ONCE, ANSWERS_AT_ONCE = 4, 2
 """How many requests and answers of the largest size are in memory at once: more would only make each other late."""
+
+PROBES_AT_ONCE = 2
+"""How many messages that ask for the server's state are received at once."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -93,6 +97,7 @@ class EmbeddedServer:
         service = RestService(self._models, self._meter, limits.response_bytes)
         self._access = access
         self._bodies = Bodies(max(limits.bodies_bytes, limits.body_bytes), limits.body_bytes)
+        self._stopping = asyncio.Event()
         self._http = HttpServer(
             service,
             self._workers,
@@ -105,12 +110,15 @@ class EmbeddedServer:
         )
         self._grpc: GrpcServer | None = None
 
-    async def start(self, listener: socket.socket, grpc_port: int | None = None) -> int | None:
+    async def start(
+        self, listener: socket.socket | None, grpc_port: int | None = None, host: str = "127.0.0.1"
+    ) -> int | None:
         """Takes requests from now on.
 
         Args:
-            listener: Bound where REST is to be answered.
+            listener: Bound where REST is to be answered; None for no REST.
             grpc_port: The port on the same host for gRPC, 0 for a free one, None for none.
+            host: The address for gRPC where there is no listener.
 
         Returns:
             The gRPC port.
@@ -119,26 +127,42 @@ class EmbeddedServer:
             ServingError: If a port is taken.
         """
         self._workers.start()
-        if grpc_port is not None:
-            from serving.server.grpc.health_service import HealthService
-            from serving.server.grpc.model_service import ModelService
-            from serving.server.grpc.prediction_service import PredictionService
-            from serving.server.grpc.server import GrpcServer
-
-            services: list[GrpcService] = [
-                PredictionService(self._models, self._meter, self._limits.response_bytes),
-                ModelService(self._models, allow_reload_config=self._allow_reload_config),
-            ]
-            if self._access.grpc_health:
-                services.append(HealthService(self._models))
-            self._grpc = GrpcServer(
-                services, self._workers, self._limits.body_bytes, self._limits.call_seconds, self._bodies
-            )
-            host, tls = listener.getsockname()[0], self._access.grpc_tls
+        if grpc_port is not None or self._access.grpc_socket_path is not None:
+            self._grpc = self._make_grpc()
+            tls = self._access.grpc_tls
+            host = host if listener is None else listener.getsockname()[0]
             grpc_port = await self._grpc.start(host, grpc_port, tls, self._access.grpc_socket_path)
-        rest_tls = self._access.rest_tls
-        await self._http.start(listener, None if rest_tls is None else rest_tls.context())
+        if listener is not None:
+            rest_tls = self._access.rest_tls
+            await self._http.start(listener, None if rest_tls is None else rest_tls.context())
         return grpc_port
+
+    def _make_grpc(self) -> "GrpcServer":
+        from serving.server.grpc.health_service import HealthService
+        from serving.server.grpc.model_service import ModelService
+        from serving.server.grpc.prediction_service import PredictionService
+        from serving.server.grpc.server import GrpcServer
+
+        limits = self._limits
+        services: list[GrpcService] = [
+            PredictionService(self._models, self._meter, limits.response_bytes),
+            ModelService(self._models, allow_reload_config=self._allow_reload_config),
+        ]
+        if self._access.grpc_health:
+            services.append(HealthService(self._models, self._stopping))
+        # As many of the largest size as the memory for bodies holds, but two at least, so that one that comes slowly
+        # doesn't stand alone in the way.
+        receptions = Receptions(max(2, limits.bodies_bytes // limits.body_bytes), limits.pending_requests)
+        return GrpcServer(
+            services,
+            self._workers,
+            limits.body_bytes,
+            limits.call_seconds,
+            self._bodies,
+            receptions,
+            Receptions(PROBES_AT_ONCE, limits.connections),
+            self._stopping,
+        )
 
     async def stop(self) -> None:
         """Takes no more requests and waits for those under way."""

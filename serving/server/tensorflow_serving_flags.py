@@ -1,8 +1,9 @@
 """Reads a command line of TensorFlow Serving's as one of this server's, so that a copied one works."""
 
+import re
 from collections.abc import Sequence
 
-from foundation.errors import ConfigError
+from foundation.errors import ConfigError, PipelineError
 
 OTHER_NAMES = {
     "--model-base-path": "--model-dir",
@@ -12,11 +13,13 @@ OTHER_NAMES = {
 }
 """TensorFlow Serving's options (with dashes) that have another name here."""
 ITS_OWN = ("--rest-api-port", "--model-base-path")
-"""With one of these a command line is TensorFlow Serving's: `--port` is then its port for gRPC."""
+"""With one of these a command line is TensorFlow Serving's: `--port` is then its port for gRPC, 0 means no port, and
+there is no REST without a `--rest_api_port`."""
 SWITCHES = (
     *("--enable-batching", "--enable-per-model-batching-parameters", "--enable-model-warmup"),
     *("--allow-version-labels-for-unavailable-models", "--enable-grpc-healthcheck-service"),
-    *("--rest-api-enable-cors-support", "--disable-batching", "--disable-grpc", "--allow-reload-config"),
+    *("--rest-api-enable-cors-support", "--disable-batching", "--disable-grpc", "--disable-rest"),
+    "--allow-reload-config",
 )
 """Options that are on or off: alone, or with `=true` or `=false`."""
 ON_BY_DEFAULT = {"--enable-model-warmup": "--disable-model-warmup"}
@@ -62,36 +65,70 @@ def translate(arguments: Sequence[str]) -> list[str]:
     Raises:
         ConfigError: For an option of TensorFlow Serving's that isn't taken, or a switch with another value.
     """
-    words = [split(word) for word in arguments]
-    is_its_own = any(name in ITS_OWN for name, _ in words)
+    names = {split(word)[0] for word in arguments}
+    is_its_own = bool(names & set(ITS_OWN))
     translated: list[str] = []
-    previous = ""
-    for original, (name, value) in zip(arguments, words, strict=True):
+    words = list(arguments)
+    while words:
+        original = words.pop(0)
+        name, value = split(original)
         if not name:
-            translated.append(to_seconds(previous, original) if previous else original)
-            previous = ""
-            continue
-        previous = ""
-        if name in NOT_TAKEN:
+            translated.append(original)
+        elif name in NOT_TAKEN:
             raise ConfigError(
                 f"{original.partition('=')[0]} must be left out: {NOT_TAKEN[name]}",
                 received=original,
                 remedy="leave it out; it has an effect on TensorFlow Serving only",
             )
-        if name in SWITCHES:
+        elif name in SWITCHES:
             translated += to_switch(name, value)
-            continue
-        known = OTHER_NAMES.get(name, name)
-        if name == "--port" and is_its_own:
-            known = "--grpc-port"
-        if value is None:
-            previous = name if name in OTHER_NAMES else ""
-            translated.append(known)
+        elif name in OTHER_NAMES or is_its_own:
+            if value is None and words and not words[0].startswith("--"):
+                value = words.pop(0)
+            translated += to_own(name, value, names) if is_its_own else to_option(name, value)
         else:
-            translated.append(f"{known}={to_seconds(name, value)}")
-    if is_its_own and not any(name == "--model-name" for name, _ in words):
-        translated.append("--model-name=default")
+            translated.append(name if value is None else f"{name}={value}")
+    if is_its_own:
+        if "--rest-api-port" not in names:
+            translated.append("--disable-rest")
+        if not names & {"--model-name", "--model-config-file"}:
+            translated.append("--model-name=default")
     return translated
+
+
+def name_as_typed(error: PipelineError, arguments: Sequence[str]) -> None:
+    """Has an error name options as they were typed: with underscores, or as TensorFlow Serving names them."""
+    typed = {split(word)[0]: word.partition("=")[0] for word in arguments}
+    is_its_own = bool(typed.keys() & set(ITS_OWN))
+    theirs: dict[str, str] = {}
+    for name, word in typed.items():
+        # In a command line of TensorFlow Serving's `--port` is another's name.
+        theirs["--grpc-port" if is_its_own and name == "--port" else OTHER_NAMES.get(name, name)] = word
+    if is_its_own:
+        theirs.setdefault("--grpc-port", "--port")
+    error.rule, error.remedy = (
+        re.sub("--[a-z-]+[a-z]", lambda name: theirs.get(name[0], name[0]), text) for text in (error.rule, error.remedy)
+    )
+
+
+def to_own(name: str, value: str | None, names: set[str]) -> list[str]:
+    """An option in a command line that is TensorFlow Serving's, all of whose options are `names`."""
+    if name in ("--model-name", "--model-base-path") and "--model-config-file" in names:
+        return []  # ignored there
+    if name in ("--port", "--rest-api-port") and value is not None and is_zero(value):
+        return ["--disable-grpc" if name == "--port" else "--disable-rest"]
+    return to_option("--grpc-port" if name == "--port" else name, value)
+
+
+def to_option(name: str, value: str | None) -> list[str]:
+    """An option under the name, and with its value in the unit, that it has here."""
+    known = OTHER_NAMES.get(name, name)
+    return [known] if value is None else [f"{known}={to_seconds(name, value)}"]
+
+
+def is_zero(value: str) -> bool:
+    """Whether an option's value is the number 0."""
+    return value.strip().lstrip("+-").strip("0") == "" and "0" in value
 
 
 def split(word: str) -> tuple[str, str | None]:

@@ -11,7 +11,7 @@ from safetensors.numpy import load_file, save_file
 from components.config.command_line import config_of, parse
 from components.config.config_files import CONFIGS, config_path, described_configs
 from foundation.errors import ConfigError
-from pipeline import build_parser
+from runners.command_line.options import build_parser
 from tests.loopback_hub.fixtures import running_hub  # noqa: F401 (a fixture)
 from tests.loopback_hub.small_artifacts import bpe
 
@@ -64,6 +64,7 @@ FAMILIES = {
     "domain-roberta": ("roberta", bpe, {"max_position_embeddings": 514}),
     "domain-xlmr": ("xlm-roberta", xlm_roberta, {"max_position_embeddings": 514}),
     "domain-deberta-v3": ("deberta-v2", deberta, RELATIVE),
+    "modernbert": ("modernbert", bpe, {"pad_token_id": 1, "max_position_embeddings": 1024}),
     "eli5": ("roberta", bpe, {"max_position_embeddings": 514}),
 }
 

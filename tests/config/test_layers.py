@@ -10,7 +10,8 @@ from components.config.command_line import parse as parse_options
 from components.config.config_files import config_path
 from components.config.pipeline_config import Config
 from foundation.errors import ConfigError
-from pipeline import build_parser, main
+from pipeline import main
+from runners.command_line.options import build_parser
 
 HUB = "ingest: {dataset: some/data, config: en, split: 'train[:50]', revision: v1}\npreprocess: {text_column: body}\n"
 NEW = "train: {model_type: bert, model_config: {num_hidden_layers: 1}, learning_rate: 1e-3}\n"

@@ -9,9 +9,10 @@ import yaml
 from components.config.command_line import config_of
 from components.config.command_line import parse as parse_options
 from components.config.config_files import config_path, described_configs
-from components.config.pipeline_config import SECTIONS
+from components.config.sections import SECTIONS
 from foundation.errors import ConfigError
-from pipeline import build_parser, pipeline
+from pipeline import pipeline
+from runners.command_line.options import build_parser
 
 GIVEN = ["--train.model_type", "bert"]
 

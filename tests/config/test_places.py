@@ -8,7 +8,7 @@ import pytest
 from components.config.command_line import config_of, parse
 from components.config.config_files import config_path
 from foundation.errors import ConfigError
-from pipeline import build_parser
+from runners.command_line.options import build_parser
 
 
 def read(*arguments, config="quickstart"):
@@ -64,6 +64,33 @@ def test_a_checkpoint_and_its_own_tokenizer(here, typed, meant):
     assert config.train.pretrained == config.tokenizer.pretrained == meant
     stands_for = [note for note in notes if "stands for" in note]
     assert bool(stands_for) == (meant.endswith("0a1b/model") and not typed.endswith("model"))
+
+
+@pytest.mark.parametrize("typed", ["2026-aa", "latest", "small-1", "root/runs/2026-aa"])
+def test_a_training_to_go_on_from_is_named_by_its_run(here, typed):
+    rename(here, "small-1")
+    config, notes = read("--root", "root", "--train.continue_from", typed)
+    assert config.train.continue_from == f"{here}/root/artifacts/train/0a1b"
+    assert notes == [f"{typed} stands for the training {here}/root/artifacts/train/0a1b"]
+
+
+@pytest.mark.parametrize("typed", ["auto", "root/artifacts/train/0a1b", "nowhere"])
+def test_any_other_training_stays_as_it_is_typed(here, typed):
+    assert read("--root", "root", "--train.continue_from", typed)[0].train.continue_from == typed
+
+
+def test_a_misspelt_run_is_answered_with_the_nearest(here):
+    rename(here, "small-1")
+    config, notes = read("--root", "root", "--train.pretrained", "smal-1")
+    assert config.train.pretrained == "smal-1"
+    assert "smal-1 is looked for on the Hub: no run here has that name; one is called small-1" in notes
+    assert "on the Hub" not in str(read("--root", "root", "--train.pretrained", "bert-base-uncased")[1])
+
+
+def rename(here, name):
+    """Gives the run a name."""
+    record = here / "root/runs/2026-aa/run.json"
+    record.write_text(json.dumps({**json.loads(record.read_text()), "name": name}))
 
 
 def test_a_page_of_the_hub_names_its_revision(here):

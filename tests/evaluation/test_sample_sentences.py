@@ -13,9 +13,10 @@ from components.contract.artifacts import Blocks, Checkpoint, Corpus, Tokenizer
 from components.contract.mask_placeholder import MASK
 from components.contract.push_record import PushedTo
 from components.evaluate import Evaluate
+from components.evaluation import sample_sentences
 from components.evaluation.params import EvaluateParams
-from components.evaluation.sample_sentences import choose_sentences
-from components.export import Export, ExportParams
+from components.export import Export
+from components.exporting.params import ExportParams
 from tests import reports as complete
 from tests.finished import finish
 
@@ -72,6 +73,11 @@ def require_fitting(sentence, text, tokenizer, longest):
     assert len(tokenizer(sentence.replace(MASK, tokenizer.mask_token))["input_ids"]) <= longest
 
 
+def choose_sentences(*arguments, **options):
+    """The sentences' texts alone."""
+    return tuple(sentence.text for sentence in sample_sentences.choose_sentences(*arguments, **options))
+
+
 @pytest.mark.parametrize("kind", TOKENIZERS)
 @pytest.mark.parametrize("language", TEXTS)
 @pytest.mark.parametrize("longest", [8, 64])
@@ -91,6 +97,12 @@ def test_the_longest_whole_word_of_a_sentence_that_reads_well_is_masked():
     assert choose_sentences(TEXTS["Turkish"], tokenizer, count=1, longest=64) == (
         "Kitapları okumak insanın ufkunu <mask> ve düşünmeyi öğretir.",
     )
+
+
+def test_the_word_that_was_masked_is_kept():
+    [sentence] = sample_sentences.choose_sentences(TEXTS["English"], TOKENIZERS["byte-level BPE"], count=1, longest=64)
+    assert sentence.word == "patient"
+    assert sentence.text.replace(MASK, sentence.word) in TEXTS["English"][0]
 
 
 def test_each_sentence_is_of_another_record_and_none_stands_twice():
@@ -138,14 +150,15 @@ def evaluation_of(artifacts, texts):
 def test_the_report_and_the_export_take_the_same_sentence_unless_one_is_given(artifacts):
     tokenizer = artifacts["tokenizer"].load()
     chosen = evaluation_of(artifacts, None).sample_texts
-    assert chosen[0] == "Kitapları okumak insanın ufkunu <mask> ve düşünmeyi öğretir."
-    assert evaluation_of(artifacts, ()).sample_texts == ()
-    assert evaluation_of(artifacts, ("Bir <mask>.",)).sample_texts == ("Bir <mask>.",)
+    assert next(iter(chosen)) == "Kitapları okumak insanın ufkunu <mask> ve düşünmeyi öğretir."
+    assert evaluation_of(artifacts, ()).sample_texts == {}
+    assert evaluation_of(artifacts, ("Bir <mask>.",)).sample_texts == {"Bir <mask>.": None}
 
     def export(example, corpus=artifacts["corpus"]):
         step = Export(Checkpoint(None), artifacts["tokenizer"], ExportParams(example=example), corpus, "body?")
         return step.sentence_of_corpus(tokenizer, 64)
 
-    assert export(None) == chosen[0]
+    assert export(None) == next(iter(chosen))
+    assert chosen[export(None)] == "genişletir"
     assert export("Bir <mask>.") is None
     assert export(None, corpus=None) is None

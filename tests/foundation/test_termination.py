@@ -163,11 +163,14 @@ def test_threads_are_not_waited_for_after_an_interrupt():
 
 def test_a_forked_child_does_not_wake_its_parent():
     body = """
+heard, said = os.pipe()
 child = os.fork()
 if child == 0:
     signal.signal(signal.SIGTERM, lambda *_: None)
+    os.write(said, b"!")
     time.sleep(0.3)
     os._exit(0)
+os.read(heard, 1)
 os.kill(child, signal.SIGTERM)
 os.waitpid(child, 0)
 ready()

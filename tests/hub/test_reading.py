@@ -101,6 +101,10 @@ def test_no_network_and_nothing_cached(tmp_path):
     done = ask(tell("resolve_revision('tiny/model')"), "http://127.0.0.1:9", tmp_path)
     assert done.stdout.startswith("REFUSED the Hugging Face Hub must be reachable")
     assert "Way out: connect" in done.stdout
+    assert "--list" not in done.stdout
+    # One word may be a run's name.
+    said = ask(tell("resolve_revision('smal')"), "http://127.0.0.1:9", tmp_path).stdout
+    assert "or write a run's name as --list shows it" in said
 
 
 def test_no_network_but_a_cached_commit(tmp_path):

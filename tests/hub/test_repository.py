@@ -173,7 +173,7 @@ def test_an_answer_that_got_lost_makes_no_second_commit(hub, folder, monkeypatch
 
 def test_no_token(hub, monkeypatch):
     monkeypatch.delenv("HF_TOKEN")
-    with pytest.raises(HubError, match=r"HF_TOKEN.*huggingface-cli login"):
+    with pytest.raises(HubError, match=r"HF_TOKEN.*hf auth login"):
         repository().check()
     assert hub.journal == []
 

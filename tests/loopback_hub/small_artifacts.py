@@ -4,7 +4,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from components.contract import manifest, reports
-from components.contract.artifacts import Checkpoint, Corpus, Evaluation, ServingModel, Tokenizer
+from components.contract.artifacts import Blocks, Checkpoint, Corpus, Evaluation, ServingModel, Tokenizer
+from components.contract.reports import Answer, Sample
 from components.publishing.model_card_sections import CardArtifacts
 from components.training.report import write_rows
 from tests import reports as complete
@@ -20,6 +21,7 @@ def make(directory: Path) -> CardArtifacts:
     return CardArtifacts(
         Corpus(_corpus(directory / "corpus")),
         Tokenizer(_tokenizer(directory / "tokenizer")),
+        Blocks(_blocks(directory / "blocks")),
         Checkpoint(_checkpoint(directory / "checkpoint", directory / "tokenizer/tokenizer")),
         Evaluation(_evaluation(directory / "evaluation")),
         ServingModel(_serving_model(directory / "model")),
@@ -63,6 +65,12 @@ def _tokenizer(directory: Path) -> Path:
     return _finish(directory, "Tokenizer", "tokenizer", {"vocab_size": 300})
 
 
+def _blocks(directory: Path) -> Path:
+    directory.mkdir(parents=True)
+    reports.write(directory / "report.json", complete.blocks(32))
+    return _finish(directory, "Blocks", "preprocess", {"block_size": 32, "text_column": "answers.text"})
+
+
 def _checkpoint(directory: Path, tokenizer_files: Path) -> Path:
     from transformers import AutoTokenizer
 
@@ -94,7 +102,10 @@ def _evaluation(directory: Path) -> Path:
     for moment, perplexity in (("before", 1310.52), ("after", 45.25), ("unigram", 120.0)):
         metrics |= {f"perplexity_{moment}": perplexity, f"cross_entropy_{moment}": 3.8}
     reports.write(directory / "blessing.json", complete.blessing())
-    reports.write(directory / "metrics.json", complete.evaluation(metrics))
+    intervals = {"perplexity_after": (44.0, 46.5)}
+    reports.write(directory / "metrics.json", complete.evaluation(metrics, intervals=intervals))
+    answers = (Answer(" sun", 0.25), Answer("ing", 0.125, continues_word=True), Answer("|", 0.0625))
+    reports.write(directory / "samples.json", [Sample("The *<mask>* of <b>Grantchester</b>.", (), answers, "sun")])
     return _finish(directory, "Evaluation", "evaluate", {"seed": 42})
 
 

@@ -7,6 +7,7 @@ from transformers import BertTokenizerFast
 
 from components.modeling.growing import grow, pieces_of_new_words
 from components.modeling.library.adapter import as_masked_lm
+from components.modeling.library.rotary import with_fixed_rotary
 from components.modeling.pytorch_weights import pytorch_weights
 from tests.modeling.tiny_models import MODELS, VOCABULARY, all_slow_but, random_model, token_batch
 
@@ -33,6 +34,15 @@ def test_new_rows_are_the_mean_of_their_pieces_and_all_else_stays(name: str) -> 
             np.testing.assert_array_equal(array[:VOCABULARY], old[key])
             np.testing.assert_allclose(array[VOCABULARY], old[key][[7, 9, 11]].mean(0), rtol=1e-5, atol=1e-7)
     assert rows >= 1
+
+
+def test_a_roformer_that_is_loaded_for_training_grows() -> None:
+    """Its angles aren't trained there, so that they stand last among its weights."""
+    model = with_fixed_rotary(random_model("roformer"))
+    [old] = [weight.numpy() for weight in model.weights if "word_embeddings" in weight.name]
+    [new] = [weight.numpy() for weight in grow(model, PIECES).weights if "word_embeddings" in weight.name]
+    np.testing.assert_array_equal(new[:VOCABULARY], old)
+    np.testing.assert_allclose(new[VOCABULARY], old[[7, 9, 11]].mean(0), rtol=1e-5, atol=1e-7)
 
 
 def test_rows_that_the_model_has_to_spare_are_filled() -> None:

@@ -7,11 +7,8 @@ from components.masking.frozen_masks import freeze_masks
 from components.modeling.scoring import score_masks
 from tests.modeling.tiny_models import LENGTH, VOCABULARY, all_slow_but, random_model
 
-BRANCHING = "funnel"
-"""An architecture whose graph branches on the length of the sequence; Longformer's does, too, and takes longer."""
 
-
-@pytest.mark.parametrize("model_type", all_slow_but([BRANCHING]))
+@pytest.mark.parametrize("model_type", all_slow_but(["roberta"]))
 def test_scores_are_those_of_the_dense_model(model_type):
     model = random_model(model_type)
     random = np.random.default_rng(1)

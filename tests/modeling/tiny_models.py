@@ -1,19 +1,23 @@
 """A small random model of every architecture, as its record describes it."""
 
+import os
 from collections.abc import Iterable
 from typing import Any
 
 import numpy as np
 import pytest
 import tensorflow as tf
-from transformers import CONFIG_MAPPING, TFPreTrainedModel
+from transformers import TFPreTrainedModel
 
 from components.modeling.architectures.architecture import TINY
 from components.modeling.architectures.records import ARCHITECTURES
-from components.modeling.configuration import masked_lm_class
+from components.modeling.config_classes import config_class
+from components.modeling.new_model import new_masked_lm
 
 BATCH, LENGTH, VOCABULARY = 2, 16, TINY["vocab_size"]
 MODEL_TYPES = sorted(ARCHITECTURES)
+LIBRARY_MODEL_TYPES = [name for name in MODEL_TYPES if ARCHITECTURES[name].design is None]
+"""Those of transformers' TensorFlow classes; the others are our own encoder's."""
 VARIANTS: dict[str, tuple[str, dict[str, Any]]] = {
     name: (record.model_type, dict(values))
     for record in ARCHITECTURES.values()
@@ -23,11 +27,31 @@ VARIANTS: dict[str, tuple[str, dict[str, Any]]] = {
 MODELS: dict[str, tuple[str, dict[str, Any]]] = {name: (name, {}) for name in MODEL_TYPES} | VARIANTS
 """Every one there is to test with."""
 
+COPIES = ("camembert", "xlm-roberta")
+"""Whose class in the library is a copy of RoBERTa's."""
+OUR_MECHANISMS = (
+    *("modernbert", "modernbert untied", "eurobert with biases", "gte", "nezha far", "roc_bert of shapes"),
+    *("luke", "xmod", "xmod with norms first", "nomic_bert", "data2vec-text", "bart", "bart of other sizes"),
+    *("mbart", "mbart of other sizes", "perceiver", "squeezebert", "fnet"),
+    *("nystromformer", "nystromformer by landmarks", "yoso", "yoso with a convolution"),
+)
+"""Of our own encoder, whose families share their code: those that have all of its parts among them."""
+EVERY_MODEL = bool(os.environ.get("EVERY_MODEL"))
+BATTERY = {
+    name
+    for name, (model_type, _) in MODELS.items()
+    if EVERY_MODEL or (name in OUR_MECHANISMS if ARCHITECTURES[model_type].design else model_type not in COPIES)
+}
+"""What long tests are put to: those that share no code with another, or with EVERY_MODEL=1 every one."""
+SHORT_BATTERY = sorted(BATTERY if EVERY_MODEL else BATTERY & set(MODEL_TYPES))
+"""The same for the longest ones: a model of each architecture."""
+
 
 def all_slow_but(quick: Iterable[str], names: Iterable[str] = MODEL_TYPES) -> list[Any]:
-    """A test's parameters: names of models, those that aren't quick marked slow."""
+    """A test's parameters: names of models, the quick ones and of the others those of `BATTERY`, marked slow."""
     quick = set(quick)
-    return [pytest.param(name, marks=() if name in quick else pytest.mark.slow) for name in names]
+    marks = {name: () if name in quick else pytest.mark.slow for name in names}
+    return [pytest.param(name, marks=marks[name]) for name in names if name in quick or name in BATTERY]
 
 
 def random_model(name: str, **values: Any) -> TFPreTrainedModel:
@@ -39,9 +63,8 @@ def random_model(name: str, **values: Any) -> TFPreTrainedModel:
     """
     model_type, its_values = MODELS[name]
     tf.keras.utils.set_random_seed(7)
-    config = CONFIG_MAPPING[model_type](**{**ARCHITECTURES[model_type].tiny, **its_values, **values})
-    model = masked_lm_class(model_type)(config)
-    model.build_in_name_scope()
+    config = config_class(model_type)(**{**ARCHITECTURES[model_type].tiny, **its_values, **values})
+    model = new_masked_lm(config)
     for variable in model.trainable_variables:
         variable.assign_add(tf.random.normal(variable.shape, stddev=0.05))
     return model

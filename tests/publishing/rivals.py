@@ -74,7 +74,6 @@ class Rivals:
 
     def export(self, name: str, directory: Path) -> ServingModel:
         """A SavedModel that answers as the checkpoint does, in the one signature that a baseline is asked by."""
-        import tensorflow as tf
 
         from components.modeling.checkpoint import load_masked_lm
         from serving.graph.signatures import TokenSignatures
@@ -84,8 +83,7 @@ class Rivals:
         module = TokenSignatures(
             LibraryMaskedLM(model), tokenizer.mask_token_id, top_k=5, max_sequence_length=BLOCK_SIZE
         )
-        signatures = {"logits": module.signatures()["logits"].get_concrete_function()}
-        tf.saved_model.save(module, str(directory / "saved_model"), signatures=signatures)
+        module.save(directory / "saved_model")
         tokenizer.save_pretrained(directory / "saved_model/assets.extra/tokenizer")
         reports.write(directory / "report.json", complete.serving_model())
         manifest.write(directory, {"type": "ServingModel", "component": "export", "key": "0", "params": {}})

@@ -11,6 +11,7 @@ import pytest
 import yaml
 from huggingface_hub import ModelCard
 
+from components.config.command_line import add_sections, config_of, parse
 from components.contract import manifest, reports
 from components.contract.artifacts import Corpus, Evaluation
 from components.contract.reports import Parts
@@ -18,8 +19,12 @@ from components.hub.seal import sealed_files
 from components.publishing import model_card as cards
 from components.publishing.hub_folder import write_folder
 from components.publishing.model_card import model_card, progress_card, validate
+from components.publishing.model_card_findings import limits
 from components.publishing.model_card_sections import CardSettings, request_to_server, table, training_data
-from foundation.errors import HubError
+from components.publishing.model_card_settings import shareable
+from components.publishing.params import PushParams
+from foundation.errors import ConfigError, HubError
+from foundation.option_parser import OptionParser
 from tests import reports as complete
 from tests.finished import finish
 from tests.loopback_hub.small_artifacts import make
@@ -66,13 +71,14 @@ def test_page_tells_what_a_stranger_asks(card, made):
         "curl -d",
         "--train.pretrained ada/answers",
         "100 words in answers.text",
-        "| learning_rate | `2e-05` |",
-        "| mlm_probability | `0.3` |",
+        "| perplexity | 1,311 | 45.25 (44.00 to 46.50) | 120.0 |",
+        "> **Blessed.** Better.",
+        "a probable word is not a fact",
+        "100 words",
         "| 1 | 5.500 | 5.250 | 900 |",
         "on text that it didn't see is 45.25, where guessing by the words' frequencies has 120.0.",
-        "| perplexity | 1,311 | 45.25 | 120.0 |",
         "with 15% of the tokens masked",
-        "It took 62 s on 2 CPU cores",
+        "in float32. It took 62 s on 2 CPU cores",
         "| tensorflow | 2.",
         made.checkpoint.manifest["key"],
         made.checkpoint.digest,
@@ -100,6 +106,7 @@ def test_a_model_no_better_than_counting_words_is_told_as_that(made, tmp_path, b
     card = model_card(dataclasses.replace(made, evaluation=evaluation), SETTINGS)
     assert f"guessing by the words' frequencies has 120.0. **That is {standing}.**" in card
     assert (f"**Not blessed.** This model was not blessed: {standing}" in card) is not blessed
+    assert ("**Blessed.**" in card) is blessed
 
 
 def test_a_blessing_that_a_later_comparison_took_away_is_not_told(made, tmp_path):
@@ -128,6 +135,7 @@ def test_a_checkpoint_and_a_dataset_of_the_hub_are_named(made, monkeypatch):
     monkeypatch.setattr(type(made), "params", lambda self, name: params.get(name, {}))
     data = yaml.safe_load(model_card(made, SETTINGS).split("---\n")[1])
     assert data["base_model"] == "distilbert/distilroberta-base"
+    assert data["base_model_relation"] == "finetune"
     assert data["datasets"] == ["dany0407/eli5_category"]
     assert data["model-index"][0]["results"][0]["dataset"]["type"] == "dany0407/eli5_category"
 
@@ -139,6 +147,7 @@ def test_a_checkpoint_and_a_dataset_of_the_hub_are_named(made, monkeypatch):
         ("pipeline_tag: fill-mask", "license None"),
         ("license: mit\nlanguage: English\npipeline_tag: fill-mask", "language 'English'"),
         ("license: mit", "pipeline_tag None"),
+        ("license: other\npipeline_tag: fill-mask", "license 'other' without a license_name"),
         ("license: mit\npipeline_tag: fill-mask\nmodel-index: [{name: x}]", "results"),
     ],
 )
@@ -179,6 +188,105 @@ def test_an_example_is_quoted_for_each_language_that_it_stands_in(made, tmp_path
     assert ModelCard(card).data["widget"] == [{"text": example}]
 
 
+def test_the_settings_that_it_shows_train_it_again(card, made, tmp_path):
+    """They are what differs from the defaults, as a file that the command line takes."""
+    shown = re.search(r"```yaml\n(.*?)```", card, re.DOTALL)[1]
+    (tmp_path / "settings.yaml").write_text(shown)
+    (tmp_path / "answers.jsonl").write_text('{"answers": {"text": "a"}}\n')
+    content = yaml.safe_load(shown)
+    assert content["train"] == {"model_type": "roberta", "mlm_probability": 0.3, "epochs": 2}
+    assert content["ingest"] == {"path": "answers.jsonl"}  # neither this machine's folders nor what is the default
+    assert "evaluate" not in content
+    assert content["preprocess"] == {"text_column": "answers.text", "block_size": 32}
+    assert "export" not in content
+    parser = OptionParser()
+    add_sections(parser)
+    config = config_of(parse(parser, [], tmp_path / "settings.yaml"))
+    assert (config.train.learning_rate, config.train.epochs, config.preprocess.block_size) == (2e-5, 2, 32)
+
+
+def test_settings_of_a_hub_checkpoint_and_of_nested_paths():
+    assert shareable("pretrained", "distilbert/distilroberta-base") == "distilbert/distilroberta-base"
+    assert shareable("baseline", "last_blessed") == "last_blessed"
+    assert shareable("sources", [{"path": "/home/ada/a.txt", "weight": 2}]) == [{"path": "a.txt", "weight": 2}]
+    assert shareable("sample_texts", ["either/or <mask>"]) == ["either/or <mask>"]
+
+
+@pytest.mark.parametrize("weights", [True, False])
+def test_its_tensorflow_example_runs(made, tmp_path, monkeypatch, capsys, weights):
+    settings = dataclasses.replace(SETTINGS, include_saved_model=False, include_tf_weights=weights)
+    write_folder(tmp_path / "folder", made, settings)
+    monkeypatch.setattr("huggingface_hub.snapshot_download", lambda name: str(tmp_path / "folder"))
+    card = (tmp_path / "folder/README.md").read_text()
+    [example] = [code for code in re.findall(r"```python\n(.*?)```", card, re.DOTALL) if "import tensorflow" in code]
+    assert ("TFAutoModelForMaskedLM" in example) is weights
+    exec(example.replace('"ada/answers"', repr(str(tmp_path / "folder"))), {})
+    assert len(ast.literal_eval(capsys.readouterr().out.splitlines()[-1])) == 5
+
+
+def test_samples_are_shown_where_the_corpus_text_may_be_and_mean_nothing_to_markdown(made):
+    assert "What it answers" not in model_card(made, SETTINGS)
+    assert "Grantchester" not in model_card(made, SETTINGS)
+    shown = model_card(made, dataclasses.replace(SETTINGS, corpus_text=True))
+    assert (
+        r"| The \*\_\_\_\_\* of &lt;b&gt;Grantchester&lt;/b&gt;. | sun | – | “sun” (25%), “-ing” (12%), “\|” (6%) |"
+        in shown
+    )
+    assert "A token that begins with - goes on with the word before it." in shown
+
+
+def test_sentences_that_were_given_are_shown_whatever_may_be_of_the_corpus(made, monkeypatch):
+    params = type(made).params
+    given = {"sample_texts": ["The *<mask>* of <b>Grantchester</b>."]}
+    monkeypatch.setattr(type(made), "params", lambda self, name: params(self, name) | given)
+    card = model_card(made, SETTINGS)
+    assert "Grantchester" in card
+    assert "| sentence | before training | after training |" in card
+
+
+def test_limits_follow_from_what_is_known(made, tmp_path):
+    plain = limits(made, SETTINGS)
+    assert "Language: en, as stated" in plain
+    assert "at most 32 tokens" in plain
+    assert "share a run" not in plain
+    assert "probabilities" not in plain
+    report = complete.evaluation(
+        dict(made.evaluation.metrics) | {"contaminated_blocks": 3},
+        calibration=(complete.calibration(expected_calibration_error=0.2, confidence=0.5, accuracy=0.3),),
+    )
+    reports.write(tmp_path / "metrics.json", report)
+    other = limits(
+        dataclasses.replace(made, evaluation=finish(tmp_path, Evaluation)), dataclasses.replace(SETTINGS, languages=())
+    )
+    assert "3 of 40 test blocks share a run of 24 tokens with the train split" in other
+    assert (
+        "too sure of itself on the whole. Its first guesses have a probability of 50.0% on average, and 30.0%" in other
+    )
+    assert "Language: none was stated" in other
+
+
+def test_a_license_of_ones_own_has_a_name_and_an_address(made):
+    settings = dataclasses.replace(SETTINGS, license="other", license_name="ada-1.0", license_link="https://a.b/c")
+    for card in (model_card(made, settings), progress_card("ada/a", "other", [], True, "ada-1.0", "https://a.b/c")):
+        data = yaml.safe_load(card.split("---\n")[1])
+        assert (data["license"], data["license_name"], data["license_link"]) == ("other", "ada-1.0", "https://a.b/c")
+
+
+@pytest.mark.parametrize(
+    ("params", "message"),
+    [
+        ({"license": "other"}, "license_name must name the license"),
+        ({"license": "mit", "license_name": "x"}, "push.license_name must be left out unless"),
+        ({"license": "mit", "license_link": "https://a.b"}, "push.license_link must be left out unless"),
+        ({"license": "other", "license_name": "a\nb"}, "must be one line"),
+        ({"license": "other", "license_name": "x", "license_link": "LICENSE"}, "begins with https://"),
+    ],
+)
+def test_licenses_that_nobody_could_find_are_refused(params, message):
+    with pytest.raises(ConfigError, match=re.escape(message)):
+        PushParams(hub_model_id="ada/answers", **params)
+
+
 def test_text_of_the_corpus_is_not_shown_unless_it_is_allowed(made, tmp_path):
     secret = complete.serving_model("Ada's <mask> is secret.")
     secret = dataclasses.replace(secret, example=dataclasses.replace(secret.example, of_corpus=True))
@@ -194,7 +302,7 @@ def test_text_of_the_corpus_is_not_shown_unless_it_is_allowed(made, tmp_path):
         files = write_folder(tmp_path / folder, artifacts, settings)
         return [(tmp_path / folder / name).read_bytes() for name in files]
 
-    assert not any(b"secret" in text for text in texts(SETTINGS, "hidden"))
+    assert not any(b"secret" in text or b"Grantchester" in text for text in texts(SETTINGS, "hidden"))
     assert b"graph" in texts(SETTINGS, "hidden_again")
     assert sum(b"secret" in text for text in texts(dataclasses.replace(SETTINGS, corpus_text=True), "shown")) == 4
 

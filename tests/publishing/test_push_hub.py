@@ -3,6 +3,7 @@
 import dataclasses
 import json
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -289,7 +290,7 @@ def test_a_whole_run_reaches_the_hub_by_its_environment_alone(hub, command, tmp_
 @pytest.mark.timeout(1800)
 @pytest.mark.parametrize("major", ["4", "5"])
 def test_a_stranger_with_pytorch_asks_the_pushed_model(hub, made, tmp_path, major):
-    """`pipeline("fill-mask", repo)` over the network, in transformers 4 and 5 with PyTorch."""
+    """The card's example over the network, in transformers 4 and 5 with PyTorch."""
     from tests.own_environment import EnvironmentMissing, python_with
 
     try:
@@ -297,11 +298,11 @@ def test_a_stranger_with_pytorch_asks_the_pushed_model(hub, made, tmp_path, majo
     except EnvironmentMissing as error:
         pytest.skip(str(error))
     execute(make_push(made, tmp_path), tmp_path)
-    script = (
-        "import json, transformers; from transformers import pipeline; "
-        "fill = pipeline('fill-mask', model='ada/answers'); "
-        "print(json.dumps([transformers.__version__, fill('the <mask> sat on the mat .')]))"
-    )
+    card = hub.repositories["ada/answers"].read("README.md").decode()
+    example, *_ = re.findall(r"```python\n(.*?)```", card, re.DOTALL)
+    assert 'pipeline("fill-mask", model="ada/answers")' in example
+    asked = "fill_mask('the <mask> sat on the mat .')"
+    script = f"{example}\nimport json, transformers\nprint(json.dumps([transformers.__version__, {asked}]))"
     clean = {n: v for n, v in os.environ.items() if not n.startswith(("HF_", "PYTHON", "TRANSFORMERS_"))}
     home = tmp_path / "stranger"
     variables = {**clean, "HF_ENDPOINT": hub.endpoint, "HF_HOME": str(home)}

@@ -136,7 +136,8 @@ def test_a_failed_step_leaves_a_record_and_no_artifact(tmp_path, error, message)
 def test_interrupt_is_recorded_and_leaves_nothing(tmp_path):
     with pytest.raises(KeyboardInterrupt):
         quiet(tmp_path).execute(lambda run: run(Failing("interrupt")), {})
-    assert json.loads((tmp_path / "runs" / "latest" / "run.json").read_text())["status"] == "interrupted"
+    run = json.loads((tmp_path / "runs" / "latest" / "run.json").read_text())
+    assert (run["status"], run["steps"][0]["status"]) == ("interrupted", "interrupted")
     assert not list((tmp_path / "artifacts").rglob("half"))
 
 

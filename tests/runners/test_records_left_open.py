@@ -78,4 +78,4 @@ def test_what_a_run_left_that_was_killed_while_it_made_its_link_goes(tmp_path):
     (tmp_path / "runs").mkdir()
     (tmp_path / "runs/.latest-20200101T000000Z-0000").symlink_to("20200101T000000Z-0000")
     folder = quiet(tmp_path).execute(graph("sky"), {}).directory
-    assert sorted(path.name for path in (tmp_path / "runs").iterdir()) == sorted([folder.name, "latest"])
+    assert sorted(path.name for path in (tmp_path / "runs").iterdir()) == sorted([folder.name, "index.html", "latest"])

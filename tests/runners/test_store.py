@@ -247,7 +247,7 @@ def test_a_damaged_report_or_manifest_of_a_cached_step_is_noticed(tmp_path, name
         return run(Reporting())
 
     artifact = quiet(tmp_path).execute(run_one, {}).artifacts["write"]
-    for position in range(0, (artifact / name).stat().st_size, 7):
+    for position in range(0, (artifact / name).stat().st_size, 31):
         content = bytearray((artifact / name).read_bytes())
         own_name = content.find(b"manifest_digest")
         if own_name <= position < own_name + 15 or not content[position : position + 1].strip():

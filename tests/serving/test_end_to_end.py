@@ -10,7 +10,8 @@ import pytest
 
 from components.contract import manifest
 from components.contract.artifacts import Checkpoint, Tokenizer
-from components.export import Export, ExportParams
+from components.export import Export
+from components.exporting.params import ExportParams
 from components.publishing.serving_directory import publish
 
 
@@ -30,6 +31,8 @@ def exported(byte_level_tokenizer: Any, tmp_path_factory: pytest.TempPathFactory
     return out
 
 
+# By default `tests/test_pipeline.py` exports a model and validates it, and `test_server_command.py` serves one.
+@pytest.mark.slow
 def test_ask_what_was_exported(exported: Path, tmp_path: Path) -> None:
     from transformers import AutoTokenizer, TFAutoModelForMaskedLM
     from transformers.pipelines import FillMaskPipeline

@@ -27,6 +27,7 @@ def names(byte_level_tokenizer: Any) -> dict[str, Any]:
     sizes = {"hidden_size": 16, "num_hidden_layers": 1, "num_attention_heads": 2, "intermediate_size": 16}
     return {
         "tf": tf,
+        "Path": Path,
         "tokenizer": byte_level_tokenizer,
         "model": as_masked_lm(build_masked_lm("roberta", sizes, byte_level_tokenizer, seed=0)),
         "build_in_graph_tokenizer": build_in_graph_tokenizer,

@@ -56,7 +56,7 @@ def test_only_the_columns_asked_for_are_read(name: str, tmp_path: Path) -> None:
             load(path, ("id", wrong))
 
 
-def test_columns_of_csv_and_of_the_embedded_corpus(tmp_path: Path) -> None:
+def test_columns_of_csv(tmp_path: Path) -> None:
     (tmp_path / "a.csv").write_text("q_id,title,body\n1,a,b\n2,c,d\n")
     assert load(tmp_path / "a.csv", ("body", "title")).dataset.to_list() == [
         {"title": "a", "body": "b"},
@@ -64,6 +64,10 @@ def test_columns_of_csv_and_of_the_embedded_corpus(tmp_path: Path) -> None:
     ]
     with pytest.raises(ConfigError, match=r"'boody', which isn't among q_id, title, body.*nearest: body"):
         load(tmp_path / "a.csv", ("boody",))
+
+
+@pytest.mark.slow
+def test_columns_of_the_embedded_corpus(tmp_path: Path) -> None:
     assert EmbeddedCorpus(columns=("title", "answers.text")).load(tmp_path).dataset.column_names == ["title", "answers"]
 
 

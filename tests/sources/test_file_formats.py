@@ -84,7 +84,7 @@ def test_an_archive_with_one_file_is_read_and_any_other_refused(tmp_path: Path) 
 
 @pytest.mark.parametrize(
     ("name", "delimiter", "said"),
-    [("a.csv", ",", []), ("a.csv", ";", ["semicolons"]), ("a.csv", "\t", ["tabs"]), ("a.csv", "|", ["bars"]),
+    [("a.csv", ",", []), ("a.csv", ";", ["semicolons"]), ("a.csv", "\t", ["tabs"]), ("a.csv", "|", ["vertical bars"]),
      ("a.tsv", "\t", [])],
 )  # fmt: skip
 def test_whatever_stands_between_cells(name: str, delimiter: str, said: list[str], tmp_path: Path) -> None:
@@ -124,7 +124,7 @@ def test_text_without_blank_lines_is_read_by_lines_and_it_is_said(tmp_path: Path
     (tmp_path / "a.txt").write_text("one\ntwo\n\n")
     loaded = load(tmp_path / "a.txt", tmp_path)
     assert loaded.dataset["text"] == ["one", "two"]
-    assert loaded.guesses == ["a.txt has no blank lines between others, so each line was read as a record"]
+    assert loaded.guesses == ["a.txt has no blank lines between paragraphs, so each line was read as a record"]
 
 
 def test_a_carriage_return_ends_a_line_of_text(tmp_path: Path) -> None:
@@ -145,8 +145,8 @@ SPLIT = {"columns": ["id", "text"], "index": list(range(5)), "data": [[r["id"], 
 @pytest.mark.parametrize(
     ("value", "said"),
     [
-        (BY_COLUMN, "columns of values by row, as of pandas"),
-        (SPLIT, "columns and rows, as of pandas"),
+        (BY_COLUMN, "columns of values by row, as pandas writes them"),
+        (SPLIT, "columns and rows, as pandas writes them"),
         ({f"q{r['id']}": r for r in RECORDS}, "an object of objects, each of which was read as a record"),
     ],
 )
@@ -154,7 +154,7 @@ def test_one_object_that_holds_the_records(value: Any, said: str, indent: int | 
     (tmp_path / "a.json").write_text(json.dumps(value, indent=indent))
     loaded = load(tmp_path / "a.json", tmp_path)
     assert loaded.dataset.to_list() == RECORDS
-    assert [guess.startswith(f"a.json is {said}") for guess in loaded.guesses] == [True]
+    assert [guess.startswith(f"a.json holds {said}") for guess in loaded.guesses] == [True]
 
 
 @pytest.mark.parametrize("record", [{"question": {"text": "a"}, "answers": {"text": ["b"]}}, {"x": {}, "y": {}}])
@@ -255,7 +255,7 @@ def test_json_lines_may_end_by_carriage_returns(tmp_path: Path) -> None:
 
 def test_lines_with_tabs_are_told_for_they_may_be_a_table(tmp_path: Path) -> None:
     (tmp_path / "a.txt").write_text("1\tone\n2\ttwo\n")
-    assert "a table's file is named .tsv" in load(tmp_path / "a.txt", tmp_path).guesses[0]
+    assert "if it is a table, rename it to .tsv" in load(tmp_path / "a.txt", tmp_path).guesses[0]
 
 
 @pytest.mark.parametrize(
@@ -289,3 +289,18 @@ def test_a_tar_archive_is_named_so(tmp_path: Path) -> None:
         archive.add(tmp_path / "b.jsonl", "b.jsonl")
     with pytest.raises(DataError, match=r"a tar archive.*tar -xf"):
         load(tmp_path / "a.txt", tmp_path)
+
+
+@pytest.mark.parametrize("name", ["a.csv", "a.txt", "a.jsonl", "a.parquet", "a.arrow"])
+def test_a_pointer_of_git_lfs_is_no_corpus(name: str, tmp_path: Path) -> None:
+    (tmp_path / name).write_text("version https://git-lfs.github.com/spec/v1\noid sha256:4d7a\nsize 12345\n")
+    with pytest.raises(DataError, match=r"a pointer of Git LFS.*lfs pull"):
+        load(tmp_path / name, tmp_path)
+
+
+@pytest.mark.parametrize("name", ["a.tsv", "a.csv"])
+def test_texts_that_begin_with_a_lone_quote_are_not_joined(name: str, tmp_path: Path) -> None:
+    between = "\t" if name == "a.tsv" else ","
+    (tmp_path / name).write_text(f"id{between}text\n" + "".join(f'{n}{between}"Text {n} he said\n' for n in range(30)))
+    with pytest.raises(DataError, match="line 3"):
+        load(tmp_path / name, tmp_path)

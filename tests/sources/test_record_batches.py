@@ -2,6 +2,7 @@
 
 import json
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
@@ -11,7 +12,7 @@ from hypothesis import strategies as st
 
 from components.contract.artifacts import Corpus
 from components.ingest import Ingest, IngestParams
-from components.sources import corpus_report, record_batches, schema, tables
+from components.sources import column_statistics, record_batches, schema, tables
 from components.sources.readers import Place
 from foundation.errors import DataError
 
@@ -79,13 +80,57 @@ def test_a_record_that_arrow_cannot_hold_is_refused_with_its_size(tmp_path, monk
 
 @given(st.text(st.sampled_from("ab \n\u3000é"), max_size=40))
 def test_words_and_digests_of_slices_are_those_of_the_text(text):
-    size = corpus_report.SLICE_CHARACTERS
+    size = column_statistics.SLICE_CHARACTERS
     try:
         found = []
-        for corpus_report.SLICE_CHARACTERS in (3, size):
-            digests = corpus_report.Digests()
+        for column_statistics.SLICE_CHARACTERS in (3, size):
+            digests = column_statistics.Digests()
             digests.add(text)
-            found.append((corpus_report.count_words(text), digests.content))
+            found.append((column_statistics.count_words(text), digests.content))
     finally:
-        corpus_report.SLICE_CHARACTERS = size
+        column_statistics.SLICE_CHARACTERS = size
     assert found == [(len(text.split()), found[1][1])] * 2
+
+
+@pytest.mark.parametrize("gathered", [2000, 16000], ids=["some at once", "all at once"])
+@pytest.mark.parametrize("records", [1, 999, 1001, 2500])
+def test_rows_in_random_order_are_what_datasets_gives(records, gathered, monkeypatch):
+    """Down to the bytes that Arrow writes of them, which a reader may have hashed."""
+    monkeypatch.setattr(record_batches, "GATHERED_RECORDS", gathered)
+    source = pa.table(
+        {
+            "text": [None if number % 7 == 0 else "é" * (number % 30) for number in range(2500)],
+            "list": [None if number % 5 == 0 else ["a", None][: number % 3] for number in range(2500)],
+            "object": [{"a": number if number % 3 else None, "b": number % 2 == 0} for number in range(2500)],
+        }
+    )
+    batches = source.to_batches(max_chunksize=700)
+    assert all(record_batches.is_plain(column) for batch in batches for column in batch.columns)
+    rows = [*np.random.default_rng(1).integers(0, 2500, records - 1), 8]  # the last has text, and more stands after it
+    dataset = Dataset(pa.Table.from_batches(batches)).select(rows)
+    expected, found = pa.BufferOutputStream(), pa.BufferOutputStream()
+    for sink, tables_ in (
+        (expected, dataset.with_format("arrow").iter(batch_size=1000)),
+        (found, record_batches.tables_of(dataset)),
+    ):
+        with pa.ipc.new_stream(sink, source.schema) as writer:
+            for table in tables_:
+                writer.write_table(table.combine_chunks().cast(source.schema))
+    assert found.getvalue() == expected.getvalue()
+
+
+def under_nulls(kind, filler):
+    """Three values, of which the second is null and still has bytes."""
+    array = pa.array([filler, filler, filler], kind)
+    return pa.Array.from_buffers(kind, 3, [pa.py_buffer(b"\x05"), *array.buffers()[1:]])
+
+
+@pytest.mark.parametrize("kind", [pa.int64(), pa.float32(), pa.bool_(), pa.string(), pa.date32()], ids=str)
+def test_bytes_under_nulls_are_noticed(kind):
+    """`take` would leave them out, and the corpus would have another digest."""
+    filler = "text" if kind == pa.string() else 1.5 if kind == pa.float32() else 1
+    array = under_nulls(kind, True if kind == pa.bool_() else filler)
+    assert not record_batches.is_plain(array)
+    assert not record_batches.is_plain(pa.StructArray.from_arrays([array], ["a"]))
+    assert record_batches.is_plain(pa.array(array.to_pylist(), kind))
+    assert record_batches.is_plain(array[2:])

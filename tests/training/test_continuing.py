@@ -8,6 +8,7 @@ import pytest
 
 from components.contract import manifest
 from components.contract.artifacts import Blocks, Checkpoint, Tokenizer
+from components.training.params import training_steps
 from components.training.step_checkpoints import StepCheckpoints
 from foundation.errors import ArtifactError, ConfigError
 from tests.training.tiny_training import equal, history_of, small_step, weights_of, write_blocks, write_tokenizer
@@ -86,6 +87,31 @@ def test_two_epochs_and_two_more_are_four(root, two_epochs, at_once, tmp_path, c
         shutil.rmtree(root / "train" / "0123456789abcdef")
 
 
+def test_auto_passes_over_a_damaged_training(root, two_epochs, tmp_path, capfd):
+    """The farthest one is damaged: the next one is gone on from, and with none, training starts anew."""
+    farther = root / "train" / "0123456789abcdef"
+    shutil.copytree(two_epochs.directory, farther)
+    try:
+        path = farther / "model/config.json"
+        path.write_bytes(path.read_bytes()[:-1] + b"?")
+        shutil.move(two_epochs.directory, tmp_path / "two_epochs")
+        alone = step_of(root, epochs=4, continue_from="auto")
+        assert alone.continued is None
+        shutil.move(tmp_path / "two_epochs", two_epochs.directory)
+        # Of two that came as far, the last by name is the first to be tried.
+        farther = farther.rename(root / "train" / "ffffffffffffffff")
+        step = step_of(root, epochs=4, continue_from="auto")
+        assert step.continued.checkpoint == two_epochs
+        step.begin(StepCheckpoints(tmp_path / "checkpoints"), training_steps(step.params, 42))
+    finally:
+        shutil.rmtree(farther)
+    told = " ".join(capfd.readouterr().out.split())
+    assert "passes over a shorter training that is damaged: " in told
+    assert f"{path.name}, whose SHA-256 is no longer" in told
+    assert f"goes on from step 20 of 40, where the training {two_epochs.directory.name} ended" in told
+
+
+@pytest.mark.slow
 def test_a_training_that_ended_within_an_epoch_goes_on_within_it(root, at_once, tmp_path):
     shorter = make(root, step_of(root, max_steps=13), tmp_path / "shorter")
     longer = make(root, step_of(root, epochs=4, continue_from=str(shorter.directory)), tmp_path / "longer")
@@ -188,6 +214,7 @@ def test_what_is_no_finished_training_is_refused_before_anything_runs(root, two_
         step_of(root, continue_from=str(root / "blocks")).preflight()
 
 
+@pytest.mark.slow
 def test_a_model_alone_is_kept_where_that_is_wanted(root, tmp_path):
     alone = make(root, step_of(root, epochs=1, save_only_model=True), tmp_path / "alone")
     assert not alone.state_directory.exists()

@@ -2,8 +2,8 @@
 
 import pytest
 import tensorflow as tf
-from transformers import CONFIG_MAPPING
 
+from components.modeling.config_classes import config_class
 from components.training.devices import Devices, cpu_multiplies_bfloat16
 from components.training.execution import Execution, choose_execution
 from components.training.params import TrainParams
@@ -20,7 +20,7 @@ TWO_CPUS = Devices("CPU", ("CPU:0", "CPU:1"))
 
 
 def choose(devices, model_type="bert", values=None, batch_size=16, **params):
-    config = CONFIG_MAPPING[model_type](**values or {})
+    config = config_class(model_type)(**values or {})
     return choose_execution(TrainParams(model_type=model_type, **params), devices, config, batch_size)
 
 

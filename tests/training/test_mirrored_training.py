@@ -26,6 +26,7 @@ def trained(tmp_path_factory):
         ("clipped and averaged", {"rtol": 1e-4, "atol": 1e-5}),
         ("accumulated with a loss scale", {"rtol": 1e-2, "atol": 2e-3}),
         ("compiled and recomputed", {"rtol": 1e-4, "atol": 1e-5}),
+        ("in stages", {"rtol": 1e-4, "atol": 1e-5}),
         ("packed", {"rtol": 1e-4, "atol": 1e-5}),
         ("in bfloat16", {"rtol": 1e-2, "atol": 2e-3}),
     ],

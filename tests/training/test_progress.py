@@ -5,14 +5,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from components.training import progress as progress_module
-from components.training.progress import Progress, clock, short_number
+from components.training.progress import Progress
 
 MEASURES = {"loss": 4.8391, "perplexity": 126.36, "tokens_per_second": 26431.0}
 
 
 def progress(step=1181, steps=1646, measures=MEASURES, seconds_a_step=0.0387):
     """A training that came so far, at an even pace from its first step on."""
-    progress = Progress(steps, 2, 1.0)
+    progress = Progress(steps, 2)
     progress._start = (1, 100.0)
     progress._step, progress._measures, progress._time = step, measures, 100.0 + (step - 1) * seconds_a_step
     return progress
@@ -23,9 +23,10 @@ def progress(step=1181, steps=1646, measures=MEASURES, seconds_a_step=0.0387):
     [
         (120, f"  step 1,181/1,646 {'█' * 21}{'░' * 9} 71% loss 4.839 · perplexity 126.4 · 26k tok/s · ETA 0:18"),
         (79, f"  step 1,181/1,646 {'█' * 15}{'░' * 7} 71% loss 4.839 · 26k tok/s · ETA 0:18"),
-        (60, "  step 1,181/1,646 71% loss 4.839 · 26k tok/s · ETA 0:18"),
-        (39, "1,181/1,646 loss 4.839 26k/s ETA 0:18"),
-        (34, "1,181/1,646 loss 4.839 ETA 0:18"),
+        (60, f"1,181/1,646 {'█' * 7}{'░' * 3} 71% loss 4.839 · 26k tok/s · ETA 0:18"),
+        (55, f"1,181/1,646 {'█' * 3}{'░' * 2} 71% loss 4.839 · 26k tok/s · ETA 0:18"),
+        (54, f"  step 1,181/1,646 {'█' * 6}{'░' * 3} 71% loss 4.839 · ETA 0:18"),
+        (39, "1,181/1,646 71% loss 4.839 · ETA 0:18"),
         (28, "1,181/1,646 71% ETA 0:18"),
         (15, "1,181/1,646 71%"),
         (4, "71%"),
@@ -55,7 +56,7 @@ def test_it_never_is_too_long(columns, steps, share, measures, seconds_a_step):
 def test_the_time_left_is_told_by_the_steps_of_this_run(monkeypatch):
     now = [0.0]
     monkeypatch.setattr(progress_module.time, "monotonic", lambda: now[0])
-    progress = Progress(1000, 2, 1.0)
+    progress = Progress(1000, 2)
     now[0] = 70.0  # loading and compiling
     progress.step(501, {})
     assert "ETA" not in progress.line(200)
@@ -66,29 +67,20 @@ def test_the_time_left_is_told_by_the_steps_of_this_run(monkeypatch):
     assert progress.line(None).endswith("ETA 16:18")
 
 
-def test_a_long_validation_is_told(monkeypatch):
+def test_a_long_validation_has_a_bar_and_a_time_left(monkeypatch):
     shown, now = [], [0.0]
     monkeypatch.setattr(progress_module.time, "monotonic", lambda: now[0])
     monkeypatch.setattr(progress_module.TERMINAL, "status", shown.append)
     training = progress()
-    training.validation()
-    assert shown[0](79) == training.line(79)
-    now[0] += 95.0
-    assert shown[0](79) == "  step 1,181/1,646, validation for 1:35"
-    assert shown[0](12) == "  step 1,181"
-
-
-@pytest.mark.parametrize(
-    ("seconds", "text"),
-    [(0, "0:00"), (0.2, "0:01"), (18, "0:18"), (3599.5, "1:00:00"), (172000, "47:46:40"), (200000, "2 days 07:33")],
-)
-def test_clock(seconds, text):
-    assert clock(seconds) == text
-
-
-@pytest.mark.parametrize(
-    ("value", "text"),
-    [(0.4, "0"), (812.4, "812"), (999.7, "1.0k"), (7060, "7.1k"), (9960, "10k"), (26431, "26k"), (1.234e6, "1.2M")],
-)
-def test_short_number(value, text):
-    assert short_number(value) == text
+    training.validation_batches = 101
+    for _ in range(2):  # the second validation begins anew
+        training.validation()
+        line = shown.pop()
+        training.validated()  # compiled, which is no measure of the others
+        assert line(79) == training.line(79)
+        for _ in range(50):
+            now[0] += 0.2
+            training.validated()
+        assert line(79) == f"  train       validating 51/101 batches {'█' * 10}{'░' * 10} 50% 5/s · ETA 0:10"
+        assert line(20) == "51/101 50% ETA 0:10"
+        assert line(None) == "  train       validating 51/101 batches, 50%, 5/s, ETA 0:10"

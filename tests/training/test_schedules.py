@@ -26,7 +26,13 @@ def test_no_warmup_begins_at_the_peak():
 
 def test_cosine():
     expected = [0, 0.5, *(0.5 * (1 + math.cos(math.pi * step / 8)) for step in range(8)), 0]
-    np.testing.assert_allclose(rates(1.0, 10, 2, 8, cosine=True), expected, rtol=1e-5, atol=1e-6)
+    np.testing.assert_allclose(rates(1.0, 10, 2, 8, shape="cosine"), expected, rtol=1e-5, atol=1e-6)
+
+
+def test_one_less_the_square_root():
+    """Hägele et al. 2024, equation 1."""
+    expected = [0, 0.5, 1, 1, *(1 - math.sqrt(step / 4) for step in range(1, 5))]
+    np.testing.assert_allclose(rates(3.0, 7, 2, 4, shape="1-sqrt"), 3 * np.array(expected), rtol=1e-6, atol=1e-6)
 
 
 def test_warmup_stable_decay():
@@ -38,9 +44,9 @@ def test_warmup_and_decay_may_meet():
     np.testing.assert_allclose(rates(1.0, 4, 2, 2), [0, 0.5, 1, 0.5, 0], rtol=1e-6)
 
 
-@pytest.mark.parametrize("cosine", [False, True])
-def test_the_floor_is_what_it_falls_to(cosine):
-    falling = rates(2.0, 12, 2, 6, cosine=cosine, floor=0.1)
+@pytest.mark.parametrize("shape", ["linear", "cosine"])
+def test_the_floor_is_what_it_falls_to(shape):
+    falling = rates(2.0, 12, 2, 6, shape=shape, floor=0.1)
     assert falling[-1] == pytest.approx(0.2)
     assert falling[6] == pytest.approx(2.0)
     assert falling[9] == pytest.approx(0.2 + 0.5 * 1.8)
@@ -53,6 +59,6 @@ def test_steps_beyond_the_last_stay_at_the_floor():
 
 
 def test_it_can_be_made_again_from_its_config():
-    schedule = WarmupAndDecay(1.0, 10, 3, 4, cosine=True, floor=0.1)
+    schedule = WarmupAndDecay(1.0, 10, 3, 4, shape="cosine", floor=0.1)
     again = WarmupAndDecay.from_config(schedule.get_config())
     assert float(again(7)) == float(schedule(7))

@@ -8,7 +8,8 @@ import tensorflow as tf
 from components.training import telemetry as telemetry_module
 from components.training.loss_watch import LossWatch
 from components.training.progress import Progress
-from components.training.telemetry import Telemetry, Window
+from components.training.stages import Stage, Stages
+from components.training.telemetry import Telemetry
 
 FIRST_STEP, STEP, VALIDATION = 50.0, 2.0, 1000.0
 
@@ -30,16 +31,18 @@ def clock(monkeypatch):
     return clock
 
 
-def begun(directory, steps_a_row):
+ALIKE = Stages((Stage(0, blocks=4, predictions=2, tokens=100, flops=1e12 * STEP),))
+
+
+def begun(directory, steps_a_row, peaks=(1e12,), stages=ALIKE):
     telemetry = Telemetry(
         directory / "logs",
         steps_a_row=steps_a_row,
         steps_per_epoch=10,
-        tokens_a_step=100,
-        flops_a_step=1.0,
-        measured_peak_tflops=1.0,
+        stages=stages,
+        measure_peak=iter(peaks).__next__,
         watch=LossWatch(2.0),
-        progress=Progress(10, 1, 1.0),
+        progress=Progress(10, 1),
     )
     telemetry.set_model(types.SimpleNamespace(optimizer=tf.keras.optimizers.Adam(0.1)))
     telemetry.on_train_begin()
@@ -93,6 +96,31 @@ def test_validation_after_an_epoch_that_ends_early_is_no_part_of_it(clock, tmp_p
     assert telemetry.rows[0]["seconds"] == pytest.approx(FIRST_STEP + 2 * STEP)
 
 
-def test_a_state_from_before_there_were_untimed_steps(tmp_path):
-    old = Window(steps=3, finite=3, loss=3.0, gradient_norm=3.0, seconds=6.0)
-    assert Window(**{name: value for name, value in vars(old).items() if "untimed" not in name}).steps_a_second() == 0.5
+def test_a_stage_of_larger_steps_has_their_tokens_and_is_traced_by_itself(clock, tmp_path):
+    stages = Stages((Stage(0, 2, 2, tokens=50, flops=1e12), Stage(3, 4, 2, tokens=100, flops=4e12)))
+    telemetry = begun(tmp_path, steps_a_row=2, stages=stages)
+    for batch, seconds in enumerate((FIRST_STEP, 1.0, 1.0, FIRST_STEP, 4.0, 4.0)):
+        telemetry.on_train_batch_begin(batch)
+        clock.now += seconds
+        telemetry.on_train_batch_end(batch, {"step_loss": tf.constant(1.0), "gradient_norm": tf.constant(1.0)})
+    assert [row["tokens_per_second"] for row in telemetry.step_rows] == pytest.approx([50, 50, 25])
+    assert [row["tflops_per_second"] for row in telemetry.step_rows] == pytest.approx([1, 1, 1])
+    telemetry.on_epoch_end(0, {"loss": 1.0})
+    assert telemetry.rows[0]["tokens_per_second"] == pytest.approx((2 * 50 + 2 * 100) / 10)
+
+
+@pytest.mark.parametrize(
+    ("peaks", "measured", "told"),
+    [
+        ((4e12,), 4.0, "MFU 25.0%"),
+        ((3e10, 2e12), 2.0, "MFU 50.0%"),  # something else kept the devices busy when it was first measured
+        ((3e10, 2e10), 0.03, None),  # and still does
+    ],
+)
+def test_no_utilization_is_above_the_peak(clock, tmp_path, capsys, peaks, measured, told):
+    telemetry = begun(tmp_path, steps_a_row=2, peaks=peaks)
+    steps(telemetry, clock, 4)  # 1 teraflop a second
+    telemetry.on_epoch_end(0, {"loss": 1.0})
+    assert telemetry.measured_peak_tflops == measured
+    said = capsys.readouterr().out
+    assert told in said if told else "MFU" not in said

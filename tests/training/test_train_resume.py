@@ -190,7 +190,8 @@ def interrupted(inputs, out, settings, number, at_step):
 
 
 @pytest.mark.parametrize(
-    ("number", "at_step"), [(signal.SIGTERM, 7), pytest.param(signal.SIGINT, 10, marks=pytest.mark.slow)]
+    ("number", "at_step"),
+    [pytest.param(signal.SIGTERM, 7, marks=pytest.mark.slow), pytest.param(signal.SIGINT, 10, marks=pytest.mark.slow)],
 )
 def test_an_interrupt_writes_a_checkpoint_to_go_on_from(inputs, left_alone, tmp_path, number, at_step):
     """Within an epoch, and at its last step, whose validation comes first."""

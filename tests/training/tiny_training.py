@@ -18,7 +18,7 @@ VOCABULARY, BLOCK_SIZE = 40, 16
 SIZES = {
     "hidden_size": 16,
     "embedding_size": 16,
-    "num_hidden_layers": 2,
+    "num_hidden_layers": 1,
     "num_attention_heads": 2,
     "intermediate_size": 32,
     "max_position_embeddings": 32,

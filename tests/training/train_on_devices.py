@@ -21,6 +21,7 @@ from components.training.devices import Devices
 from components.training.execution import Execution
 from components.training.optimizer import build_optimizer, create_slots
 from components.training.params import TrainParams, training_steps
+from components.training.stages import Stage, StageBegins, Stages
 from components.training.training_model import MaskedLMTraining
 from tests.modeling.tiny_models import LENGTH, VOCABULARY, random_model
 
@@ -28,13 +29,16 @@ CASES = {
     "clipped and averaged": ("float32", {"max_grad_norm": 0.1, "ema_decay": 0.5}),
     "accumulated with a loss scale": ("mixed_float16", {"accumulation_steps": 2, "max_grad_norm": 0.1}),
     "compiled and recomputed": ("float32", {"compiled": True, "gradient_checkpointing": True}),
+    "in stages": ("float32", {"max_grad_norm": 0.1}),
     "packed": ("float32", {"gradient_checkpointing": True}),
     "in bfloat16": ("mixed_bfloat16", {"max_grad_norm": 0.1}),
 }
 BATCH, BATCHES, EPOCHS, PREDICTIONS = 8, 3, 2, 4
+STAGES = Stages((Stage(0, BATCH // 2, PREDICTIONS), Stage(2, BATCH, PREDICTIONS)))
+"""The first two batches are half of one each."""
 
 
-def train(precision, names, devices, settings, packed):
+def train(precision, names, devices, settings, packed, in_stages):
     """The history and the weights after some steps on the named devices."""
     random = np.random.default_rng(0)
     ids = random.integers(5, VOCABULARY, (BATCH * BATCHES, LENGTH)).astype(np.int32)
@@ -46,7 +50,12 @@ def train(precision, names, devices, settings, packed):
     inputs = {"input_ids": ids, "attention_mask": documents if packed else np.ones_like(ids)}
     rows = tf.data.Dataset.from_tensor_slices((inputs, labels.astype(np.int32)))
     # A larger epsilon than usual: else rounding decides about the sign of steps of weights that hardly matter.
-    params = TrainParams(model_type="roformer", batch_size=BATCH, epochs=EPOCHS, learning_rate=1e-2, adam_epsilon=1e-3)
+    # That of StableAdamW isn't enlarged in the first steps, as the library does it.
+    how = {"optimizer": "stable_adamw", "adam_epsilon": 3e-2} if in_stages else {"adam_epsilon": 1e-3}
+    params = TrainParams(model_type="roformer", batch_size=BATCH, epochs=EPOCHS, learning_rate=1e-2, **how)
+    batches = rows.repeat(EPOCHS).batch(BATCH, drop_remainder=True)
+    if in_stages:
+        batches = rows.take(BATCH).batch(BATCH // 2, drop_remainder=True).concatenate(batches.skip(2))
     with Execution(precision, False, names, devices, {}).scope():
         assert tf.distribute.get_strategy().num_replicas_in_sync == len(names)
         model = random_model("roformer", hidden_dropout_prob=0.0, attention_probs_dropout_prob=0.0)
@@ -58,9 +67,11 @@ def train(precision, names, devices, settings, packed):
         create_slots(training.optimizer, model.trainable_variables)
         # The last batch of the validation is one row, which the replicas can't share.
         history = training.fit(
-            without_autotune(rows.batch(BATCH, drop_remainder=True)),
+            without_autotune(batches),
             validation_data=without_autotune(rows.take(BATCH + 1).batch(BATCH)),
             epochs=EPOCHS,
+            steps_per_epoch=BATCHES,
+            callbacks=[StageBegins(STAGES, seed=0)] if in_stages else [],
             verbose=0,
         ).history
         assert int(training.optimizer.iterations.numpy()) == EPOCHS * BATCHES
@@ -76,7 +87,8 @@ def main(out):
     devices = Devices.visible()
     for case, (precision, settings) in CASES.items():
         for names in (devices.names[:1], devices.names):
-            np.savez(out / f"{case}-{len(names)}.npz", **train(precision, names, devices, settings, case == "packed"))
+            results = train(precision, names, devices, settings, case == "packed", case == "in stages")
+            np.savez(out / f"{case}-{len(names)}.npz", **results)
 
 
 if __name__ == "__main__":

@@ -4,6 +4,7 @@ A report's attributes are its file's keys. An attribute with a default is left o
 default; every other one is always there, as null where it is None.
 """
 
+from components.contract.reports.answers import Answer, Sample
 from components.contract.reports.data import (
     BlockCounts,
     BlocksReport,
@@ -20,8 +21,14 @@ from components.contract.reports.data import (
     TimeSplit,
     TokenizerReport,
 )
+from components.contract.reports.diagnostics import (
+    Calibration,
+    CalibrationBin,
+    TokenExample,
+    TokenLoss,
+    WorstTokens,
+)
 from components.contract.reports.evaluation import (
-    Answer,
     Blessing,
     Check,
     ComparedModel,
@@ -29,7 +36,6 @@ from components.contract.reports.evaluation import (
     EvaluationReport,
     Interval,
     Measurement,
-    Sample,
     SliceReport,
 )
 from components.contract.reports.files import Report, as_plain, from_plain, write
@@ -53,6 +59,8 @@ __all__ = [
     "BlockCounts",
     "BlocksReport",
     "BySplit",
+    "Calibration",
+    "CalibrationBin",
     "Candidate",
     "Check",
     "ColumnCounts",
@@ -85,10 +93,13 @@ __all__ = [
     "Streamed",
     "TensorReport",
     "TimeSplit",
+    "TokenExample",
+    "TokenLoss",
     "TokenizerReport",
     "TrainingReport",
     "ValidatedText",
     "ValidationReport",
+    "WorstTokens",
     "as_plain",
     "from_plain",
     "write",

@@ -3,6 +3,8 @@
 import dataclasses
 from collections.abc import Mapping
 
+from components.contract.reports.diagnostics import Calibration
+
 
 @dataclasses.dataclass(frozen=True)
 class Interval:
@@ -112,6 +114,7 @@ class EvaluationReport:
         intervals: Both ends of a metric's interval, by its name; nothing where records are too few.
         slices: Parts of the masked tokens.
         how: How all this was measured.
+        calibration: Whether the models' probabilities are honest, by model; none in what earlier versions wrote.
     """
 
     summary: str
@@ -119,6 +122,7 @@ class EvaluationReport:
     intervals: Mapping[str, Ends]
     slices: tuple[SliceReport, ...]
     how: Measurement
+    calibration: tuple[Calibration, ...] = ()
 
 
 @dataclasses.dataclass(frozen=True)
@@ -179,31 +183,3 @@ class Blessing:
     must_beat: str | None
     min_improvement_over_baseline: float | None
     baseline: ComparedModel | None
-
-
-@dataclasses.dataclass(frozen=True)
-class Answer:
-    """A token that a model offers for a mask.
-
-    Attributes:
-        token_str: Its text.
-        score: Its probability, from 0 to 1.
-    """
-
-    token_str: str
-    score: float
-
-
-@dataclasses.dataclass(frozen=True)
-class Sample:
-    """A sentence of `samples.json` of an Evaluation, with what the model offers for its first mask, best first.
-
-    Attributes:
-        text: The sentence, with the configuration's placeholder for a mask.
-        before: The answers before training; none where the mask was cut off.
-        after: The answers after training.
-    """
-
-    text: str
-    before: tuple[Answer, ...]
-    after: tuple[Answer, ...]

@@ -70,7 +70,9 @@ class ServingModelReport:
         text_signatures: Whether the tokenizer is in the graph, so that the model takes text.
         why_no_text_signatures: Why it isn't; None where it is.
         truncation: Whether longer texts are cut to `max_sequence_length` and answered.
+        in_graph_batching: Whether the graph joins the requests of many clients, so that a server needn't.
         example: A text to try the model on.
+        languages: Of which a request may choose one by its number, with `tokens_in_language`.
     """
 
     summary: str
@@ -82,7 +84,9 @@ class ServingModelReport:
     text_signatures: bool
     why_no_text_signatures: str | None
     truncation: bool
+    in_graph_batching: bool
     example: Example
+    languages: tuple[str, ...] = ()
 
 
 @dataclasses.dataclass(frozen=True)
@@ -113,6 +117,7 @@ class ValidationReport:
         median_request_milliseconds: How long an answer took, the median over the texts.
         largest_score_difference: The largest relative difference of a score from the checkpoint's.
         texts: The texts one by one.
+        asked: What was asked, in words.
     """
 
     summary: str
@@ -123,6 +128,7 @@ class ValidationReport:
     median_request_milliseconds: float
     largest_score_difference: float
     texts: tuple[ValidatedText, ...]
+    asked: tuple[str, ...] = ()
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)

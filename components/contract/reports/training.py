@@ -52,7 +52,8 @@ class TrainingReport:
         planned_steps: Optimizer steps planned.
         warmup_steps: Steps over which the learning rate rose.
         decay_steps: Steps over which it fell.
-        blocks_a_step: Blocks an optimizer step.
+        blocks_a_step: Blocks an optimizer step, once the warm-up of the batch size, if any, is over.
+        tokens_seen: Tokens of all steps, masked or not.
         epochs: Epochs begun.
         hardware: What it was trained on.
         started_from: The checkpoint that training started from, or `random weights`.
@@ -64,7 +65,7 @@ class TrainingReport:
         share_of_padding: Share of the train blocks' positions that hold no token, from 0 to 1.
         best_epoch: The epoch with the lowest validation loss, from 1; None where nothing was validated.
         saved_epoch: The epoch whose weights were saved.
-        flops_a_step: Floating-point operations of an optimizer step.
+        flops_a_step: Floating-point operations of an optimizer step, the last ones' where they differ.
         measured_peak_tflops: 10^12 floating-point operations a second that all devices did in a large matrix product.
         execution: How the arithmetic was done.
         deterministic: Whether a repetition on the same machine gives the same weights, bit for bit.
@@ -99,6 +100,7 @@ class TrainingReport:
     has_new_head: bool = False
     continued_from: str | None = None
     continued_at_step: int | None = None
+    tokens_seen: int | None = None
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)

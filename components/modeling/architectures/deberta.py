@@ -14,9 +14,14 @@ def adds_positions(config: "PretrainedConfig") -> bool:
     return config.position_biased_input is not False
 
 
-def branches(config: "PretrainedConfig") -> str | None:
+def is_relative(config: "PretrainedConfig") -> bool:
+    """Whether the attention knows relative positions."""
+    return bool(config.relative_attention)
+
+
+def why_not_compiled(config: "PretrainedConfig") -> str | None:
     """XLA compiles no graph that goes another way for other inputs."""
-    return "deberta with relative attention, which branches on its inputs" if config.relative_attention else None
+    return "deberta with relative attention, which branches on its inputs" if is_relative(config) else None
 
 
 OWN_HEAD: Mapping[str, str] = {
@@ -37,6 +42,7 @@ DEBERTA = Architecture(
     tiny=TINY,
     variants={"deberta relative": {**RELATIVE_ATTENTION, "max_relative_positions": 16}},
     has_position_limit=adds_positions,
-    why_not_compiled=branches,
+    why_not_compiled=why_not_compiled,
+    branches_on_tensors=is_relative,
     pytorch_aliases=OWN_HEAD,
 )

@@ -3,7 +3,7 @@
 from typing import TYPE_CHECKING
 
 from components.modeling.architectures.architecture import RELATIVE_ATTENTION, TINY, Architecture
-from components.modeling.architectures.deberta import OWN_HEAD, adds_positions
+from components.modeling.architectures.deberta import OWN_HEAD, adds_positions, is_relative
 
 if TYPE_CHECKING:
     from transformers import PretrainedConfig
@@ -48,6 +48,7 @@ DEBERTA_V2 = Architecture(
     },
     has_position_limit=adds_positions,
     why_not_packable=why_not_packable,
+    branches_on_tensors=is_relative,
     pytorch_aliases=OWN_HEAD,
     why_not_in=dict.fromkeys(("mixed_bfloat16", "mixed_float16"), why_not_mixed),
 )

@@ -46,10 +46,11 @@ FUNNEL = Architecture(
     has_position_limit=lambda config: False,  # relative positions, computed for any length
     heads_divide_hidden_size=False,  # they have a size of their own, d_head
     mask_inside=None,
-    why_not_packable=lambda config: "it pools neighbouring tokens into one, of two documents too",
+    why_not_packable=lambda config: "it pools neighboring tokens into one, of two documents too",
     why_not_in={"mixed_bfloat16": why_not_bfloat16, "mixed_float16": beyond_float16},
     layer_name=r"\.blocks\.(\d+)\.(\d+)\.",
     after_layers=("funnel.decoder.",),
     why_not_exported=why_not_exported,
+    branches_on_tensors=lambda config: True,
     output_layer="lm_head",
 )

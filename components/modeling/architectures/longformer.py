@@ -14,5 +14,6 @@ LONGFORMER = Architecture(
         lambda config: "longformer, which joins float32 scores with others in its global attention",
     ),
     why_not_compiled=lambda config: "longformer, which branches on its inputs",
+    branches_on_tensors=lambda config: True,
     output_layer="lm_head.decoder",
 )

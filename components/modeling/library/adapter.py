@@ -5,8 +5,10 @@ all but one, `keep_documents_apart`, after which a mask of ones and zeros still 
 """
 
 import contextlib
+import functools
+import inspect
 from collections.abc import Callable
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import tensorflow as tf
@@ -30,6 +32,22 @@ def as_masked_lm(model: "MaskedLM | TFPreTrainedModel") -> MaskedLM:
     return LibraryMaskedLM(model) if isinstance(model, TFPreTrainedModel) else model
 
 
+def traced_plainly(method: Callable[..., tf.Tensor]) -> Callable[..., tf.Tensor]:
+    """Makes a method of `LibraryMaskedLM` spare AutoGraph, but where the architecture's code branches on a tensor.
+
+    AutoGraph rewrites the code of every layer, which takes several times as long as tracing a small model does.
+    """
+    plain = tf.autograph.experimental.do_not_convert(method)
+
+    @functools.wraps(method)
+    def call(self: "LibraryMaskedLM", *args: Any, **kwargs: Any) -> tf.Tensor:
+        branches = architecture_of(self.config).branches_on_tensors(self.config)
+        return (method if branches else plain)(self, *args, **kwargs)
+
+    del call.__wrapped__  # AutoGraph would take the method's source for that of `call`
+    return call
+
+
 class LibraryMaskedLM:
     """One of transformers' TensorFlow masked language models, as a `MaskedLM`.
 
@@ -42,7 +60,10 @@ class LibraryMaskedLM:
 
     Attributes:
         config: The model's.
+        languages: None: the library's classes have no parts for single languages that a row could choose.
     """
+
+    languages: tuple[str, ...] = ()
 
     def __init__(self, model: "TFPreTrainedModel") -> None:
         self._model = model
@@ -53,21 +74,30 @@ class LibraryMaskedLM:
         """Every variable."""
         return list(self._model.weights)
 
+    @property
+    def takes(self) -> tuple[str, ...]:
+        """The names of the inputs that it knows."""
+        return tuple(inspect.signature(self._model.call).parameters)
+
+    @traced_plainly
     def hidden(self, inputs: Inputs) -> tf.Tensor:
         """What the head is given: see `MaskedLM.hidden`."""
         with embedding_read_once(self._model), without_head(self._model.get_lm_head()):
             return self._model(dict(inputs), training=False).logits
 
+    @traced_plainly
     def head(self, hidden: tf.Tensor) -> tf.Tensor:
         """The logits of hidden states: see `MaskedLM.head`."""
         with embedding_read_once(self._model):
             return self._model.get_lm_head()(hidden)
 
+    @traced_plainly
     def logits(self, inputs: Inputs) -> tf.Tensor:
         """The logits at every position: see `MaskedLM.logits`."""
         with embedding_read_once(self._model):
             return tf.cast(self._model(dict(inputs), training=False).logits, tf.float32)
 
+    @traced_plainly
     def logits_at(
         self,
         inputs: Inputs,

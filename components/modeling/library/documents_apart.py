@@ -12,6 +12,7 @@ import numpy as np
 import tensorflow as tf
 
 from components.modeling.architectures.records import architecture_of
+from components.modeling.document_positions import positions_within_documents
 
 if TYPE_CHECKING:
     from transformers import TFPreTrainedModel
@@ -99,8 +100,4 @@ def position_ids(model: "TFPreTrainedModel", document_ids: np.ndarray) -> np.nda
     """
     if "position_ids" not in inspect.signature(model.call).parameters:
         return None
-    places = np.arange(document_ids.shape[1])
-    begins = np.diff(document_ids, axis=1, prepend=-1) != 0
-    since = places - np.maximum.accumulate(np.where(begins, places, 0), axis=1)
-    first = architecture_of(model.config).first_position(model.config)
-    return np.where(document_ids > 0, since + first, max(0, first - 1)).astype(np.int32)
+    return positions_within_documents(document_ids, architecture_of(model.config).first_position(model.config))

@@ -27,7 +27,7 @@ def with_fixed_rotary(model: Model) -> Model:
 
 
 def rotated(sinusoidal_positions: tf.Tensor, *vectors: tf.Tensor) -> tuple[tf.Tensor, ...]:
-    """Turns each pair of neighbouring elements by its position's angle, to the library's values.
+    """Turns each pair of neighboring elements by its position's angle, to the library's values.
 
     Su et al. 2021, "RoFormer: Enhanced Transformer with Rotary Position Embedding" (https://arxiv.org/abs/2104.09864),
     equation 34.
@@ -46,7 +46,7 @@ def rotated(sinusoidal_positions: tf.Tensor, *vectors: tf.Tensor) -> tuple[tf.Te
 
 
 def swapped(vectors: tf.Tensor) -> tf.Tensor:
-    """Each pair of neighbours of the last axis in the other order."""
+    """Each pair of neighbors of the last axis in the other order."""
     shape = tf.shape(vectors)
     pairs = tf.reshape(vectors, tf.concat([shape[:-1], [-1, 2]], axis=0))
     return tf.ensure_shape(tf.reshape(tf.reverse(pairs, [-1]), shape), vectors.shape)

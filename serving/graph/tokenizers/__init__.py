@@ -7,9 +7,12 @@ build                puts a fast tokenizer into the graph: it chooses the parts 
 in_graph             the whole tokenizer: text -> token ids -> text
 added_tokens         text -> pieces, cut at tokens such as `<mask>`, with `whole_words` where letters beside one matter
 normalization        pieces -> normal text
-byte_level_bpe       pieces -> token ids (RoBERTa), with `byte_level_words` before it: pieces -> words
+byte_level_bpe       pieces -> token ids (RoBERTa), with `byte_level_words` or, as in Llama 3, `split_words` before it
+character_bpe        pieces -> token ids (Gemma)
+merges               what both do to the parts of words
 wordpiece            pieces -> token ids (BERT), with `bert_words` before it
 unigram              pieces -> token ids (SentencePiece), with `metaspace_words` before it
+decoder              token ids -> text
 probes               compares a tokenizer in the graph with the fast tokenizer that it was made from
 refusal              the error of a tokenizer that can't be put into the graph exactly
 code_points          strings -> Unicode code points and back

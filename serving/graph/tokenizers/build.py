@@ -1,18 +1,21 @@
 """Puts a Hugging Face fast tokenizer into the graph, or says why it can't be there."""
 
 import json
-from collections.abc import Container, Iterable, Mapping, Sequence
+from collections.abc import Container, Iterable, Mapping
 from typing import TYPE_CHECKING, Any
 
 from serving.graph.tokenizers.added_tokens import AddedTokens
 from serving.graph.tokenizers.bert_words import BertWords
 from serving.graph.tokenizers.byte_level_bpe import ByteLevelBPE, token_bytes
 from serving.graph.tokenizers.byte_level_words import ByteLevelWords
-from serving.graph.tokenizers.in_graph import Decoder, InGraphTokenizer, PieceTokenizer
+from serving.graph.tokenizers.character_bpe import CharacterBPE
+from serving.graph.tokenizers.decoder import decoder_of
+from serving.graph.tokenizers.in_graph import InGraphTokenizer, PieceTokenizer
 from serving.graph.tokenizers.metaspace_words import MetaspaceWords
 from serving.graph.tokenizers.normalization.normalizers import InNormalText, Normalizer
 from serving.graph.tokenizers.probes import refuse_differences
 from serving.graph.tokenizers.refusal import refusal
+from serving.graph.tokenizers.split_words import SplitWords
 from serving.graph.tokenizers.unigram import Unigram
 from serving.graph.tokenizers.wordpiece import WordPiece
 
@@ -59,7 +62,6 @@ def build_in_graph_tokenizer(
         raise refusal(f"token id {size - 1}, while the model knows {vocabulary_size} ids")
     pieces = _piece_tokenizer(backend, settings, most_tokens)
     before, after = _special_ids_around(tokenizer)
-    first, rest = _texts_of_tokens(backend, settings, vocabulary, vocabulary_size or size)
     built = InGraphTokenizer(
         added_tokens=AddedTokens(
             token
@@ -67,11 +69,8 @@ def build_in_graph_tokenizer(
             if not (token["normalized"] and isinstance(pieces, InNormalText))
         ),
         pieces=pieces,
-        decoder=Decoder(
-            first,
-            rest,
-            {token["id"] for token in settings["added_tokens"] if token["special"]},
-            bool(tokenizer.clean_up_tokenization_spaces),
+        decoder=decoder_of(
+            backend, settings, vocabulary, vocabulary_size or size, bool(tokenizer.clean_up_tokenization_spaces)
         ),
         vocabulary=vocabulary,
         before=before,
@@ -101,39 +100,70 @@ def _piece_tokenizer(backend: Any, settings: Mapping[str, Any], most_tokens: int
             if not token["content"] or added.setdefault(token["content"], token["id"]) != token["id"]:
                 raise refusal(f"the added token {token['id']}, of which normalization makes {token['content']!r}")
     pieces: PieceTokenizer
-    if model["type"] == "BPE" and pre_tokenizer.get("type") == "ByteLevel" and pre_tokenizer.get("use_regex", True):
-        whole = {token_bytes(word): token for word, token in _whole_words(backend, model["vocab"], added).items()}
-        pieces = ByteLevelBPE(model, whole, added, ByteLevelWords(pre_tokenizer["add_prefix_space"]))
+    words = _byte_level_words(pre_tokenizer) if model["type"] == "BPE" else None
+    if words is not None:
+        whole = {token_bytes(word): token for word, token in _whole_words(backend.model, model["vocab"], added).items()}
+        pieces = ByteLevelBPE(model, whole, added, words)
         # Words that a user added are looked for after the special tokens, in what stands between those.
         if normalizer is None and all(token["special"] for token in looked_for_in_normal_text):
             return pieces
     elif kinds[::2] == ("WordPiece", "BertPreTokenizer"):
         pieces = WordPiece(model, added, BertWords(None))
     elif model["type"] == "Unigram" and pre_tokenizer:
-        whole = {word.encode(): token for word, token in _whole_words(backend, dict(model["vocab"]), ()).items()}
+        whole = {word.encode(): token for word, token in _whole_words(backend.model, dict(model["vocab"]), ()).items()}
         pieces = Unigram(model, whole, added, MetaspaceWords(pre_tokenizer), most_tokens)
+    elif model["type"] == "BPE" and _leaves_texts_whole(pre_tokenizer, normalizer):
+        merging = backend.model
+        if model.get("ignore_merges"):
+            from tokenizers import Tokenizer
+
+            merging = Tokenizer.from_str(json.dumps({**settings, "model": {**model, "ignore_merges": False}})).model
+        pieces = CharacterBPE(model, _whole_words(merging, model["vocab"], ()), added)
     else:
         raise refusal(
-            "model {}, normalizer {}, pre-tokenizer {}: not among byte-level BPE, BERT's WordPiece and SentencePiece's "
-            "unigram".format(*kinds)
+            "model {}, normalizer {}, pre-tokenizer {}: not among byte-level BPE, BPE of characters without words, "
+            "BERT's WordPiece and SentencePiece's unigram".format(*kinds)
         )
     return InNormalText(Normalizer(normalizer), AddedTokens(looked_for_in_normal_text), pieces)
+
+
+def _byte_level_words(pre_tokenizer: Mapping[str, Any]) -> ByteLevelWords | SplitWords | None:
+    """What cuts a text into words that become bytes; None where they don't."""
+    parts = pre_tokenizer.get("pretokenizers", [pre_tokenizer])
+    kinds = [_kind(part) for part in parts]
+    if kinds == ["ByteLevel"] and parts[0].get("use_regex", True):
+        return ByteLevelWords(parts[0]["add_prefix_space"])
+    if kinds == ["Split", "ByteLevel"] and not (parts[1].get("use_regex", True) or parts[1]["add_prefix_space"]):
+        return SplitWords(parts[0])
+    return None
+
+
+def _leaves_texts_whole(pre_tokenizer: Mapping[str, Any], normalizer: Mapping[str, Any] | None) -> bool:
+    """Whether there is no pre-tokenizer, or one that splits at blanks, which the normalizer leaves none of."""
+    if not pre_tokenizer:
+        return True
+    blank = {"String": " "}
+    return (
+        (pre_tokenizer["type"], pre_tokenizer.get("pattern")) == ("Split", blank)
+        and (_kind(normalizer), (normalizer or {}).get("pattern")) == ("Replace", blank)
+        and " " not in (normalizer or {})["content"]
+    )
 
 
 def _kind(part: Mapping[str, Any] | None) -> str:
     return str(part["type"]) if part else "none"
 
 
-def _whole_words(backend: Any, vocabulary: Iterable[str], added: Container[str]) -> dict[str, int]:
+def _whole_words(model: Any, vocabulary: Iterable[str], added: Container[str]) -> dict[str, int]:
     """The tokens that the model leaves whole when they come as a word, and their ids."""
     from tokenizers import Tokenizer
 
     tokens = [token for token in vocabulary if token not in added]
-    encodings = Tokenizer(backend.model).encode_batch_fast(tokens, add_special_tokens=False)
+    encodings = Tokenizer(model).encode_batch_fast(tokens, add_special_tokens=False)
     return {
         token: encoding.ids[0]
         for token, encoding in zip(tokens, encodings, strict=True)
-        if len(encoding.ids) == 1 and backend.model.id_to_token(encoding.ids[0]) == token
+        if len(encoding.ids) == 1 and model.id_to_token(encoding.ids[0]) == token
     }
 
 
@@ -145,26 +175,3 @@ def _special_ids_around(tokenizer: "PreTrainedTokenizerFast") -> tuple[list[int]
     if not inside:
         raise refusal("a tokenizer that finds no token in the text 'a'")
     return encoding.ids[: inside[0]], encoding.ids[inside[-1] + 1 :]
-
-
-def _texts_of_tokens(
-    backend: Any, settings: Mapping[str, Any], vocabulary: Mapping[str, int], size: int
-) -> tuple[Sequence[bytes | None], Sequence[bytes | None]]:
-    """The bytes of every token id where it comes first and where it comes later, by id; None for no such token."""
-    kind = _kind(settings["decoder"])
-    first: list[bytes | None] = [None] * size
-    rest: list[bytes | None] = [None] * size
-    if kind == "ByteLevel":
-        for token, token_id in vocabulary.items():
-            first[token_id] = rest[token_id] = token_bytes(token)
-    elif kind in ("WordPiece", "Metaspace"):
-        ids = list(vocabulary.values())
-        lead = backend.decode([ids[0]], skip_special_tokens=False)
-        alone = backend.decode_batch([[token_id] for token_id in ids], skip_special_tokens=False)
-        after = backend.decode_batch([[ids[0], token_id] for token_id in ids], skip_special_tokens=False)
-        for token_id, text, longer in zip(ids, alone, after, strict=True):
-            first[token_id] = text.encode()
-            rest[token_id] = longer[len(lead) :].encode()
-    else:
-        raise refusal(f"a decoder of type {kind}")
-    return first, rest

@@ -5,7 +5,7 @@ Radford et al., "Language Models are Unsupervised Multitask Learners" (2019), cu
     's|'t|'re|'ve|'m|'ll|'d| ?\p{L}+| ?\p{N}+| ?[^\s\p{L}\p{N}]+|\s+(?!\S)|\s+
 
 RE2 has no look-ahead and its own edition of Unicode. So the words are found here from the class of each character and
-of its neighbours, all at once, and the classes are asked of the fast tokenizer itself.
+of its neighbors, all at once, and the classes are asked of the fast tokenizer itself.
 """
 
 import functools
@@ -33,7 +33,7 @@ def character_classes() -> np.ndarray:
     from tokenizers.pre_tokenizers import ByteLevel
 
     pre_tokenizer = ByteLevel(add_prefix_space=False)
-    # Neighbours of one class stay together, so all code points in one text fall into a few thousand runs.
+    # Neighbors of one class stay together, so all code points in one text fall into a few thousand runs.
     points = np.array([point for point in code_points.scalar_values() if point != _SPACE])
     runs = pre_tokenizer.pre_tokenize_str("".join(map(chr, points)))
     # Beside a letter a letter stays, beside a number a number, beside another sign another sign.

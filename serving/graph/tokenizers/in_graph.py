@@ -7,14 +7,12 @@ import tensorflow as tf
 
 from serving.graph.tokenizers import code_points
 from serving.graph.tokenizers.added_tokens import AddedTokens
+from serving.graph.tokenizers.decoder import Decoder
 from serving.graph.tokenizers.segments import segment_ids
 from serving.graph.tokenizers.tables import hash_table
 
 UNCUT = tf.int32.max
 """A token id that stands for a part of a word too long to be cut, and so for none of the vocabulary."""
-
-# What `PreTrainedTokenizerBase.clean_up_tokenization` replaces, in its order.
-_CLEAN_UP = (" .", " ?", " !", " ,", " ' ", " n't", " 'm", " 's", " 've", " 're")
 
 
 class PieceTokenizer(Protocol):
@@ -53,7 +51,7 @@ class InGraphTokenizer(tf.Module):
         *,
         added_tokens: AddedTokens,
         pieces: PieceTokenizer,
-        decoder: "Decoder",
+        decoder: Decoder,
         vocabulary: Mapping[str, int],
         before: Sequence[int],
         after: Sequence[int],
@@ -72,6 +70,10 @@ class InGraphTokenizer(tf.Module):
         self._keeps_end = truncation_side == "left"
         self.tokens_around = len(before) + len(after)
         self._vocabulary = hash_table([token.encode() for token in vocabulary], list(vocabulary.values()), -1)
+        # One graph for all calls, which is traced and loaded once.
+        tokens = tf.function(self._find_tokens, input_signature=[tf.TensorSpec([None], tf.string)], autograph=False)
+        # A function that is a module's attribute would be saved by itself too.
+        self._tokens = lambda texts: tokens(texts)
 
     def tokenize(self, texts: tf.Tensor) -> tf.RaggedTensor:
         """Token ids of texts, without the special tokens around them.
@@ -82,11 +84,14 @@ class InGraphTokenizer(tf.Module):
         Returns:
             (batch, None) int32, ragged.
         """
+        ids, row_of = self._tokens(texts)
+        return tf.RaggedTensor.from_value_rowids(ids, row_of, nrows=tf.size(texts, tf.int64), validate=False)
+
+    def _find_tokens(self, texts: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+        """The token ids of texts (batch,) string, (tokens,) int32, and the text of each (tokens,) int64."""
         pieces, is_added, row_of_piece = self._added_tokens(code_points.valid_utf8(texts))
         ids, piece_of = self._pieces(pieces, is_added)
-        return tf.RaggedTensor.from_value_rowids(
-            ids, tf.gather(row_of_piece, piece_of), nrows=tf.size(texts, tf.int64), validate=False
-        )
+        return ids, tf.gather(row_of_piece, piece_of)
 
     def encode(self, texts: tf.Tensor) -> tf.RaggedTensor:
         """Token ids of texts (batch,) string with the special tokens around them: (batch, None) int32, ragged."""
@@ -124,62 +129,26 @@ class InGraphTokenizer(tf.Module):
         enclosed = tf.scatter_nd(all_places[:, None], values, tf.shape(values, tf.int64))
         return tf.RaggedTensor.from_row_lengths(enclosed, lengths, validate=False)
 
-    def target_ids(self, targets: tf.Tensor) -> tf.Tensor:
+    def is_token(self, names: tf.Tensor) -> tf.Tensor:
+        """Whether each name (names,) string is an entry of the vocabulary, as it stands: (names,) bool."""
+        return self._vocabulary.lookup(names) >= 0
+
+    def target_ids(self, targets: tf.Tensor, ids: tf.RaggedTensor | None = None) -> tf.Tensor:
         """The token that stands for each word that a user wants scored, as the fill-mask pipeline picks it.
 
         That's the vocabulary's entry of that very name, or else the first token of the word.
 
         Args:
             targets: (targets,) string.
+            ids: Their tokens (targets, None) int32, which may have more rows; None to tokenize them here.
 
         Returns:
             (targets,) int32, -1 where a word has no token at all, or is too long to be cut into tokens.
         """
         named = tf.cast(self._vocabulary.lookup(targets), tf.int32)
-        ids = self.tokenize(targets)
-        first = tf.concat([ids, tf.fill([ids.nrows(), 1], -1)], 1).with_row_splits_dtype(tf.int64)
-        found = tf.where(named >= 0, named, tf.gather(first.values, first.row_starts()))
+        ids = self.tokenize(targets) if ids is None else ids
+        lengths = ids.row_lengths()[: tf.size(targets)]
+        starts = tf.where(lengths > 0, ids.row_starts()[: tf.size(targets)], -1) + 1
+        first = tf.gather(tf.concat([[-1], ids.values], 0), starts)
+        found = tf.where(named >= 0, named, first)
         return tf.where(found == UNCUT, -1, found)
-
-
-class Decoder(tf.Module):
-    """Joins the texts of tokens.
-
-    Args:
-        first: The bytes of every token id where it comes first, by id; None where the tokenizer has no such token.
-        rest: The same where another token stands before it.
-        special_ids: The ids that `skip_special_tokens` leaves out.
-        clean_up: Whether the tokenizer removes the blanks before punctuation (`clean_up_tokenization_spaces`).
-    """
-
-    def __init__(
-        self, first: Sequence[bytes | None], rest: Sequence[bytes | None], special_ids: set[int], clean_up: bool
-    ) -> None:
-        super().__init__()
-        self._first = tf.constant([text or b"" for text in first], tf.string)
-        # One copy in the SavedModel where the place makes no difference, as with bytes.
-        self._rest = self._first if rest == first else tf.constant([text or b"" for text in rest], tf.string)
-        self._absent = tf.constant([text is None for text in first], tf.bool)
-        self._special = tf.constant([token in special_ids for token in range(len(first))], tf.bool)
-        self._clean_up = clean_up
-
-    def __call__(self, ids: tf.Tensor, kept: tf.Tensor, skip_special_tokens: tf.Tensor) -> tf.Tensor:
-        """Decodes sequences.
-
-        Args:
-            ids: (sequences, length) int32.
-            kept: (sequences, length) bool, False for what isn't part of the sequence, such as padding.
-            skip_special_tokens: (sequences,) bool.
-
-        Returns:
-            (sequences,) string, valid UTF-8.
-        """
-        kept = kept & ~tf.gather(self._absent, ids)
-        kept = kept & ~(skip_special_tokens[:, None] & tf.gather(self._special, ids))
-        is_first = kept & (tf.cumsum(tf.cast(kept, tf.int32), axis=1) == 1)
-        texts = tf.where(is_first, tf.gather(self._first, ids), tf.where(kept, tf.gather(self._rest, ids), ""))
-        text = code_points.valid_utf8(tf.strings.reduce_join(texts, axis=1))
-        if self._clean_up:
-            for blanked in _CLEAN_UP:
-                text = tf.strings.regex_replace(text, blanked.replace("?", "\\?").replace(".", "\\."), blanked.strip())
-        return text

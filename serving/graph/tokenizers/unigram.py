@@ -130,7 +130,7 @@ class Unigram(tf.Module):
         ids = tf.gather(self._tokens, tf.gather_nd(piece, tf.stack([ends, width - taken], 1)))
         unknown = ids == self._unknown
         word_of = tf.gather(word_of, ends)
-        # Neighbouring unknown tokens are one.
+        # Neighboring unknown tokens are one.
         joins = tf.concat([[False], unknown[1:] & unknown[:-1] & (word_of[1:] == word_of[:-1])], 0)[: tf.size(ids)]
         kept = tf.where(~joins)[:, 0]
         if self._byte_tokens is not None:

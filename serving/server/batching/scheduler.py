@@ -109,6 +109,25 @@ class BatchScheduler:
             parts.append(self._append(queue, task, work))
             return parts
 
+    def withdraw(self, key: Hashable, task: Task) -> bool:
+        """Takes a task back, as `submit` returned it, unless it is worked on already.
+
+        Returns:
+            Whether it was taken back: then nobody sets its result.
+        """
+        with self._changed:
+            queue = self._queues.get(key)
+            for batch in queue.batches if queue else []:
+                if task in batch.tasks:
+                    batch.tasks.remove(task)
+                    batch.rows -= task.rows
+                    if queue and not batch.tasks:
+                        queue.batches.remove(batch)
+                    if queue and not queue.batches:
+                        del self._queues[key]
+                    return True
+            return False
+
     def close(self) -> None:
         """Works off what is queued, then ends the threads."""
         with self._changed:

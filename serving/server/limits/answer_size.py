@@ -20,6 +20,7 @@ USUAL_TOP_K = 5
 # A sequence has the candidate in the mask's place, and special tokens at its ends.
 ADDED_BYTES = 32
 TOKEN_BYTES = 16
+NOTE_BYTES = 80
 STRING_BYTES = 24
 """A string's own memory, without its characters."""
 
@@ -73,7 +74,7 @@ Measure = Callable[[Collection[Part]], int]
 class AnswerSizes:
     """Estimates the shapes of a version's answers from its signatures and a request.
 
-    This project's signatures are recognised by their inputs and outputs. For others the declared shapes are taken: a
+    This project's signatures are recognized by their inputs and outputs. For others the declared shapes are taken: a
     free first dimension is the rows of the request, another free one is that of the inputs where they have it, and
     what stays unknown counts as 1.
 
@@ -172,7 +173,15 @@ class AnswerSizes:
             "status": row,
             "num_masks": row,
             "num_tokens": row,
+            "target_notes": ((len(texts),), self._notes_bytes(tensors, len(texts))),
         }
+
+    @staticmethod
+    def _notes_bytes(tensors: Mapping[str, np.ndarray], rows: int) -> int:
+        """The bytes of the notes on words to choose from, if each of them needs one."""
+        targets = tensors["targets"].ravel().tolist() if "targets" in tensors else []
+        total = sum(NOTE_BYTES * (1 + text.count(b"\n")) + 3 * len(text) for text in targets if text)
+        return total * rows if len(targets) == 1 else total
 
     def _has_answer(self, masks: int, candidates: int) -> bool:
         """Whether a text gets candidates, and not only a status such as `no_mask`."""

@@ -30,6 +30,11 @@ class Room:
         self._free = size
         self._waiting: collections.deque[tuple[int, asyncio.Future[None]]] = collections.deque()
 
+    @property
+    def waiting(self) -> int:
+        """How many calls wait for room."""
+        return len(self._waiting)
+
     async def take(self, wanted: int) -> int:
         """Waits until there is room.
 
@@ -69,6 +74,9 @@ class Call:
         seconds: How long it may take; None for any time.
         requests: Room for all large requests.
         answers: Room for all large answers.
+
+    Attributes:
+        is_left: Whether nobody waits for its answer any more.
     """
 
     def __init__(self, seconds: float | None, requests: Room, answers: Room) -> None:
@@ -76,6 +84,7 @@ class Call:
         self.deadline = None if seconds is None else time.monotonic() + seconds
         self._rooms = {"request": requests, "answer": answers}
         self.task: asyncio.Task[Any] | None = None
+        self.is_left = False
         self._taken: list[tuple[Room, int]] = []
 
     @property
@@ -97,7 +106,7 @@ class Call:
             self.check()
 
     def end(self) -> None:
-        """Gives back all room once the work on the call ends: an answer that is too late is computed to its end."""
+        """Gives back all room once the work on the call ends: what a thread works on, it works on to its end."""
         if self.task is not None and not self.task.done():
             self.task.add_done_callback(lambda _: self._give_back())
         else:
@@ -110,11 +119,13 @@ class Call:
             room.give(size)
 
     def check(self) -> None:
-        """Raises an error if the deadline has passed.
+        """Raises an error if the deadline has passed, or nobody waits any more.
 
         Raises:
-            StatusError: DEADLINE_EXCEEDED.
+            StatusError: DEADLINE_EXCEEDED or CANCELLED.
         """
+        if self.is_left:
+            raise StatusError(Code.CANCELLED, "nobody waits for the answer any more")
         if self.deadline is not None and time.monotonic() >= self.deadline:
             raise self.late()
 
@@ -136,10 +147,10 @@ def current() -> Call | None:
 
 
 def check() -> None:
-    """Raises an error if the current call is late already, so that no work is done in vain.
+    """Raises an error if the current call is late or canceled already, so that no work is done in vain.
 
     Raises:
-        StatusError: DEADLINE_EXCEEDED.
+        StatusError: DEADLINE_EXCEEDED or CANCELLED.
     """
     if (call := current()) is not None:
         call.check()

@@ -10,6 +10,7 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import Any, TypeVar
 
 from serving.server.limits.calls import Call, Room, answering
+from serving.server.limits.threads import in_thread
 from serving.server.status import Code, StatusError
 
 Result = TypeVar("Result")
@@ -34,6 +35,8 @@ class Workers:
         self._pool = ThreadPoolExecutor(threads, thread_name_prefix="request")
         self._limit = pending_requests
         self._pending: set[asyncio.Task[Any]] = set()
+        # Those that have no place: questions about the state, and what was canceled while a thread works on it.
+        self._others: set[asyncio.Task[Any]] = set()
 
     def start(self) -> None:
         """Has the running event loop use the threads."""
@@ -55,42 +58,62 @@ class Workers:
         """A call that has just come and may take this many seconds; None for any time."""
         return Call(seconds, *self._rooms)
 
-    async def do(self, answer: Callable[[], Coroutine[Any, Any, Result]], call: Call | None = None) -> Result:
-        """Answers one request, to the end even if its client leaves: until then its model must not be closed.
+    async def do(
+        self,
+        answer: Callable[[], Coroutine[Any, Any, Result]],
+        call: Call | None = None,
+        *,
+        is_limited: bool = True,
+    ) -> Result:
+        """Answers one request.
+
+        If it is canceled, because its client left or its time is over, its place is free at once. What waits is
+        dropped, and what a thread works on comes to its end: until then its model must not be closed.
 
         Args:
             answer: Makes the coroutine that answers.
             call: What `serving.server.limits.calls.current` returns meanwhile; a call without a deadline if None.
+            is_limited: Whether it may be refused, and has one of the places. Questions about the server's state, which
+                take no time, have none: those who watch over a server must not take one that is busy for dead.
 
         Raises:
             StatusError: UNAVAILABLE if as many as may be are pending.
         """
-        self.refuse_if_full()
+        if is_limited:
+            self.refuse_if_full()
         call = call or self.begin(None)
         with answering(call):
             call.task = task = asyncio.create_task(answer())
-        self._pending.add(task)
+        (self._pending if is_limited else self._others).add(task)
         task.add_done_callback(self._finish)
         try:
             await asyncio.wait((task,))
             return task.result()
+        except asyncio.CancelledError:
+            if not task.done():
+                call.is_left = True
+                self._pending.discard(task)
+                self._others.add(task)
+                task.cancel()
+            raise
         finally:
             # Else its error and this frame would refer to each other, and keep the request's memory for long.
             del task
 
     def _finish(self, task: "asyncio.Task[Any]") -> None:
         self._pending.discard(task)
+        self._others.discard(task)
         if not task.cancelled():
             task.exception()  # nobody waits for it any more if its client left
 
     async def stop(self) -> None:
         """Lets what is worked on end; what still waits for a thread is dropped."""
         self._pool.shutdown(wait=False, cancel_futures=True)
-        if self._pending:
-            await asyncio.wait(self._pending)
+        if under_way := self._pending | self._others:
+            await asyncio.wait(under_way)
         self._pool.shutdown(wait=True)
 
 
 async def convert(is_large: bool, work: Callable[..., Result], *arguments: Any) -> Result:
     """Reads or writes a message: here if it is small, in a thread if it is large."""
-    return await asyncio.to_thread(work, *arguments) if is_large else work(*arguments)
+    return await in_thread(work, *arguments) if is_large else work(*arguments)

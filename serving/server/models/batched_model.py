@@ -17,6 +17,7 @@ from serving.server.batching.rows import Tensors, count_rows, has_rows, join_out
 from serving.server.batching.scheduler import BatchScheduler
 from serving.server.limits import calls
 from serving.server.limits.answer_size import Part, memory_bytes
+from serving.server.limits.threads import ended
 from serving.server.models.saved_model import SavedModel
 from serving.server.signature import Signature
 from serving.server.status import Code, StatusError
@@ -107,14 +108,19 @@ class BatchedModel:
         deadline = time.monotonic() + self._timeout_seconds
         if (call := calls.current()) is not None and call.deadline is not None:
             deadline = min(deadline, call.deadline)
-        task = _Rows(dict(tensors), rows or 0, deadline)
+        task = _Rows(dict(tensors), rows or 0, deadline, call)
         run = partial(self._model.run, signature_name, output_names=output_names)
         work = partial(self._work, run, signature, parameters, is_batchable)
         tasks = self._scheduler.submit(key, task, work, parameters)
         try:
             if len(tasks) == 1:
-                return await tasks[0].delivered
-            return join_outputs(await asyncio.gather(*(part.delivered for part in tasks)))
+                return await asyncio.shield(tasks[0].delivered)
+            return join_outputs(await asyncio.gather(*(asyncio.shield(part.delivered) for part in tasks)))
+        except asyncio.CancelledError:
+            for part in tasks:
+                if not self._scheduler.withdraw(key, part):
+                    await ended(part.delivered)
+            raise
         finally:
             # Else an error and this frame would refer to each other, and keep the request's memory for long.
             del task, tasks
@@ -169,7 +175,7 @@ class BatchedModel:
             self._note(tasks, parameters, now)
         try:
             if not is_batchable or (len(tasks) == 1 and not parameters.is_strict):
-                results = [run(task.tensors) for task in tasks]
+                results = [task.alone(run) for task in tasks]
             else:
                 sizes = [task.rows for task in tasks]
                 merged = merge([task.tensors for task in tasks], signature, parameters)
@@ -207,10 +213,13 @@ class _Rows:
         delivered: The same for the event loop, set by `deliver`.
     """
 
-    def __init__(self, tensors: dict[str, np.ndarray], rows: int, deadline: float) -> None:
+    def __init__(
+        self, tensors: dict[str, np.ndarray], rows: int, deadline: float, call: calls.Call | None = None
+    ) -> None:
         self.tensors = tensors
         self.rows = rows
         self.deadline = deadline
+        self.call = call
         self.arrived = time.monotonic()
         self.result: Future[dict[str, np.ndarray]] = Future()
         self.delivered: asyncio.Future[dict[str, np.ndarray]] = asyncio.get_running_loop().create_future()
@@ -219,7 +228,15 @@ class _Rows:
         """The first rows, and the rest."""
         first = {name: tensor[:rows] for name, tensor in self.tensors.items()}
         rest = {name: tensor[rows:] for name, tensor in self.tensors.items()}
-        return _Rows(first, rows, self.deadline), _Rows(rest, self.rows - rows, self.deadline)
+        call = self.call
+        return _Rows(first, rows, self.deadline, call), _Rows(rest, self.rows - rows, self.deadline, call)
+
+    def alone(self, run: Run) -> dict[str, np.ndarray]:
+        """The outputs of these rows, which are worked on no further once nobody waits for them."""
+        if self.call is None:
+            return run(self.tensors)
+        with calls.answering(self.call):
+            return run(self.tensors)
 
     def is_late(self, now: float) -> bool:
         """Whether it waited too long, which is then its result."""
@@ -233,7 +250,7 @@ class _Rows:
 def deliver(tasks: list[_Rows]) -> None:
     """Hands results to the coroutines that wait for them, in their event loop."""
     for task in tasks:
-        if task.delivered.done():  # cancelled with its loop
+        if task.delivered.done():  # canceled with its loop
             continue
         error = task.result.exception()
         if error is None:

@@ -1,6 +1,6 @@
 """One version of a model in memory: its signatures, run by name."""
 
-import asyncio
+import functools
 import os
 import time
 from collections.abc import Mapping
@@ -13,12 +13,13 @@ import tensorflow as tf
 import tensorflow_text  # noqa: F401
 from google.protobuf import json_format
 from tensorflow.core.framework import types_pb2
-from tensorflow.core.protobuf import config_pb2
+from tensorflow.core.protobuf import config_pb2, rewriter_config_pb2
 from tensorflow_serving.apis import get_model_metadata_pb2
 
 from serving.server.limits import calls
 from serving.server.limits.answer_size import AnswerSizes, Part
 from serving.server.limits.tensor_size import LARGEST_STRING_RANK
+from serving.server.limits.threads import in_thread
 from serving.server.models import large_requests
 from serving.server.models.loading import DEFAULT_LOADING, Loading
 from serving.server.models.model_directory import read_longest, read_mask_token, read_truncation
@@ -92,6 +93,7 @@ class SavedModel:
         end = time.monotonic() + self._timeout_milliseconds / 1000
         answers = []
         for piece in large_requests.cut(tensors, rank):
+            calls.check()
             if time.monotonic() > end:
                 raise StatusError(Code.DEADLINE_EXCEEDED, "Timed out waiting for notification")
             answers.append(self._run(signature_name, piece, output_names))
@@ -145,7 +147,7 @@ class SavedModel:
             calls.check()  # it may have waited for the thread
             return self.run(signature_name, tensors, output_names)
 
-        return await asyncio.to_thread(run)
+        return await in_thread(run)
 
     def signature_definition_map(self) -> get_model_metadata_pb2.SignatureDefMap:
         """The signatures as the metadata request's message."""
@@ -156,6 +158,10 @@ class SavedModel:
 
     def signature_definitions(self) -> dict[str, Any]:
         """The signatures as protobuf writes that message in JSON."""
+        return self._definitions_in_json
+
+    @functools.cached_property
+    def _definitions_in_json(self) -> dict[str, Any]:
         return json_format.MessageToDict(
             self.signature_definition_map(), preserving_proto_field_name=True, always_print_fields_with_no_presence=True
         )
@@ -183,11 +189,15 @@ def bounded(graph: tf.Graph, spec: TensorSpec) -> str:
 
 
 def session_config(loading: Loading) -> config_pb2.ConfigProto:
-    """A session whose idle threads sleep: by default they spin, on cores that the server's other threads need."""
+    """A session whose idle threads sleep: by default they spin, on cores that the server's other threads need.
+
+    Its graphs are optimized once and not twice, which is most of what the first call of a signature takes.
+    """
     config = config_pb2.ConfigProto(
         intra_op_parallelism_threads=loading.intra_op_threads, inter_op_parallelism_threads=loading.inter_op_threads
     )
     config.experimental.disable_thread_spinning = True
+    config.graph_options.rewrite_options.meta_optimizer_iterations = rewriter_config_pb2.RewriterConfig.ONE
     return config
 
 

@@ -1,6 +1,5 @@
 """Answers requests of the REST protocol: what TensorFlow Serving does, in its order."""
 
-import asyncio
 import dataclasses
 import http
 import re
@@ -16,6 +15,7 @@ from serving.server.example_signatures import no_signature
 from serving.server.limits import answer_size, calls
 from serving.server.limits.answer_size import AnswerSizes, Measure, Part, actual, refuse_over, too_large
 from serving.server.limits.settings import Limits
+from serving.server.limits.threads import in_thread
 from serving.server.limits.workers import LARGE_BYTES, LARGE_VALUES, convert
 from serving.server.rest import json_text, reports, tensors_from_json, tensors_to_json, urls
 from serving.server.rest.urls import Target, Verb
@@ -106,8 +106,8 @@ class RestService:
         try:
             wanted = urls.parse(method, target)
             if "gzip" in headers.get("Content-Encoding", "") and body:
-                await calls.hold("request", READ_FACTOR * await asyncio.to_thread(unpacked_bytes, body))
-                body = await asyncio.to_thread(unpack, body)
+                await calls.hold("request", READ_FACTOR * await in_thread(unpacked_bytes, body))
+                body = await in_thread(unpack, body)
             else:
                 await calls.hold("request", READ_FACTOR * len(body))
             return Answer(200, await self.respond(wanted, body))
@@ -124,8 +124,7 @@ class RestService:
             return self.respond_status(target)
         if target.verb is Verb.METADATA:
             with self.use(target) as (version, model):
-                definitions = await asyncio.to_thread(model.signature_definitions)
-                return reports.metadata_body(target.model, version, definitions)
+                return reports.metadata_body(target.model, version, model.signature_definitions())
         name = target.model if target.model in self.models else ""
         with self.meter.request(name, target.verb.value, "REST"):
             if target.verb is Verb.PREDICT:

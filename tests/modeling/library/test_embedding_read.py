@@ -23,7 +23,11 @@ def step(model, inputs, logits_at):
 
 
 @pytest.mark.parametrize(
-    ("name", "compiled"), [("roberta", False), ("roberta", True), ("bert untied", False), ("esm", False)]
+    ("name", "compiled"),
+    [
+        ("roberta", True),
+        *(pytest.param(name, False, marks=pytest.mark.slow) for name in ("roberta", "bert untied", "esm")),
+    ],
 )
 def test_gradients_of_a_traced_step(name, compiled):
     model = random_model(name)

@@ -7,7 +7,7 @@ import tensorflow as tf
 from components.modeling.library.gradient_checkpointing import encoder_layers, recomputed_layers
 from components.training.optimizer import AdamW
 from components.training.training_model import MaskedLMTraining
-from tests.modeling.tiny_models import BATCH, MODEL_TYPES, random_model, token_batch
+from tests.modeling.tiny_models import BATCH, all_slow_but, random_model, token_batch
 
 PREDICTIONS = 3
 
@@ -35,14 +35,11 @@ def assert_same(model, one, other):
             np.testing.assert_allclose(first, second, rtol=1e-3, atol=2e-5, err_msg=variable.name)
 
 
-QUICK = ("albert", "deberta-v2", "xlm")
-"""Layers that are shared, with a dropout of their own, and in two lists."""
+QUICK = ("xlm",)
+"""Layers in two lists."""
 
 
-@pytest.mark.parametrize(
-    "model_type",
-    [pytest.param(name, marks=() if name in QUICK else pytest.mark.slow) for name in MODEL_TYPES],
-)
+@pytest.mark.parametrize("model_type", all_slow_but(QUICK))
 def test_gradients_are_those_of_layers_that_keep_their_values(model_type, monkeypatch):
     """With dropout: the second computation drops what the first one dropped."""
     tf.random.set_seed(0)
@@ -55,12 +52,18 @@ def test_gradients_are_those_of_layers_that_keep_their_values(model_type, monkey
     assert_same(model, recomputed, gradients_of(model, gradient_checkpointing=True))
 
 
-@pytest.mark.parametrize("settings", [{}, {"compiled": True}, {"accumulation_steps": 2}], ids=str)
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    "settings",
+    [{}, {"compiled": True}, {"accumulation_steps": 2}],
+    ids=str,
+)
 def test_without_dropout_they_are_those_of_the_plain_call(settings):
     model = random_model("bert", hidden_dropout_prob=0.0, attention_probs_dropout_prob=0.0)
     assert_same(model, gradients_of(model), gradients_of(model, gradient_checkpointing=True, **settings))
 
 
+@pytest.mark.slow
 def test_layers_compute_twice():
     model, calls = random_model("bert"), []
     layer = encoder_layers(model)[0]
@@ -86,6 +89,7 @@ def test_two_layers_drop_differently():
     assert not np.allclose(outputs[0], outputs[2])
 
 
+@pytest.mark.slow
 def test_the_model_stays_ordinary():
     model = random_model("albert")
     before = model(token_batch()).logits

@@ -34,7 +34,7 @@ def run(root, word, **options):
 
 def names(root):
     """Runs, artifacts and debris of a root."""
-    runs = [path.name for path in (root / "runs").iterdir() if not path.is_symlink()]
+    runs = [path.name for path in (root / "runs").iterdir() if path.is_dir() and not path.is_symlink()]
     artifacts = [path.relative_to(root / "artifacts").as_posix() for path in root.glob("artifacts/*/*")]
     return sorted(runs), sorted(artifacts)
 

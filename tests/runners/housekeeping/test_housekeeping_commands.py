@@ -5,6 +5,7 @@ import itertools
 import pytest
 
 import pipeline
+from runners.command_line import options
 from tests.runners.small_steps import graph, quiet
 
 TASKS = (["--list"], ["--verify"], ["--gc"], ["--plan"], ["--compare", "one", "two"])
@@ -26,7 +27,7 @@ def test_two_tasks_at_once_are_refused(tmp_path, capsys, one, other):
     assert command(tmp_path, *one, *other) == 2
     told = capsys.readouterr()
     assert told.out == ""
-    named = sorted((one[0], other[0]), key=lambda task: pipeline.TASKS.index(task[2:]))
+    named = sorted((one[0], other[0]), key=lambda task: options.TASKS.index(task[2:]))
     assert f"Received: {' and '.join(named)}" in told.err
 
 

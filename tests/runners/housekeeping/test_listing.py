@@ -9,8 +9,9 @@ import pytest
 
 from components.contract import manifest
 from foundation.process_lock import ProcessLock
+from foundation.terminal import size_text, table
 from runners.housekeeping.inventory import take_inventory
-from runners.housekeeping.listing import age_text, as_text, size_text, span_text, table
+from runners.housekeeping.listing import age_text, as_text, span_text
 from runners.run_record import OWN_DIGEST, RUNNING
 from tests.runners.small_steps import Failing, Write, graph, quiet
 
@@ -20,7 +21,7 @@ REPOSITORY = Path(__file__).resolve().parents[3]
 def rows(text):
     """The lines of the runs' table, by the run's id."""
     runs = text.split("\n\n")[0].splitlines()[1:]
-    return {line.split()[0]: line for line in runs}
+    return {line.split()[0]: f"{line}\n{below}" for line, below in zip(runs, [*runs[1:], ""], strict=True)}
 
 
 def change(record, **values):

@@ -7,7 +7,9 @@ import shutil
 import pytest
 
 from foundation.errors import PipelineError
-from runners.report.comparison import Comparison, as_text, open_run, write_comparison
+from runners.report.comparison import open_runs
+from runners.report.comparison_page import write_comparison
+from runners.report.comparison_text import as_text
 from runners.report.run_report import write_report
 from tests.runners.report.test_run_report import write_run
 
@@ -28,7 +30,7 @@ def runs(tmp_path_factory):
 def compare(root, first="one", second="two"):
     """What --compare does; the error's text, or nothing."""
     try:
-        comparison = Comparison(open_run(root, first), open_run(root, second))
+        comparison = open_runs(root, (first, second))
         as_text(comparison)
         write_comparison(comparison, root / "runs/page.html")
     except PipelineError as error:
@@ -79,8 +81,8 @@ def test_a_run_whose_artifacts_were_removed_is_compared_as_far_as_it_goes(runs, 
     shutil.copytree(runs, root)
     shutil.rmtree(root / "artifacts/two")
     assert compare(root) == ""
-    verdict = Comparison(open_run(root, "one"), open_run(root, "two")).verdict()
-    assert verdict.startswith("One of the runs has no evaluation")
+    [verdict] = open_runs(root, ("one", "two")).verdicts
+    assert verdict.startswith("The second has no evaluation")
     write_report(root / "runs/two")
 
 

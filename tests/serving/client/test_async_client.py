@@ -27,7 +27,6 @@ TEXTS = ["The <mask> of a list.", "A <mask> is a <mask> of words, <mask>.", "<ma
 
 @pytest.fixture(scope="module")
 def addresses(byte_level_tokenizer: Any, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Any]:
-    import tensorflow as tf
 
     from components.modeling.checkpoint import build_masked_lm
     from serving.graph.signatures import TextSignatures
@@ -40,7 +39,7 @@ def addresses(byte_level_tokenizer: Any, tmp_path_factory: pytest.TempPathFactor
     model = build_masked_lm("roberta", {**sizes, "initializer_range": 0.5}, byte_level_tokenizer, seed=0)
     in_graph = build_in_graph_tokenizer(byte_level_tokenizer, model.config.vocab_size)
     text = TextSignatures(LibraryMaskedLM(model), in_graph, top_k=5, max_top_k=50, max_sequence_length=64)
-    tf.saved_model.save(text, str(path / "1"), signatures=text.signatures())
+    text.save(path / "1")
     loaded = load(path)
     with running([loaded]) as at:
         yield at

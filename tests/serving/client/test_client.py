@@ -33,7 +33,6 @@ TEXTS = ["The <mask> of a list.", "A <mask> is a <mask> of words, <mask>.", "<ma
 @pytest.fixture(scope="module")
 def models(byte_level_tokenizer: Any, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A base path with text signatures, one with signatures for ids only, and their model and tokenizer."""
-    import tensorflow as tf
 
     from components.modeling.checkpoint import build_masked_lm, save_masked_lm
     from serving.graph.signatures import TextSignatures, TokenSignatures
@@ -48,8 +47,8 @@ def models(byte_level_tokenizer: Any, tmp_path_factory: pytest.TempPathFactory) 
     tokens = TokenSignatures(
         LibraryMaskedLM(model), byte_level_tokenizer.mask_token_id, top_k=5, max_sequence_length=64
     )
-    tf.saved_model.save(text, str(root / "fill_mask/1"), signatures=text.signatures())
-    tf.saved_model.save(tokens, str(root / "ids/1"), signatures=tokens.signatures())
+    text.save(root / "fill_mask/1")
+    tokens.save(root / "ids/1")
     return root
 
 
@@ -68,7 +67,6 @@ def addresses(models: Path) -> Iterator[Any]:
 @pytest.fixture(scope="module")
 def wordpiece(wordpiece_tokenizer: Any, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     """The URL of a server with a model whose tokenizer is a WordPiece."""
-    import tensorflow as tf
 
     from components.modeling.checkpoint import build_masked_lm
     from serving.graph.signatures import TextSignatures
@@ -81,7 +79,7 @@ def wordpiece(wordpiece_tokenizer: Any, tmp_path_factory: pytest.TempPathFactory
     model = build_masked_lm("bert", sizes, wordpiece_tokenizer, seed=0)
     in_graph = build_in_graph_tokenizer(wordpiece_tokenizer, model.config.vocab_size)
     text = TextSignatures(LibraryMaskedLM(model), in_graph, top_k=5, max_top_k=50, max_sequence_length=64)
-    tf.saved_model.save(text, str(base_path / "1"), signatures=text.signatures())
+    text.save(base_path / "1")
     loaded = load(base_path)
     with running([loaded]) as at:
         yield at.rest
@@ -632,7 +630,6 @@ def test_the_client_needs_no_tensorflow(url: str) -> None:
 @pytest.fixture(scope="module")
 def truncating(models: Path, byte_level_tokenizer: Any) -> Iterator[str]:
     """The URL of a server whose model cuts long texts."""
-    import tensorflow as tf
 
     from components.modeling.checkpoint import load_masked_lm
     from serving.graph.signatures import TextSignatures
@@ -645,7 +642,7 @@ def truncating(models: Path, byte_level_tokenizer: Any) -> Iterator[str]:
     text = TextSignatures(
         LibraryMaskedLM(model), in_graph, top_k=5, max_top_k=50, max_sequence_length=16, truncation=True
     )
-    tf.saved_model.save(text, str(models / "truncating/1"), signatures=text.signatures())
+    text.save(models / "truncating/1")
     loaded = load(models / "truncating", "fill_mask")
     with running([loaded]) as at:
         yield at.rest

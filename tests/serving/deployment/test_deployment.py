@@ -16,6 +16,8 @@ from google.protobuf import text_format
 
 import pipeline
 from components.publishing.params import PushParams
+from runners.command_line.options import build_parser
+from serving import deployment_flags
 from serving.__main__ import TENSORFLOW_SERVING_IMAGE
 from tests.left_out_protos import batching_parameters, monitoring_config
 
@@ -136,7 +138,7 @@ def test_there_is_one_version_of_tensorflow_serving() -> None:
 
 def test_compose_mounts_the_pipelines_serving_directory_and_every_file_of_the_command() -> None:
     compose = read_compose()
-    root = pipeline.build_parser().get_default("root")
+    root = build_parser().get_default("root")
     pushed = Path(pipeline.__file__).parent / root / PushParams().serving_dir
     for service in (compose["services"]["serving-gpu"], compose["services"]["serving-cpu"]):
         [models] = service["volumes"]
@@ -262,3 +264,27 @@ def test_only_labelled_pods_reach_the_ports_and_no_server_batches() -> None:
     # A batching server never answers a request of no rows.
     flags = [*container()["args"], *read_compose()["services"]["serving-cpu"]["command"]]
     assert not [flag for flag in flags if "batching" in flag]
+
+
+def test_the_files_have_the_flags_with_which_the_validate_step_starts_its_server() -> None:
+    assert container()["args"] == deployment_flags.flags("/config")
+    wanted = [*deployment_flags.PORTS, *deployment_flags.flags("/config"), deployment_flags.CROSS_ORIGIN]
+    for name in ("serving-cpu", "serving-gpu"):
+        assert read_compose()["services"][name]["command"] == wanted
+
+
+def test_a_model_that_lies_elsewhere_has_the_deployments_configuration(tmp_path: Path) -> None:
+    from tensorflow_serving.config.model_server_config_pb2 import ModelServerConfig
+
+    base_path = tmp_path / 'a "quoted" directory'
+    deployment_flags.write_config(tmp_path, base_path)
+    [given] = text_format.Parse(
+        (tmp_path / "models.config").read_text("utf-8"), ModelServerConfig()
+    ).model_config_list.config
+    [deployed] = text_format.Parse(
+        (DEPLOYMENT / "models.config").read_text("utf-8"), ModelServerConfig()
+    ).model_config_list.config
+    assert given.base_path == str(base_path)
+    deployed.base_path = given.base_path
+    assert given == deployed
+    assert (tmp_path / "monitoring.config").read_bytes() == (DEPLOYMENT / "monitoring.config").read_bytes()

@@ -4,8 +4,9 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from components.modeling.library.adapter import LibraryMaskedLM
+from components.modeling.library.adapter import LibraryMaskedLM, as_masked_lm
 from serving.graph.language_model import LanguageModel
+from tests.modeling.tiny_models import all_slow_but, random_model
 
 NARROW = {
     "vocab_size": 60,
@@ -25,7 +26,7 @@ SIZES = {
     "longformer": {**NARROW, "attention_window": [4]},
     "funnel": {"vocab_size": 60, "d_model": 16, "n_head": 2, "d_head": 8, "d_inner": 32, "block_sizes": [1, 1]},
 }
-QUICK = ("roformer", "distilbert", "longformer")
+QUICK = ("roformer", "distilbert")
 
 
 @pytest.mark.parametrize(
@@ -61,3 +62,17 @@ def test_head_apart_gives_the_models_probabilities(model_type):
         np.testing.assert_allclose(logits, expected, atol=1e-4)
         probabilities = language_model.probabilities(tf.reshape(hidden, [rows, length, -1])[:, 2])
         np.testing.assert_allclose(probabilities, tf.nn.softmax(expected[:, 2]), atol=1e-5)
+
+
+@pytest.mark.parametrize("model_type", all_slow_but(()))
+def test_every_architecture_takes_no_row_and_hardly_a_token(model_type):
+    """ConvBERT fails without a row, Funnel with two tokens."""
+    language_model = LanguageModel(as_masked_lm(random_model(model_type)))
+    for rows, length in ((0, 5), (0, 0), (2, 0), (2, 1), (1, 2)):
+        ids = tf.ones([rows, length], tf.int32)
+        places = tf.where(ids > 0)
+        hidden = language_model.hidden_states(ids, ids, tf.fill([rows], length), places)
+        assert hidden.shape == [rows * length, language_model.hidden_size]
+        logits = language_model.logits(ids, ids)
+        assert logits.shape == [rows, length, language_model.vocabulary_size]
+        assert np.isfinite(logits).all()

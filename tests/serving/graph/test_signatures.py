@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 
 from components.modeling.library.adapter import LibraryMaskedLM
 from serving.graph import masks
+from serving.graph.batching import InGraphBatching
 from serving.graph.signatures import TextSignatures
 from serving.graph.tokenizers.build import build_in_graph_tokenizer
 from serving.server.batching.parameters import BatchingParameters
@@ -48,7 +49,7 @@ def small_model(tokenizer, seed=0):
 class Served:
     """A model in both forms: saved and loaded again, and in the library's pipeline."""
 
-    def __init__(self, tokenizer, directory, **options):
+    def __init__(self, tokenizer, directory, batching=None, **options):
         from transformers import FillMaskPipeline
 
         model = small_model(tokenizer)
@@ -56,9 +57,15 @@ class Served:
         self.pipeline = FillMaskPipeline(model=model, tokenizer=tokenizer, framework="tf", top_k=TOP_K)
         in_graph = build_in_graph_tokenizer(tokenizer, model.config.vocab_size)
         module = TextSignatures(
-            LibraryMaskedLM(model), in_graph, top_k=TOP_K, max_top_k=8, max_sequence_length=LONGEST, **options
+            LibraryMaskedLM(model),
+            in_graph,
+            top_k=TOP_K,
+            max_top_k=8,
+            max_sequence_length=LONGEST,
+            batching=batching,
+            **options,
         )
-        tf.saved_model.save(module, str(directory), signatures=module.signatures())
+        module.save(directory)
         self.directory = directory
         self._loaded = tf.saved_model.load(str(directory))
         self.signatures = self._loaded.signatures
@@ -98,10 +105,14 @@ def assert_padding(outputs, place):
     assert (outputs["sequence"][place] == b"").all()
 
 
-@pytest.fixture(scope="module", params=["byte_level_tokenizer", "wordpiece_tokenizer"])
+@pytest.fixture(
+    scope="module", params=["byte_level_tokenizer", pytest.param("wordpiece_tokenizer", marks=pytest.mark.slow)]
+)
 def served(request, tmp_path_factory):
     directory = tmp_path_factory.mktemp("saved_model")
-    return Served(request.getfixturevalue(request.param), directory)
+    # One of them batches in its graph, and one doesn't.
+    batching = InGraphBatching() if request.param == "byte_level_tokenizer" else None
+    return Served(request.getfixturevalue(request.param), directory, batching)
 
 
 @pytest.fixture(scope="module")
@@ -189,9 +200,45 @@ def test_masks_are_worked_on_in_turns(served, monkeypatch):
         assert_answers(outputs, row, served.expected(text))
 
 
+def test_a_turn_is_smaller_where_each_mask_has_much_to_decode():
+    """Hundreds of masks with a hundred candidates each in a long text take no more memory at once than a few."""
+    found = {}
+    for cells in (1, masks.CELLS_A_TURN // 3, 2 * masks.CELLS_A_TURN):
+        sizes = []
+
+        def turn(numbers, sizes=sizes):
+            count = tf.py_function(lambda some: sizes.append(len(some)) or 0, [numbers], tf.int64)
+            with tf.control_dependencies([count]):
+                return (tf.identity(numbers)[:, None],)
+
+        (numbers,) = masks.in_turns(tf.constant(70, tf.int64), turn, (tf.int64,), tf.constant(cells, tf.int64))
+        assert numbers[:, 0].numpy().tolist() == list(range(70))
+        found[cells] = max(sizes)
+    assert list(found.values()) == [masks.MASKS_A_TURN, 3, 1]
+
+
 def test_no_text(served):
     outputs = served.ask([])
     assert {len(value) for value in outputs.values()} == {0}
+
+
+@pytest.mark.parametrize(
+    ("signature", "inputs", "rule"),
+    [
+        ("serving_default", {"text": [[b"x"], [b"y"]]}, "not compatible with expected shape"),
+        ("fill_mask", {"text": [b"x"], "top_k": [[1]], "targets": [b""]}, "not compatible with expected shape"),
+        ("tokens", {"input_ids": [[-1]], "attention_mask": [[1]]}, "input_ids must be from 0 to"),
+        ("tokens", {"input_ids": [[10**6]], "attention_mask": [[1]]}, "input_ids must be from 0 to"),
+        ("logits", {"input_ids": [[1, 2]], "attention_mask": [[1, 7]]}, "attention_mask must be 1 at tokens"),
+        ("logits", {"input_ids": [1, 2], "attention_mask": [1, 1]}, "not compatible with expected shape"),
+    ],
+)
+def test_what_no_row_can_be_made_of_is_refused(session, signature, inputs, rule):
+    """Through a session, as a server asks: it doesn't hold requests to the signature's shapes."""
+    types = {"text": object, "targets": object}
+    tensors = {name: np.array(value, types.get(name, np.int32)) for name, value in inputs.items()}
+    with pytest.raises(StatusError, match=rule):
+        session.run(signature, tensors)
 
 
 def test_top_k_and_targets(served, texts):
@@ -220,8 +267,27 @@ def test_one_top_k_or_targets_is_every_texts(served, texts, top_ks, targets):
     [(1, 100_000, 1), (1, 1, 100_000), (3, 2, 3), (3, 3, 2), (3, 4, 3), (3, 3, 4), (3, 0, 3), (3, 3, 0), (0, 2, 0)],
 )
 def test_other_numbers_of_top_k_or_targets_are_refused(served, texts, rows, top_ks, targets):
-    with pytest.raises(tf.errors.InvalidArgumentError, match="BroadcastTo"):
+    with pytest.raises(tf.errors.InvalidArgumentError, match="must have one value for each text, or a single one"):
         served.ask(texts[:rows], top_k=[2] * top_ks, targets=[""] * targets)
+
+
+def test_each_target_that_is_no_single_token_has_a_note(served):
+    """With the token that stands for it, and the form that is one token."""
+    text, tokenizer = f"The sky is {served.tokenizer.mask_token}.", served.tokenizer
+    is_blanked = len(tokenizer.tokenize(" the")) == 1 and len(tokenizer.tokenize("the")) > 1
+    several = next(word for word in ("sky", "zebra") if len(tokenizer.tokenize(word)) > 1)
+    token = tokenizer.convert_ids_to_tokens(len(tokenizer) - 1)
+    notes = served.ask([text] * 4, top_k=[1], targets=["", token, f"{several}\n{token}", "qqqqzzzz\nthe"])[
+        "target_notes"
+    ]
+    assert notes[:2].tolist() == [b"", b""]
+    first = tokenizer.decode(tokenizer(several, add_special_tokens=False)["input_ids"][:1])
+    assert notes[2].decode().startswith(f"`{several}` isn't one token:")
+    assert f"ts first, `{first}`, stands for it" in notes[2].decode()
+    assert "\n" not in notes[2].decode()
+    assert notes[3].decode().startswith("`qqqqzzzz` isn't ")
+    if is_blanked:
+        assert "`the` isn't one token: did you mean ` the`? Its first" in notes[3].decode()
 
 
 def test_targets_with_several_masks(served):

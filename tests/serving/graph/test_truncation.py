@@ -60,7 +60,7 @@ def test_other_reasons_go_before_the_cut(served):
     assert outputs["status"].tolist() == [b"invalid_top_k", b"no_target", TRUNCATED]
 
 
-@pytest.mark.parametrize("name", ["byte_level_tokenizer", "wordpiece_tokenizer"])
+@pytest.mark.parametrize("name", ["byte_level_tokenizer", pytest.param("wordpiece_tokenizer", marks=pytest.mark.slow)])
 @pytest.mark.parametrize("side", ["right", "left"])
 def test_ids_are_those_of_the_tokenizer(request, prose, name, side):
     tokenizer = copy.deepcopy(request.getfixturevalue(name))

@@ -195,8 +195,20 @@ def test_names(host: str, allowed: tuple[str, ...], expected: bool) -> None:
 
 
 def test_pages_of_other_sites_may_read_where_they_are_let(port: int, client: httpx.Client) -> None:
-    answer = httpx.get(f"http://127.0.0.1:{port}/v1/models/m")
-    assert answer.headers["Access-Control-Allow-Origin"] == "*"
+    def allowed(method: str, path: str, **headers: str) -> dict[str, str]:
+        answer = httpx.request(method, f"http://127.0.0.1:{port}{path}", headers=headers, trust_env=False)
+        return {name: value for name, value in answer.headers.items() if name.startswith("access-control-")}
+
+    expected = {
+        "access-control-allow-origin": "*",
+        "access-control-allow-methods": "POST, GET",
+        "access-control-allow-headers": "Content-Type",
+    }
+    assert allowed("GET", "/v1/models/m") == expected
+    assert allowed("OPTIONS", "/v1/models/m:predict", Origin="https://a.example") == expected
+    assert allowed("GET", "/v1/models/none") == expected
+    for path in ("/", "/nothing", "/monitoring/prometheus/metrics"):
+        assert allowed("GET", path) == {}, path
     assert "Access-Control-Allow-Origin" not in client.get("/v1/models/m").headers
 
 

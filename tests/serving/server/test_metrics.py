@@ -127,6 +127,7 @@ def test_the_page_answers_while_there_is_too_much_to_do(example_version: Path) -
     model = load(example_version.parent)
     limits = dataclasses.replace(Limits(), pending_requests=0)
     with running([model], limits) as at, httpx.Client(base_url=at.rest, trust_env=False) as client:
-        assert client.get("/v1/models/m").status_code == 503
+        assert client.post("/v1/models/m:predict", json={"inputs": [1]}).status_code == 503
+        assert client.get("/v1/models/m").status_code == 200
         assert client.get(metrics.PATH).status_code == 200
     model.close()

@@ -12,7 +12,13 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import httpx
+import psutil
 import pytest
+
+from foundation.errors import ConfigError
+from serving.server import command_line
+from serving.server.options import make_parser
+from serving.server.tensorflow_serving_flags import translate
 
 
 @contextmanager
@@ -26,6 +32,11 @@ def started(*arguments: object) -> Iterator[subprocess.Popen[str]]:
         process.wait()
         process.stdout.close()
         process.stderr.close()
+
+
+def free_port() -> int:
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        return int(listener.getsockname()[1])
 
 
 def finished(*arguments: object) -> tuple[int, str]:
@@ -73,6 +84,7 @@ def test_a_request_under_way_is_answered_before_the_end(example_version: Path) -
         assert process.wait(30) == 0
 
 
+@pytest.mark.slow
 def test_a_load_under_way_delays_no_end(example_version: Path, tmp_path: Path) -> None:
     from tests.serving.server import example_model
 
@@ -96,30 +108,39 @@ def test_a_load_under_way_delays_no_end(example_version: Path, tmp_path: Path) -
         assert process.stdout.read().endswith("stopped\n")
 
 
-def test_it_starts_by_a_command_line_of_tensorflow_serving(example_version: Path, tmp_path: Path) -> None:
+def test_it_starts_by_a_command_line_of_tensorflow_serving_in_which_rest_is_off(
+    example_version: Path, tmp_path: Path
+) -> None:
     import grpc
 
     from serving.server.grpc.health_service import CLASSES
 
-    options = [
-        f"--model_base_path={example_version.parent}",
-        "--rest_api_port=0",
-        "--port=0",
-        "--enable_batching=false",
-    ]
+    port, read = free_port(), CLASSES["HealthCheckResponse"].FromString
+    options = [f"--model_base_path={example_version.parent}", f"--port={port}", "--rest_api_port=0"]
     options += [f"--grpc_socket_path={tmp_path / 'socket'}", "--enable_grpc_healthcheck_service=true"]
-    with started(*options) as process:
-        url = process.stdout.readline().split()[-1]
-        assert url.endswith("/v1/models/default")
+    with started(*options, "--enable_batching=false") as process:
+        assert process.stdout.readline().startswith("default version 7, loaded in ")
+        assert process.stdout.readline().startswith("REST:        off")
         while not (line := process.stdout.readline()).startswith("gRPC:"):
             assert line
-        for address in (line.split()[-1], f"unix:{tmp_path / 'socket'}"):
-            with grpc.insecure_channel(address) as channel:
-                check = channel.unary_unary("/grpc.health.v1.Health/Check")
-                assert CLASSES["HealthCheckResponse"].FromString(check(b"", timeout=30)).status == 1
-                with pytest.raises(grpc.RpcError) as caught:
-                    check(CLASSES["HealthCheckRequest"](service="x").SerializeToString(), timeout=30)
-                assert caught.value.code() == grpc.StatusCode.NOT_FOUND
+        assert line.split() == ["gRPC:", f"127.0.0.1:{port}"]
+        listening = [one for one in psutil.Process(process.pid).net_connections() if one.status == "LISTEN"]
+        assert [one.laddr.port for one in listening] == [port]
+        with grpc.insecure_channel(f"127.0.0.1:{port}") as channel:
+            check = channel.unary_unary("/grpc.health.v1.Health/Check")
+            assert read(check(b"", timeout=30)).status == 1
+            with pytest.raises(grpc.RpcError) as caught:
+                check(CLASSES["HealthCheckRequest"](service="x").SerializeToString(), timeout=30)
+            assert caught.value.code() == grpc.StatusCode.NOT_FOUND
+        with grpc.insecure_channel(f"unix:{tmp_path / 'socket'}") as channel:
+            watch = channel.unary_stream("/grpc.health.v1.Health/Watch")(b"", timeout=60)
+            assert read(next(watch)).status == 1
+            process.terminate()
+            assert [read(message).status for message in watch] == [2]
+        assert process.wait(30) == 0
+
+
+def test_what_is_not_taken_of_tensorflow_serving_ends_with_2(example_version: Path) -> None:
     code, errors = finished(f"--model_base_path={example_version.parent}", "--prefer_tflite_model=true")
     assert code == 2
     assert errors.startswith("error: --prefer_tflite_model must be left out: ")
@@ -197,6 +218,21 @@ def test_it_warns_of_others_in_one_line_and_lets_them_change_models_where_told_s
     assert "no access control" in warning
 
 
+def refusal(*arguments: str) -> str:
+    """The one line that the command ends with, at exit code 2, before it reads a model."""
+
+    def read() -> None:
+        options = make_parser().parse_args(translate(arguments))
+        command_line.check(options)
+        command_line.batching_parameters(options)
+
+    with pytest.raises(ConfigError) as caught:
+        read()
+    assert caught.value.exit_code == 2
+    assert "\n" not in str(caught.value)
+    return str(caught.value)
+
+
 @pytest.mark.parametrize(
     ("option", "value"),
     [
@@ -209,12 +245,18 @@ def test_it_warns_of_others_in_one_line_and_lets_them_change_models_where_told_s
         ("--poll-seconds", "nan"),
         ("--poll-seconds", "1e10"),
         ("--model-config-file-poll-wait-seconds", "inf"),
+        ("--load-retry-interval-micros", "x"),
+        ("--load-retry-interval-micros", "nan"),
+        ("--load-retry-interval-micros", "1e400"),
+        ("--rest-api-num-threads", "1.5"),
+        ("--max-num-load-retries", ""),
+        *((f"--tensorflow-{kind}-parallelism", "2147483648") for kind in ("session", "intra-op", "inter-op")),
     ],
 )
 def test_values_that_cannot_be_meant_are_refused(option: str, value: str) -> None:
-    code, errors = finished("--model-dir", ".", option, value)
-    assert code == 2
-    assert errors.startswith(f"error: {option}")
+    said = refusal("--model-dir", ".", option, value)
+    assert said.startswith(f"{option} must ")
+    assert "Way out: " in said
 
 
 @pytest.mark.parametrize(
@@ -232,11 +274,8 @@ def test_values_that_cannot_be_meant_are_refused(option: str, value: str) -> Non
         (["--max-batch-size", "0"], "max_batch_size must be at least 1"),
     ],
 )
-def test_batching_that_cannot_be_meant_is_refused(example_version: Path, options: list[str], message: str) -> None:
-    code, errors = finished("--model-dir", example_version.parent, *options)
-    assert code == 2
-    assert message in errors
-    assert errors.count("\n") == 1
+def test_options_that_contradict_each_other_are_refused(options: list[str], message: str) -> None:
+    assert message in refusal("--model-dir", ".", *options)
 
 
 def test_help_does_not_wait_for_tensorflow() -> None:
@@ -246,6 +285,7 @@ def test_help_does_not_wait_for_tensorflow() -> None:
     assert done.stdout.endswith("False\n")
 
 
+@pytest.mark.slow
 def test_grpc_answers_where_it_says(example_version: Path) -> None:
     import grpc
     from tensorflow_serving.apis import get_model_status_pb2, model_service_pb2_grpc

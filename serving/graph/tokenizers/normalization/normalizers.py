@@ -16,6 +16,7 @@ from serving.graph.tokenizers.normalization.character_normalizer import (
     bert_normal_forms,
     normal_forms,
 )
+from serving.graph.tokenizers.normalization.composition import NFC, Composition
 from serving.graph.tokenizers.normalization.precompiled import Precompiled
 from serving.graph.tokenizers.refusal import refusal
 from serving.graph.tokenizers.segments import segment_ids, splits_of
@@ -23,6 +24,7 @@ from serving.graph.tokenizers.segments import segment_ids, splits_of
 # Each looks at one character at a time, except that decomposition also orders marks.
 _BY_CHARACTER = ("NFD", "NFKD", "StripAccents", "Lowercase")
 _BLANKS = {"Regex": " {2,}"}
+_COMPOSITION = {"type": "Composition"}
 # Nothing decomposes into a character for private use.
 _SEPARATOR = "\ue000"
 
@@ -116,15 +118,6 @@ class _Replace(tf.Module):
         return tf.raw_ops.StaticRegexReplace(input=pieces, pattern=self._pattern, rewrite=self._content)
 
 
-class _Composition(tf.Module):
-    """Composes characters: NFC."""
-
-    def __call__(self, pieces: tf.Tensor) -> tf.Tensor:
-        import tensorflow_text
-
-        return tensorflow_text.normalize_utf8(pieces, "NFC")
-
-
 def _flat(settings: Mapping[str, Any] | None) -> list[Mapping[str, Any]]:
     if settings is None:
         return []
@@ -134,8 +127,8 @@ def _flat(settings: Mapping[str, Any] | None) -> list[Mapping[str, Any]]:
 
 
 def _composed(part: Mapping[str, Any]) -> list[Mapping[str, Any]]:
-    """NFKC as decomposition and composition: tensorflow-text's own NFKC lacks Unicode's newer characters."""
-    return [{"type": "NFKD"}, {"type": "NFC"}] if part["type"] == "NFKC" else [part]
+    """NFKC as its two halves."""
+    return [{"type": "NFKD"}, _COMPOSITION] if part["type"] == "NFKC" else [part]
 
 
 def _by_character(kinds: list[str]) -> _OnCharacters:
@@ -164,7 +157,9 @@ def _stage(settings: Mapping[str, Any]) -> Callable[[tf.Tensor], tf.Tensor]:
         right = [f"{WHITE_SPACE_CLASS}+$"] if settings["strip_right"] else []
         return _Replace("|".join([*left, *right]) or "^", "")
     if kind == "NFC":
-        return _Composition()
+        return _OnCharacters(NFC())
+    if kind == _COMPOSITION["type"]:
+        return _OnCharacters(Composition())
     if kind == "Replace" and settings["pattern"] == _BLANKS:
         return _Replace("  +", settings["content"])
     if kind == "Replace" and settings["pattern"].get("String"):

@@ -65,9 +65,9 @@ def test_split(text, expected):
 BESIDE = [" ", "\t", "x", "<", "a", "\xff", "\u0301", "_", "9", "-", "'"]
 
 
-@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("kind", ["anywhere", pytest.param("whole words", marks=pytest.mark.slow)])
 @given(data=st.data())
-@settings(deadline=None, max_examples=200)
+@settings(deadline=None, max_examples=60)
 def test_split_equals_the_fast_tokenizer(kind, data):
     from tokenizers import AddedToken, Tokenizer, models
 

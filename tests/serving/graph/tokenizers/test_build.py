@@ -57,6 +57,7 @@ def test_a_wordpiece_with_another_normalizer(wordpiece_tokenizer, normalizer):
     assert not comparison.differences(random_texts(tokenizer.all_special_tokens, 300, 1))
 
 
+@pytest.mark.slow
 def test_padding_and_truncation_in_the_tokenizers_file_are_left_out(wordpiece_tokenizer):
     """As transformers leaves them out; files of sentence encoders have both."""
     padding = {"strategy": {"Fixed": 8}, "direction": "Right", "pad_to_multiple_of": None, "pad_type_id": 0}

@@ -5,6 +5,7 @@ import contextlib
 import gc
 import json
 import socket
+import threading
 import time
 import weakref
 from collections.abc import Callable, Iterator
@@ -29,6 +30,7 @@ from tensorflow_serving.apis import (
 
 from serving.server.limits import calls
 from serving.server.limits.calls import SMALL_BYTES, Call, Room
+from serving.server.limits.threads import in_thread
 from serving.server.limits.workers import Workers
 from serving.server.status import StatusError, invalid
 
@@ -180,11 +182,12 @@ def test_room_is_given_in_the_order_of_asking() -> None:
 def test_a_call_holds_room_until_it_has_ended_and_nothing_is_worked_on() -> None:
     async def hold() -> None:
         workers = Workers(1, 10, answer_bytes=2 * SMALL_BYTES)
-        may_end = asyncio.Event()
+        workers.start()
+        may_end = threading.Event()
 
         async def answer() -> None:
             await calls.hold("answer", 2 * SMALL_BYTES)
-            await may_end.wait()
+            await in_thread(may_end.wait, 60)
 
         call = workers.begin(60)
         client = asyncio.create_task(workers.do(answer, call))

@@ -48,7 +48,7 @@ def counted(process: subprocess.Popen[str]) -> dict[str, int]:
     return json.loads(output)
 
 
-@pytest.mark.parametrize("options", [[], ["--disable-batching"]])
+@pytest.mark.parametrize("options", [[], pytest.param(["--disable-batching"], marks=pytest.mark.slow)])
 def test_what_is_too_much_gets_503_and_the_rest_an_answer(example_version: Path, options: list[str]) -> None:
     arguments = ["--model-dir", example_version.parent, "--port", 0, "--max-pending-requests", 4, *options]
     with started(*arguments) as process:
@@ -63,6 +63,7 @@ def test_what_is_too_much_gets_503_and_the_rest_an_answer(example_version: Path,
         assert process.wait(30) == 0
 
 
+@pytest.mark.slow
 def test_a_full_batching_queue_gets_503(example_version: Path, tmp_path: Path) -> None:
     (tmp_path / "batching").write_text(
         "max_batch_size { value: 2 } max_enqueued_batches { value: 2 } num_batch_threads { value: 1 }"
@@ -79,7 +80,8 @@ def test_a_full_batching_queue_gets_503(example_version: Path, tmp_path: Path) -
         assert process.wait(30) == 0
 
 
-@pytest.mark.parametrize("options", [[], ["--disable-batching"]])
+@pytest.mark.slow
+@pytest.mark.parametrize("options", [pytest.param([], marks=pytest.mark.slow), ["--disable-batching"]])
 def test_what_was_taken_is_answered_before_the_end(example_version: Path, options: list[str]) -> None:
     with started("--model-dir", example_version.parent, "--port", 0, *options) as process, ExitStack() as stack:
         url = process.stdout.readline().split()[-1]

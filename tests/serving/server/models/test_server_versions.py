@@ -6,6 +6,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import httpx
 import pytest
@@ -20,7 +21,7 @@ from serving.server.models.model_directory import read_example
 from serving.server.models.model_versions import ModelVersions
 from serving.server.models.served_models import load
 from serving.server.server import running
-from serving.server.status import StatusError
+from serving.server.status import Code, StatusError
 from tests.serving.server import example_model
 
 
@@ -192,6 +193,35 @@ def test_warm_up_requests_are_answered_before_serving(tmp_path: Path, saved: dic
     loaded.close()
 
 
+@pytest.mark.parametrize("late", [2, 5])
+def test_a_warm_up_request_that_takes_too_long_is_asked_again(
+    tmp_path: Path, saved: dict[float, Path], late: int
+) -> None:
+    """The first call makes what later ones reuse, which takes its time on a busy machine."""
+    from serving.server.models.saved_model import SavedModel
+    from serving.server.models.warm_up import warm_up
+
+    class LateAtFirst(SavedModel):
+        calls = 0
+
+        def run(self, *arguments: Any, **others: Any) -> dict[str, Any]:
+            self.calls += 1
+            if self.calls <= late:
+                raise StatusError(Code.DEADLINE_EXCEEDED, "Timed out waiting for notification")
+            return super().run(*arguments, **others)
+
+    shutil.copytree(saved[1.0], tmp_path / "1")
+    example_model.write_warm_up(tmp_path / "1", "", 3)
+    loaded = LateAtFirst(tmp_path / "1")
+    if late < 5:
+        assert warm_up(loaded) == 3
+        assert loaded.calls == 2 + 3
+    else:
+        with pytest.raises(StatusError, match=r"record 1 of .* longer than a call may, 5 times.*--timeout-seconds"):
+            warm_up(loaded)
+    loaded.close()
+
+
 def warm_up_logs(signature: str) -> list[prediction_log_pb2.PredictionLog]:
     """A log of every kind that has examples, for a classify signature, a regress signature, or both."""
     classify, regress, multi = (prediction_log_pb2.PredictionLog() for _ in range(3))
@@ -335,7 +365,7 @@ def test_requests_over_the_limit_are_told_to_come_back(model: ModelVersions) -> 
     with running([model], Limits(pending_requests=1)) as at, httpx.Client(base_url=at.rest, trust_env=False) as client:
 
         def keep_busy() -> None:
-            # It may be the one that is refused, where it meets a request for the status.
+            # It may be the one that is refused, where it meets the other request.
             body = {"signature_name": "slow", "inputs": [300]}
             while (
                 httpx.post(f"{at.rest}/v1/models/m:predict", json=body, timeout=60, trust_env=False).status_code != 200
@@ -344,6 +374,7 @@ def test_requests_over_the_limit_are_told_to_come_back(model: ModelVersions) -> 
 
         slow = threading.Thread(target=keep_busy)
         slow.start()
-        eventually(lambda: "try again later" in client.get("/v1/models/m").text)
+        eventually(lambda: "try again later" in client.post("/v1/models/m:predict", json={"inputs": [1.0]}).text)
+        assert client.get("/v1/models/m").status_code == 200
         slow.join()
         assert ask(client) == 1.0

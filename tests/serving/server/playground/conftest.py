@@ -13,7 +13,6 @@ from tests.serving.server.playground.browser import CHROMIUM, Page, chromium
 @pytest.fixture(scope="session")
 def base_path(byte_level_tokenizer: Any, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A model with random weights as version 1, and version 2 beside the base path, ready to be moved in."""
-    import tensorflow as tf
 
     from components.modeling.checkpoint import build_masked_lm
     from serving.graph.signatures import TextSignatures
@@ -25,7 +24,7 @@ def base_path(byte_level_tokenizer: Any, tmp_path_factory: pytest.TempPathFactor
     in_graph = build_in_graph_tokenizer(byte_level_tokenizer, model.config.vocab_size)
     module = TextSignatures(LibraryMaskedLM(model), in_graph, top_k=5, max_top_k=50, max_sequence_length=64)
     for name in ("fill_mask/1", "2"):
-        tf.saved_model.save(module, str(root / name), signatures=module.signatures())
+        module.save(root / name)
     return root / "fill_mask"
 
 

@@ -56,7 +56,7 @@ def test_the_page_knows_the_models_whatever_they_are_called() -> None:
 
 
 def test_it_answers_while_the_server_is_full() -> None:
-    """As an overloaded server's status page it must not wait in the queue of predictions."""
+    """It must not wait in the queue of predictions."""
     from serving.server.http_server import HttpServer
     from serving.server.limits.settings import Limits
     from serving.server.limits.workers import Workers
@@ -69,7 +69,7 @@ def test_it_answers_while_the_server_is_full() -> None:
         await server.start(listener)
         workers.refuse_if_full = refuse  # type: ignore[method-assign]
         async with httpx.AsyncClient(base_url=f"http://127.0.0.1:{listener.getsockname()[1]}", trust_env=False) as http:
-            codes = [(await http.get(path)).status_code for path in ("/v1/models/m", "/")]
+            codes = [(await http.post("/v1/models/m:predict", json={})).status_code, (await http.get("/")).status_code]
         await server.stop()
         await workers.stop()
         return codes

@@ -7,6 +7,7 @@ import pytest
 import tensorflow as tf
 
 from serving.graph.tokenizers.normalization import charsmap, graphemes
+from serving.graph.tokenizers.normalization.composition import forms
 from serving.graph.tokenizers.normalization.normalizers import Normalizer
 from tests.serving.graph.tokenizers.unigram_tokenizers import replacements
 
@@ -26,6 +27,7 @@ def test_a_broken_character_map(broken):
         charsmap.read(broken)
 
 
+@pytest.mark.slow
 def test_a_character_map_is_applied_as_the_library_applies_it():
     """By grapheme clusters: texts are full of characters of each class that decides where clusters begin."""
     import base64
@@ -67,6 +69,32 @@ def test_what_decomposition_moves_stops_at_what_is_dropped_later():
     theirs = normalizers.Sequence(parts)
     found = ours(tf.constant([text.encode() for text in texts])).numpy()
     assert [ours.decode() for ours in found] == [theirs.normalize_str(text) for text in texts]
+
+
+@pytest.mark.parametrize("kind", ["NFC", pytest.param("NFKC", marks=pytest.mark.slow)])
+def test_letters_and_marks_are_composed_as_the_library_composes_them(kind):
+    """Marks of the newest editions of Unicode, syllables, and pairs of which a mark stands between."""
+    from tokenizers import normalizers
+
+    theirs, found = getattr(normalizers, kind)(), forms()
+    ours = tf.function(Normalizer({"type": kind}), autograph=False)
+    pairs, marks = sorted(found.composed), sorted(found.decomposed.order)
+    generator = random.Random(0)
+    texts = ["a\u0897\u0301", "a\u0316\u0301\u0302", "\u1100\u1161\u11a8", "\u0301a", "é", "\u212b", "\u0958", ""]
+    for _ in range(5000):
+        parts = [
+            generator.choice([[first, second], [first, generator.choice(marks), second], [generator.choice(marks)]])
+            for first, second in generator.choices(pairs, k=generator.randrange(4))
+        ]
+        texts.append("".join(chr(point) for part in parts for point in part))
+    normal = ours(tf.constant([text.encode() for text in texts])).numpy()
+    assert [text for text, ours in zip(texts, normal, strict=True) if theirs.normalize_str(text) != ours.decode()] == []
+
+
+def test_a_character_that_composes_with_the_one_before_begins_no_pair():
+    """So that two compositions at the same time are never about the same character."""
+    composed, order = forms().composed, forms().decomposed.order
+    assert {first for first, _ in composed}.isdisjoint({second for _, second in composed} - order.keys())
 
 
 def test_classes_of_clusters_by_name():

@@ -7,7 +7,9 @@ from pathlib import Path
 import pytest
 import yaml
 
-ROOT = Path(__file__).resolve().parent.parent
+from tests.documents.pages import DOCUMENTS
+
+ROOT = Path(__file__).resolve().parents[2]
 CONTRIBUTING = (ROOT / "CONTRIBUTING.md").read_text("utf-8")
 HOUSES = ("foundation", "components", "serving", "runners")
 
@@ -33,13 +35,18 @@ def test_the_floor_plan_names_every_room_and_no_other():
     assert missing == set()
 
 
-@pytest.mark.parametrize("name", ["README.md", "CONTRIBUTING.md"])
-def test_paths_in_documents_exist(name):
-    text = (ROOT / name).read_text("utf-8")
-    paths = set(re.findall(rf"`((?:{'|'.join(HOUSES)}|tests|configs|benchmarks)/[\w./-]+)`", text))
-    paths |= set(re.findall(r"\]\(([\w./-]+)\)", text))
-    assert len(paths) > 2
-    assert [path for path in paths if not (ROOT / path).exists()] == []
+@pytest.mark.parametrize("path", DOCUMENTS, ids=lambda path: path.name)
+def test_paths_in_documents_exist(path):
+    text = path.read_text("utf-8")
+    paths = set(re.findall(rf"`((?:{'|'.join(HOUSES)}|tests|configs|benchmarks|docs)/[\w./-]+)`", text))
+    assert [name for name in paths if not (ROOT / name).exists()] == []
+    links = set(re.findall(r"\]\(([\w./-]+)(?:#[\w-]+)?\)", text))
+    assert [link for link in links if not (path.parent / link).exists()] == []
+
+
+def test_there_are_links():
+    """So that the test above can fail."""
+    assert re.search(r"\]\(docs/tutorial.md\)", DOCUMENTS[0].read_text("utf-8"))
 
 
 def test_the_citation_is_of_this_package():

@@ -1,0 +1,1 @@
+"""Of the export: what the exported model answers."""

@@ -1,0 +1,74 @@
+"""The settings of an export."""
+
+import dataclasses
+from typing import TYPE_CHECKING
+
+from components.contract.mask_placeholder import MASK
+from foundation.errors import ConfigError
+
+if TYPE_CHECKING:
+    from serving.graph.batching import InGraphBatching
+
+
+@dataclasses.dataclass(frozen=True)
+class ExportParams:
+    """What the exported model answers.
+
+    Attributes:
+        top_k: Candidates a mask, unless a request says how many.
+        max_top_k: The most candidates a mask that a request may ask for.
+        example: A text to try the model on, with `<mask>` where a word is to be filled in, whatever the tokenizer's
+            mask token is. It stands beside the model wherever that goes; null for a sentence of the test split, which
+            the Hub isn't shown unless `push.corpus_text` allows it.
+        truncation: Whether a text with more tokens than the model takes is cut to them, as the tokenizer's own
+            `truncation=True` does, and answered with a `status` that says so. By default it isn't answered.
+        in_graph_batching: Whether the graph itself joins the requests of many clients, whatever their lengths, so that
+            a server needs no batching of its own. A request whose deadline passes can fail those that share its batch:
+            set it to false where gRPC clients have deadlines that differ and are shorter than answers may take.
+        max_batch_size: With in_graph_batching: the most rows that go through the model at once.
+        num_batch_threads: How many batches of a signature run at once.
+        batch_timeout_micros: How long a batch waits for more requests while a thread is free, in microseconds.
+    """
+
+    top_k: int = 5
+    max_top_k: int = 100
+    example: str | None = None
+    truncation: bool = False
+    in_graph_batching: bool = True
+    max_batch_size: int = 64
+    num_batch_threads: int = 2
+    batch_timeout_micros: int = 0
+
+    def __post_init__(self) -> None:
+        if not 1 <= self.top_k <= self.max_top_k:
+            raise ConfigError(
+                "export.top_k must be a whole number from 1 to export.max_top_k",
+                received=f"top_k {self.top_k}, max_top_k {self.max_top_k}",
+                remedy="correct --export.top_k or --export.max_top_k",
+            )
+        if self.example is not None and MASK not in self.example:
+            raise ConfigError(
+                f"export.example must have {MASK} where a word is to be filled in",
+                received=repr(self.example),
+                remedy=f"put {MASK} into --export.example",
+            )
+        for name, least, most in (
+            ("max_batch_size", 1, 1024),
+            ("num_batch_threads", 1, 64),
+            ("batch_timeout_micros", 0, 1_000_000),
+        ):
+            if not least <= getattr(self, name) <= most:
+                raise ConfigError(
+                    f"export.{name} must be a whole number from {least:,} to {most:,}",
+                    received=str(getattr(self, name)),
+                    remedy=f"correct --export.{name}, or leave it out",
+                )
+
+    @property
+    def batching(self) -> "InGraphBatching | None":
+        """How the graph batches requests; None where it doesn't."""
+        from serving.graph.batching import InGraphBatching
+
+        if not self.in_graph_batching:
+            return None
+        return InGraphBatching(self.max_batch_size, self.num_batch_threads, self.batch_timeout_micros)

@@ -1,0 +1,1 @@
+"""Our own Keras encoder: one class for the architectures whose record has a design."""

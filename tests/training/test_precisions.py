@@ -1,0 +1,39 @@
+"""Every architecture in every precision, as on a GPU and in a graph that is rewritten for a CPU."""
+
+import contextlib
+
+import pytest
+import tensorflow as tf
+
+from components.modeling.architectures.records import architecture_of
+from components.training.devices import Devices
+from components.training.execution import why_not_in
+from tests.modeling.tiny_models import SHORT_BATTERY, random_model
+from tests.training.test_training import train_in
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("precision", "compiled"), [("mixed_bfloat16", True), ("mixed_float16", False)], ids=["as on a GPU", "in float16"]
+)
+@pytest.mark.parametrize("name", SHORT_BATTERY)
+def test_it_trains_in_every_precision_or_is_refused(name, precision, compiled):
+    """A refusal of what works after all is to go."""
+    config = random_model(name).config
+    cannot = (compiled and architecture_of(config).why_not_compiled(config)) or why_not_in(precision, config)
+    # A loss that is NaN fails the assertion that it falls.
+    failure = pytest.raises((TypeError, ValueError, AssertionError, tf.errors.OpError))
+    with failure if cannot else contextlib.nullcontext():
+        losses = train_in(precision, compiled, 2, name, {})
+        assert losses[1] < losses[0]
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(not Devices.visible().bfloat16, reason="no CPU that multiplies bfloat16")
+@pytest.mark.parametrize("name", SHORT_BATTERY)
+def test_it_trains_in_a_rewritten_graph(name):
+    """The loss of the first steps is that in float32, but for what bfloat16 rounds."""
+    plain = train_in("float32", False, 1, name, {}, learning_rate=1e-3)
+    rewritten = train_in("mixed_bfloat16", False, 1, name, {}, in_graph=True, learning_rate=1e-3)
+    assert rewritten != plain
+    assert rewritten[0] == pytest.approx(plain[0], rel=0.05, abs=1e-3)
