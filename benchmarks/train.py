@@ -1,12 +1,14 @@
 """Training a masked LM: this project, the guide's two paths, KerasHub, and the floor that the hardware sets.
 
     pip install -e '.[bench]' -c constraints.txt     # PyTorch, KerasHub and JAX, for this script alone
-    python benchmarks/train.py [--shape a b] [--rounds 2] [--steps 9] [--only project guide_tf] [--device gpu]
+    python benchmarks/train.py [--shape a b m] [--rounds 2] [--steps 9] [--only project guide_tf] [--device gpu]
 
 Shapes, each with a vocabulary of 50,265 tokens, 16 blocks of 128 tokens a step, 15% masked, random weights:
 
     a   RoBERTa of 4 layers x 256
     b   distilroberta's: 6 layers x 768
+    m   ModernBERT of 4 layers x 256, its gate as wide as makes its products those of a; a window of 64 tokens on
+        either side in all layers but every third
 
 Contestants, all on the same blocks of random tokens:
 
@@ -77,6 +79,7 @@ from benchmarks.training_floor import (
 )
 
 SPECIAL_TOKENS = ("<s>", "<pad>", "</s>", "<unk>", "<mask>")
+SPECIAL_TOKEN_OF = {"bos": "<s>", "pad": "<pad>", "eos": "</s>"}
 EPOCHS, UNCOUNTED = 2, 3
 LEARNING_RATE, WEIGHT_DECAY = 2e-5, 0.01
 
@@ -124,7 +127,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--shape", nargs="+", choices=SHAPES, default=list(SHAPES))
     parser.add_argument("--rounds", type=int, default=2, help="processes of each contestant (default: 2)")
-    parser.add_argument("--steps", type=int, help="steps of each of the two epochs (default: 9 of a, 4 of b)")
+    parser.add_argument("--steps", type=int, help="steps of each of the two epochs (default: 9 of a and m, 4 of b)")
     parser.add_argument("--only", nargs="+", choices=CONTESTANTS, default=list(CONTESTANTS))
     parser.add_argument("--device", choices=("cpu", "gpu"), default="cpu")
     parser.add_argument("--peer-python", default=sys.executable, help="interpreter for PyTorch and KerasHub")
@@ -232,25 +235,28 @@ def needs(*modules: str) -> Callable[..., Callable[..., dict[str, Any]]]:
     return decorate
 
 
-def roberta_values(shape: str) -> dict[str, Any]:
-    """The configuration in transformers' names, as distilroberta-base has it but for the sizes."""
-    hidden = SHAPES[shape]["hidden"]
-    return {
-        "num_hidden_layers": SHAPES[shape]["layers"],
-        "hidden_size": hidden,
-        "num_attention_heads": hidden // HEAD_SIZE,
-        "intermediate_size": 4 * hidden,
+def config_values(shape: str) -> dict[str, Any]:
+    """The configuration in transformers' names, as distilroberta-base or ModernBERT-base has it but for the sizes."""
+    sizes = SHAPES[shape]
+    values = {
+        "num_hidden_layers": sizes["layers"],
+        "hidden_size": sizes["hidden"],
+        "num_attention_heads": sizes["hidden"] // HEAD_SIZE,
+        "intermediate_size": sizes["intermediate"],
         "max_position_embeddings": POSITIONS,
-        "type_vocab_size": 1,
-        "layer_norm_eps": 1e-5,
     }
+    if sizes["model_type"] == "roberta":
+        values.update(type_vocab_size=1, layer_norm_eps=1e-5)
+    return values
 
 
-def roberta_config(shape: str) -> Any:
-    """The same as an object."""
-    from transformers import RobertaConfig
+def config_object(shape: str) -> Any:
+    """The same as an object, with the tokenizer's special tokens."""
+    from transformers import AutoConfig
 
-    return RobertaConfig(vocab_size=VOCABULARY, **roberta_values(shape))
+    special = {f"{name}_token_id": SPECIAL_TOKENS.index(token) for name, token in SPECIAL_TOKEN_OF.items()}
+    values = {"vocab_size": VOCABULARY, **special, **config_values(shape)}
+    return AutoConfig.for_model(SHAPES[shape]["model_type"], **values)
 
 
 def keras_clock(clock: Clock, keras: Any) -> Any:
@@ -295,8 +301,8 @@ def run_project(shape: str, folder: Path, precision: Literal["auto", "float32"] 
 
     fit.MaskedLMTraining = TimedTraining
     params = TrainParams(
-        model_type="roberta",
-        model_config=roberta_values(shape),
+        model_type=SHAPES[shape]["model_type"],
+        model_config=config_values(shape),
         epochs=EPOCHS,
         batch_size=BATCH_SIZE,
         learning_rate=LEARNING_RATE,
@@ -311,6 +317,8 @@ def run_project(shape: str, folder: Path, precision: Literal["auto", "float32"] 
 
 def run_guide_tf(shape: str, folder: Path) -> dict[str, Any]:
     """The guide's TensorFlow code."""
+    if SHAPES[shape]["model_type"] != "roberta":
+        return {"missing": f"TensorFlow class of {SHAPES[shape]['model_type']} in transformers"}
     import tensorflow as tf
     from transformers import AdamWeightDecay, DataCollatorForLanguageModeling, TFAutoModelForMaskedLM
 
@@ -320,7 +328,7 @@ def run_guide_tf(shape: str, folder: Path) -> dict[str, Any]:
         tokenizer=tokenizer, mlm_probability=PROBABILITY, return_tensors="tf"
     )
     optimizer = AdamWeightDecay(learning_rate=LEARNING_RATE, weight_decay_rate=WEIGHT_DECAY)
-    model = TFAutoModelForMaskedLM.from_config(roberta_config(shape))
+    model = TFAutoModelForMaskedLM.from_config(config_object(shape))
     tf_train_set = model.prepare_tf_dataset(train, shuffle=True, batch_size=BATCH_SIZE, collate_fn=data_collator)
     model.compile(optimizer=optimizer)
     model.fit(x=tf_train_set, epochs=EPOCHS, callbacks=[keras_clock(clock, tf.keras)], verbose=0)
@@ -361,7 +369,7 @@ def run_guide_pytorch(shape: str, folder: Path) -> dict[str, Any]:
             disable_tqdm=True,
         )
         trainer = Trainer(
-            model=AutoModelForMaskedLM.from_config(roberta_config(shape)),
+            model=AutoModelForMaskedLM.from_config(config_object(shape)),
             args=training_args,
             train_dataset=train,
             data_collator=DataCollatorForLanguageModeling(tokenizer=tokenizer, mlm_probability=PROBABILITY),
@@ -375,6 +383,8 @@ def run_guide_pytorch(shape: str, folder: Path) -> dict[str, Any]:
 @needs("keras_hub", "jax")
 def run_kerashub(shape: str, folder: Path) -> dict[str, Any]:
     """KerasHub's task, fed as its own preprocessor feeds it once texts are tokens."""
+    if SHAPES[shape]["model_type"] != "roberta":
+        return {"missing": f"masked-LM task of {SHAPES[shape]['model_type']} here"}
     import keras
     import keras_hub
     import numpy as np
@@ -382,7 +392,7 @@ def run_kerashub(shape: str, folder: Path) -> dict[str, Any]:
 
     train, _ = load_data(folder)
     clock = Clock()
-    values = roberta_values(shape)
+    values = config_values(shape)
     mask = keras_hub.layers.MaskedLMMaskGenerator(
         vocabulary_size=VOCABULARY,
         mask_selection_rate=PROBABILITY,
@@ -462,7 +472,8 @@ def summary(runs: list[dict]) -> dict[str, float]:
 def print_table(shape: str, results: dict[str, dict[str, float]]) -> None:
     """A row a contestant."""
     sizes = SHAPES[shape]
-    print(f"\nshape {shape}: {sizes['layers']} layers x {sizes['hidden']}, {BATCH_SIZE} x {BLOCK_SIZE} tokens a step\n")
+    model = f"{sizes['model_type']}, {sizes['layers']} layers x {sizes['hidden']}"
+    print(f"\nshape {shape}: {model}, {BATCH_SIZE} x {BLOCK_SIZE} tokens a step\n")
     heads = f"{'tokens/s':>10}{'quartiles':>20}{'project is':>12}{'core s/step':>13}{'epoch':>10}{'peak MiB':>10}"
     print(f"{'':14}{heads}{'GPU MiB':>9}")
     for name, facts in results.items():

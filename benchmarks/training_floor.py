@@ -10,7 +10,12 @@ from typing import Any
 
 VOCABULARY, BATCH_SIZE, BLOCK_SIZE, PROBABILITY, PREDICTIONS = 50_265, 16, 128, 0.15, 20
 TOKENS = BATCH_SIZE * BLOCK_SIZE
-SHAPES = {"a": {"layers": 4, "hidden": 256, "steps": 9}, "b": {"layers": 6, "hidden": 768, "steps": 4}}
+SHAPES: dict[str, dict[str, Any]] = {
+    "a": {"model_type": "roberta", "layers": 4, "hidden": 256, "intermediate": 1024, "steps": 9},
+    "b": {"model_type": "roberta", "layers": 6, "hidden": 768, "intermediate": 3072, "steps": 4},
+    "m": {"model_type": "modernbert", "layers": 4, "hidden": 256, "intermediate": 688, "steps": 9},
+}
+"""Sizes of the models, and the steps of an epoch. ModernBERT's gate is as wide as makes its products those of a."""
 HEAD_SIZE, POSITIONS = 64, 514
 PEAK_SIDE = 4096
 AT_ONCE_ON_GPU = 32
@@ -23,15 +28,20 @@ def products(shape: str) -> Iterator[tuple[int, tuple[int, ...], tuple[int, ...]
     Backward, each of the two is multiplied with the product's gradient. The head's weights are the embedding, whose
     rows are tokens: its forward product is the one that here counts as backward.
     """
-    layers, hidden = SHAPES[shape]["layers"], SHAPES[shape]["hidden"]
+    layers, hidden, intermediate = (SHAPES[shape][size] for size in ("layers", "hidden", "intermediate"))
     heads = BATCH_SIZE * hidden // HEAD_SIZE
     yield 4 * layers, (TOKENS, hidden), (hidden, hidden)
-    yield layers, (TOKENS, hidden), (hidden, 4 * hidden)
-    yield layers, (TOKENS, 4 * hidden), (4 * hidden, hidden)
+    yield layers, (TOKENS, hidden), (hidden, projections(shape) * intermediate)
+    yield layers, (TOKENS, intermediate), (intermediate, hidden)
     yield layers, (heads, BLOCK_SIZE, HEAD_SIZE), (heads, HEAD_SIZE, BLOCK_SIZE)
     yield layers, (heads, BLOCK_SIZE, BLOCK_SIZE), (heads, BLOCK_SIZE, HEAD_SIZE)
     yield 1, (BATCH_SIZE * PREDICTIONS, hidden), (hidden, hidden)
     yield 1, (BATCH_SIZE * PREDICTIONS, VOCABULARY), (VOCABULARY, hidden)
+
+
+def projections(shape: str) -> int:
+    """How many times the intermediate size a layer's first product is wide: ModernBERT has a gate beside it."""
+    return 2 if SHAPES[shape]["model_type"] == "modernbert" else 1
 
 
 def step_flops(shape: str) -> float:
@@ -112,8 +122,9 @@ def least_mib(shape: str) -> int:
 
 def parameters(shape: str) -> int:
     """Weights of the model, its head's dense layer among them; biases and norms, a thousandth, are left out."""
-    layers, hidden = SHAPES[shape]["layers"], SHAPES[shape]["hidden"]
-    return (VOCABULARY + POSITIONS) * hidden + 12 * layers * hidden**2 + hidden**2
+    layers, hidden, intermediate = (SHAPES[shape][size] for size in ("layers", "hidden", "intermediate"))
+    a_layer = 4 * hidden**2 + (projections(shape) + 1) * intermediate * hidden
+    return (VOCABULARY + POSITIONS) * hidden + layers * a_layer + hidden**2
 
 
 def memory_mib(name: str) -> int:
