@@ -8,7 +8,7 @@ import tensorflow as tf
 from components.modeling.architectures.records import architecture_of
 from components.training.devices import Devices
 from components.training.execution import why_not_in
-from tests.modeling.tiny_models import SHORT_BATTERY, random_model
+from tests.modeling.tiny_models import SHORTEST_BATTERY, random_model
 from tests.training.test_training import train_in
 
 
@@ -16,7 +16,7 @@ from tests.training.test_training import train_in
 @pytest.mark.parametrize(
     ("precision", "compiled"), [("mixed_bfloat16", True), ("mixed_float16", False)], ids=["as on a GPU", "in float16"]
 )
-@pytest.mark.parametrize("name", SHORT_BATTERY)
+@pytest.mark.parametrize("name", SHORTEST_BATTERY)
 def test_it_trains_in_every_precision_or_is_refused(name, precision, compiled):
     """A refusal of what works after all is to go."""
     config = random_model(name).config
@@ -30,7 +30,7 @@ def test_it_trains_in_every_precision_or_is_refused(name, precision, compiled):
 
 @pytest.mark.slow
 @pytest.mark.skipif(not Devices.visible().bfloat16, reason="no CPU that multiplies bfloat16")
-@pytest.mark.parametrize("name", SHORT_BATTERY)
+@pytest.mark.parametrize("name", SHORTEST_BATTERY)
 def test_it_trains_in_a_rewritten_graph(name):
     """The loss of the first steps is that in float32, but for what bfloat16 rounds."""
     plain = train_in("float32", False, 1, name, {}, learning_rate=1e-3)
