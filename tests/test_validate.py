@@ -151,7 +151,6 @@ def test_a_model_that_a_given_server_has_until_it_dies(step, tmp_path):
 @pytest.mark.parametrize(
     ("signature", "how"),
     [
-        pytest.param("tokens", "through the signature tokens", marks=pytest.mark.slow),
         pytest.param("fill_mask", r"through the signature fill_mask with \{'top_k': 6\}", marks=pytest.mark.slow),
         pytest.param("logits", "logits differ by .* through the signature logits", marks=pytest.mark.slow),
     ],

@@ -36,6 +36,7 @@ from tests.modeling.tiny_models import (
     LENGTH,
     MODELS,
     SHORT_BATTERY,
+    SHORTEST_BATTERY,
     VOCABULARY,
     all_slow_but,
     random_model,
@@ -260,8 +261,9 @@ def test_the_longest_sequence_is_the_longest_that_runs(name):
 
 
 @pytest.fixture(scope="module")
-def tokenizer():
-    return train_tokenizer()
+def tokenizers():
+    """By whether a tokenizer can be in the graph: one that can, and one that can't."""
+    return {in_graph: train_tokenizer(not_in_graph=not in_graph) for in_graph in (True, False)}
 
 
 @pytest.fixture
@@ -272,11 +274,13 @@ def memory_is_given_back():
     gc.collect()
 
 
+# With text signatures, whose graphs take longer to make, those of the shortest battery alone.
 @pytest.mark.slow  # test_export.py and test_embedding_read.py have a few in the default run
 @pytest.mark.parametrize("name", sorted({*SHORT_BATTERY, *(name for name in BATTERY if "untied" in name)}))
 @pytest.mark.filterwarnings("ignore:The initializer TruncatedNormal is unseeded")
-def test_the_export_answers_as_the_model_and_copies_no_table(name, tokenizer, tmp_path, memory_is_given_back):
+def test_the_export_answers_as_the_model_and_copies_no_table(name, tokenizers, tmp_path, memory_is_given_back):
     """No table is both looked up by rows and read whole, such as a tied decoder's: a server would copy it."""
+    tokenizer = tokenizers[name in SHORTEST_BATTERY]
     model = random_model(name, vocab_size=len(tokenizer))
     save_masked_lm(model, tokenizer, tmp_path / "checkpoint/model")
     tokenizer.save_pretrained(tmp_path / "tokenizer/tokenizer")

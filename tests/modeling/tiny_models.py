@@ -1,7 +1,7 @@
 """A small random model of every architecture, as its record describes it."""
 
 import os
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from typing import Any
 
 import numpy as np
@@ -53,11 +53,13 @@ SHORTEST_BATTERY = (
 """The same for the longest ones: what is computed in a way of its own, of the library's and of ours."""
 
 
-def all_slow_but(quick: Iterable[str], names: Iterable[str] = MODEL_TYPES) -> list[Any]:
-    """A test's parameters: names of models, the quick ones and of the others those of `BATTERY`, marked slow."""
+def all_slow_but(
+    quick: Iterable[str], names: Iterable[str] = MODEL_TYPES, battery: Collection[str] = BATTERY
+) -> list[Any]:
+    """A test's parameters: names of models, the quick ones and of the others those of a battery, marked slow."""
     quick = set(quick)
     marks = {name: () if name in quick else pytest.mark.slow for name in names}
-    return [pytest.param(name, marks=marks[name]) for name in names if name in quick or name in BATTERY]
+    return [pytest.param(name, marks=marks[name]) for name in names if name in quick or name in battery]
 
 
 def random_model(name: str, **values: Any) -> TFPreTrainedModel:

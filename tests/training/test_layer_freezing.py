@@ -14,7 +14,7 @@ from components.training.flops import step_flops
 from components.training.optimizer import AdamW, create_slots
 from components.training.training_model import MaskedLMTraining
 from foundation.errors import ConfigError
-from tests.modeling.tiny_models import LENGTH, MODELS, all_slow_but, random_model, token_batch
+from tests.modeling.tiny_models import LENGTH, MODELS, SHORTEST_BATTERY, all_slow_but, random_model, token_batch
 from tests.training.tiny_training import SIZES, equal, small_step, weights_of, write_blocks, write_tokenizer
 
 PREDICTIONS = 4
@@ -54,7 +54,7 @@ def train_a_step(model, **settings):
     return training
 
 
-@pytest.mark.parametrize("name", all_slow_but(("bert", "xlm"), OF_TOKENS))
+@pytest.mark.parametrize("name", all_slow_but(("bert", "xlm"), OF_TOKENS, SHORTEST_BATTERY))
 def test_what_the_lowest_layers_compute_stays_the_same(name):
     model = random_model(name)
     trained = {weight.ref() for weight in trained_weights(model, 1)}

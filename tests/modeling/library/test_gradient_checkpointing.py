@@ -7,7 +7,7 @@ import tensorflow as tf
 from components.modeling.library.gradient_checkpointing import encoder_layers, recomputed_layers
 from components.training.optimizer import AdamW
 from components.training.training_model import MaskedLMTraining
-from tests.modeling.tiny_models import BATCH, all_slow_but, random_model, token_batch
+from tests.modeling.tiny_models import BATCH, SHORTEST_BATTERY, all_slow_but, random_model, token_batch
 
 PREDICTIONS = 3
 
@@ -39,7 +39,7 @@ QUICK = ("xlm",)
 """Layers in two lists."""
 
 
-@pytest.mark.parametrize("model_type", all_slow_but(QUICK))
+@pytest.mark.parametrize("model_type", all_slow_but(QUICK, battery=SHORTEST_BATTERY))
 def test_gradients_are_those_of_layers_that_keep_their_values(model_type, monkeypatch):
     """With dropout: the second computation drops what the first one dropped."""
     tf.random.set_seed(0)

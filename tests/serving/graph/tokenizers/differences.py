@@ -5,7 +5,7 @@ import random
 
 import tensorflow as tf
 
-MANY_SEEDS = range(100, 100 + int(os.environ.get("TOKENIZER_TEXTS", "10000")) // 2000)
+MANY_SEEDS = range(100, 100 + int(os.environ.get("TOKENIZER_TEXTS", "4000")) // 2000)
 """A seed for 2,000 texts each; `TOKENIZER_TEXTS=100000` tries so many."""
 
 
