@@ -191,7 +191,7 @@ def verdict(first: RunFacts, second: RunFacts, its_name: str, others_name: str) 
     if interval.low > most:
         return f"{subject} is worse: {found}."
     if least <= interval.low and interval.high <= most:
-        return f"There is no difference worth the name: {found}."
+        return f"There is no real difference: {found}."
     return f"Chance, or another seed, can explain the difference: {found}."
 
 
