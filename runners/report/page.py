@@ -80,7 +80,8 @@ td:last-child:not(.n){overflow-wrap:anywhere;min-width:7rem}td code{overflow-wra
 .origin{grid-template-columns:1fr;gap:0}.origin dd{margin-bottom:.4rem}}
 @media(max-width:30rem){main{padding:1rem .8rem 3rem}h1{font-size:1.25rem}.tiles{grid-template-columns:1fr 1fr}
 .rows,.rows tbody{display:block}.rows thead{display:none}
-.rows tr{display:grid;grid-template-columns:1fr 1fr 1fr;gap:.2rem .8rem;padding:.5rem 0;border-bottom:1px solid var(--edge)}
+.rows tr{display:grid;grid-template-columns:1fr 1fr 1fr;gap:.2rem .8rem;padding:.5rem 0;
+border-bottom:1px solid var(--edge)}
 .rows:has(.answers) tr{grid-template-columns:1fr 1fr}
 .rows :is(th,td){border:0;min-width:0;padding:0;text-align:left;white-space:normal;overflow-wrap:anywhere}
 .rows .whole{grid-column:1/-1}.rows .example{display:inline}
