@@ -64,7 +64,7 @@ class Train(Component[Checkpoint]):
     AdamW: Loshchilov and Hutter 2019, "Decoupled Weight Decay Regularization" (https://arxiv.org/abs/1711.05101).
 
     Attributes:
-        blocks: The train split is learnt from, the test split validated on.
+        blocks: The train split is learned from, the test split validated on.
         tokenizer: The one that the blocks were made with.
         params: The settings.
         planned: For the preflight alone.

@@ -265,11 +265,8 @@ class LocalRunner:
         if how_far is not None:
             self.show(f"  {component.name:<11} goes on from {how_far}")
             return
-        for directory, how_far in self.store.unfinished(component, key).items():
-            self.show(
-                f"  {component.name:<11} starts anew: other settings or inputs than in {directory}, which came to "
-                f"{how_far} (remove it if it is no longer wanted)"
-            )
+        if (left := self.store.unfinished(component, key)) is not None:
+            self.show(f"  {component.name:<11} starts anew: other settings or inputs than in {left}")
 
     def _interruption(self, component: Component[Any], key: str | None) -> str:
         """Where a run was interrupted, and where the same command goes on."""

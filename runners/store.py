@@ -17,6 +17,7 @@ from typing import TypeVar
 from components.contract import manifest
 from components.contract.artifacts import Artifact
 from components.contract.component import Component
+from foundation.command_text import short
 from foundation.errors import ArtifactError, DamagedArtifact, directory_mark
 from runners.storage import Storage
 
@@ -120,17 +121,25 @@ class Store:
         """How far a run of this step and key came that was cut off, if it can be gone on from."""
         return component.resumes(self.storage.path(_name(component, key) + PARTIAL))
 
-    def unfinished(self, component: Component[Output], key: str) -> dict[Path, str]:
-        """Runs of a step with other keys that were cut off and can be gone on from: the directory, and how far it came.
+    def unfinished(self, component: Component[Output], key: str) -> str | None:
+        """Runs of a step with other keys that were cut off and can be gone on from: the newest, and how far it came.
 
         Args:
             component: The step.
             key: The key that is left out.
+
+        Returns:
+            Its directory and how far it came, with the number of the others; None where there is none.
         """
         names = self.storage.names(_group(component.name))
         others = [name for name in names if name.endswith(PARTIAL) and name != _name(component, key) + PARTIAL]
         found = {self.storage.path(name): component.resumes(self.storage.path(name)) for name in others}
-        return {directory: how_far for directory, how_far in found.items() if how_far is not None}
+        left = [directory for directory, how_far in found.items() if how_far is not None]
+        if not left:
+            return None
+        newest = max(left, key=lambda directory: directory.stat().st_mtime)
+        more = f", and than in {len(left) - 1:,} more" if len(left) > 1 else ""
+        return f"{short(newest)}, which came to {found[newest]}{more} (remove what is no longer wanted)"
 
     def make(self, component: Component[Output], key: str, sources: Mapping[str, str], anew: bool = False) -> Output:
         """Checks a step's inputs, runs it and keeps what it made; a finished artifact of that key is replaced.

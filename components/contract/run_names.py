@@ -82,7 +82,7 @@ def name_of(folder: Path, hoped: str = "") -> str | None:
 
 
 def nearest_name(root: Path, name: str) -> str | None:
-    """The name of a run that a misspelt one was likely meant to be; None where no name is like it."""
+    """The name of a run that a misspelled one was likely meant to be; None where no name is like it."""
     names = [found for folder in folders(root) if (found := name_of(folder)) is not None]
     return next(iter(difflib.get_close_matches(name, names, n=1, cutoff=0.75)), None)
 

@@ -118,7 +118,7 @@ class Terminal:
             if libraries is not None:
                 libraries.step = name
                 return libraries.line(columns)
-            text = f"  {name:<11} {'...':<7} {time.monotonic() - started:7.0f} s"
+            text = f"  {name:<11} {'running':<7} {time.monotonic() - started:7.0f} s"
             return text if columns is None else cropped(text, columns)
 
         with self._lock:

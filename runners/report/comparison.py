@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
     from components.contract.reports import Ends, Interval
 
-RULE = "--compare must name two runs or more, each by its id or name, as latest, or by the path of its folder"
+RULE = "--compare must name two different runs or more, each by its id or name, as latest, or by the path of its folder"
 LONGEST_NAME = 180
 """The longest name of a page that is made of ids; most file systems take 255 bytes."""
 LOWER_IS_BETTER = ("perplexity", "cross_entropy", "bits_per_character", "bits_per_byte", "pseudo_perplexity")
@@ -191,24 +191,24 @@ def verdict(first: RunFacts, second: RunFacts, its_name: str, others_name: str) 
     if interval.low > most:
         return f"{subject} is worse: {found}."
     if least <= interval.low and interval.high <= most:
-        return f"There is no difference worth the name: {found}."
+        return f"There is no real difference: {found}."
     return f"Chance, or another seed, can explain the difference: {found}."
 
 
 def open_runs(root: Path, names: Sequence[str]) -> Comparison:
-    """The runs that a user names.
+    """The runs that a user names. One that is named twice, such as by its name and as `latest`, counts once.
 
     Raises:
         ConfigError: If they are fewer than two, or one of them isn't there.
         ArtifactError: If a record can't be read.
     """
-    if len(names) < 2:
-        raise ConfigError(
-            RULE,
-            received=" ".join(names) or "none",
-            remedy="see --list",
-        )
-    return Comparison(tuple(open_run(root, name) for name in names))
+    runs: dict[Path, RunFacts] = {}
+    for name in names:
+        facts = open_run(root, name)
+        runs.setdefault(facts.directory.resolve(), facts)
+    if len(runs) < 2:
+        raise ConfigError(RULE, received=" ".join(names), remedy="see --list")
+    return Comparison(tuple(runs.values()))
 
 
 def open_run(root: Path, name: str) -> RunFacts:

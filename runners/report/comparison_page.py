@@ -45,13 +45,16 @@ def write_comparison(comparison: Comparison, path: Path) -> None:
             section("Training", *_charts(comparison)),
             section(
                 "Settings that differ",
-                table(["setting", *letters], settings)
+                table(["setting", *letters], settings, whole=1)
                 if settings
                 else tag("p", "None: all ran the same configuration."),
             ),
-            section("Samples after training", table(["sentence", *letters], sentences)) if sentences else "",
+            section("Samples after training", table(["sentence", *letters], sentences, whole=1)) if sentences else "",
             section(
-                "Steps", table(["step", *letters], [[name, *(each.get(name, "–") for each in times)] for name in steps])
+                "Steps",
+                table(
+                    ["step", *letters], [[name, *(each.get(name, "–") for each in times)] for name in steps], whole=1
+                ),
             ),
         )
         os.replace(partial, path)
@@ -84,7 +87,7 @@ def _runs(comparison: Comparison, page: Path) -> Markup:
         ]
         for letter, facts in zip(comparison.letters, comparison.runs, strict=True)
     ]
-    return table(["", "run", *(["id"] if named else []), "status", "configuration"], rows)
+    return table(["letter", "run", *(["id"] if named else []), "status", "configuration"], rows, whole=2)
 
 
 def _with_changes(letters: tuple[str, ...]) -> list[str]:

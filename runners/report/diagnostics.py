@@ -49,7 +49,7 @@ def samples(facts: RunFacts) -> Markup:
     if any(each.continues_word for sample in facts.samples for each in (*sample.before, *sample.after)):
         note += " A hyphen marks a piece that goes on with the word before it."
     header = ["sentence", *["masked word"][: int(words)], "before training", "after training"]
-    return section("Samples", tag("p", note, class_="soft"), table(header, rows))
+    return section("Samples", tag("p", note, class_="soft"), table(header, rows, whole=len(header) - 2))
 
 
 def calibration(facts: RunFacts) -> Markup:
@@ -193,7 +193,7 @@ def token_table(tokens: Sequence[TokenLoss]) -> Markup:
         ]
         for each in tokens
     ]
-    return table(header, rows)
+    return table(header, rows, whole=2)
 
 
 def example(each: TokenLoss, shown: TokenExample) -> Markup:

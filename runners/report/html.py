@@ -33,8 +33,16 @@ def join(parts: Iterable[object], between: str = "") -> Markup:
     return Markup(between.join(text(part) for part in parts))
 
 
-def table(header: Sequence[object], rows: Iterable[Sequence[object]], caption: str = "") -> Markup:
-    """A table in a box that scrolls sideways by itself where the screen is narrow. Numbers stand to the right."""
+def table(header: Sequence[object], rows: Iterable[Sequence[object]], caption: str = "", whole: int = 0) -> Markup:
+    """A table in a box that scrolls sideways by itself where the screen is narrow. Numbers stand to the right.
+
+    Args:
+        header: What each column is called.
+        rows: The cells, a sequence a row.
+        caption: A line above it.
+        whole: For a table that is too wide for a phone: there each row is a block, whose cells stand in pairs below
+            their columns' names, and so many first cells have a line of their own. 0 keeps it a table.
+    """
     rows = list(rows)
     numeric = [all(_is_figure(row[column]) for row in rows) for column in range(len(header))]
     head = join(
@@ -45,17 +53,28 @@ def table(header: Sequence[object], rows: Iterable[Sequence[object]], caption: s
         tag(
             "tr",
             join(
-                tag("th", cell, scope="row")
-                if place == 0
-                else tag("td", cell, **({"class_": "n"} if numeric[place] else {}))
+                tag(
+                    "td" if place else "th",
+                    cell,
+                    **({} if place else {"scope": "row"}),
+                    **_classes(numeric[place] and place > 0, place < whole),
+                    **({"data_label": header[place]} if whole else {}),
+                )
                 for place, cell in enumerate(row)
             ),
         )
         for row in rows
     )
     top = tag("caption", caption) if caption else ""
-    content = tag("table", join([top, tag("thead", tag("tr", head)), tag("tbody", body)]))
+    content = tag(
+        "table", join([top, tag("thead", tag("tr", head)), tag("tbody", body)]), **({"class_": "rows"} if whole else {})
+    )
     return tag("div", content, class_="scroll", tabindex="0")  # so that the keyboard scrolls it too
+
+
+def _classes(number: bool, whole: bool) -> dict[str, str]:
+    names = ["n"] * number + ["whole"] * whole
+    return {"class_": " ".join(names)} if names else {}
 
 
 def _is_figure(cell: object) -> bool:

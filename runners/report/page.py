@@ -79,10 +79,14 @@ td:last-child:not(.n){overflow-wrap:anywhere;min-width:7rem}td code{overflow-wra
 .interval{white-space:normal}.example{width:14rem}
 .origin{grid-template-columns:1fr;gap:0}.origin dd{margin-bottom:.4rem}}
 @media(max-width:30rem){main{padding:1rem .8rem 3rem}h1{font-size:1.25rem}.tiles{grid-template-columns:1fr 1fr}
-table:has(.answers),table:has(.answers) :is(thead,tbody){display:block}
-table:has(.answers) tr{display:grid;grid-template-columns:1fr 1fr;border-bottom:1px solid var(--edge)}
-table:has(.answers) :is(th,td){border:0;min-width:0}
-table:has(.answers) :is(th,td):nth-last-child(n+3){grid-column:1/-1}}
+.rows,.rows tbody{display:block}.rows thead{display:none}
+.rows tr{display:grid;grid-template-columns:1fr 1fr 1fr;gap:.2rem .8rem;padding:.5rem 0;
+border-bottom:1px solid var(--edge)}
+.rows:has(.answers) tr{grid-template-columns:1fr 1fr}
+.rows :is(th,td){border:0;min-width:0;padding:0;text-align:left;white-space:normal;overflow-wrap:anywhere}
+.rows .whole{grid-column:1/-1}.rows .example{display:inline}
+.rows [data-label]::before{content:attr(data-label);display:block;color:var(--soft);font-weight:400;font-size:.78rem}
+.rows .whole::before{display:inline;margin-right:.5rem}}
 @media print{:root{color-scheme:light;--ground:#fff;--sheet:#f5f6f8;--ink:#1c2128;--soft:#59636e;--edge:#d5dae0;
 --good:#1a7f37;--bad:#c4262e;--c0:#0b62c4;--c1:#b35900;--c2:#7a3fb8;--l0:#6e7781;--l1:#1a7f37;--l2:#c4262e;--l3:#7a3fb8}
 html{font-size:11px}body{font-size:1rem}main{max-width:none;padding:0}.contents,.values{display:none}.scroll{overflow:visible}

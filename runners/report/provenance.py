@@ -60,7 +60,7 @@ def steps(facts: RunFacts) -> Markup:
         else f"{ran} of {len(rows)} steps ran, the others were cached or not finished."
     )
     return (
-        section("Steps", tag("p", note, class_="soft"), table(["step", "", "time", "what came out"], rows))
+        section("Steps", tag("p", note, class_="soft"), table(["step", "status", "time", "what came out"], rows))
         if rows
         else Markup("")
     )
@@ -81,7 +81,14 @@ def lineage(facts: RunFacts) -> Markup:
         digests[content["digest"]] = name
     for name, content in reversed(manifests.items()):
         inputs = [digests.get(digest, digest[:16]) for digest in content.get("inputs", {}).values()]
-        what = Markup(join([tag("code", content["digest"][:16]), f" ({content['type']}, {content['created']})"]))
+        what = Markup(
+            join(
+                [
+                    tag("code", content["digest"][:16]),
+                    f" ({content['type']}, {content['created'][:16].replace('T', ' ')} UTC)",
+                ]
+            )
+        )
         rows.append([name, what, ", ".join(inputs) or "the source"])
         for source, digest in content.get("sources", {}).items():
             rows.append([f"source of {name}: {source}", tag("code", str(digest)[:64]), ""])
@@ -91,7 +98,7 @@ def lineage(facts: RunFacts) -> Markup:
         rows.append(["the source", ", ".join(plain), ""])
     note = "Top to bottom, from what was pushed to what it was made of. Equal digests mean equal files."
     return (
-        section("Lineage", tag("p", note, class_="soft"), table(["", "what", "made from"], rows))
+        section("Lineage", tag("p", note, class_="soft"), table(["step or source", "what", "made from"], rows))
         if rows
         else Markup("")
     )
@@ -109,7 +116,8 @@ def files(facts: RunFacts) -> Markup:
         items = [tag("li", link(path, page, path.relative_to(directory).as_posix())) for path in paths[:MOST_FILES]]
         if len(paths) > MOST_FILES:
             items.append(tag("li", f"and {len(paths) - MOST_FILES:,} more"))
-        summary = tag("summary", f"{step['name']}: {len(paths):,} files")
+        count = "1 file" if len(paths) == 1 else f"{len(paths):,} files"
+        summary = tag("summary", f"{step['name']}: {count}")
         parts.append(tag("details", join([summary, tag("ul", join(items))])))
     own = [path for name in ("run.json", "traceback.txt") if (path := facts.directory / name).is_file()]
     parts.append(tag("p", join(["Of the run: ", join((link(path, page) for path in own), ", ")])))

@@ -149,7 +149,7 @@ def gate(facts: RunFacts) -> Markup:
     first = "" if blessing.baseline else tag("p", "There was no other model to be compared with.")
     again = facts.pushed.report.compared_again if facts.pushed else None
     note = f"Push compared it again, as other models had been pushed or removed since the evaluation: {again}."
-    checks = table(["check", "", "found"], rows) if rows else ""
+    checks = table(["check", "result", "found"], rows) if rows else ""
     return section("Gate", tag("p", rule, class_="soft"), first, none, checks, tag("p", note) if again else "")
 
 
@@ -171,7 +171,7 @@ def slices(facts: RunFacts) -> Markup:
                 ]
             )
         header = [group, "masked tokens", "records", "perplexity before", "perplexity after"]
-        parts.append(table(header, rows))
+        parts.append(table(header, rows, whole=1))
     return section("Slices", *parts)
 
 
@@ -229,5 +229,7 @@ def data(facts: RunFacts) -> Markup:
         )
     notes += [f"{each.count:,} {each.what} skipped: {each.reason}" for each in corpus.skipped]
     return section(
-        "Data", table(["", "train", "test"], rows), tag("ul", join(tag("li", note) for note in notes)) if notes else ""
+        "Data",
+        table(["what", "train", "test"], rows),
+        tag("ul", join(tag("li", note) for note in notes)) if notes else "",
     )

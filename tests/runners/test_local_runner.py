@@ -280,12 +280,16 @@ def test_a_step_goes_on_from_what_it_left(tmp_path):
         execute(Stoppable(3, WordParams("moon")))
     assert "starts anew: other settings or inputs" in shown[-1]
     assert "which came to 3 with sky" in shown[-1]
+    shown.clear()
+    with pytest.raises(KeyboardInterrupt):
+        execute(Stoppable(3, WordParams("sun")))
+    assert [line.split("which came to ")[1][:33] for line in shown] == ["3 with moon, and than in 1 more (r"[:33]]
     with pytest.raises(KeyboardInterrupt):
         execute(Stoppable(5))
     assert shown[-1].split(maxsplit=1) == ["counting", "goes on from 3 with sky"]
     assert execute(Stoppable(0)) == "from 5"
     left = sorted(path.name for path in (tmp_path / "artifacts/counting").glob("*.partial"))
-    assert len(left) == 1  # the moon's
+    assert len(left) == 2  # the moon's and the sun's
 
     shown.clear()
     with pytest.raises(KeyboardInterrupt):

@@ -10,7 +10,7 @@ if TYPE_CHECKING:
 
 def why_not_packable(config: "PretrainedConfig") -> str | None:
     """What reads across documents."""
-    return "its embeddings (trigram_input) read the neighbours' too" if config.trigram_input else None
+    return "its embeddings (trigram_input) read the neighbors' too" if config.trigram_input else None
 
 
 MOBILEBERT = Architecture(

@@ -81,7 +81,7 @@ def test_a_shorter_line_leaves_nothing_of_a_longer_one(tty):
         terminal.status(lambda columns: "short")
         assert seen_after(screen, ours) == ["a warning", "another", "short"]
         terminal.status(None)
-        assert re.fullmatch(r"  train       \.\.\.           0 s", seen_after(screen, ours)[-1])
+        assert re.fullmatch(r"  train       running       0 s", seen_after(screen, ours)[-1])
     terminal.line("done")
     assert seen_after(screen, ours) == ["a warning", "another", "done", ""]
 
@@ -168,7 +168,7 @@ def test_where_nothing_can_be_rewritten_there_is_a_plain_line_now_and_then(kind,
     lines = text.splitlines()
     assert lines[0] == "begun"
     assert lines[-1] == "done"
-    steps = [line for line in lines[1:-1] if line.startswith("  train       ...")]
+    steps = [line for line in lines[1:-1] if line.startswith("  train       running")]
     assert lines[1:-1] == [*steps, *["halfway None"] * (len(lines) - 2 - len(steps))]
     # One in each 0.2 seconds at most, however slow the machine is.
     assert 1 <= len(steps) <= 3
@@ -252,7 +252,7 @@ def test_progress_is_shown_while_it_lasts(tty):
                 within.advance(4)
                 assert "writing 4/4 records" in seen_after(screen, ours)[-1]
             assert "tokenizing 2/8" in seen_after(screen, ours)[-1]
-        assert re.fullmatch(r"  preprocess  \.\.\. +\d s", seen_after(screen, ours)[-1])
+        assert re.fullmatch(r"  preprocess  running +\d s", seen_after(screen, ours)[-1])
 
 
 def test_bytes_of_files_count_while_they_are_read(tmp_path):

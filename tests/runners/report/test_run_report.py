@@ -302,9 +302,9 @@ def compared(tmp_path, **second):
         ({"loss": 3.5, "seed": 1}, "The second is better: perplexity of the second is 39."),
         ({"loss": 4.5, "seed": 1}, "The second is worse: perplexity"),
         ({"seed": 2}, "Chance, or another seed, can explain the difference: perplexity"),
-        ({}, "There is no difference worth the name: perplexity of the second is 0.0% below that of the first (inter"),
-        ({"loss": 3.995}, "There is no difference worth the name: perplexity of the second is 0.5% below"),
-        ({"loss": 4.005}, "There is no difference worth the name: perplexity of the second is 0.5% above"),
+        ({}, "There is no real difference: perplexity of the second is 0.0% below that of the first (inter"),
+        ({"loss": 3.995}, "There is no real difference: perplexity of the second is 0.5% below"),
+        ({"loss": 4.005}, "There is no real difference: perplexity of the second is 0.5% above"),
         ({"loss": 3.5, "masks": "other"}, "The second is better: bits per character"),
     ],
 )
