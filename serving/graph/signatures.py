@@ -185,31 +185,44 @@ class TextSignatures(TokenSignatures):
         if targets is not None:
             of_texts["target_notes"] = tf.string
 
+        outputs = (*PADDING, *of_texts)
+
         def rows(*inputs: tf.Tensor) -> tuple[tf.Tensor, ...]:
             answer = self._arranged(*self._answers(*inputs))
             of_masks = [tf.ensure_shape(answer[output], [None, None, None]) for output in PADDING]
             return (*of_masks, *(tf.ensure_shape(answer[output], [None]) for output in of_texts))
 
+        def answer(*results: tf.Tensor) -> dict[str, tf.Tensor]:
+            # What lies beyond this request's own masks and candidates is padding.
+            found = dict(zip(outputs, results, strict=True))
+            masks = tf.maximum(tf.reduce_max(found["num_masks"]), 1)
+            candidates = None if top_k is None else self._most_candidates(top_k, found["status"])
+            return {**found, **{output: found[output][:, :masks, :candidates] for output in PADDING}}
+
         def keep(*results: tf.Tensor) -> tuple[tf.Tensor, ...]:
-            found = dict(zip((*PADDING, *of_texts), results, strict=True))
+            found = dict(zip(outputs, results, strict=True))
             masks = tf.shape(found["score"])[1]
             is_own = tf.sequence_mask(found["num_masks"], masks)
             inner = tf.stack([masks, most])
             own = (tf.boolean_mask(fit(found[output], inner, padding), is_own) for output, padding in PADDING.items())
             return (*own, *(found[output] for output in of_texts))
 
+        def join(*kept: tf.Tensor) -> dict[str, tf.Tensor]:
+            of_masks = dict(zip(PADDING, kept[: len(PADDING)], strict=True))
+            of_rows = dict(zip(of_texts, kept[len(PADDING) :], strict=True))
+            if top_k is not None:
+                candidates = self._most_candidates(top_k, of_rows["status"])
+                of_masks = {output: values[:, :candidates] for output, values in of_masks.items()}
+            return self._arranged(of_masks, of_rows)
+
         nothing = [tf.fill(tf.stack([0, most]), padding) for padding in PADDING.values()]
         nothing += [tf.zeros([0], dtype) for dtype in of_texts.values()]
-        kept = RowBatcher(name, self.batching)(rows, inputs, keep, nothing)
-        of_masks, of_rows = (
-            dict(zip(PADDING, kept[: len(PADDING)], strict=True)),
-            dict(zip(of_texts, kept[len(PADDING) :], strict=True)),
-        )
-        if top_k is not None:
-            asked = tf.boolean_mask(top_k, self._is_answered(of_rows["status"]))
-            candidates = tf.reduce_max(tf.concat([asked, [1]], 0))
-            of_masks = {output: values[:, :candidates] for output, values in of_masks.items()}
-        return self._arranged(of_masks, of_rows)
+        return RowBatcher(name, self.batching)(rows, inputs, answer, keep, nothing, join)
+
+    def _most_candidates(self, top_k: tf.Tensor, status: tf.Tensor) -> tf.Tensor:
+        """The largest `top_k` (batch,) of the texts with an answer, at least 1: () int32."""
+        asked = tf.boolean_mask(top_k, self._is_answered(status))
+        return tf.reduce_max(tf.concat([asked, [1]], 0))
 
     @staticmethod
     def _arranged(of_masks: dict[str, tf.Tensor], of_texts: dict[str, tf.Tensor]) -> dict[str, tf.Tensor]:

@@ -29,7 +29,10 @@ def batcher(calls, batching):
 
     @tf.function(input_signature=[tf.TensorSpec([None, 3], tf.float32)])
     def graph(rows):
-        return run(double, [rows], lambda doubled: (fit(doubled, tf.constant([2]), -1.0),), [tf.zeros([0, 2])])[0]
+        def keep(doubled):
+            return (fit(doubled, tf.constant([2]), -1.0),)
+
+        return run(double, [rows], keep, keep, [tf.zeros([0, 2])], lambda kept: (kept,))[0]
 
     return graph
 
