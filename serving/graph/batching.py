@@ -61,7 +61,7 @@ class RowBatcher:
         keep: AnswerFunction,
         nothing: Sequence[tf.Tensor],
         join: AnswerFunction,
-    ) -> tuple[tf.Tensor, ...]:
+    ) -> Any:
         """Runs the function.
 
         Args:
@@ -82,7 +82,7 @@ class RowBatcher:
         specs = [tf.TensorSpec([None, *tensor.shape[1:]], tensor.dtype) for tensor in inputs]
         graph = tf.function(function, autograph=False).get_concrete_function(*specs)
 
-        def in_pieces() -> tuple[tf.Tensor, ...]:
+        def in_pieces() -> Any:
             return join(*self._in_pieces(graph, rows, inputs, keep, nothing))
 
         return tf.cond(
