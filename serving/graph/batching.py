@@ -132,9 +132,6 @@ class RowBatcher:
             batch_timeout_micros=self._batching.batch_timeout_micros,
             max_enqueued_batches=MAX_ENQUEUED_BATCHES,
             shared_name=self._shared_name,
-            # By default each operation has a queue of its own, and the pieces of a large request would come together
-            # with those of other large requests only.
-            batching_queue=self._shared_name,
             Tout=[result.dtype for result in graph.outputs],
         )
         return tuple(
