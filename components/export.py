@@ -42,7 +42,7 @@ class Export(Component[ServingModel]):
     """
 
     name: ClassVar[str] = "export"
-    version: ClassVar[str] = "9"
+    version: ClassVar[str] = "10"
     output: ClassVar[type[ServingModel]] = ServingModel
 
     checkpoint: Checkpoint

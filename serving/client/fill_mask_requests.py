@@ -42,7 +42,8 @@ class FillMaskRequests:
             as `https://` or `grpcs://`.
         model: The model's name there.
         timeout_seconds: How long one request may take.
-        retries: How often a request is repeated, after growing pauses, when the server is overloaded.
+        retries: How often a request is repeated, after growing pauses, when the server is overloaded, or while there is
+            time left, when it cancels the request, which another client's call in the same batch may cause.
         texts_per_request: The most texts of a request; a longer list is sent in several. A server that batches refuses
             more than its batch size.
         tokenizer: The directory of the model's tokenizer, for a model exported without one in its graph. The text

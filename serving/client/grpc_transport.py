@@ -8,6 +8,7 @@ import grpc
 
 from foundation.errors import ConfigError, ServingError
 from serving.client import transport_errors, waiting
+from serving.client.attempts import Attempts
 from serving.client.predict_messages import CLASSES, from_tensor, to_tensor
 
 SERVICE = "/tensorflow.serving.PredictionService"
@@ -23,7 +24,8 @@ class GrpcTransport:
         url: The server's, such as `grpc://127.0.0.1:8500`, or `grpcs://…` for an encrypted connection.
         model: The model's name there.
         timeout_seconds: How long one request may take, connecting included.
-        retries: How often a request is repeated, after growing pauses, when the server is overloaded.
+        retries: How often a request is repeated, after growing pauses, when the server is overloaded, each time with
+            the whole timeout, or when the server cancels it, with what is left of the timeout.
         is_async: Whether its coroutines need an event loop, and are all awaited in one.
         authorities: The certificates that a grpcs server's must be signed by, in PEM; None for the system's.
 
@@ -60,6 +62,7 @@ class GrpcTransport:
         if self._host in transport_errors.LOOPBACK:
             options.append(("grpc.enable_http_proxy", 0))
         self._is_async = is_async
+        self._is_closed = False
         self._sleep = waiting.sleep_async if is_async else waiting.sleep_blocking
         library, address = (grpc.aio if is_async else grpc), urlsplit(url).netloc
         if url.startswith("grpcs://"):
@@ -107,6 +110,7 @@ class GrpcTransport:
 
     async def close(self) -> None:
         """Closes the channel."""
+        self._is_closed = True
         closing = self._channel and self._channel.close()
         if self._is_async and closing is not None:
             await closing
@@ -123,17 +127,21 @@ class GrpcTransport:
     async def _call(self, name: str, response: str, request: Any) -> Any:
         """One call, repeated while that may help."""
         method = self._method(name, response)
-        for attempt in range(self.retries + 1):
+        attempts = Attempts(self.timeout_seconds, self.retries)
+        while True:
             try:
-                call = method(request, timeout=self.timeout_seconds)
+                call = method(request, timeout=attempts.begin())
                 return await call if self._is_async else call
             except grpc.RpcError as error:
                 is_absent = any(words in error.details() for words in NO_CONNECTION)
-                may_help = error.code() in OVERLOADED or transport_errors.CLASH in error.details()
-                if not may_help or is_absent or attempt == self.retries:
+                is_canceled = error.code() is grpc.StatusCode.CANCELLED
+                may_help = is_canceled or error.code() in OVERLOADED or transport_errors.CLASH in error.details()
+                # A call that ends because this client is closed isn't asked again.
+                is_over = self._is_closed or is_absent or not may_help
+                pause = None if is_over else attempts.pause(is_canceled)
+                if pause is None:
                     raise self._to_serving_error(error, is_absent) from error
-            await self._sleep(transport_errors.pause(attempt))
-        raise AssertionError("the last attempt returns or raises")
+            await self._sleep(pause)
 
     def _to_serving_error(self, error: Any, is_absent: bool) -> ServingError:
         """The error that a failed call is for the user."""
@@ -148,4 +156,6 @@ class GrpcTransport:
             return transport_errors.unknown_model(self.model, said)
         if error.code() in OVERLOADED:
             return transport_errors.overloaded(said, self.retries + 1)
+        if error.code() is grpc.StatusCode.CANCELLED:
+            return transport_errors.canceled(said)
         return transport_errors.refused(said)

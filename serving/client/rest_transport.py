@@ -12,8 +12,11 @@ import httpx
 
 from foundation.errors import ConfigError, ServingError
 from serving.client import certificates, transport_errors, waiting
+from serving.client.attempts import Attempts
 
 OVERLOADED = {429, 503}
+CANCELED = 499
+"""The server gave the request up. One that this client gives up has no answer at all."""
 MAX_CONNECTIONS = 20
 """Requests of an asynchronous client that are under way at once: as many as httpx keeps connections open. httpx takes
 longer to find a free connection the more there are: a thousand requests at once would run into their timeout."""
@@ -22,8 +25,8 @@ longer to find a free connection the more there are: a thousand requests at once
 class HttpConnection(Protocol):
     """Connections to one server, kept open."""
 
-    async def send(self, method: str, url: str, content: bytes | None) -> httpx.Response:
-        """Sends a request."""
+    async def send(self, method: str, url: str, content: bytes | None, attempts: Attempts) -> httpx.Response:
+        """Sends a request, as the next of its attempts."""
 
     async def sleep(self, seconds: float) -> None:
         """Waits."""
@@ -35,15 +38,15 @@ class HttpConnection(Protocol):
 class BlockingHttp:
     """Blocks until the answer has come; threads may share it."""
 
-    def __init__(self, timeout_seconds: float, trust_env: bool, verify: ssl.SSLContext | bool = True) -> None:
-        self._timeout_seconds = timeout_seconds
-        self._http = httpx.Client(timeout=timeout_seconds, trust_env=trust_env, verify=verify)
+    def __init__(self, trust_env: bool, verify: ssl.SSLContext | bool = True) -> None:
+        self._http = httpx.Client(trust_env=trust_env, verify=verify)
 
-    async def send(self, method: str, url: str, content: bytes | None) -> httpx.Response:
+    async def send(self, method: str, url: str, content: bytes | None, attempts: Attempts) -> httpx.Response:
         """Sends a request. Each part of the answer is a look at the clock, since httpx limits only each single wait."""
-        end = time.monotonic() + self._timeout_seconds
+        seconds = attempts.begin()
+        end = time.monotonic() + seconds
         parts = []
-        with self._http.stream(method, url, content=content) as response:
+        with self._http.stream(method, url, content=content, timeout=seconds) as response:
             for part in response.iter_raw():
                 parts.append(part)
                 if time.monotonic() > end:
@@ -60,15 +63,16 @@ class BlockingHttp:
 class AsyncHttp:
     """Lets other tasks work while it waits; belongs to one event loop."""
 
-    def __init__(self, timeout_seconds: float, trust_env: bool, verify: ssl.SSLContext | bool = True) -> None:
-        self._http = httpx.AsyncClient(timeout=timeout_seconds, trust_env=trust_env, verify=verify)
-        self._timeout_seconds = timeout_seconds
+    def __init__(self, trust_env: bool, verify: ssl.SSLContext | bool = True) -> None:
+        self._http = httpx.AsyncClient(trust_env=trust_env, verify=verify)
         self._turns = asyncio.Semaphore(MAX_CONNECTIONS)
 
-    async def send(self, method: str, url: str, content: bytes | None) -> httpx.Response:
+    async def send(self, method: str, url: str, content: bytes | None, attempts: Attempts) -> httpx.Response:
         """Sends a request when its turn has come; the timeout counts from then on."""
-        async with self._turns, asyncio.timeout(self._timeout_seconds):
-            return await self._http.request(method, url, content=content)
+        async with self._turns:
+            seconds = attempts.begin()
+            async with asyncio.timeout(seconds):
+                return await self._http.request(method, url, content=content, timeout=seconds)
 
     sleep = staticmethod(waiting.sleep_async)
 
@@ -86,7 +90,8 @@ class RestTransport:
         timeout_seconds: How long one request may take, connecting included. A blocking connection checks the clock
             only when something arrives, so a request may take up to twice as long.
         retries: How often a request is repeated, after growing pauses, when the server is overloaded (429, 503)
-            or drops the connection. A pause that the server asks for (`Retry-After`) is kept, up to 10 seconds.
+            or drops the connection, each time with the whole timeout, or when the server cancels it (499), with what is
+            left of the timeout. A pause that the server asks for (`Retry-After`) is kept, up to 10 seconds.
         is_async: Whether its coroutines need an event loop.
         authorities: The certificates that an https server's must be signed by, in PEM; None for the system's.
 
@@ -124,7 +129,7 @@ class RestTransport:
         # The environment's proxy must not stand between two processes of one machine.
         trust_env = self._host not in transport_errors.LOOPBACK
         verify = certificates.context(authorities) if scheme == "https" else True
-        self._http: HttpConnection = (AsyncHttp if is_async else BlockingHttp)(timeout_seconds, trust_env, verify)
+        self._http: HttpConnection = (AsyncHttp if is_async else BlockingHttp)(trust_env, verify)
 
     async def predict(self, signature: str, inputs: Mapping[str, Any]) -> dict[str, Any]:
         """Calls a signature with several outputs, in the column format.
@@ -165,25 +170,29 @@ class RestTransport:
         """
         target = f"{self.url}/v1/models/{quote(self.model, safe='')}{action}"
         content = None if body is None else json.dumps(body, ensure_ascii=False).encode("utf-8", "surrogatepass")
-        for attempt in range(self.retries):
-            response = await self.send(method, target, content)
+        attempts = Attempts(self.timeout_seconds, self.retries)
+        while True:
+            response = await self.send(method, target, content, attempts)
             if response is not None and not is_worth_another_try(response):
                 return self.read(response)
             wanted = "" if response is None else response.headers.get("Retry-After", "")
-            await self._http.sleep(max(transport_errors.pause(attempt), transport_errors.retry_after(wanted)))
-        last = await self.send(method, target, content)
-        if last is None:
-            raise self.out_of_reach("the connection broke")
-        return self.read(last)
+            is_canceled = response is not None and response.status_code == CANCELED
+            pause = attempts.pause(is_canceled, transport_errors.retry_after(wanted))
+            if pause is not None:
+                await self._http.sleep(pause)
+            elif response is None:
+                raise self.out_of_reach("the connection broke")
+            else:
+                return self.read(response)
 
-    async def send(self, method: str, target: str, content: bytes | None) -> httpx.Response | None:
+    async def send(self, method: str, target: str, content: bytes | None, attempts: Attempts) -> httpx.Response | None:
         """Sends a request once; None if the connection broke, as an idle one does when its server restarts.
 
         Raises:
             ServingError: If there is no server, or it takes too long.
         """
         try:
-            return await self._http.send(method, target, content)
+            return await self._http.send(method, target, content, attempts)
         except (httpx.TimeoutException, TimeoutError) as error:
             raise transport_errors.too_slow(self.url, self.timeout_seconds) from error
         except httpx.ConnectError as error:
@@ -224,10 +233,15 @@ class RestTransport:
             return transport_errors.unknown_model(self.model, said)
         if response.status_code in OVERLOADED:
             return transport_errors.overloaded(said, self.retries + 1)
+        if response.status_code == CANCELED:
+            return transport_errors.canceled(said)
         return transport_errors.refused(said)
 
 
 def is_worth_another_try(response: httpx.Response) -> bool:
-    """Whether the same request may succeed later: the server was overloaded, or it was batched with unlike requests."""
+    """Whether the same request may succeed later.
+
+    The server was overloaded, or canceled it with another of its batch, or it was batched with unlike requests.
+    """
     is_clash = response.status_code == 400 and transport_errors.CLASH in response.text
-    return is_clash or response.status_code in OVERLOADED
+    return is_clash or response.status_code in {*OVERLOADED, CANCELED}

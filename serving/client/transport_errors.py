@@ -5,6 +5,7 @@ ServingError
 ├── TooSlowError         no answer in time
 ├── UnknownModelError    the server doesn't have the model, or the version
 ├── OverloadedError      429 or 503, however often it was asked
+├── CanceledError        CANCELLED or 499, however often it was asked: another client's call in the batch may cause it
 ├── RefusedError         the server answers with an error; its message is in `received`
 └── AnotherProgramError  no TensorFlow Serving
 """
@@ -41,6 +42,10 @@ class UnknownModelError(ServingError):
 
 class OverloadedError(ServingError):
     """The server had no room for a request, however often it was asked."""
+
+
+class CanceledError(ServingError):
+    """The server gave the request up, however often it was asked, or this client was closed before the answer came."""
 
 
 class RefusedError(ServingError):
@@ -104,6 +109,16 @@ def overloaded(said: str, times: int) -> OverloadedError:
         "the server must have room for another request",
         received=f"{said} ({times} times)",
         remedy="try again later, or send from fewer clients at once",
+    )
+
+
+def canceled(said: str) -> CanceledError:
+    """The error of a request that was given up, and that there are no tries or no time left for."""
+    return CanceledError(
+        "a request must not be canceled before its answer has come",
+        received=said,
+        remedy="try again, and close the client only after that; the server cancels a request where another client's "
+        "in the same batch is canceled or late: give all clients the same timeout",
     )
 
 

@@ -18,8 +18,8 @@ MAX_ENQUEUED_BATCHES = 1000
 
 RowFunction = Callable[..., tuple[tf.Tensor, ...]]
 """From tensors (rows, …) to others (rows, …)."""
-KeepFunction = Callable[..., tuple[tf.Tensor, ...]]
-"""From tensors (rows, …) to others (some, …)."""
+AnswerFunction = Callable[..., Any]
+"""From tensors (rows, …) to a structure of others."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -54,22 +54,52 @@ class RowBatcher:
         self._shared_name = f"{name}_{uuid.uuid4().hex}"
 
     def __call__(
-        self, function: RowFunction, inputs: Sequence[tf.Tensor], keep: KeepFunction, nothing: Sequence[tf.Tensor]
-    ) -> tuple[tf.Tensor, ...]:
+        self,
+        function: RowFunction,
+        inputs: Sequence[tf.Tensor],
+        answer: AnswerFunction,
+        keep: AnswerFunction,
+        nothing: Sequence[tf.Tensor],
+        join: AnswerFunction,
+    ) -> Any:
         """Runs the function.
 
         Args:
             function: Takes the inputs of some rows, at least one, and gives tensors (rows, …), which may be larger than
                 a request's own rows need, because others need more.
             inputs: (rows, …) each, whose inner shapes are the same for all requests.
+            answer: Takes what the function gives for all of this request's rows at once, and gives the request's
+                answer. Most requests have no more rows than a batch and go this way, which is the shorter one.
             keep: Takes what the function gives for some of this request's rows, and gives what is kept of it, tensors
                 (some, …) whose inner shapes are the same for all of its rows.
             nothing: What is kept of no rows, (0, …).
+            join: Takes what is kept of all rows, one after the other, and gives the same as `answer`.
 
         Returns:
-            What is kept of all rows, one after the other.
+            The request's answer.
         """
         rows = tf.shape(inputs[0])[0]
+        specs = [tf.TensorSpec([None, *tensor.shape[1:]], tensor.dtype) for tensor in inputs]
+        graph = tf.function(function, autograph=False).get_concrete_function(*specs)
+
+        def in_pieces() -> Any:
+            return join(*self._in_pieces(graph, rows, inputs, keep, nothing))
+
+        return tf.cond(
+            (rows > 0) & (rows <= self._batching.max_batch_size),
+            lambda: answer(*self._run(graph, inputs)),
+            in_pieces,
+        )
+
+    def _in_pieces(
+        self,
+        graph: Any,
+        rows: tf.Tensor,
+        inputs: Sequence[tf.Tensor],
+        keep: AnswerFunction,
+        nothing: Sequence[tf.Tensor],
+    ) -> tuple[tf.Tensor, ...]:
+        """What is kept of any number of rows, none among them."""
         size = self._batching.max_batch_size
 
         def array(first: tf.Tensor) -> tf.TensorArray:
@@ -80,7 +110,7 @@ class RowBatcher:
 
         def body(start: tf.Tensor, arrays: tuple[tf.TensorArray, ...]) -> tuple[tf.Tensor, tuple[tf.TensorArray, ...]]:
             end = tf.minimum(start + size, rows)
-            kept = keep(*self._run(function, [tensor[start:end] for tensor in inputs]))
+            kept = keep(*self._run(graph, [tensor[start:end] for tensor in inputs]))
             return end, tuple(array.write(array.size(), part) for array, part in zip(arrays, kept, strict=True))
 
         arrays = tuple(array(first) for first in nothing)
@@ -91,10 +121,8 @@ class RowBatcher:
             for array, first in zip(arrays, nothing, strict=True)
         )
 
-    def _run(self, function: RowFunction, inputs: list[tf.Tensor]) -> tuple[tf.Tensor, ...]:
+    def _run(self, graph: Any, inputs: Sequence[tf.Tensor]) -> tuple[tf.Tensor, ...]:
         """The function's results for a few rows and whichever others come along."""
-        specs = [tf.TensorSpec([None, *tensor.shape[1:]], tensor.dtype) for tensor in inputs]
-        graph = tf.function(function, autograph=False).get_concrete_function(*specs)
         results: list[tf.Tensor] = BatchFunction(
             in_tensors=inputs,
             captured_tensors=graph.captured_inputs,

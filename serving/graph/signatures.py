@@ -35,7 +35,7 @@ from serving.graph.masks import by_row, in_turns, mask_positions
 from serving.graph.target_notes import TargetWords
 from serving.graph.token_signatures import NO_TOKEN, TokenSignatures
 from serving.graph.tokenizers.in_graph import UNCUT, InGraphTokenizer
-from serving.graph.tokenizers.segments import repeat
+from serving.graph.tokenizers.segments import segment_ids
 
 TEXTS_DECODED = 4
 """How many tokens are decoded for each of a text, with what comes before a mask and after it."""
@@ -185,52 +185,69 @@ class TextSignatures(TokenSignatures):
         if targets is not None:
             of_texts["target_notes"] = tf.string
 
+        outputs = (*PADDING, *of_texts)
+
         def rows(*inputs: tf.Tensor) -> tuple[tf.Tensor, ...]:
             answer = self._arranged(*self._answers(*inputs))
             of_masks = [tf.ensure_shape(answer[output], [None, None, None]) for output in PADDING]
             return (*of_masks, *(tf.ensure_shape(answer[output], [None]) for output in of_texts))
 
+        def answer(*results: tf.Tensor) -> dict[str, tf.Tensor]:
+            # What lies beyond this request's own masks and candidates is padding.
+            found = dict(zip(outputs, results, strict=True))
+            masks = tf.maximum(tf.reduce_max(found["num_masks"]), 1)
+            candidates = None if top_k is None else self._most_candidates(top_k, found["status"])
+            return {**found, **{output: found[output][:, :masks, :candidates] for output in PADDING}}
+
         def keep(*results: tf.Tensor) -> tuple[tf.Tensor, ...]:
-            found = dict(zip((*PADDING, *of_texts), results, strict=True))
+            found = dict(zip(outputs, results, strict=True))
             masks = tf.shape(found["score"])[1]
             is_own = tf.sequence_mask(found["num_masks"], masks)
             inner = tf.stack([masks, most])
             own = (tf.boolean_mask(fit(found[output], inner, padding), is_own) for output, padding in PADDING.items())
             return (*own, *(found[output] for output in of_texts))
 
+        def join(*kept: tf.Tensor) -> dict[str, tf.Tensor]:
+            of_masks = dict(zip(PADDING, kept[: len(PADDING)], strict=True))
+            of_rows = dict(zip(of_texts, kept[len(PADDING) :], strict=True))
+            if top_k is not None:
+                candidates = self._most_candidates(top_k, of_rows["status"])
+                of_masks = {output: values[:, :candidates] for output, values in of_masks.items()}
+            batch = tf.size(of_rows["num_masks"], tf.int64)
+            return self._arranged(of_masks, of_rows, tf.repeat(tf.range(batch), of_rows["num_masks"]))
+
         nothing = [tf.fill(tf.stack([0, most]), padding) for padding in PADDING.values()]
         nothing += [tf.zeros([0], dtype) for dtype in of_texts.values()]
-        kept = RowBatcher(name, self.batching)(rows, inputs, keep, nothing)
-        of_masks, of_rows = (
-            dict(zip(PADDING, kept[: len(PADDING)], strict=True)),
-            dict(zip(of_texts, kept[len(PADDING) :], strict=True)),
-        )
-        if top_k is not None:
-            asked = tf.boolean_mask(top_k, self._is_answered(of_rows["status"]))
-            candidates = tf.reduce_max(tf.concat([asked, [1]], 0))
-            of_masks = {output: values[:, :candidates] for output, values in of_masks.items()}
-        return self._arranged(of_masks, of_rows)
+        return RowBatcher(name, self.batching)(rows, inputs, answer, keep, nothing, join)
+
+    def _most_candidates(self, top_k: tf.Tensor, status: tf.Tensor) -> tf.Tensor:
+        """The largest `top_k` (batch,) of the texts with an answer, at least 1: () int32."""
+        asked = tf.boolean_mask(top_k, self._is_answered(status))
+        return tf.reduce_max(tf.concat([asked, [1]], 0))
 
     @staticmethod
-    def _arranged(of_masks: dict[str, tf.Tensor], of_texts: dict[str, tf.Tensor]) -> dict[str, tf.Tensor]:
+    def _arranged(
+        of_masks: dict[str, tf.Tensor], of_texts: dict[str, tf.Tensor], row_of: tf.Tensor
+    ) -> dict[str, tf.Tensor]:
         """The outputs of a signature.
 
         Args:
             of_masks: (masks, candidates) each, in reading order.
             of_texts: (batch,) each.
+            row_of: (masks,) int64, the text of each mask.
         """
-        num_masks = of_texts["num_masks"]
-        batch = tf.size(num_masks, tf.int64)
-        rows = tf.repeat(tf.range(batch), num_masks)
-        arranged = {output: by_row(values, rows, batch, PADDING[output]) for output, values in of_masks.items()}
+        batch = tf.size(of_texts["num_masks"], tf.int64)
+        arranged = {output: by_row(values, row_of, batch, PADDING[output]) for output, values in of_masks.items()}
         return {**arranged, **of_texts}
 
     def _answers(
         self, text: tf.Tensor, top_k: tf.Tensor | None = None, targets: tf.Tensor | None = None
-    ) -> tuple[dict[str, tf.Tensor], dict[str, tf.Tensor]]:
-        """What is answered of each mask, (masks, candidates) in reading order, and of each text, (batch,)."""
-        encoded, num_tokens, status = self._encode(text)
-        num_masks = self._count(encoded, self.mask_token_id)
+    ) -> tuple[dict[str, tf.Tensor], dict[str, tf.Tensor], tf.Tensor]:
+        """What is answered of each mask, (masks, candidates) in reading order, and of each text, (batch,).
+
+        And the text of each mask, (masks,) int64.
+        """
+        encoded, num_tokens, num_masks, status = self._encode(text)
         allowed = None
         if top_k is not None:
             status = tf.where((top_k < 1) | (top_k > self.max_top_k), INVALID_TOP_K, status)
@@ -288,23 +305,26 @@ class TextSignatures(TokenSignatures):
         of_texts = {"status": status, "num_masks": num_masks, "num_tokens": num_tokens}
         if targets is not None:
             of_texts["target_notes"] = words.notes()
-        return dict(zip(PADDING, of_masks, strict=True)), of_texts
+        return dict(zip(PADDING, of_masks, strict=True)), of_texts, tf.gather(asked, rows)
 
-    def _encode(self, text: tf.Tensor) -> tuple[tf.RaggedTensor, tf.Tensor, tf.Tensor]:
-        """Token ids (batch, None) int32, how many there were before a cut (batch,) int32, and the status (batch,)."""
+    def _encode(self, text: tf.Tensor) -> tuple[tf.RaggedTensor, tf.Tensor, tf.Tensor, tf.Tensor]:
+        """Token ids (batch, None) int32, how many there were before a cut, the masks left, and the status (batch,)."""
         longest = self.max_sequence_length
         ids = self.tokenizer.tokenize(text)
         num_tokens = tf.cast(ids.row_lengths(), tf.int32) + self.tokenizer.tokens_around
         is_too_long = num_tokens > longest
-        has_mask = self._count(ids, self.mask_token_id) > 0
         if not self.truncation:
-            status = tf.where(is_too_long, TOO_MANY_TOKENS, tf.where(has_mask, OK, NO_MASK))
-            return self.tokenizer.enclose(ids), num_tokens, status
+            encoded = self.tokenizer.enclose(ids)
+            num_masks = self._count(encoded, self.mask_token_id)
+            status = tf.where(is_too_long, TOO_MANY_TOKENS, tf.where(num_masks > 0, OK, NO_MASK))
+            return encoded, num_tokens, num_masks, status
+        has_mask = self._count(ids, self.mask_token_id) > 0
         encoded = self.tokenizer.enclose(self.tokenizer.truncate(ids, longest))
-        status = tf.where(self._count(encoded, self.mask_token_id) > 0, truncated_to(longest), no_mask_within(longest))
+        num_masks = self._count(encoded, self.mask_token_id)
+        status = tf.where(num_masks > 0, truncated_to(longest), no_mask_within(longest))
         # What a part of a word that is too long to be cut starts with isn't known.
         status = tf.where(self._count(encoded, UNCUT) > 0, TOO_MANY_TOKENS, status)
-        return encoded, num_tokens, tf.where(has_mask, tf.where(is_too_long, status, OK), NO_MASK)
+        return encoded, num_tokens, num_masks, tf.where(has_mask, tf.where(is_too_long, status, OK), NO_MASK)
 
     def _is_answered(self, status: tf.Tensor) -> tf.Tensor:
         """Which texts have an answer, (batch,) bool."""
@@ -313,7 +333,8 @@ class TextSignatures(TokenSignatures):
     @staticmethod
     def _count(encoded: tf.RaggedTensor, token_id: int) -> tf.Tensor:
         """How often each text (batch, None) int32 has a token: (batch,) int32."""
-        return tf.reduce_sum(tf.cast(encoded == token_id, tf.int32), axis=1)
+        is_it = tf.cast(encoded.values == token_id, tf.int32)
+        return tf.math.unsorted_segment_sum(is_it, segment_ids(encoded.row_splits), encoded.nrows())
 
     def _dense(self, encoded: tf.RaggedTensor, answered: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
         """Token ids of the answered texts as a dense tensor.
@@ -325,7 +346,7 @@ class TextSignatures(TokenSignatures):
         Returns:
             Ids (answered, sequence) int32, and how many of each row are its own (answered,) int32.
         """
-        values = tf.boolean_mask(encoded.values, repeat(answered, encoded.row_lengths()))
+        values = tf.boolean_mask(encoded.values, tf.gather(answered, segment_ids(encoded.row_splits)))
         lengths = tf.boolean_mask(encoded.row_lengths(), answered)
         kept = tf.RaggedTensor.from_row_lengths(values, lengths, validate=False)
         ids = kept.to_tensor(self.tokenizer.pad_token_id, shape=[None, None])

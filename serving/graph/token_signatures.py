@@ -145,8 +145,10 @@ class TokenSignatures(tf.Module):
                 self._widened(attention_mask, 0),
                 tf.fill([rows], length),
             ],
+            lambda hidden: (hidden[:, :length],),
             lambda hidden: (fit(hidden, inner, 0.0),),
             [tf.zeros(tf.stack([0, length, width]))],
+            lambda hidden: (hidden,),
         )
         # The vocabulary's scores are too large for rows to share them: each request has its own.
         scores = self.language_model.scores(tf.reshape(hidden, [-1, width]))
@@ -184,7 +186,9 @@ class TokenSignatures(tf.Module):
                 *language,
             ],
             keep,
+            keep,
             [tf.zeros([0, self.top_k]), tf.zeros([0, self.top_k], tf.int32)],
+            lambda score, token: (score, token),
         )
         return score, token
 

@@ -74,26 +74,29 @@ class Merges(tf.Module):
         word_of = repeat(tf.range(tf.size(lengths, tf.int64)), lengths)
         stretches = Stretches(lengths, word_of, self._stretch if in_stretches else None)
 
-        def turn(ids: tf.Tensor, word_of: tf.Tensor, stretch_of: tf.Tensor, values: tf.Tensor) -> tuple[tf.Tensor, ...]:
+        def turn(ids: tf.Tensor, word_of: tf.Tensor, values: tf.Tensor, *parts: tf.Tensor) -> tuple[tf.Tensor, ...]:
+            # Each operation here costs a text about a microsecond a turn.
+            (stretch_of,) = parts or (word_of,)
             best = tf.math.unsorted_segment_min(values, stretch_of, stretches.number)
             joins = (values == tf.gather(best, stretch_of)) & (values != _NO_MERGE)
-            if self._in_order:
-                joins &= tf.gather(stretches.are_lowest(best), stretch_of)
-            else:
+            if not self._in_order:
                 joins = stretches.in_turn(joins, self._may_go_on(joins, ids, word_of, values), stretch_of, best)
+            elif in_stretches:
+                joins &= tf.gather(stretches.are_lowest(best), stretch_of)
             if in_stretches:
                 joins &= _from_the_left(joins, values)
             joins = _every_second(joins)
             ids = tf.where(joins, values % self._size, ids)
-            kept = tf.where(~_shifted(joins))[:, 0]
-            ids, word_of, stretch_of = tf.gather(ids, kept), tf.gather(word_of, kept), tf.gather(stretch_of, kept)
-            return ids, word_of, stretch_of, self._joinable(ids, word_of)
+            kept = tf.squeeze(tf.where(~_shifted(joins)), 1)
+            ids, word_of, *left = (tf.gather(tensor, kept) for tensor in (ids, word_of, *parts))
+            return ids, word_of, self._joinable(ids, word_of), *left
 
-        ids, word_of, _, _ = tf.while_loop(
-            lambda ids, word_of, stretch_of, values: tf.reduce_any(values != _NO_MERGE),
+        parts = (stretches.of_parts,) if in_stretches else ()
+        ids, word_of, *_ = tf.while_loop(
+            lambda ids, word_of, values, *parts: tf.reduce_any(values != _NO_MERGE),
             turn,
-            (ids, word_of, stretches.of_parts, self._joinable(ids, word_of)),
-            shape_invariants=(tf.TensorShape([None]),) * 4,
+            (ids, word_of, self._joinable(ids, word_of), *parts),
+            shape_invariants=(tf.TensorShape([None]),) * (3 + len(parts)),
         )
         return ids, word_of
 
@@ -147,8 +150,6 @@ class Stretches:
 
     def are_lowest(self, best: tf.Tensor) -> tf.Tensor:
         """Whether the lowest value of each stretch (stretches,) int64 is as low as those beside: (stretches,) bool."""
-        if self._alike is None:
-            return tf.ones_like(best, tf.bool)
         after = tf.where(self._alike, tf.concat([best[1:], [_NO_MERGE]], 0), _NO_MERGE)
         before = tf.where(_shifted(self._alike), tf.concat([[_NO_MERGE], best[:-1]], 0), _NO_MERGE)
         return best <= tf.minimum(before, after)
@@ -199,9 +200,9 @@ def ranks_rise(pairs: Mapping[tuple[int, int], int], joined: Mapping[tuple[int, 
 
 def _every_second(joins: tf.Tensor) -> tf.Tensor:
     """Of neighboring joins, which would share a token, keeps the first, third and so on: (tokens,) bool."""
-    index = tf.range(tf.size(joins))
+    index = tf.range(tf.size(joins, tf.int64))
     begins = joins & ~_shifted(joins)
-    begin = tf.gather(tf.concat([[0], tf.boolean_mask(index, begins)], 0), tf.cumsum(tf.cast(begins, tf.int32)))
+    begin = tf.gather(tf.concat([[0], tf.squeeze(tf.where(begins), 1)], 0), tf.cumsum(tf.cast(begins, tf.int32)))
     return joins & ((index - begin) % 2 == 0)
 
 

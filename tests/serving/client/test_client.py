@@ -406,6 +406,28 @@ def test_an_overloaded_server_is_asked_again_over_one_connection() -> None:
     assert len(set(ports)) == 1
 
 
+CANCELED = (499, b'{"error": "nobody waits for the answer any more"}')
+
+
+def test_what_the_server_canceled_is_asked_again_while_there_is_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(transport_errors, "FIRST_DELAY_SECONDS", 0.001)
+    with scripted(CANCELED, BUSY, CANCELED, OK) as (url, ports), FillMaskClient(url) as client:
+        assert client.fill_mask("<mask> b")
+    assert len(ports) == 4
+    with scripted(*[CANCELED] * 9) as (url, ports):
+        with (
+            FillMaskClient(url, retries=2) as client,
+            pytest.raises(transport_errors.CanceledError, match=r"499 from .*: nobody"),
+        ):
+            client.fill_mask("<mask>")
+        assert len(ports) == 3
+        # The next pause would be longer than the time that is left.
+        monkeypatch.setattr(transport_errors, "FIRST_DELAY_SECONDS", 1.0)
+        with FillMaskClient(url, timeout_seconds=0.4) as client, pytest.raises(transport_errors.CanceledError):
+            client.fill_mask("<mask>")
+        assert len(ports) == 4
+
+
 def test_a_server_that_says_when_to_come_back_is_asked_then(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(transport_errors, "FIRST_DELAY_SECONDS", 0.001)
     began = time.monotonic()
@@ -533,13 +555,17 @@ def test_an_answer_in_small_parts_has_no_longer_than_one_at_once(is_async: bool)
 
 @contextmanager
 def scripted_grpc(*codes: Any) -> Iterator[tuple[str, list[Any]]]:
-    """A real gRPC server that answers one status after the other."""
+    """A real gRPC server that answers one status after the other; None for a call that it leaves open."""
     import grpc
 
     left = list(codes)
+    stopped = threading.Event()
 
     def answer(request: bytes, context: Any) -> bytes:
-        context.abort(left.pop(0), "no room")
+        code = left.pop(0)
+        if code is None:
+            stopped.wait(30)
+        context.abort(code or grpc.StatusCode.UNKNOWN, "no room")
         return b""
 
     handlers = {"Predict": grpc.unary_unary_rpc_method_handler(answer)}
@@ -552,6 +578,7 @@ def scripted_grpc(*codes: Any) -> Iterator[tuple[str, list[Any]]]:
     try:
         yield f"grpc://127.0.0.1:{port}", left
     finally:
+        stopped.set()
         server.stop(None).wait()
 
 
@@ -564,6 +591,27 @@ def test_an_overloaded_grpc_server_is_asked_again(monkeypatch: pytest.MonkeyPatc
         with pytest.raises(ServingError, match=r"UNAVAILABLE from .*: no room \(3 times\)"):
             client.fill_mask("<mask>")
         assert left == []
+
+
+def test_what_a_grpc_server_canceled_is_asked_again_but_not_what_the_client_ends(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    from grpc import StatusCode
+
+    monkeypatch.setattr(transport_errors, "FIRST_DELAY_SECONDS", 0.001)
+    with scripted_grpc(*[StatusCode.CANCELLED] * 3) as (url, left), FillMaskClient(url, retries=2) as client:
+        with pytest.raises(transport_errors.CanceledError, match=r"CANCELLED from .*: no room"):
+            client.fill_mask("<mask>")
+        assert left == []
+    with scripted_grpc(None, StatusCode.CANCELLED) as (url, left), ThreadPoolExecutor(1) as pool:
+        client = FillMaskClient(url)
+        asked = pool.submit(client.fill_mask, "<mask>")
+        while len(left) == 2:
+            time.sleep(0.01)
+        client.close()
+        with pytest.raises(transport_errors.CanceledError):
+            asked.result(10)
+        assert left == [StatusCode.CANCELLED]
 
 
 def test_a_grpc_server_that_was_down_for_long_is_soon_found_again(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -2,6 +2,7 @@
 
 import random
 import threading
+import time
 
 import numpy as np
 import pytest
@@ -29,7 +30,10 @@ def batcher(calls, batching):
 
     @tf.function(input_signature=[tf.TensorSpec([None, 3], tf.float32)])
     def graph(rows):
-        return run(double, [rows], lambda doubled: (fit(doubled, tf.constant([2]), -1.0),), [tf.zeros([0, 2])])[0]
+        def keep(doubled):
+            return (fit(doubled, tf.constant([2]), -1.0),)
+
+        return run(double, [rows], keep, keep, [tf.zeros([0, 2])], lambda kept: (kept,))[0]
 
     return graph
 
@@ -61,6 +65,19 @@ def test_requests_that_come_together_share_a_batch():
     assert calls == [8]
     for number in range(4):
         np.testing.assert_array_equal(found[number], 2 * rows[number][:, :2])
+
+
+def test_the_rest_of_a_large_request_shares_a_batch_with_small_ones():
+    """They go two ways through the graph, and into the same queue."""
+    calls = []
+    graph = batcher(calls, InGraphBatching(max_batch_size=4, num_batch_threads=1, batch_timeout_micros=60_000_000))
+    large = threading.Thread(target=graph, args=(np.ones((6, 3), np.float32),))
+    large.start()
+    while not calls and large.is_alive():
+        time.sleep(0.01)
+    np.testing.assert_array_equal(graph(np.full((2, 3), 3, np.float32)).numpy(), np.full((2, 2), 6))
+    large.join(60)
+    assert calls == [4, 4]
 
 
 def test_rows_are_cut_or_padded():

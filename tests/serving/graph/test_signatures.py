@@ -485,3 +485,11 @@ def test_a_model_that_runs_in_pieces_has_the_same_time_as_one_that_does_not(serv
     name, tensors = asked([served.tokenizer.mask_token] * 100)
     with pytest.raises(StatusError, match="DEADLINE_EXCEEDED"):
         session.run(name, tensors)
+
+
+def test_a_call_ends_with_its_time_wherever_its_operations_run(served, session, monkeypatch):
+    """Those of a model that batches run in other threads than those of one that doesn't."""
+    monkeypatch.setattr(session, "_timeout_milliseconds", 1)
+    name, tensors = asked([f"{served.tokenizer.mask_token} {'word ' * 30}"] * 60)
+    with pytest.raises(StatusError, match="DEADLINE_EXCEEDED"):
+        session.run(name, tensors, ("num_masks",))  # outputs that no other test asks alone
