@@ -5,7 +5,6 @@ aiohttp's own connections write a traceback for each malformed request, and wait
 
 import asyncio
 import logging
-import time
 from typing import Any
 
 from aiohttp import HttpVersion11, StreamReader, web
@@ -13,6 +12,7 @@ from aiohttp.http import RawRequestMessage
 from aiohttp.http_exceptions import BadHttpMethod
 
 from serving.server.limits.settings import Limits
+from serving.server.rare_lines import RareLines
 from serving.server.rest.service import html_page
 
 logger = logging.getLogger(__name__)
@@ -179,28 +179,3 @@ class Connections(web.Server):
             client_max_size=self._limits.body_bytes,
             state={UNKNOWN_VERSION: not known},
         )
-
-
-class RareLines:
-    """Lines of a log of which there may be thousands: at most some a minute, and then how many were left out.
-
-    Args:
-        to: The log.
-        lines: How many a minute.
-    """
-
-    def __init__(self, to: logging.Logger, lines: int = 10) -> None:
-        self._to = to
-        self._lines = lines
-        self._began = float("-inf")
-        self._count = 0
-
-    def write(self, line: str) -> None:
-        """Writes a line, unless there were as many in this minute already."""
-        if time.monotonic() - self._began >= 60:
-            if self._count > self._lines:
-                self._to.warning("%d more lines of this kind were left out", self._count - self._lines)
-            self._began, self._count = time.monotonic(), 0
-        self._count += 1
-        if self._count <= self._lines:
-            self._to.warning("%s", line)

@@ -15,8 +15,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from serving.server.hosts import is_allowed
-from serving.server.http_connection import LONGEST_HEAD_BYTES, RareLines
+from serving.server.http_connection import LONGEST_HEAD_BYTES
 from serving.server.limits.settings import Limits
+from serving.server.rare_lines import RareLines
 
 ASK = b'POST /v1/models/m:predict HTTP/1.1\r\nHost: x\r\nContent-Length: 18\r\n\r\n{"instances": [3]}'
 LIMITS = Limits(
