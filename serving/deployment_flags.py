@@ -10,9 +10,12 @@ DEPLOYMENT = Path(__file__).with_name("deployment")
 MODEL_CONFIG = "models.config"
 MONITORING_CONFIG = "monitoring.config"
 PORTS = ("--port=8500", "--rest_api_port=8501")
-"""Those of TensorFlow Serving's image, which Kubernetes' manifest leaves to it."""
+"""Those that TensorFlow Serving's image opens."""
 CROSS_ORIGIN = "--rest_api_enable_cors_support=true"
 """Lets pages of another origin ask, on a machine of one's own."""
+
+CONNECTION_AGE = "--grpc_channel_arguments=grpc.max_connection_age_ms=20000"
+"""Has gRPC's clients connect anew in time, where there are replicas."""
 
 MODEL_NAME = "fill_mask"
 _BASE_PATH = f'base_path: "/models/{MODEL_NAME}"'

@@ -96,10 +96,9 @@ class FillMask:
             ConfigError: If an argument has an impossible type or value.
             DataError: If a text has no mask, or more tokens than the model takes.
         """
-        listed = [texts] if isinstance(texts, str) else list(texts)
         top_k = TOP_K if top_k is None else top_k
         words = [targets] if isinstance(targets, str) else targets
-        check_arguments(listed, top_k, words)
+        listed = check_arguments(texts, top_k, words)
         chosen = None if words is None else self._target_ids(list(words))
         encoded = [self._encode(text) for text in listed]
         of_length: dict[int, list[int]] = {}

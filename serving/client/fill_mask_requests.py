@@ -111,8 +111,7 @@ class FillMaskRequests:
             ConfigError: If an argument has an impossible type or value.
             ServingError: If the server is out of reach or refuses, or a text can't be answered.
         """
-        listed = [texts] if isinstance(texts, str) else list(texts)
-        check_arguments(listed, top_k, targets)
+        listed = check_arguments(texts, top_k, targets)
         answers: list[Answer] = []
         for start in range(0, len(listed), self.texts_per_request):
             part = listed[start : start + self.texts_per_request]

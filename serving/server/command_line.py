@@ -8,6 +8,7 @@ from foundation.longest_wait import LONGEST_SECONDS, require_short_enough
 from serving.server import metrics, text_protos, tls
 from serving.server.batching.parameters import ANSWER_ALONE_WHAT_CANNOT_BE_BATCHED, BatchingParameters
 from serving.server.batching.parameters import read as read_parameters
+from serving.server.listener import check_socket_path
 from serving.server.models import model_config
 from serving.server.models.loading import Loading
 from serving.server.models.model_config import ModelConfig
@@ -73,6 +74,8 @@ def check(options: argparse.Namespace) -> None:
         raise ConfigError(
             "--disable-grpc and --grpc-port must not be given together", received="both", remedy="give one"
         )
+    if options.grpc_socket_path is not None:
+        check_socket_path(options.grpc_socket_path)
     if options.disable_rest and options.disable_grpc and options.grpc_socket_path is None:
         raise ConfigError(
             "the server must answer REST or gRPC",

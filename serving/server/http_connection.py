@@ -5,13 +5,14 @@ aiohttp's own connections write a traceback for each malformed request, and wait
 
 import asyncio
 import logging
-import time
 from typing import Any
 
-from aiohttp import HttpVersion11, web
+from aiohttp import HttpVersion11, StreamReader, web
+from aiohttp.http import RawRequestMessage
 from aiohttp.http_exceptions import BadHttpMethod
 
 from serving.server.limits.settings import Limits
+from serving.server.rare_lines import RareLines
 from serving.server.rest.service import html_page
 
 logger = logging.getLogger(__name__)
@@ -34,7 +35,7 @@ class Connection(web.RequestHandler):
         options: Those of aiohttp's own class.
     """
 
-    __slots__ = ("_head_bytes", "_head_seconds", "_head_timer", "_is_answering")
+    __slots__ = ("_body", "_head_bytes", "_head_seconds", "_head_timer", "_is_answering")
 
     def __init__(self, manager: "Connections", head_seconds: float, **options: Any) -> None:
         super().__init__(manager, **options)
@@ -42,21 +43,22 @@ class Connection(web.RequestHandler):
         self._head_timer: asyncio.TimerHandle | None = None
         self._head_bytes = 0
         self._is_answering = False
+        self._body: StreamReader | None = None  # the newest request's
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        """Begins, unless there are too many connections."""
+        """Begins; if there are too many connections, in the place of one on which nothing is asked."""
         super().connection_made(transport)
-        if isinstance(self._manager, Connections) and self._manager.is_full:
-            self.force_close()
+        if isinstance(self._manager, Connections):
+            self._manager.make_place_for(self)
 
     def data_received(self, data: bytes) -> None:
         """Takes bytes: with the first of a head its time begins."""
         requests = self._request_count
         # A malformed request must not take along the answer to the one before it, in the same bytes.
         head, mark, rest = data.partition(b"\r\n\r\n")
-        super().data_received(head + mark)
+        self._feed(head + mark)
         if rest:
-            super().data_received(rest)
+            self._feed(rest)
         if self._request_count > requests:
             self.begin()
         elif not self._is_answering:
@@ -66,6 +68,25 @@ class Connection(web.RequestHandler):
             elif self._head_timer is None:
                 loop = asyncio.get_running_loop()
                 self._head_timer = loop.call_later(self._head_seconds, self.force_close)
+
+    def _feed(self, data: bytes) -> None:
+        """Reads bytes. A body whose rest is no HTTP ends with an error: aiohttp would let the call wait for it."""
+        super().data_received(data)
+        if not self._messages:
+            return
+        newest, body = self._messages[-1]
+        if isinstance(newest, RawRequestMessage):
+            self._body = body
+        elif self._body is not None and not self._body.is_eof():
+            if isinstance(self._manager, Connections):
+                self._manager.note(f"{self.peername}: {newest.message}")
+            self._body.set_exception(newest.exc)
+            self._body.feed_eof()
+
+    @property
+    def is_answering(self) -> bool:
+        """Whether something has been asked that isn't answered yet."""
+        return self._is_answering
 
     def begin(self) -> None:
         """Notes that a head has come, whose request is being answered from now on."""
@@ -132,10 +153,14 @@ class Connections(web.Server):
             lingering_time=LINGERING_SECONDS,
         )
 
-    @property
-    def is_full(self) -> bool:
-        """Whether there are more connections than may be."""
-        return len(self.connections) > self._limits.connections
+    def make_place_for(self, newest: Connection) -> None:
+        """Cuts a connection off if there are too many: the one on which nothing has been asked for longest.
+
+        So clients that connect and ask nothing, or send heads by half, keep out nobody else.
+        """
+        if len(self._connections) > self._limits.connections:
+            idle = (one for one in self._connections if isinstance(one, Connection) and not one.is_answering)
+            next(idle, newest).force_close()
 
     def note(self, problem: str) -> None:
         """Writes a malformed request into the log, unless there are many."""
@@ -154,28 +179,3 @@ class Connections(web.Server):
             client_max_size=self._limits.body_bytes,
             state={UNKNOWN_VERSION: not known},
         )
-
-
-class RareLines:
-    """Lines of a log of which there may be thousands: at most some a minute, and then how many were left out.
-
-    Args:
-        to: The log.
-        lines: How many a minute.
-    """
-
-    def __init__(self, to: logging.Logger, lines: int = 10) -> None:
-        self._to = to
-        self._lines = lines
-        self._began = float("-inf")
-        self._count = 0
-
-    def write(self, line: str) -> None:
-        """Writes a line, unless there were as many in this minute already."""
-        if time.monotonic() - self._began >= 60:
-            if self._count > self._lines:
-                self._to.warning("%d more lines of this kind were left out", self._count - self._lines)
-            self._began, self._count = time.monotonic(), 0
-        self._count += 1
-        if self._count <= self._lines:
-            self._to.warning("%s", line)

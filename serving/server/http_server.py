@@ -10,6 +10,7 @@ from collections.abc import Collection, Mapping
 from types import MappingProxyType
 
 from aiohttp import ClientError, HttpVersion11, web
+from aiohttp.http_exceptions import HttpProcessingError
 
 from serving.server import metrics
 from serving.server.hosts import is_allowed
@@ -128,6 +129,8 @@ class HttpServer:
         try:
             answer = await self.answer(request, call, held)
             response = self.to_response(answer, self._api_headers if is_api(request.raw_path) else {})
+            if request.content.exception() is not None:  # no further request can be read
+                response.force_close()
             if len(answer.body) > SMALL_BYTES:
                 if self._is_draining:
                     response.force_close()
@@ -158,7 +161,9 @@ class HttpServer:
         except TooLargeError:
             message = f"The request's body is over the limit of {self.limits.body_bytes} bytes"
             return Answer(413, error_body(message))
-        except (ConnectionError, ClientError) as error:  # the client left, or sent no HTTP, in the middle of the body
+        except HttpProcessingError:  # the rest of the body is no HTTP
+            return html_page(400)
+        except (ConnectionError, ClientError) as error:  # the client left in the middle of the body
             return Answer(Code.CANCELLED.http, error_body(str(error)))
         except Exception as error:  # a fault of this server, which must not end it
             logger.exception("%s %s", request.method, request.raw_path)

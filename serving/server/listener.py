@@ -1,9 +1,14 @@
 """The socket that the server listens on, bound before the model loads so that a taken port is an error at once."""
 
 import errno
+import os
 import socket
+from pathlib import Path
 
 from foundation.errors import ConfigError, ServingError
+
+LONGEST_SOCKET_PATH = 107
+"""In bytes: the system's own limit."""
 
 
 def bind(host: str, port: int) -> socket.socket:
@@ -29,6 +34,29 @@ def bind(host: str, port: int) -> socket.socket:
     return listener
 
 
+def check_socket_path(path: str) -> None:
+    """Refuses a path at which no Unix socket can be made. What an ended server left there is replaced.
+
+    Raises:
+        ConfigError: Saying what stands in the way.
+    """
+    place = Path(path)
+    if not 0 < len(os.fsencode(path)) <= LONGEST_SOCKET_PATH:
+        problem = f"{len(os.fsencode(path))} bytes"
+    elif not place.parent.is_dir():
+        problem = f"{place.parent}, which is no directory"
+    elif place.exists() and not place.is_socket():
+        problem = f"{path}, which is something else than a socket"
+    else:
+        return
+    raise ConfigError(
+        f"--grpc-socket-path must be a path of 1 to {LONGEST_SOCKET_PATH} bytes in a directory that exists, where "
+        "nothing is yet but an old socket",
+        received=problem,
+        remedy="try --grpc-socket-path /tmp/grpc.sock",
+    )
+
+
 def no_address(host: str, error: Exception) -> ConfigError:
     """The error of a host that is not this machine."""
     return ConfigError(
@@ -38,8 +66,9 @@ def no_address(host: str, error: Exception) -> ConfigError:
 
 def port_taken(address: str, error: OSError, option: str = "--port") -> ServingError:
     """The error of an address that can't be listened on."""
+    any_free = "" if option == "--grpc-socket-path" else " (0 takes any free one)"
     return ServingError(
         "the server's address and port must be free",
         received=f"{address}: {error.strerror or error}",
-        remedy=f"stop what listens there, or choose another {option} (0 takes any free one)",
+        remedy=f"stop what listens there, or choose another {option}{any_free}",
     )

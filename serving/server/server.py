@@ -162,6 +162,7 @@ class EmbeddedServer:
             receptions,
             Receptions(PROBES_AT_ONCE, limits.connections),
             self._stopping,
+            limits.grpc_connections,
         )
 
     async def stop(self) -> None:

@@ -34,6 +34,13 @@ MESSAGES: dict[str, list[Field]] = {
     ],
     "MonitoringConfig": [("prometheus_config", 1, "PrometheusConfig", False)],
 }
+EXAMPLES = {
+    "BatchingParameters": "max_batch_size { value: 64 }",
+    "MonitoringConfig": "prometheus_config { enable: true }",
+    "SSLConfig": 'server_key: "..." server_cert: "..."',
+    "ModelServerConfig": "model_config_list { config { name: 'm' base_path: '/m' model_platform: 'tensorflow' } }",
+}
+"""What may stand in a file, by the message's name."""
 CLASSES = declare("serving_configuration", MESSAGES)
 
 
@@ -58,8 +65,9 @@ def read(option: str, path: Path, message: Any) -> Any:
             f"{option} must be a file that can be read", received=f"{path}: {error.strerror}", remedy="check the path"
         ) from error
     except (UnicodeDecodeError, text_format.ParseError) as error:
+        example = EXAMPLES[message.DESCRIPTOR.name]
         raise ConfigError(
             f"{option} must be a {message.DESCRIPTOR.name} in protobuf's text format",
             received=f"{path}:{str(error).splitlines()[0]}",
-            remedy="write it as TensorFlow Serving's documentation does, for example max_batch_size { value: 64 }",
+            remedy=f"write it as TensorFlow Serving's documentation does, for example {example}",
         ) from error

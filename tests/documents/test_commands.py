@@ -5,13 +5,15 @@ show it themselves: those of docker, say, and those with `--ingest.dataset` or `
 """
 
 import configparser
+import os
 import re
+import subprocess
 
 import pytest
 
 import pipeline
 from components.config.sections import KEYS, SECTIONS
-from runners.command_line.options import BESIDE
+from runners.command_line.options import BESIDE, build_parser
 from serving.client.__main__ import make_parser as client_parser
 from serving.server.options import make_parser as server_parser
 from serving.server.tensorflow_serving_flags import translate
@@ -131,3 +133,18 @@ def test_commands_that_need_more_say_so():
     unmarked = [str(command) for command in COMMANDS if needs_more(command) and not command.needs]
     assert unmarked == []
     assert len([command for command in COMMANDS if command.needs]) > 5
+
+
+def test_configurations_that_a_page_serves_are_there_or_written_by_the_command_before():
+    """With the directory of a run of one's own for the models."""
+    for command in of("serving"):
+        given = [word.partition("=")[2] for word in command.arguments if "_file=" in word]
+        page = next(path for path in DOCUMENTS if path.name == command.page).read_text("utf-8")
+        for name in given:
+            [before] = re.findall(rf"^\$ (.*) > {re.escape(name)}$", page, re.M) or [f"cat {name}"]
+            shown = subprocess.run(
+                before, shell=True, cwd=ROOT, env={"PATH": os.defpath, "PWD": str(ROOT)}, capture_output=True, text=True
+            )
+            assert shown.returncode == 0, shown.stderr
+            [base_path] = re.findall(r'base_path: "(.*)"', shown.stdout)
+            assert base_path == str(ROOT / build_parser().get_default("root") / "serving/fill_mask")

@@ -74,10 +74,14 @@ def test_a_target_that_is_no_token_is_told(bert):
         ({"texts": "no mask"}, DataError, r"\(<mask>\).*'no mask'.*put <mask>"),
         ({"texts": "<mask> " + "why " * 600}, DataError, r"at most \d+ tokens"),
         ({"texts": [1]}, ConfigError, "texts must be"),
+        ({"texts": 5}, ConfigError, "texts must be"),
+        ({"texts": b"<mask>"}, ConfigError, "texts must be"),
         ({"texts": "<mask>", "top_k": 0}, ConfigError, "top_k must be"),
         ({"texts": "<mask>", "top_k": True}, ConfigError, "top_k must be"),
         ({"texts": "<mask>", "targets": []}, ConfigError, "targets must be a list of one or more words"),
         ({"texts": "<mask>", "targets": [3]}, ConfigError, "targets must be a list of one or more words"),
+        ({"texts": "<mask>", "targets": 3}, ConfigError, "targets must be a list of one or more words"),
+        ({"texts": "<mask>", "targets": [""]}, ConfigError, "not all of them empty"),
     ],
 )
 def test_what_can_not_be_answered_is_refused(bert, arguments, error, said):

@@ -13,9 +13,11 @@ from google.protobuf.message import DecodeError, Message
 from serving.server.limits.bodies import Bodies
 from serving.server.limits.calls import Call
 from serving.server.limits.receptions import Receptions
+from serving.server.limits.settings import Limits
 from serving.server.limits.workers import Workers
 from serving.server.listener import port_taken
 from serving.server.messages import cut
+from serving.server.rare_lines import NoUtf8Metadata
 from serving.server.status import Code, StatusError
 from serving.server.tls import Tls
 
@@ -33,6 +35,8 @@ MOST_STREAMS = 1000
 """How many clients may listen to answers that don't end."""
 MOST_CALLS_TO_COME = 20_000
 """How many calls may wait to be looked at at all: the rest of a client's burst, most of them canceled."""
+IDLE_SECONDS = 300.0
+"""After how long a connection without a call is closed; its client connects anew when it asks again."""
 WINDOW_BYTES = 1 << 16
 """How much of a message is taken from the network before it is received."""
 
@@ -77,6 +81,7 @@ class GrpcServer:
         receptions: The memory for messages that are being received; None for no limit.
         probe_receptions: That for messages that ask for the server's state, which wait for no others.
         stopping: Set when the server stops, for methods that answer for as long as a client listens.
+        connections: How many clients may be connected at once; further ones are cut off.
     """
 
     def __init__(
@@ -89,7 +94,9 @@ class GrpcServer:
         receptions: Receptions | None = None,
         probe_receptions: Receptions | None = None,
         stopping: asyncio.Event | None = None,
+        connections: int = Limits.grpc_connections,
     ) -> None:
+        self._connections = connections
         self._bodies = bodies
         self._receptions = receptions
         self._probe_receptions = probe_receptions
@@ -101,6 +108,7 @@ class GrpcServer:
         self._untimed: set[Call] = set()
         self._streams = 0
         self._server: grpc.aio.Server | None = None
+        self._quiet = NoUtf8Metadata(logger)
 
     async def start(
         self, host: str, port: int | None, tls: Tls | None = None, socket_path: str | None = None
@@ -131,6 +139,9 @@ class GrpcServer:
                 # comes. By default they are a thousand and three.
                 ("grpc.server.max_pending_requests", MOST_CALLS_TO_COME),
                 ("grpc.server.max_pending_requests_hard_limit", 2 * MOST_CALLS_TO_COME),
+                # The headers of a call are in memory before Python sees any, fifty times as large as they came.
+                ("grpc.max_allowed_incoming_connections", self._connections),
+                ("grpc.max_connection_idle_ms", int(1000 * IDLE_SECONDS)),
                 # Two servers that share a port would answer in turns.
                 ("grpc.so_reuseport", 0),
             ]
@@ -151,6 +162,7 @@ class GrpcServer:
             except RuntimeError as error:
                 raise port_taken(f"{socket_path} (gRPC)", OSError(str(error)), option="--grpc-socket-path") from error
         await self._server.start()
+        logging.getLogger(NoUtf8Metadata.LIBRARY).addFilter(self._quiet)
         return bound
 
     def _listen(self, host: str, port: int, tls: Tls | None) -> int:
@@ -172,6 +184,7 @@ class GrpcServer:
                 call.task.cancel()
         if self._server is not None:
             await self._server.stop(seconds)
+        logging.getLogger(NoUtf8Metadata.LIBRARY).removeFilter(self._quiet)
 
     async def answer(self, name: str, kind: type[Message], method: Method, _: Any, context: Any) -> bytes:
         """Answers one request.

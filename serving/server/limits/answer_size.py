@@ -228,6 +228,8 @@ def declared(spec: TensorSpec, signature: Signature, tensors: Mapping[str, np.nd
             }
             # From inputs of different sizes the output's size can't be known.
             size = same.pop() if len(same) == 1 else 1
+            # Rows of nothing take time all the same.
+            size = max(size, 1) if axis else size
         sizes.append(size)
     return tuple(sizes)
 

@@ -22,7 +22,10 @@ class Limits:
             clients learn of it (`Connection: close`).
         head_seconds: How long the head of a request may take to come.
         idle_seconds: After how long a connection on which nothing is asked is closed.
-        connections: How many clients may be connected over HTTP at once; further ones are cut off.
+        connections: How many clients may be connected at once over HTTP. Further ones are let in at the cost of those
+            that ask nothing, and cut off where there are none.
+        grpc_connections: The same over gRPC, where further ones are cut off. A client can have each take megabytes,
+            with a few kilobytes of headers.
         bodies_bytes: How many bytes of request bodies may be in memory at once, those half sent among them; what is
             over that gets 503.
     """
@@ -37,6 +40,7 @@ class Limits:
     head_seconds: float = 10.0
     idle_seconds: float = 75.0
     connections: int = 2000
+    grpc_connections: int = 256
     bodies_bytes: int = 256 * 1024 * 1024
 
 

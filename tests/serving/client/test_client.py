@@ -269,7 +269,7 @@ def test_a_top_k_beyond_the_export(either: FillMaskClient) -> None:
         either.fill_mask("<mask>", top_k=51)
 
 
-@pytest.mark.parametrize("targets", [[], [""], "word", ["two\nlines"]])
+@pytest.mark.parametrize("targets", [[], [""], "word", 5, ["two\nlines"]])
 def test_targets_that_cannot_be_meant(client: FillMaskClient, targets: Any) -> None:
     with pytest.raises(ConfigError, match="targets"):
         client.fill_mask("<mask>", targets=targets)

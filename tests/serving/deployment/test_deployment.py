@@ -2,6 +2,7 @@
 
 import importlib.resources
 import json
+import re
 import shutil
 import string
 import subprocess
@@ -227,7 +228,7 @@ def test_a_claim_and_a_config_map_stand_behind_every_mount() -> None:
     files = dict(([*file.split("="), file])[:2] for file in generated["files"])
     assert all((DEPLOYMENT / file).is_file() for file in files.values())
     mounts = {mount["name"]: mount["mountPath"] for mount in container()["volumeMounts"]}
-    named = [value for value in (flag.split("=")[1] for flag in container()["args"]) if value.startswith("/")]
+    named = [value for value in (flag.split("=", 1)[1] for flag in container()["args"]) if value.startswith("/")]
     assert sorted(named) == sorted(f"{mounts['config']}/{name}" for name in files)
     assert mounts["models"] == "/models"
 
@@ -267,10 +268,31 @@ def test_only_labelled_pods_reach_the_ports_and_no_server_batches() -> None:
 
 
 def test_the_files_have_the_flags_with_which_the_validate_step_starts_its_server() -> None:
-    assert container()["args"] == deployment_flags.flags("/config")
-    wanted = [*deployment_flags.PORTS, *deployment_flags.flags("/config"), deployment_flags.CROSS_ORIGIN]
+    shared = [*deployment_flags.PORTS, *deployment_flags.flags("/config")]
+    assert container()["args"] == [*shared, deployment_flags.CONNECTION_AGE]
     for name in ("serving-cpu", "serving-gpu"):
-        assert read_compose()["services"][name]["command"] == wanted
+        assert read_compose()["services"][name]["command"] == [*shared, deployment_flags.CROSS_ORIGIN]
+
+
+def test_every_flag_of_the_files_and_of_the_page_is_tensorflow_servings() -> None:
+    from serving.server.options import make_parser
+    from serving.server.tensorflow_serving_flags import NOT_TAKEN, OTHER_NAMES
+
+    page = (DEPLOYMENT.parents[1] / "docs/serve_in_production.md").read_text("utf-8")
+    given = [*container()["args"], *read_compose()["services"]["serving-gpu"]["command"]]
+    given += re.findall(r"--[a-z]+(?:_[a-z]+)+", page)
+    known = {*NOT_TAKEN, *OTHER_NAMES, *make_parser()._option_string_actions}
+    assert [flag for flag in given if flag.partition("=")[0].replace("_", "-") not in known] == []
+
+
+def test_sigterm_ends_a_replica_whose_requests_have_been_answered() -> None:
+    """TensorFlow Serving handles no signals, and the system keeps from process 1 what it doesn't handle."""
+    pod = manifests()["Deployment"]["spec"]["template"]["spec"]
+    assert pod["shareProcessNamespace"]  # process 1 is the pod's own, not the server or the image's script
+    assert container()["command"] == ["tensorflow_model_server"]
+    _, seconds = container()["lifecycle"]["preStop"]["exec"]["command"]
+    off_the_service, one_request = 10, 30
+    assert off_the_service + one_request < int(seconds) < pod["terminationGracePeriodSeconds"]
 
 
 def test_a_model_that_lies_elsewhere_has_the_deployments_configuration(tmp_path: Path) -> None:

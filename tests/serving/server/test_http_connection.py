@@ -1,5 +1,6 @@
 """Clients that send no HTTP, or half of it, or ask by a stranger's name; and a server that stops while others ask."""
 
+import contextlib
 import logging
 import socket
 import threading
@@ -14,11 +15,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from serving.server.hosts import is_allowed
-from serving.server.http_connection import LONGEST_HEAD_BYTES, RareLines
+from serving.server.http_connection import LONGEST_HEAD_BYTES
 from serving.server.limits.settings import Limits
+from serving.server.rare_lines import RareLines
 
 ASK = b'POST /v1/models/m:predict HTTP/1.1\r\nHost: x\r\nContent-Length: 18\r\n\r\n{"instances": [3]}'
-LIMITS = Limits(body_bytes=1 << 20, bodies_bytes=1 << 20, head_seconds=0.5, idle_seconds=2.0, call_seconds=2.0)
+LIMITS = Limits(
+    body_bytes=1 << 20, bodies_bytes=1 << 20, head_seconds=0.5, idle_seconds=2.0, call_seconds=2.0, connections=40
+)
 
 
 @pytest.fixture(scope="module")
@@ -82,12 +86,44 @@ def test_a_client_that_asks_again_and_again_is_not_cut_off(port: int) -> None:
             time.sleep(0.4)
 
 
+def test_clients_that_ask_nothing_keep_out_nobody(port: int) -> None:
+    with contextlib.ExitStack() as stack:
+        asking = stack.enter_context(connect(port))
+        asking.sendall(ASK[:-1])
+        idle = [stack.enter_context(connect(port)) for _ in range(2 * LIMITS.connections)]
+        for connection in idle:
+            can_send(connection, [ASK[:30]], 0)
+        newest = stack.enter_context(connect(port))
+        for connection in (newest, asking):  # the older one is being answered all the while
+            connection.sendall(ASK if connection is newest else ASK[-1:])
+            assert connection.recv(65536).startswith(b"HTTP/1.1 200 ")
+
+
 def test_a_body_that_is_sent_by_half_is_cut_off(port: int) -> None:
     with connect(port) as connection:
         began = time.monotonic()
         connection.sendall(ASK[:-1])
         assert read_all(connection).startswith(b"HTTP/1.1 504 ")
         assert time.monotonic() - began < 8
+
+
+@pytest.mark.parametrize("rest", [b"0x10\r\n", b"-1\r\nabc\r\n", b"3\r\nabcdef\r\n"])
+@pytest.mark.parametrize("pause", [0.0, 0.1])
+def test_a_body_whose_rest_is_no_http_is_answered_at_once(
+    port: int, rest: bytes, pause: float, caplog: pytest.LogCaptureFixture
+) -> None:
+    with connect(port) as connection:
+        began = time.monotonic()
+        connection.sendall(
+            b"POST /v1/models/m:predict HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n2\r\n{}\r\n"
+        )
+        time.sleep(pause)
+        connection.sendall(rest + b"\r\n")
+        answer = read_all(connection)
+        assert answer.startswith(b"HTTP/1.1 400 ")
+        assert answer.count(b"HTTP/1") == 1
+        assert time.monotonic() - began < LIMITS.call_seconds / 2
+    assert not [record for record in caplog.records if record.exc_info]
 
 
 def test_a_head_without_an_end_is_cut_off(port: int) -> None:

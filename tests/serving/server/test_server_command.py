@@ -16,7 +16,7 @@ import psutil
 import pytest
 
 from foundation.errors import ConfigError
-from serving.server import command_line
+from serving.server import command_line, text_protos
 from serving.server.options import make_parser
 from serving.server.tensorflow_serving_flags import translate
 
@@ -250,6 +250,7 @@ def refusal(*arguments: str) -> str:
         ("--load-retry-interval-micros", "1e400"),
         ("--rest-api-num-threads", "1.5"),
         ("--max-num-load-retries", ""),
+        *(("--grpc-socket-path", path) for path in ("", "/tmp/" + "a" * 103, "/no/such/directory/socket", __file__)),
         *((f"--tensorflow-{kind}-parallelism", "2147483648") for kind in ("session", "intra-op", "inter-op")),
     ],
 )
@@ -276,6 +277,19 @@ def test_values_that_cannot_be_meant_are_refused(option: str, value: str) -> Non
 )
 def test_options_that_contradict_each_other_are_refused(options: list[str], message: str) -> None:
     assert message in refusal("--model-dir", ".", *options)
+
+
+@pytest.mark.parametrize("kind", sorted(text_protos.EXAMPLES))
+def test_a_configuration_that_says_something_else_is_refused_with_an_example(kind: str, tmp_path: Path) -> None:
+    from tensorflow_serving.config.model_server_config_pb2 import ModelServerConfig
+
+    message = text_protos.CLASSES.get(kind, ModelServerConfig)
+    half, example = tmp_path / "half", tmp_path / "example"
+    half.write_text("config {")
+    with pytest.raises(ConfigError, match=f"--file must be a {kind}") as caught:
+        text_protos.read("--file", half, message())
+    example.write_text(caught.value.remedy.partition("for example ")[2])
+    assert text_protos.read("--file", example, message()) != message()
 
 
 def test_help_does_not_wait_for_tensorflow() -> None:

@@ -1,5 +1,6 @@
 """How much memory clients of gRPC can make the server take, and whether they can keep others from being answered."""
 
+import contextlib
 import socket
 import struct
 import subprocess
@@ -15,6 +16,7 @@ import pytest
 
 BODY = 16 << 20
 AT_ONCE = 3
+CONNECTIONS = 100
 SERVER = f"""
 import asyncio, sys
 from google.protobuf.struct_pb2 import Value
@@ -37,7 +39,8 @@ async def main():
     workers = Workers(2, 200)
     workers.start()
     server = GrpcServer(
-        [Service()], workers, {BODY}, 20.0, Bodies({AT_ONCE * BODY}, {BODY}), Receptions({AT_ONCE}, 200)
+        [Service()], workers, {BODY}, 20.0, Bodies({AT_ONCE * BODY}, {BODY}), Receptions({AT_ONCE}, 200),
+        connections={CONNECTIONS},
     )
     print(await server.start("127.0.0.1", 0), flush=True)
     await asyncio.to_thread(sys.stdin.read)
@@ -48,13 +51,23 @@ asyncio.run(main())
 
 
 @pytest.fixture(scope="module")
-def server() -> Iterator[SimpleNamespace]:
+def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[SimpleNamespace]:
     root = Path(__file__).parents[4]
-    with subprocess.Popen(
-        [sys.executable, "-c", SERVER], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, cwd=root
-    ) as process:
+    log = tmp_path_factory.mktemp("server") / "log"
+    with (
+        log.open("w") as errors,
+        subprocess.Popen(
+            [sys.executable, "-c", SERVER],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=errors,
+            text=True,
+            cwd=root,
+        ) as process,
+    ):
         try:
-            yield SimpleNamespace(port=int(process.stdout.readline()), process=psutil.Process(process.pid))
+            port = int(process.stdout.readline())
+            yield SimpleNamespace(port=port, process=psutil.Process(process.pid), log=log)
             process.stdin.close()
             assert process.wait(30) == 0
         finally:
@@ -106,29 +119,27 @@ def frame(kind: int, flags: int, stream: int, payload: bytes) -> bytes:
     return struct.pack(">I", len(payload))[1:] + struct.pack(">BBI", kind, flags, stream) + payload
 
 
-def half_sent() -> bytes:
-    """The bytes of a connection on which a call begins a message of 15 MiB and sends no more than its first bytes."""
-    headers = {
+def headers(**others: str) -> bytes:
+    """The bytes of a connection on which a call begins."""
+    every = {
         ":method": "POST",
         ":scheme": "http",
         ":path": "/test.Service/Length",
         ":authority": "x",
         "te": "trailers",
         "content-type": "application/grpc",
+        **others,
     }
     block = b"".join(
-        b"\0" + bytes([len(name)]) + name.encode() + bytes([len(value)]) + value.encode()
-        for name, value in headers.items()
+        b"\0" + bytes([len(name)]) + name.encode() + bytes([len(value)]) + value.encode("latin-1")
+        for name, value in every.items()
     )
-    message = b"\0" + struct.pack(">I", 15 << 20) + b"\x1a"
-    return b"".join(
-        (
-            b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n",
-            frame(4, 0, 0, b""),
-            frame(1, 4, 1, block),
-            frame(0, 0, 1, message),
-        )
-    )
+    return b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n" + frame(4, 0, 0, b"") + frame(1, 4, 1, block)
+
+
+def half_sent() -> bytes:
+    """The bytes of a connection on which a call begins a message of 15 MiB and sends no more than its first bytes."""
+    return headers() + frame(0, 0, 1, b"\0" + struct.pack(">I", 15 << 20) + b"\x1a")
 
 
 def test_messages_that_never_end_keep_nobody_waiting(server: SimpleNamespace) -> None:
@@ -142,3 +153,36 @@ def test_messages_that_never_end_keep_nobody_waiting(server: SimpleNamespace) ->
         for connection in connections:
             connection.close()
     assert ask(server.port, text(15 << 20)) == "OK"
+
+
+def is_open(connection: socket.socket) -> bool:
+    """Whether the server has begun to speak HTTP/2, and not closed the connection."""
+    with contextlib.suppress(ConnectionError):
+        return connection.recv(100) != b""
+    return False
+
+
+def test_only_so_many_clients_are_connected(server: SimpleNamespace) -> None:
+    """Headers are in memory before Python sees any, and can be made to take fifty times what was sent."""
+    with contextlib.ExitStack() as stack:
+        connections = [
+            stack.enter_context(socket.create_connection(("127.0.0.1", server.port), timeout=20))
+            for _ in range(CONNECTIONS + 30)
+        ]
+        # A connection that was cut off may have refused these bytes.
+        for connection in connections:
+            with contextlib.suppress(ConnectionError):
+                connection.sendall(headers())
+        assert sum(map(is_open, connections)) <= CONNECTIONS
+    assert ask(server.port, text(10)) == "OK"
+
+
+def test_a_header_that_is_no_utf_8_costs_a_line(server: SimpleNamespace) -> None:
+    for _ in range(30):
+        with socket.create_connection(("127.0.0.1", server.port), timeout=20) as connection:
+            connection.sendall(headers(x="\xbe\xbf"))
+            assert is_open(connection)
+    assert ask(server.port, text(10)) == "OK"
+    said = server.log.read_text()
+    assert "Traceback" not in said
+    assert 1 <= said.count("a header is no UTF-8") <= 11

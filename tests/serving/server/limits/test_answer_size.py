@@ -239,6 +239,9 @@ ROW, PAIR = {"x": spec("float", -1)}, {"a": spec("int32", -1, -1), "b": spec("in
     [
         (ROW, spec("float", -1, 7), {"x": (5,)}, (5, 7)),
         (PAIR, spec("float", -1, -1, 9), {"a": (5, 4), "b": (5, 4)}, (5, 4, 9)),
+        # A request of no bytes may have any number of rows of nothing, each of which takes time.
+        (PAIR, spec("float", -1, -1, 9), {"a": (5, 0), "b": (5, 0)}, (5, 1, 9)),
+        (PAIR, spec("float", -1, -1, 9), {"a": (0, 4), "b": (0, 4)}, (0, 4, 9)),
         # Inputs of several sizes, and dimensions that no input has, tell nothing.
         (PAIR, spec("float", -1, -1), {"a": (5, 4), "b": (5, 3)}, (5, 1)),
         (ROW, spec("float", -1, -1, 3), {"x": (5,)}, (5, 1, 3)),
