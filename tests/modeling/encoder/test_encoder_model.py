@@ -154,6 +154,10 @@ def test_damaged_weights_are_refused(tmp_path, change, rule):
         ("ibert", {"quant_mode": True}, "True"),
         ("big_bird", {"rescale_embeddings": True}, "True"),
         ("nezha", {"num_attention_heads": 5}, "5 heads"),
+        ("esmc", {"hidden_act": "laplace"}, "'laplace'"),
+        ("esmc", {"tie_word_embeddings": True}, "True"),
+        ("esmc", {"num_key_value_heads": 2}, "2"),
+        ("esmc", {"rope_parameters": {"rope_type": "yarn", "factor": 2.0}}, "yarn"),
         ("bart", {"tie_word_embeddings": False}, "False"),
         ("bart", {"encoder_layerdrop": 0.1}, "0.1"),
         ("bart", {"normalize_before": True}, "True"),
@@ -178,6 +182,18 @@ def test_an_option_that_the_design_does_not_know_is_refused(model_type, option, 
     with pytest.raises(ModelError) as refusal:
         new_masked_lm(config)
     assert received in refusal.value.received
+
+
+def test_queries_and_keys_with_norms_have_no_scale_but_theirs():
+    """And a layer adds the more, the fewer there are."""
+    model = random_model("esmc", num_hidden_layers=1)
+    logits, weights = model(token_batch()).logits, model.weight_map()
+    assert model.design.residual_scale == 6
+    for name in ("esmc.layers.0.self_attn.q_proj.weight", "esmc.layers.0.self_attn.k_proj.weight"):
+        weights[name].variable.assign(3 * weights[name].variable)
+    np.testing.assert_allclose(model(token_batch()).logits, logits, atol=1e-3)
+    weights["esmc.layers.0.self_attn.q_norm.weight"].variable.assign(tf.fill([32], 3.0))
+    assert np.abs(model(token_batch()).logits - logits).max() > 1e-2
 
 
 def test_a_modernbert_as_transformers_5_writes_it():
