@@ -155,6 +155,13 @@ def test_damaged_weights_are_refused(tmp_path, change, rule):
         ("big_bird", {"rescale_embeddings": True}, "True"),
         ("nezha", {"num_attention_heads": 5}, "5 heads"),
         ("esmc", {"hidden_act": "laplace"}, "'laplace'"),
+        ("esmc", {"position_embedding_type": "alibi"}, "'alibi'"),
+        ("eurobert", {"use_alibi": True}, "True"),
+        ("gte", {"sliding_window": 128}, "128"),
+        ("modernbert", {"position_embedding_type": "relative_key"}, "'relative_key'"),
+        ("fnet", {"position_embedding_type": "rotary"}, "'rotary'"),
+        ("ernie", {"rope_parameters": {"rope_type": "default", "rope_theta": 10_000.0}}, "rope_theta"),
+        ("perceiver", {"position_encoding_type": "fourier"}, "'fourier'"),
         ("esmc", {"tie_word_embeddings": True}, "True"),
         ("esmc", {"num_key_value_heads": 2}, "2"),
         ("esmc", {"rope_parameters": {"rope_type": "yarn", "factor": 2.0}}, "yarn"),
@@ -196,6 +203,18 @@ def test_queries_and_keys_with_norms_have_no_scale_but_theirs():
     assert np.abs(model(token_batch()).logits - logits).max() > 1e-2
 
 
+@pytest.mark.parametrize(
+    ("model_type", "option"),
+    [
+        ("modernbert", {"position_embedding_type": "absolute"}),  # as its authors' file has it
+        ("esmc", {"position_embedding_type": "rotary", "sliding_window": None, "use_alibi": False}),
+    ],
+)
+def test_an_option_that_asks_for_nothing_is_passed_over(model_type, option):
+    config = plain_config(model_type, {**ARCHITECTURES[model_type].tiny, **option})
+    assert architecture_of(config).design_of(config).positions == "rotary"
+
+
 def test_a_modernbert_as_transformers_5_writes_it():
     """Kinds of layers and rotations by kind, in place of a rule and two numbers."""
     values = ARCHITECTURES["modernbert"].tiny
@@ -209,7 +228,7 @@ def test_a_modernbert_as_transformers_5_writes_it():
             "rope_parameters": {k: {"rope_type": "default", "rope_theta": theta} for k, theta in kinds.items()},
         },
     )
-    design = architecture_of(older).design
+    design = architecture_of(older).design_of
     assert design(older) == design(later)
     assert design(older).windows == (0, 4, 0, 4)
 
