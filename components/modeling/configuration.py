@@ -65,6 +65,9 @@ def _later_config(record: Architecture, written: dict[str, Any], directory: Path
         raise ValueError(f"{record.model_type} has a class in transformers")
     try:
         values = record.later_configuration.read(dict(written))
+        # With other names of its sizes, it would be a model of the default ones.
+        if "hidden_size" not in values:
+            raise KeyError("hidden_size")
         # Code of the authors' own that is named there is never run.
         own = {"model_type", "auto_map", "transformers_version", "_name_or_path"}
         return config_class(record.model_type)(**{name: value for name, value in values.items() if name not in own})
