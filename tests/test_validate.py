@@ -10,6 +10,7 @@ import stat
 import subprocess
 import sys
 import threading
+import types
 
 import numpy as np
 import psutil
@@ -24,6 +25,7 @@ from components.validation import load, server_process
 from components.validation.answer_difference import compare
 from components.validation.expected_answers import fill_mask_pipeline
 from components.validation.params import ValidateParams
+from components.validation.probe import Probe
 from foundation.errors import ConfigError, ServingError
 from serving.client.rest_transport import RestTransport
 from serving.client.waiting import run_at_once
@@ -278,6 +280,20 @@ def test_ties_may_swap_but_not_repeat():
     expected = candidates((1, 0.5), (2, 0.5), (3, 0.1))
     assert compare(expected, candidates((2, 0.5), (1, 0.5), (3, 0.1)), 1e-5).difference is None
     assert "candidate 2" in compare(expected, candidates((1, 0.5), (1, 0.5), (3, 0.1)), 1e-5).difference
+
+
+@pytest.mark.parametrize(
+    ("answered", "targets"),
+    [([99, 7, 8, 99], ["<t7>", "<t8>"]), ([7, 99], ["<t7>", "<t7>"]), ([98, 99], None)],
+)
+def test_ids_that_are_no_tokens_are_no_targets(answered, targets):
+    """A model may know more ids than its tokenizer has tokens."""
+    model = types.SimpleNamespace(takes_text=True, report=types.SimpleNamespace(top_k=2), most_candidates=9)
+    names = types.SimpleNamespace(convert_ids_to_tokens=lambda ids: [f"<t{i}>" if i < 9 else None for i in ids])
+    answer = candidates(*((token, 0.1) for token in answered))
+    client = types.SimpleNamespace(ask_tokens=lambda texts: [answer], ask_fill_mask=lambda text, **options: answer)
+    asked = Probe(model, names, ValidateParams())._ask_other_signatures(client, "a <mask>")
+    assert [options["targets"] for _, options, _ in asked if "targets" in options] == ([targets] if targets else [])
 
 
 @pytest.mark.parametrize("key", ["token_str", "sequence"])

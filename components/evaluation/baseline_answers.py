@@ -83,13 +83,16 @@ def load_baseline(baseline: Baseline) -> tuple["PreTrainedTokenizerFast", Callab
     """A baseline's tokenizer, and what scores masks with it: called as `score_masks` is, without the model."""
     from transformers import AutoTokenizer
 
-    from components.hub.checkpoints import checkpoint_directory
+    from components.hub.checkpoints import checkpoint_directory, tokenizer_directory
     from components.modeling.checkpoint import load_masked_lm
-    from components.tokenizers.byte_tokenizers import as_fast
+    from components.tokenizers.loading import load_local
 
     if baseline.saved_model is None:
         name = str(baseline.checkpoint)
-        tokenizer = as_fast(AutoTokenizer.from_pretrained(name, revision=baseline.revision, use_fast=True))
+        try:
+            tokenizer, _ = load_local(tokenizer_directory(name, baseline.revision))
+        except ModelError as error:  # whose way out is that of another setting
+            raise _unusable(baseline, error.received) from error
         directory = checkpoint_directory(name, baseline.revision)
         model = load_masked_lm(directory, name, chosen_language(baseline, directory))
         return tokenizer, lambda *arguments, **options: score_masks(model, *arguments, **options)

@@ -54,7 +54,9 @@ class TokenTexts:
     def _after_anchor(self, tokens: Sequence[int]) -> str:
         """The tokens' text where another token stands before them, so that the decoder strips nothing."""
         names = self._tokenizer.convert_ids_to_tokens(list(tokens))
-        return str(self._decoder.decode([ANCHOR, *names])).removeprefix(ANCHOR)
+        # A model may know more ids than its tokenizer has tokens; those have no text.
+        there = [name for name in names if name is not None]
+        return str(self._decoder.decode([ANCHOR, *there])).removeprefix(ANCHOR)
 
     @functools.cached_property
     def _marks_words(self) -> bool:

@@ -16,6 +16,10 @@ if TYPE_CHECKING:
     from transformers import PretrainedConfig, PreTrainedTokenizerBase, TFPreTrainedModel
 
 
+ROUND = 64
+"""Vocabularies are padded to a multiple of it."""
+
+
 def load_config(directory: Path) -> "PretrainedConfig":
     """The configuration of a checkpoint, by its folder. Its weights need not be there.
 
@@ -61,6 +65,9 @@ def _later_config(record: Architecture, written: dict[str, Any], directory: Path
         raise ValueError(f"{record.model_type} has a class in transformers")
     try:
         values = record.later_configuration.read(dict(written))
+        # With other names of its sizes, it would be a model of the default ones.
+        if "hidden_size" not in values:
+            raise KeyError("hidden_size")
         # Code of the authors' own that is named there is never run.
         own = {"model_type", "auto_map", "transformers_version", "_name_or_path"}
         return config_class(record.model_type)(**{name: value for name, value in values.items() if name not in own})
@@ -277,15 +284,16 @@ def require_packable(config: "PretrainedConfig") -> None:
 def require_vocabulary(config: "PretrainedConfig", tokenizer: "PreTrainedTokenizerBase") -> None:
     """Refuses a pretrained model that was trained with another tokenizer, as far as their sizes tell.
 
-    A model may have some more ids than its tokenizer, because vocabularies are padded to round numbers; and a tokenizer
-    may have words that were added to it, which the model will grow by.
+    A model may have some more ids than its tokenizer, because vocabularies are padded to round numbers, small ones to
+    a multiple of 64; and a tokenizer may have words that were added to it, which the model will grow by.
 
     Raises:
         ModelError: With both numbers.
     """
     added = tokenizer.added_tokens_decoder
     tokens = [id_ for id_ in tokenizer.get_vocab().values() if id_ < config.vocab_size or id_ not in added]
-    if not 0.9 * config.vocab_size <= len(tokens) <= config.vocab_size or max(tokens) >= config.vocab_size:
+    fewest = min(0.9 * config.vocab_size, config.vocab_size - (ROUND - 1 if config.vocab_size % ROUND == 0 else 0))
+    if not fewest <= len(tokens) <= config.vocab_size or max(tokens) >= config.vocab_size:
         raise ModelError(
             "a pretrained model must go with the tokenizer that it was trained with",
             received=f"a tokenizer of {len(tokens):,} tokens for a model with a vocabulary of {config.vocab_size:,}",

@@ -56,7 +56,7 @@ def pytorch_weights(model: "TFPreTrainedModel") -> tuple[dict[str, np.ndarray], 
     arrays = {name: weight.array() for name, weight in as_masked_lm(model).weight_map().items()}
     _copy(arrays, record.pytorch_copies)
     if record.design is not None:
-        design = record.design(model.config)
+        design = record.design_of(model.config)
         if not design.tied:
             _copy(arrays, design.names.copies_where_untied(design.head_bias))
         return {**arrays, **model.kept_weights}, design.tied

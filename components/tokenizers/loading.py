@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from components.tokenizers.bare_vocabularies import find_vocabulary, load_bare, load_sentencepiece
 from components.tokenizers.byte_tokenizers import as_fast, is_of_bytes
+from components.tokenizers.later_tokenizers import is_of_later_version, load_of_later_version
 from foundation.errors import HubError, ModelError
 
 if TYPE_CHECKING:
@@ -38,6 +39,8 @@ def load_local(path: Path) -> tuple["PreTrainedTokenizerFast", list[str]]:
             return as_fast(AutoTokenizer.from_pretrained(str(path), local_files_only=True)), []
         if vocabulary is None:
             raise FileNotFoundError("it holds no vocabulary")
+        if is_of_later_version(path):
+            return load_of_later_version(path), []
         if path.is_file() or not _is_described(path):
             return load_bare(vocabulary)
         try:
@@ -98,6 +101,8 @@ def load_from_hub(name: str, commit: str, download: Callable[[], Path]) -> tuple
             raise
         except Exception:
             directory = download()
+            if is_of_later_version(directory):
+                return load_of_later_version(directory), []
             vocabulary = find_vocabulary(directory)
             if vocabulary is None or vocabulary.suffix != ".model":
                 raise

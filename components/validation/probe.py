@@ -144,13 +144,13 @@ class Probe:
         answers: list[tuple[str, dict[str, Any], Answer]] = [("through the signature tokens", {}, answer)]
         if self.model.takes_text:
             top_k = self.model.report.top_k
-            # Targets are tokens by their names, so that each of them is exactly one token.
-            candidates = by_mask(answer)[0]
-            names = self.tokenizer.convert_ids_to_tokens([candidates[0]["token"], candidates[-1]["token"]])
-            for options in (
-                {"top_k": min(top_k + 1, self.model.most_candidates)},
-                {"top_k": top_k, "targets": names},
-            ):
+            # Targets are tokens by their names, so that each of them is exactly one token. A model may know more ids
+            # than its tokenizer has tokens.
+            named = self.tokenizer.convert_ids_to_tokens([candidate["token"] for candidate in by_mask(answer)[0]])
+            names = [name for name in named if name is not None]
+            asked: list[dict[str, Any]] = [{"top_k": min(top_k + 1, self.model.most_candidates)}]
+            asked += [{"top_k": top_k, "targets": [names[0], names[-1]]}] if names else []
+            for options in asked:
                 how = f"through the signature fill_mask with {options}"
                 answers.append((how, options, client.ask_fill_mask(text, **options)))
         return answers

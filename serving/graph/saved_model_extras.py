@@ -64,6 +64,6 @@ def example_inputs(facts: Mapping[str, Any], signature: str, token_ids: Sequence
         "targets": np.array([b""], object),
         "input_ids": np.array([token_ids], np.int32),
         "attention_mask": np.ones([1, len(token_ids)], np.int32),
-        "language_ids": np.zeros([1], np.int32),
+        "language_ids": np.zeros(1, np.int32),
     }
     return {name: values[name] for name in facts["signatures"][signature]["inputs"]}

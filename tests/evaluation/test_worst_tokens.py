@@ -57,6 +57,14 @@ def test_pieces_of_words(tokenizer, pieces):
     assert [name for token, name in enumerate(names) if texts.continues_word(token)] == pieces
 
 
+@pytest.mark.parametrize("tokenizer", [word_piece("walk", "##ing"), without_decoder("a", "b")])
+def test_an_id_that_is_no_token_has_no_text(tokenizer):
+    """A model may know more ids than its tokenizer has tokens."""
+    texts, beyond = TokenTexts(tokenizer), len(tokenizer) + 3
+    assert not texts.continues_word(beyond)
+    assert (texts.text(beyond), texts.after([beyond]).strip()) == ("", "")
+
+
 def asked(tokenizer, blocks, positions):
     """Questions with a masked token at a position of each block."""
     block, position = np.arange(len(blocks)), np.array(positions)

@@ -448,7 +448,9 @@ def test_every_refusal_names_the_architectures(tokenizer):
     assert all(model_type in refusal.value.remedy for model_type in ARCHITECTURES)
 
 
-@pytest.mark.parametrize(("vocabulary", "fits"), [(50, True), (52, True), (49, False), (500, False)])
+@pytest.mark.parametrize(
+    ("vocabulary", "fits"), [(50, True), (52, True), (49, False), (64, True), (65, False), (128, False), (500, False)]
+)
 def test_a_model_goes_with_its_tokenizer(vocabulary, fits, roberta, tokenizer):
     config = type(roberta.config)(vocab_size=vocabulary)
     if fits:

@@ -32,7 +32,7 @@ COPIES = ("camembert", "xlm-roberta")
 OUR_MECHANISMS = (
     *("modernbert", "modernbert untied", "eurobert with biases", "gte", "nezha far", "roc_bert of shapes"),
     *("luke", "xmod", "xmod with norms first", "nomic_bert", "data2vec-text", "bart", "bart of other sizes"),
-    *("mbart", "mbart of other sizes", "perceiver", "squeezebert", "fnet"),
+    *("mbart", "mbart of other sizes", "perceiver", "squeezebert", "fnet", "esmc"),
     *("nystromformer", "nystromformer by landmarks", "yoso", "yoso with a convolution"),
 )
 """Of our own encoder, whose families share their code: those that have all of its parts among them."""

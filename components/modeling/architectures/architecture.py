@@ -9,6 +9,7 @@ import numpy as np
 
 from components.modeling.architectures.design import Design
 from components.modeling.architectures.later_configuration import LaterConfiguration
+from components.modeling.architectures.other_positions import require_no_other_positions
 from components.modeling.architectures.perceiver_design import PerceiverDesign
 
 if TYPE_CHECKING:
@@ -130,21 +131,34 @@ class Architecture:
     pytorch_copies: Mapping[str, str] = dataclasses.field(default_factory=dict)
     pytorch_copies_where_untied: Mapping[str, str] = dataclasses.field(default_factory=dict)
 
+    def design_of(self, config: "PretrainedConfig") -> AnyDesign:
+        """What a model of our own is, by its configuration.
+
+        Raises:
+            ModelError: If the configuration says something that there is none of here.
+        """
+        if self.design is None:
+            raise ValueError(f"{self.model_type} has no design")
+        design = self.design(config)
+        is_rotary = isinstance(design, Design) and design.positions == "rotary"
+        require_no_other_positions(config, is_rotary=is_rotary)
+        return design
+
     def names_of_layers(self, config: "PretrainedConfig") -> tuple[str, tuple[str, ...]]:
         """What `layer_name` and `after_layers` say of a model."""
         if self.design is None:
             return self.layer_name, self.after_layers
-        design = self.design(config)
+        design = self.design_of(config)
         layer = re.escape(design.names.below_model(design.names.layer)).replace(r"\{\}", r"(\d+)")
         return rf"^{layer}\.", design.after_layers
 
     def layers(self, config: "PretrainedConfig") -> int:
         """How many layers the model has, with weights of their own: an encoder's, where it has a decoder, too."""
-        return int(config.num_hidden_layers) if self.design is None else self.design(config).layers
+        return int(config.num_hidden_layers) if self.design is None else self.design_of(config).layers
 
     def hidden_size(self, config: "PretrainedConfig") -> int:
         """The width of a state in the model's layers."""
-        return int(config.hidden_size) if self.design is None else self.design(config).hidden
+        return int(config.hidden_size) if self.design is None else self.design_of(config).hidden
 
     def longest_sequence(self, config: "PretrainedConfig") -> int | None:
         """The longest sequence that the model takes, in tokens; None where nothing limits it."""
@@ -153,7 +167,7 @@ class Architecture:
             return None
         if self.design is None:
             return int(positions) - self.first_position(config)
-        return self.design(config).longest_sequence(int(positions))
+        return self.design_of(config).longest_sequence(int(positions))
 
 
 TINY: Mapping[str, Any] = {

@@ -92,6 +92,7 @@ class Design:
         norm_bias: Whether norms have offsets.
         norm_first: Whether a norm stands before attention and feed-forward network, and not after what is added.
         first_attention_norm: Whether the first layer has one before its attention.
+        final_norm_bias: Whether the norm after the last layer has an offset, where norms have one.
         embedding_norm: Whether the embeddings have one.
         mixer: What lets tokens see each other: `attention`; or `fourier`, the real part of a transform over places and
             elements (Lee-Thorp et al. 2021, https://arxiv.org/abs/2105.03824), which sees padding, too.
@@ -100,6 +101,8 @@ class Design:
             softmax (YOSO, Zeng et al. 2021, https://arxiv.org/abs/2111.09714); padding is seen, too. 0 for the softmax.
         value_kernel: Tokens, an odd number, that a convolution over values reaches over, which is added to what the
             attention gives; 0 for none.
+        query_key_norm: Whether queries and keys have a norm each, over all heads and without an offset, before
+            positions come in (Henry et al. 2020, https://arxiv.org/abs/2010.04245).
         attention_bias: Whether queries, keys and values have biases.
         attention_output_bias: Whether what the attention's heads go through has one.
         inner_bias: Whether what widens has one.
@@ -109,6 +112,8 @@ class Design:
         gate: Where the gate of the feed-forward network comes from (Shazeer 2020, https://arxiv.org/abs/2002.05202):
             `none`; `second`, the second half of what widens, the first being activated; `first`, the other way round;
             `own`, a matrix of its own.
+        residual_scale: What attention and feed-forward network give is multiplied by before it is added, where norms
+            stand before them.
         positions: Where positions come in: `learned`, a table; `after_padding`, a table whose rows up to the padding
             token's id aren't used; `rotary`, see `rotations`; `functional`, see `furthest`.
         position_count: The rows of the table.
@@ -157,11 +162,13 @@ class Design:
     norm_bias: bool = True
     norm_first: bool = False
     first_attention_norm: bool = True
+    final_norm_bias: bool = True
     embedding_norm: bool = True
     mixer: Literal["attention", "fourier"] = "attention"
     landmarks: Landmarks | None = None
     hash_bits: int = 0
     value_kernel: int = 0
+    query_key_norm: bool = False
     attention_bias: bool = True
     attention_output_bias: bool = True
     inner_bias: bool = True
@@ -169,6 +176,7 @@ class Design:
     groups: Groups = dataclasses.field(default_factory=Groups)
     fused_query_key_value: bool = False
     gate: Literal["none", "first", "second", "own"] = "none"
+    residual_scale: float = 1.0
     positions: Literal["learned", "after_padding", "rotary", "functional"] = "learned"
     position_count: int = 0
     position_offset: int = 0

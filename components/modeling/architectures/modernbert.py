@@ -4,7 +4,7 @@ import math
 from typing import TYPE_CHECKING
 
 from components.modeling.architectures.architecture import TINY, UNTIED, Architecture
-from components.modeling.architectures.design import Design, Rotation, require_values, rotation
+from components.modeling.architectures.design import Design, Rotation, rotation
 from components.modeling.architectures.names import Names
 from foundation.errors import ModelError
 
@@ -33,7 +33,6 @@ NAMES = Names(
 
 def design(config: "PretrainedConfig") -> Design:
     """What a ModernBERT is, by its configuration as transformers 4 or 5 writes it."""
-    require_values(config, rope_scaling=(None,))
     kinds = kinds_of_layers(config)
     rotations = {kind: rotation_of(config, kind) for kind in (FULL, SLIDING)}
     return Design(

@@ -21,6 +21,8 @@ class Names:
         query: What makes queries; or queries, keys and values, where those are one product.
         key: What makes keys.
         value: What makes values.
+        query_norm: The norm of queries, where they have one.
+        key_norm: The norm of keys.
         attention_output: What the attention's heads go through.
         cross_norm: In a decoder, the norm before or after the attention to the encoder's states.
         cross_query: What makes queries there.
@@ -55,6 +57,8 @@ class Names:
     query: str = "attention.self.query"
     key: str = "attention.self.key"
     value: str = "attention.self.value"
+    query_norm: str = ""
+    key_norm: str = ""
     attention_output: str = "attention.output.dense"
     cross_norm: str = ""
     cross_query: str = ""

@@ -17,6 +17,7 @@ from components.modeling.architectures.distilbert import DISTILBERT
 from components.modeling.architectures.electra import ELECTRA
 from components.modeling.architectures.ernie import ERNIE
 from components.modeling.architectures.esm import ESM
+from components.modeling.architectures.esmc import ESMC
 from components.modeling.architectures.eurobert import EUROBERT
 from components.modeling.architectures.flaubert import FLAUBERT
 from components.modeling.architectures.fnet import FNET
@@ -60,7 +61,7 @@ ARCHITECTURES: Mapping[str, Architecture] = {
         *(ALBERT, BERT, CAMEMBERT, CONVBERT, DEBERTA, DEBERTA_V2, DISTILBERT, ELECTRA, ESM, FLAUBERT, FUNNEL, LAYOUTLM),
         *(LONGFORMER, MOBILEBERT, MPNET, REMBERT, ROBERTA, ROBERTA_PRELAYERNORM, ROFORMER, TAPAS, XLM, XLM_ROBERTA),
         # Those of our own encoder.
-        *(BART, BIG_BIRD, DATA2VEC_TEXT, ERNIE, EUROBERT, FNET, GTE, IBERT, JINA_EMBEDDINGS_V3, LUKE, MBART),
+        *(BART, BIG_BIRD, DATA2VEC_TEXT, ERNIE, ESMC, EUROBERT, FNET, GTE, IBERT, JINA_EMBEDDINGS_V3, LUKE, MBART),
         *(MEGATRON_BERT, MODERNBERT, MVP, NEZHA, NOMIC_BERT, NYSTROMFORMER, PERCEIVER, QDQBERT, ROC_BERT, SQUEEZEBERT),
         *(XLM_ROBERTA_XL, XMOD, YOSO),
     )

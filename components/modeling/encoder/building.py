@@ -33,10 +33,7 @@ def new_encoder(config: PretrainedConfig) -> NativeMaskedLM:
     Raises:
         ModelError: If the design doesn't know one of its options.
     """
-    read = architecture_of(config).design
-    if read is None:
-        raise ValueError(f"{config.model_type} has no design")
-    design = read(config)
+    design = architecture_of(config).design_of(config)
     return BUILDS[type(design)](config, design)
 
 

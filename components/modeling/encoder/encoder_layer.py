@@ -45,10 +45,21 @@ class Surroundings:
     language: tf.Tensor | None = None
 
 
-def norm_of(design: Design, path: str, epsilon: float | None = None) -> Norm:
-    """A norm of the kind that a design has, with another epsilon where one is given."""
+def norm_of(
+    design: Design, path: str, epsilon: float | None = None, *, size: int | None = None, bias: bool = True
+) -> Norm:
+    """A norm of the kind that a design has.
+
+    Args:
+        design: What the encoder is.
+        path: PyTorch's name of it.
+        epsilon: Added to the variance; None for the design's.
+        size: The width of what it is given; None for that of a token's state.
+        bias: Whether it has an offset, where norms have one.
+    """
     epsilon = design.norm_epsilon if epsilon is None else epsilon
-    return Norm(path, design.hidden, epsilon, centered=design.norm_kind == "layer", bias=design.norm_bias)
+    bias = bias and design.norm_bias
+    return Norm(path, size or design.hidden, epsilon, centered=design.norm_kind == "layer", bias=bias)
 
 
 class Attention(tf.keras.layers.Layer):
@@ -76,6 +87,8 @@ class Attention(tf.keras.layers.Layer):
             linear(names.in_layer(number, name), width, outputs, groups=count, bias=bias, stddev=stddev)
             for name, outputs, count in parts
         ]
+        normed = ((names.query_norm, width), (names.key_norm, narrow)) if design.query_key_norm else ()
+        self.norms = [norm_of(design, names.in_layer(number, name), size=size, bias=False) for name, size in normed]
         self.output_projection = linear(
             names.in_layer(number, names.attention_output),
             width,
@@ -101,7 +114,7 @@ class Attention(tf.keras.layers.Layer):
             memory: What is seen, of the same shape, where a decoder sees the encoder's states; None for the inputs.
         """
         design = self.design
-        query, key, value = self.heads(inputs, memory)  # (batch, heads, sequence, head size) each
+        query, key, value = self.heads(inputs, memory, around.fused)  # (batch, heads, sequence, head size) each
         if around.angles is not None:
             query, key = (turned(vectors, around.angles[self.number]) for vectors in (query, key))
         if design.heads_of_keys != design.heads:
@@ -136,7 +149,7 @@ class Attention(tf.keras.layers.Layer):
         mask = around.memory_mask if of_memory else around.mask
         return attention(query, key, value, mask, relations=around.relations, dropout=dropout)
 
-    def heads(self, inputs: tf.Tensor, memory: tf.Tensor | None) -> list[tf.Tensor]:
+    def heads(self, inputs: tf.Tensor, memory: tf.Tensor | None, fused: bool) -> list[tf.Tensor]:
         """Queries, keys and values, (batch, heads, sequence, head size) each."""
         size = self.design.head_size
         counts = [self.design.heads, self.design.heads_of_keys, self.design.heads_of_keys]
@@ -145,6 +158,8 @@ class Attention(tf.keras.layers.Layer):
         products = [projection(source) for projection, source in zip(self.projections, sources, strict=False)]
         if len(products) == 1:
             products = tf.split(products[0], [count * size for count in counts], axis=-1)
+        # Of queries and keys: values have none.
+        products[: len(self.norms)] = [norm(part, fused) for norm, part in zip(self.norms, products, strict=False)]
         batch, length = tf.unstack(tf.shape(inputs)[:2])
         return [
             tf.transpose(tf.reshape(product, (batch, length, count, size)), (0, 2, 1, 3))
@@ -214,7 +229,7 @@ class EncoderLayer(tf.keras.layers.Layer):
 
     def __init__(self, design: Design, number: int) -> None:
         super().__init__(name=f"layer_{number}", autocast=False)
-        self.norm_first = design.norm_first
+        self.norm_first, self.scale = design.norm_first, design.residual_scale
         names, epsilon = design.names, design.layer_norm_epsilon
         self.attention = FourierMixing() if design.mixer == "fourier" else Attention(design, number)
         has_norm, path = number > 0 or design.first_attention_norm, names.in_layer(number, names.attention_norm)
@@ -227,14 +242,18 @@ class EncoderLayer(tf.keras.layers.Layer):
         """(batch, sequence, hidden) of the same."""
         if self.norm_first:
             given = states if self.attention_norm is None else self.attention_norm(states, around.fused)
-            states += self.attention(given, around, dropping)
-            states += self.feed_forward(self.inner_norm(states, around.fused), around, dropping)
+            states += self.scaled(self.attention(given, around, dropping))
+            states += self.scaled(self.feed_forward(self.inner_norm(states, around.fused), around, dropping))
             return self.adapted(states, around, dropping)
         assert self.attention_norm is not None  # only a first norm is ever left out
         mixed = self.attention(states, around, dropping)  # the transform's is float32
         states = tf.cast(self.attention_norm(tf.cast(states, mixed.dtype) + mixed, around.fused), states.dtype)
         states += self.feed_forward(states, around, dropping)
         return self.inner_norm(self.adapted(states, around, dropping), around.fused)
+
+    def scaled(self, added: tf.Tensor) -> tf.Tensor:
+        """What is added to the states, at the design's scale: same shape and dtype."""
+        return added if self.scale == 1 else added * self.scale
 
     def adapted(self, states: tf.Tensor, around: Surroundings, dropping: Dropping) -> tf.Tensor:
         """What comes out of the adapters, where the layer has some: (batch, sequence, hidden) of the same."""

@@ -46,7 +46,9 @@ class EncoderForMaskedLM(NativeMaskedLM):
         self.embeddings = Embeddings(design)
         self.layers_of_encoder = [EncoderLayer(design, number) for number in range(design.layers)]
         final_norm = design.names.final_norm
-        self.final_norm = norm_of(design, design.names.below_model(final_norm)) if final_norm else None
+        self.final_norm = (
+            norm_of(design, design.names.below_model(final_norm), bias=design.final_norm_bias) if final_norm else None
+        )
         self.decoder = None
         if design.decoder is not None:
             self.decoder = Decoder(design.decoder, self.embeddings.words, first_part=1 + design.layers)

@@ -1,4 +1,4 @@
-"""Byte-pair encoding of characters in the graph, where a text isn't cut into words before (Gemma, mmBERT).
+"""Byte-pair encoding of characters in the graph, where a text isn't cut into words before (mmBERT, ESM C).
 
 Merges may go over a whole text. But they can't join everything: a place in a text between two characters, of which no
 merge ends its left part with the first and begins its right part with the second, is in no token. There a text is cut
@@ -22,7 +22,9 @@ _BYTES = [f"<0x{byte:02X}>" for byte in range(256)]
 
 
 class CharacterBPE(tf.Module):
-    """Turns pieces of text into token ids. A character that is no token becomes the tokens of its bytes.
+    """Turns pieces of text into token ids.
+
+    A character that is no token becomes the tokens of its bytes, or without `byte_fallback` the unknown token.
 
     Args:
         model: `model` of a `tokenizer.json`, of type BPE.
@@ -43,8 +45,11 @@ class CharacterBPE(tf.Module):
             for byte, name in enumerate(_BYTES)
             if name not in vocabulary and not (byte < 0x80 and chr(byte) in vocabulary)
         ]
-        if not model.get("byte_fallback") or missing:
-            raise refusal("a BPE of characters without byte_fallback or without some of the 256 bytes")
+        if model.get("byte_fallback") and missing:
+            raise refusal("a BPE of characters with byte_fallback and without some of the 256 bytes")
+        self._unknown = None if model.get("byte_fallback") else vocabulary.get(model.get("unk_token") or "", -1)
+        if self._unknown == -1 or (self._unknown is not None and model.get("fuse_unk")):
+            raise refusal("a BPE of characters whose unknown ones aren't each the bytes or each the unknown token")
         if not {part for merge in merges for part in merge}.isdisjoint(_BYTES):
             raise refusal("a BPE that merges the bytes of characters that are no token")
         self._merges = Merges(model)
@@ -108,6 +113,8 @@ class CharacterBPE(tf.Module):
             lengths: (words,) int64, the characters of each.
         """
         ids = tf.cast(self._characters(points), tf.int64)
+        if self._unknown is not None:
+            return self._merges(tf.where(ids < 0, tf.constant(self._unknown, tf.int64), ids), lengths)
         word_of = repeat(tf.range(tf.size(lengths, tf.int64)), lengths)
         texts = code_points.encode(points, tf.range(tf.size(points, tf.int64) + 1))
         parts = tf.where(ids < 0, tf.cast(tf.strings.length(texts), tf.int64), tf.ones_like(ids))

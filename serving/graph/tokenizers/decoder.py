@@ -162,7 +162,7 @@ def decoder_of(
             first[token_id] = rest[token_id] = bytes.fromhex(byte[1]) if byte else text.encode()
             if byte:
                 byte_ids.add(token_id)
-    elif kinds in (["WordPiece"], ["Metaspace"]):
+    elif kinds in (["WordPiece"], ["Metaspace"], ["none"]):
         ids = list(vocabulary.values())
         lead = backend.decode([ids[0]], skip_special_tokens=False)
         alone = backend.decode_batch([[token_id] for token_id in ids], skip_special_tokens=False)

@@ -154,6 +154,17 @@ def test_damaged_weights_are_refused(tmp_path, change, rule):
         ("ibert", {"quant_mode": True}, "True"),
         ("big_bird", {"rescale_embeddings": True}, "True"),
         ("nezha", {"num_attention_heads": 5}, "5 heads"),
+        ("esmc", {"hidden_act": "laplace"}, "'laplace'"),
+        ("esmc", {"position_embedding_type": "alibi"}, "'alibi'"),
+        ("eurobert", {"use_alibi": True}, "True"),
+        ("gte", {"sliding_window": 128}, "128"),
+        ("modernbert", {"position_embedding_type": "relative_key"}, "'relative_key'"),
+        ("fnet", {"position_embedding_type": "rotary"}, "'rotary'"),
+        ("ernie", {"rope_parameters": {"rope_type": "default", "rope_theta": 10_000.0}}, "rope_theta"),
+        ("perceiver", {"position_encoding_type": "fourier"}, "'fourier'"),
+        ("esmc", {"tie_word_embeddings": True}, "True"),
+        ("esmc", {"num_key_value_heads": 2}, "2"),
+        ("esmc", {"rope_parameters": {"rope_type": "yarn", "factor": 2.0}}, "yarn"),
         ("bart", {"tie_word_embeddings": False}, "False"),
         ("bart", {"encoder_layerdrop": 0.1}, "0.1"),
         ("bart", {"normalize_before": True}, "True"),
@@ -180,6 +191,30 @@ def test_an_option_that_the_design_does_not_know_is_refused(model_type, option, 
     assert received in refusal.value.received
 
 
+def test_queries_and_keys_with_norms_have_no_scale_but_theirs():
+    """And a layer adds the more, the fewer there are."""
+    model = random_model("esmc", num_hidden_layers=1)
+    logits, weights = model(token_batch()).logits, model.weight_map()
+    assert model.design.residual_scale == 6
+    for name in ("esmc.layers.0.self_attn.q_proj.weight", "esmc.layers.0.self_attn.k_proj.weight"):
+        weights[name].variable.assign(3 * weights[name].variable)
+    np.testing.assert_allclose(model(token_batch()).logits, logits, atol=1e-3)
+    weights["esmc.layers.0.self_attn.q_norm.weight"].variable.assign(tf.fill([32], 3.0))
+    assert np.abs(model(token_batch()).logits - logits).max() > 1e-2
+
+
+@pytest.mark.parametrize(
+    ("model_type", "option"),
+    [
+        ("modernbert", {"position_embedding_type": "absolute"}),  # as its authors' file has it
+        ("esmc", {"position_embedding_type": "rotary", "sliding_window": None, "use_alibi": False}),
+    ],
+)
+def test_an_option_that_asks_for_nothing_is_passed_over(model_type, option):
+    config = plain_config(model_type, {**ARCHITECTURES[model_type].tiny, **option})
+    assert architecture_of(config).design_of(config).positions == "rotary"
+
+
 def test_a_modernbert_as_transformers_5_writes_it():
     """Kinds of layers and rotations by kind, in place of a rule and two numbers."""
     values = ARCHITECTURES["modernbert"].tiny
@@ -193,7 +228,7 @@ def test_a_modernbert_as_transformers_5_writes_it():
             "rope_parameters": {k: {"rope_type": "default", "rope_theta": theta} for k, theta in kinds.items()},
         },
     )
-    design = architecture_of(older).design
+    design = architecture_of(older).design_of
     assert design(older) == design(later)
     assert design(older).windows == (0, 4, 0, 4)
 

@@ -82,6 +82,12 @@ def test_an_option_that_is_not_known_is_refused(option, value, tmp_path):
     assert refusal.value.received == repr(value)
 
 
+def test_a_file_with_other_names_of_sizes_is_no_large_model(tmp_path):
+    with pytest.raises(ModelError, match="must describe a esmc") as refusal:
+        load_config(written(tmp_path, {"model_type": "esmc", "d_model": 32, "n_heads": 4, "n_layers": 2}))
+    assert "'hidden_size'" in refusal.value.received
+
+
 def test_gtes_own_scaling_of_positions(tmp_path):
     """Each frequency is base ** (-2 i / size) / factor ** (2 / size), the base being that times the factor."""
     own = {"model_type": "new", "hidden_size": 32, "num_attention_heads": 4, "position_embedding_type": "rope"}

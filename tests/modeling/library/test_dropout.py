@@ -12,7 +12,7 @@ from tests.modeling.tiny_models import all_slow_but, random_model, token_batch
 
 SIDE = 1000
 POSITIONS = tf.constant([[1, 4, 9], [0, 2, 3]])
-WITHOUT_DROPOUT = ("albert", "eurobert", "mobilebert", "modernbert", "nomic_bert", "rembert")
+WITHOUT_DROPOUT = ("albert", "esmc", "eurobert", "mobilebert", "modernbert", "nomic_bert", "rembert")
 """By their configuration's defaults."""
 STATEFUL = ("RandomUniform", "RandomUniformInt", "RandomStandardNormal", "TruncatedNormal", "StatefulUniform")
 

@@ -8,6 +8,7 @@ import pytest
 
 from serving.client.__main__ import make_parser
 from serving.graph.model_description import write
+from serving.graph.saved_model_extras import example_inputs
 
 FACTS = {
     "mask_token": "<mask>",
@@ -40,3 +41,15 @@ def test_languages_are_listed_by_their_numbers_where_there_are_some():
     facts = {**FACTS, "text_signatures": True, "example": {"text": "a"}}
     assert "tokens_in_language" not in write(facts, [0])
     assert "0 (en_XX), 1 (de_DE)." in write({**facts, "languages": ("en_XX", "de_DE")}, [0])
+
+
+def test_the_example_has_a_value_of_every_input_that_a_signature_may_have():
+    """Also of the language that a request to an X-MOD chooses."""
+    inputs = ["input_ids", "attention_mask", "language_ids"]
+    facts = {**FACTS, "example": {"text": "a"}, "signatures": {"tokens_in_language": {"inputs": inputs}}}
+    values = example_inputs(facts, "tokens_in_language", [0, 4, 2])
+    assert {name: value.tolist() for name, value in values.items()} == {
+        "input_ids": [[0, 4, 2]],
+        "attention_mask": [[1, 1, 1]],
+        "language_ids": [0],
+    }

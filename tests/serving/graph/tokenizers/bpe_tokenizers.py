@@ -1,4 +1,4 @@
-"""Tokenizers of byte-pair encoding in the shapes of ModernBERT's, EuroBERT's and mmBERT's, trained here."""
+"""Tokenizers of byte-pair encoding in the shapes of ModernBERT's, EuroBERT's, mmBERT's and ESM C's, made here."""
 
 import functools
 import json
@@ -61,7 +61,18 @@ def mmbert(size=1200, ignore_merges=False):
     return finished(tokenizer, special[:4], mask, "<bos>", "<eos>", "<pad>")
 
 
+def esmc():
+    """ESM C's parts: amino acids as tokens without any merge, another token for each other character."""
+    from tokenizers import Tokenizer, models
+
+    special = ["<cls>", "<pad>", "<eos>", "<unk>"]
+    tokens = [*special, *"LAGVSERTIDPKQNFYMHWCXBUZO.-|", "<mask>"]
+    tokenizer = Tokenizer(models.BPE({token: id_ for id_, token in enumerate(tokens)}, [], unk_token="<unk>"))
+    return finished(tokenizer, [*special, "|"], "<mask>", "<cls>", "<eos>", "<pad>")
+
+
 FAMILIES = {
+    "esmc": esmc,
     "modernbert": modernbert,
     "eurobert": eurobert,
     "mmbert": mmbert,
@@ -124,7 +135,7 @@ def finished(tokenizer, special, mask, first, last, padding, clean_up=False):
         cls_token=first,
         sep_token=last,
         pad_token=padding,
-        mask_token=mask.content,
+        mask_token=str(mask),
         clean_up_tokenization_spaces=clean_up,
         model_max_length=64,
     )

@@ -37,7 +37,7 @@ def texts_of(tokenizer, number, seed):
 
 @pytest.fixture(
     scope="module",
-    params=[pytest.param(name, marks=() if name == "mmbert" else pytest.mark.slow) for name in FAMILIES],
+    params=[pytest.param(name, marks=() if name in ("mmbert", "esmc") else pytest.mark.slow) for name in FAMILIES],
 )
 def comparison(request):
     tokenizer = FAMILIES[request.param]()
@@ -68,7 +68,7 @@ def test_what_is_not_known_is_refused():
     mmbert = FAMILIES["mmbert"]()
     pattern = {"type": "Split", "pattern": {"Regex": r"\w+"}, "behavior": "Isolated", "invert": False}
     for settings, reason in (
-        ({"model__byte_fallback": False}, "without byte_fallback"),
+        ({"model__byte_fallback": False}, "unknown ones"),
         ({"model__dropout": 0.1}, "dropout"),
         ({"normalizer": None, "pre_tokenizer__behavior": "Isolated"}, "BPE of characters without words"),
         ({"decoder": {"type": "Fuse"}}, "a decoder of type Fuse"),

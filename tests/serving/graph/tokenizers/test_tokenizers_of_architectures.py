@@ -22,6 +22,7 @@ IN_GRAPH = {
     "distilbert": ("DistilBertTokenizerFast", "wordpiece"),
     "electra": ("ElectraTokenizerFast", "wordpiece"),
     "ernie": ("BertTokenizerFast", "wordpiece"),
+    "esmc": ("PreTrainedTokenizerFast", "esmc"),
     "eurobert": ("PreTrainedTokenizerFast", "eurobert"),
     "fnet": ("FNetTokenizerFast", "albert"),
     "funnel": ("FunnelTokenizerFast", "wordpiece"),
@@ -76,7 +77,9 @@ def test_every_architecture_has_its_place_and_its_default_tokenizer():
     of_the_library = {name: TOKENIZER_MAPPING_NAMES[name][1] for name in expected if name in TOKENIZER_MAPPING_NAMES}
     assert of_the_library == {name: expected[name] for name in of_the_library}
     # Those that only a later transformers knows.
-    assert sorted(expected.keys() - of_the_library.keys()) == ["eurobert", "gte", "jina_embeddings_v3", "nomic_bert"]
+    assert sorted(expected.keys() - of_the_library.keys()) == [
+        *("esmc", "eurobert", "gte", "jina_embeddings_v3", "nomic_bert")
+    ]
 
 
 @pytest.mark.parametrize(
