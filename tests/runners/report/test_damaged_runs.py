@@ -102,7 +102,7 @@ def test_a_record_of_the_wrong_form_is_refused_with_its_path(runs, tmp_path, val
 
 @pytest.mark.parametrize("name", ["latest", "nowhere", "", "x" * 300, "..", "/", "a\nb"])
 def test_a_run_that_is_not_there_is_refused(runs, name):
-    assert "--compare must name two runs" in compare(runs, "one", name)
+    assert "--compare must name two different runs" in compare(runs, "one", name)
 
 
 def test_latest_that_leads_nowhere_is_refused(runs, tmp_path):
