@@ -12,8 +12,9 @@ if TYPE_CHECKING:
     from transformers import PretrainedConfig
 
 NOTHING: Mapping[str, tuple[Any, ...]] = {
-    # ModernBERT's own checkpoints have the first, although their positions are rotary.
-    "position_embedding_type": ("absolute", None),
+    # Written by no code that reads it: ModernBERT's checkpoints have the first, although their positions are rotary, and
+    # those of mmBERT and Ettin, which are ModernBERTs, the second.
+    "position_embedding_type": ("absolute", "sans_pos", None),
     "position_encoding_type": ("absolute", None),
     "alibi": (False, None),
     "use_alibi": (False, None),

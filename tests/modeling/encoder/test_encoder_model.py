@@ -207,6 +207,7 @@ def test_queries_and_keys_with_norms_have_no_scale_but_theirs():
     ("model_type", "option"),
     [
         ("modernbert", {"position_embedding_type": "absolute"}),  # as its authors' file has it
+        ("modernbert", {"position_embedding_type": "sans_pos"}),  # as that of mmBERT
         ("esmc", {"position_embedding_type": "rotary", "sliding_window": None, "use_alibi": False}),
     ],
 )
