@@ -45,11 +45,7 @@ BATTERY = {
 """What long tests are put to: those that share no code with another, or with EVERY_MODEL=1 every one."""
 SHORT_BATTERY = sorted(BATTERY if EVERY_MODEL else BATTERY & set(MODEL_TYPES))
 """The same for longer ones: a model of each architecture."""
-SHORTEST_BATTERY = (
-    SHORT_BATTERY
-    if EVERY_MODEL
-    else ["bart", "bert", "deberta-v2", "funnel", "longformer", "modernbert", "nystromformer", "perceiver", "xmod"]
-)
+SHORTEST_BATTERY = SHORT_BATTERY if EVERY_MODEL else ["bart", "bert", "deberta-v2", "funnel", "modernbert", "perceiver"]
 """The same for the longest ones: what is computed in a way of its own, of the library's and of ours."""
 
 

@@ -293,9 +293,7 @@ def test_a_rewritten_graph_trains(plain_losses, settings):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize(
-    ("model_type", "values"), [("distilbert", {"n_layers": 1}), ("deberta-v2", {"num_hidden_layers": 1})]
-)
-def test_other_architectures_compile(model_type, values):
-    losses = train_in("float32", compiled=True, accumulation_steps=2, model_type=model_type, values=values)
+def test_another_architecture_compiles():
+    values = {"n_layers": 1}
+    losses = train_in("float32", compiled=True, accumulation_steps=2, model_type="distilbert", values=values)
     assert losses[1] < losses[0]

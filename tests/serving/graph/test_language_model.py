@@ -6,7 +6,7 @@ import tensorflow as tf
 
 from components.modeling.library.adapter import LibraryMaskedLM, as_masked_lm
 from serving.graph.language_model import LanguageModel
-from tests.modeling.tiny_models import all_slow_but, random_model
+from tests.modeling.tiny_models import SHORTEST_BATTERY, all_slow_but, random_model
 
 NARROW = {
     "vocab_size": 60,
@@ -64,7 +64,7 @@ def test_head_apart_gives_the_models_probabilities(model_type):
         np.testing.assert_allclose(probabilities, tf.nn.softmax(expected[:, 2]), atol=1e-5)
 
 
-@pytest.mark.parametrize("model_type", all_slow_but(()))
+@pytest.mark.parametrize("model_type", all_slow_but((), battery=SHORTEST_BATTERY))
 def test_every_architecture_takes_no_row_and_hardly_a_token(model_type):
     """ConvBERT fails without a row, Funnel with two tokens."""
     language_model = LanguageModel(as_masked_lm(random_model(model_type)))
