@@ -33,6 +33,7 @@ from serving.server.models.saved_model import SavedModel
 from tests.modeling.tiny_models import (
     BATCH,
     BATTERY,
+    EVERY_MODEL,
     LENGTH,
     MODELS,
     SHORT_BATTERY,
@@ -260,6 +261,14 @@ def test_the_longest_sequence_is_the_longest_that_runs(name):
         require_positions(model.config, longest + 1)
 
 
+WITH_OTHER_TABLES = (
+    SHORT_BATTERY
+    if EVERY_MODEL
+    else ["albert", "fnet", "luke", "mobilebert", "xlm", "xmod", *(name for name in BATTERY if "untied" in name)]
+)
+"""Models that look words up, or give them, in another way than most."""
+
+
 @pytest.fixture(scope="module")
 def tokenizers():
     """By whether a tokenizer can be in the graph: one that can, and one that can't."""
@@ -276,7 +285,7 @@ def memory_is_given_back():
 
 # With text signatures, whose graphs take longer to make, those of the shortest battery alone.
 @pytest.mark.slow  # test_export.py and test_embedding_read.py have a few in the default run
-@pytest.mark.parametrize("name", sorted({*SHORT_BATTERY, *(name for name in BATTERY if "untied" in name)}))
+@pytest.mark.parametrize("name", sorted({*SHORTEST_BATTERY, *WITH_OTHER_TABLES}))
 @pytest.mark.filterwarnings("ignore:The initializer TruncatedNormal is unseeded")
 def test_the_export_answers_as_the_model_and_copies_no_table(name, tokenizers, tmp_path, memory_is_given_back):
     """No table is both looked up by rows and read whole, such as a tied decoder's: a server would copy it."""

@@ -8,16 +8,21 @@ import tensorflow as tf
 from components.modeling.architectures.records import architecture_of
 from components.training.devices import Devices
 from components.training.execution import why_not_in
-from tests.modeling.tiny_models import SHORTEST_BATTERY, random_model
+from tests.modeling.tiny_models import EVERY_MODEL, SHORT_BATTERY, SHORTEST_BATTERY, random_model
 from tests.training.test_training import train_in
+
+IN_FLOAT16 = SHORT_BATTERY if EVERY_MODEL else ["deberta-v2", "modernbert"]
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize(
-    ("precision", "compiled"), [("mixed_bfloat16", True), ("mixed_float16", False)], ids=["as on a GPU", "in float16"]
+    ("precision", "compiled", "name"),
+    [
+        *(pytest.param("mixed_bfloat16", True, name, id=f"{name} as on a GPU") for name in SHORTEST_BATTERY),
+        *(pytest.param("mixed_float16", False, name, id=f"{name} in float16") for name in IN_FLOAT16),
+    ],
 )
-@pytest.mark.parametrize("name", SHORTEST_BATTERY)
-def test_it_trains_in_every_precision_or_is_refused(name, precision, compiled):
+def test_it_trains_in_every_precision_or_is_refused(precision, compiled, name):
     """A refusal of what works after all is to go."""
     config = random_model(name).config
     cannot = (compiled and architecture_of(config).why_not_compiled(config)) or why_not_in(precision, config)
