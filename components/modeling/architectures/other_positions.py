@@ -12,8 +12,8 @@ if TYPE_CHECKING:
     from transformers import PretrainedConfig
 
 NOTHING: Mapping[str, tuple[Any, ...]] = {
-    # Written by no code that reads it: ModernBERT's checkpoints have the first, although their positions are rotary, and
-    # those of mmBERT and Ettin, which are ModernBERTs, the second.
+    # Nothing reads it in a ModernBERT, whose positions are rotary: its own checkpoints have the first, those of mmBERT and
+    # Ettin the second.
     "position_embedding_type": ("absolute", "sans_pos", None),
     "position_encoding_type": ("absolute", None),
     "alibi": (False, None),
