@@ -12,8 +12,8 @@ if TYPE_CHECKING:
     from transformers import PretrainedConfig
 
 NOTHING: Mapping[str, tuple[Any, ...]] = {
-    # Nothing reads it in a ModernBERT, whose positions are rotary: its own checkpoints have the first, those of mmBERT and
-    # Ettin the second.
+    # Nothing reads it in a ModernBERT, whose positions are rotary: its own checkpoints have the first, those of mmBERT
+    # and Ettin the second.
     "position_embedding_type": ("absolute", "sans_pos", None),
     "position_encoding_type": ("absolute", None),
     "alibi": (False, None),
