@@ -15,7 +15,7 @@ PYTEST = $(VENV)/bin/python -m pytest --numprocesses 2 --dist loadfile --no-load
 # PyTorch, KerasHub and JAX, which the benchmarks compare with, stay out of the environment that runs the pipeline.
 BENCH_VENV = $(VENV)-bench
 
-.PHONY: run test test-slow lint docs screenshots bench clean
+.PHONY: run test test-slow test-long lint docs screenshots bench clean
 
 run: $(VENV)/run.stamp
 	$(VENV)/bin/python pipeline.py --runner local $(ARGS)
@@ -24,7 +24,11 @@ test: $(VENV)/test.stamp
 	$(PYTEST) $(ARGS)
 
 test-slow: $(VENV)/test.stamp
-	$(PYTEST) -m slow --timeout 1200 $(ARGS)
+	$(PYTEST) -m 'slow and not long' --timeout 1200 $(ARGS)
+
+# Before a release: what takes too long for every change, and every architecture in each test of all of them.
+test-long: $(VENV)/test.stamp
+	EVERY_MODEL=1 $(PYTEST) -m 'slow' --timeout 3600 $(ARGS)
 
 lint: $(VENV)/test.stamp
 	$(VENV)/bin/ruff check .

@@ -87,6 +87,7 @@ def test_full_disks_are_told_from_other_errors_whoever_tells_of_them(error, is_f
     assert disk.is_full(wrapped) == is_full
 
 
+@pytest.mark.long
 @pytest.mark.slow
 def test_the_pipeline_on_ever_larger_disks(tmp_path):
     """Wherever it fills up, there is one message and exit code 1; with room for all, the same command ends well."""

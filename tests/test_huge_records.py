@@ -82,6 +82,7 @@ def test_a_record_of_52_mb_takes_a_few_times_its_size(tmp_path: Path) -> None:
         assert peak_mebibytes(step, tmp_path, records) < most, step
 
 
+@pytest.mark.long
 @pytest.mark.slow
 def test_a_batch_of_more_than_2_gib_is_divided(tmp_path: Path) -> None:
     records = tmp_path / "records.jsonl"

@@ -169,6 +169,7 @@ def test_interrupted_in_every_step(left_alone, tmp_path, capsys):
         print(f"\n{interrupts} interrupts of {ROUNDS * 9} tried; the slowest end took {slowest:.1f} s")
 
 
+@pytest.mark.long
 @pytest.mark.slow
 def test_a_killed_run_leaves_no_temporary_files_for_long(tmp_path):
     """They are in its run's folder, and the next run removes them. Its children end with it."""

@@ -210,6 +210,7 @@ def test_training_has_one_line_whatever_the_width_and_an_interrupt_has_its_own(j
     assert sum("ETA" in row for row in rows) <= 1
 
 
+@pytest.mark.long
 @pytest.mark.slow
 def test_a_log_shows_how_far_training_is(job):
     log = job / "log"

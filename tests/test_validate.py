@@ -120,6 +120,7 @@ def test_an_export_passes(step, tmp_path):
     assert blessing.blesses(step.model)
 
 
+@pytest.mark.long
 @pytest.mark.slow
 def test_a_model_that_a_given_server_has_until_it_dies(step, tmp_path):
     with (  # noqa: PT012 (one server for all of it: each takes seconds to start)
@@ -307,6 +308,7 @@ def test_the_reference_is_computed_on_the_cpu(step):
     assert pipeline.device == -1
 
 
+@pytest.mark.long
 @pytest.mark.slow
 def test_a_given_server_may_compute_in_tf32(step, tmp_path):
     """The weights are rounded as a GPU rounds what it multiplies, to 10 binary digits."""

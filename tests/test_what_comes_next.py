@@ -88,6 +88,7 @@ def test_the_printed_commands_lead_to_an_answer(here, pushed):
             server.terminate()
 
 
+@pytest.mark.long
 def test_the_examples_of_the_page_work_one_after_the_other(here, pushed):
     examples = re.findall(r"```python\n(.*?)```", PAGE.read_text("utf-8"), re.DOTALL)
     assert len(examples) > 8

@@ -12,7 +12,7 @@ from serving.graph.signatures import TextSignatures, TokenSignatures
 from serving.graph.tokenizers.build import build_in_graph_tokenizer
 from serving.graph.tokenizers.probes import probes
 from serving.server.models.saved_model import SavedModel
-from tests.modeling.tiny_models import SHORTEST_BATTERY, random_model, token_batch
+from tests.modeling.tiny_models import EVERY_MODEL, SHORT_BATTERY, random_model, token_batch
 from tests.own_environment import EnvironmentMissing, python_with
 from tests.serving.graph.tokenizers.unigram_tokenizers import families
 
@@ -26,7 +26,7 @@ pytestmark = pytest.mark.slow
 def expected(tmp_path_factory, byte_level_tokenizer, wordpiece_tokenizer):
     """Exports by folder, and what each signature answers here."""
     directory = tmp_path_factory.mktemp("exports")
-    for model_type in SHORTEST_BATTERY:
+    for model_type in SHORT_BATTERY if EVERY_MODEL else ("bart", "bert", "modernbert"):
         module = TokenSignatures(as_masked_lm(random_model(model_type)), 4, top_k=5, max_sequence_length=LONGEST)
         save(module, directory / model_type)
     tokenizers = {"byte-level BPE": byte_level_tokenizer, "WordPiece": wordpiece_tokenizer}

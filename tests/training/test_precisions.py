@@ -11,7 +11,7 @@ from components.training.execution import why_not_in
 from tests.modeling.tiny_models import EVERY_MODEL, SHORT_BATTERY, SHORTEST_BATTERY, random_model
 from tests.training.test_training import train_in
 
-IN_FLOAT16 = SHORT_BATTERY if EVERY_MODEL else ["deberta-v2", "modernbert"]
+IN_FLOAT16 = REWRITTEN = SHORT_BATTERY if EVERY_MODEL else ["deberta-v2", "modernbert"]
 
 
 @pytest.mark.slow
@@ -35,7 +35,7 @@ def test_it_trains_in_every_precision_or_is_refused(precision, compiled, name):
 
 @pytest.mark.slow
 @pytest.mark.skipif(not Devices.visible().bfloat16, reason="no CPU that multiplies bfloat16")
-@pytest.mark.parametrize("name", SHORTEST_BATTERY)
+@pytest.mark.parametrize("name", REWRITTEN)
 def test_it_trains_in_a_rewritten_graph(name):
     """The loss of the first steps is that in float32, but for what bfloat16 rounds."""
     plain = train_in("float32", False, 1, name, {}, learning_rate=1e-3)

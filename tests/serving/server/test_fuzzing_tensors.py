@@ -19,7 +19,7 @@ from tensorflow_serving.apis import classification_pb2, inference_pb2, predict_p
 
 from tests.serving.server.test_fuzzing import ValidAsker
 
-REQUESTS = int(os.environ.get("FUZZ_TENSORS", "4000"))
+REQUESTS = int(os.environ.get("FUZZ_TENSORS", "2000"))
 MEMORY_BYTES = 1_500_000_000
 """What a server may take more than before at any moment: a tensor may take 256 MiB, and there are copies."""
 LEFT_BYTES = 200 << 20
