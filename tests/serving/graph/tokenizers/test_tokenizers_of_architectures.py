@@ -4,7 +4,7 @@ import pytest
 
 from foundation.errors import ModelError
 from serving.graph.tokenizers.build import build_in_graph_tokenizer
-from tests.modeling.tiny_models import MODEL_TYPES
+from tests.modeling.tiny_models import EVERY_MODEL, MODEL_TYPES
 from tests.serving.graph.tokenizers.bpe_tokenizers import FAMILIES
 from tests.serving.graph.tokenizers.differences import Comparison, random_texts
 from tests.serving.graph.tokenizers.unigram_tokenizers import families
@@ -82,15 +82,15 @@ def test_every_architecture_has_its_place_and_its_default_tokenizer():
     ]
 
 
-UNLIKE = {tokenizer: name for name, tokenizer in reversed(IN_GRAPH.items())} | {
-    IN_GRAPH[name]: name for name in BY_DEFAULT
+KINDS = {kind: name for name, (_, kind) in reversed(IN_GRAPH.items())} | {
+    IN_GRAPH[name][1]: name for name in BY_DEFAULT
 }
-"""An architecture for each tokenizer that differs."""
+ASKED = sorted(IN_GRAPH if EVERY_MODEL else KINDS.values())
+"""An architecture for each kind; the others, whose classes differ alone, are asked with EVERY_MODEL=1."""
 
 
 @pytest.mark.parametrize(
-    "name",
-    [pytest.param(name, marks=() if name in BY_DEFAULT else pytest.mark.slow) for name in sorted(UNLIKE.values())],
+    "name", [pytest.param(name, marks=() if name in BY_DEFAULT else pytest.mark.slow) for name in ASKED]
 )
 def test_ids_of_an_architectures_tokenizer(name, wordpiece_tokenizer, byte_level_tokenizer, prose, tmp_path):
     """The class itself, whose special tokens are added to a vocabulary that has been trained here."""
