@@ -1,6 +1,6 @@
 """From a pile of text to a served masked language model: the graph, and the command line under it.
 
-python pipeline.py --runner local [--config NAME_OR_PATH] [--root DIR] [--until STEP] [--force STEP]
+python pipeline.py --runner local|ray|kubeflow [--config NAME_OR_PATH] [--root DIR] [--until STEP] [--force STEP]
                    [--name NAME] [--no_wait] [--plan] [--print_config] [--<section>.<key> VALUE ...]
 python pipeline.py [--root DIR] --list [--json] | --compare RUN RUN ... | --verify | --gc [--keep N|RUN ...] [--dry_run]
 """
@@ -24,6 +24,7 @@ from components.config.config_files import described_configs
 from components.config.help_pages import answer_about_options
 from components.config.pipeline_config import Config
 from components.contract.artifacts import Pushed
+from components.contract.workers import Workers
 from components.evaluate import Evaluate
 from components.export import Export
 from components.ingest import Ingest
@@ -46,6 +47,7 @@ from foundation.terminal import (
     take_any_text,
 )
 from foundation.termination import TERMINATION
+from runners.choice import chosen_workers
 from runners.command_line.next_commands import recorded_command
 from runners.command_line.options import PROGRAM, build_parser, name_of_run, parse_options, require_text
 from runners.command_line.outcome import failed, interrupted, print_after_failure, print_outcome
@@ -151,11 +153,17 @@ def _look_after(options: argparse.Namespace) -> int:
 
 
 def _plan_or_run(options: argparse.Namespace, config: Config) -> int:
+    root = Path(os.path.abspath(options.root))
+    config = for_root(config, root, wait=not options.no_wait)
+    with chosen_workers(options.runner, config) as workers:
+        return _plan_or_run_with(workers, options, config, root)
+
+
+def _plan_or_run_with(workers: Workers, options: argparse.Namespace, config: Config, root: Path) -> int:
+    """Plans or runs the pipeline here, its steps with the help of workers."""
     from runners.local import LocalRunner  # only here, so that --help is quick
     from runners.tracking.choice import chosen_trackers
 
-    root = Path(os.path.abspath(options.root))
-    config = for_root(config, root, wait=not options.no_wait)
     runner = LocalRunner(
         root,
         until=options.until,
@@ -166,6 +174,7 @@ def _plan_or_run(options: argparse.Namespace, config: Config) -> int:
         show=TERMINAL.paragraph,
         working=TERMINAL.working,
         command=recorded_command(options.arguments),
+        workers=workers,
     )
     if options.plan:
         for note in options.notes:

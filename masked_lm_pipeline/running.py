@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from components.config.pipeline_config import Config
-from components.config.sections import SECTIONS
+from components.config.sections import STEPS
 from components.contract.artifacts import Artifact
 from components.contract.component import Component
 from foundation.names import require_known
@@ -167,7 +167,7 @@ def _require_steps(graph: Graph, until: str | None, force: str | Collection[str]
         return
     named = [] if until is None else [until]
     for step in [*named, *([force] if isinstance(force, str) else force)]:
-        require_known(step, SECTIONS, "until or force has", "steps")
+        require_known(step, STEPS, "until or force has", "steps")
 
 
 @contextlib.contextmanager

@@ -11,6 +11,7 @@ from typing import Any, TypeVar
 from components.contract.artifacts import Artifact, Evaluation
 from components.contract.component import Component
 from components.contract.run_names import require_name
+from components.contract.workers import THIS_PROCESS, Workers
 from components.hub.reading import HubUnreachable
 from foundation import disk
 from foundation.errors import ConfigError, DamagedArtifact, PipelineError
@@ -46,6 +47,7 @@ class LocalRunner:
         show: Called with a line of text to show.
         working: Called with the name of what is being done; the context lasts as long as it.
         command: What was typed to start the run, for its record; None where a program starts it.
+        workers: Who shares the work of the steps.
     """
 
     def __init__(
@@ -60,6 +62,7 @@ class LocalRunner:
         show: Callable[[str], None] = print,
         working: Callable[[str], contextlib.AbstractContextManager[object]] = contextlib.nullcontext,
         command: str | None = None,
+        workers: Workers = THIS_PROCESS,
     ) -> None:
         self.store = Store(LocalStorage(root, wait=wait, show=show))
         self.root = root
@@ -70,6 +73,7 @@ class LocalRunner:
         self.working = working
         self.tracking = Tracking(trackers, show)
         self.command = command
+        self.workers = workers
         self.record: RunRecord | None = None
         """The record of what `execute` runs or ran; None until it is begun."""
         self._made: set[str] = set()
@@ -219,7 +223,7 @@ class LocalRunner:
             anew = component.name in self.force
             if not anew:
                 self._show_unfinished(component, key)
-            made = self.store.make(component, key, sources, anew)
+            made = self.store.make(component, key, sources, anew, self.workers)
             self._made.add(key)
             return made, "ran"
 

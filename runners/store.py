@@ -9,7 +9,6 @@ artifacts/<step>/<key>.removed     one that is being removed
 
 import contextlib
 import itertools
-import json
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import TypeVar
@@ -17,6 +16,7 @@ from typing import TypeVar
 from components.contract import manifest
 from components.contract.artifacts import Artifact
 from components.contract.component import Component
+from components.contract.workers import THIS_PROCESS, Workers
 from foundation.command_text import short
 from foundation.errors import ArtifactError, DamagedArtifact, directory_mark
 from runners.storage import Storage
@@ -141,7 +141,14 @@ class Store:
         more = f", and than in {len(left) - 1:,} more" if len(left) > 1 else ""
         return f"{short(newest)}, which came to {found[newest]}{more} (remove what is no longer wanted)"
 
-    def make(self, component: Component[Output], key: str, sources: Mapping[str, str], anew: bool = False) -> Output:
+    def make(
+        self,
+        component: Component[Output],
+        key: str,
+        sources: Mapping[str, str],
+        anew: bool = False,
+        workers: Workers = THIS_PROCESS,
+    ) -> Output:
         """Checks a step's inputs, runs it and keeps what it made; a finished artifact of that key is replaced.
 
         A step that fails leaves nothing but what it can go on from. What this returns is on the disk itself.
@@ -151,6 +158,7 @@ class Store:
             key: Its key.
             sources: What its `sources` returned.
             anew: Whether to begin at the start whatever an earlier run left.
+            workers: Who shares the step's work.
 
         Raises:
             DamagedArtifact: If an input is no longer what was written.
@@ -161,7 +169,7 @@ class Store:
         if anew or self.resumable(component, key) is None:
             self.storage.remove(_name(component, key) + PARTIAL)
         try:
-            self._write(component, key, sources)
+            self._write(component, key, sources, workers)
         except BaseException:
             # What can't be removed is debris to the next run, and hides nothing.
             with contextlib.suppress(OSError):
@@ -172,24 +180,11 @@ class Store:
         self._remove_scratch(component, _name(component, key))
         return component.at(self.path(component, key))
 
-    def _write(self, component: Component[Output], key: str, sources: Mapping[str, str]) -> None:
+    def _write(self, component: Component[Output], key: str, sources: Mapping[str, str], workers: Workers) -> None:
         """Has a step write its files to its partial directory, and adds the manifest."""
         partial = self.storage.create(_name(component, key) + PARTIAL)
-        component.run(partial)
-        manifest.write(
-            partial,
-            {
-                "type": component.output.__name__,
-                "component": component.name,
-                "version": component.version,
-                "key": key,
-                **json.loads(manifest.canonical_json(component.settings)),
-                "inputs": {name: artifact.digest for name, artifact in component.inputs.items()},
-                "sources": dict(sources),
-            },
-            without=[] if component.scratch is None else [component.scratch],
-            varying=component.varying,
-        )
+        component.run_with(partial, workers)
+        component.finish(partial, key, sources)
 
     def _replace(self, name: str) -> None:
         """Gives a partial directory its final name; an older artifact of that name goes when the new one stands."""

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping, Sequence
 
 from docstring_parser import parse as parse_docstring
 
-from components.config.sections import KEYS, SECTIONS
+from components.config.sections import KEYS, RUNNERS, SECTIONS, STEPS
 from foundation.errors import ConfigError
 from foundation.names import nearest_names
 from foundation.terminal import TERMINAL, columns_of, is_terminal
@@ -74,7 +74,9 @@ def _page(parser: argparse.ArgumentParser, configs: Mapping[str, str], columns: 
     yield ""
     yield from wrapped((parser.description or "").split("\n")[0], columns, 0)
     yield from ("", "The steps, in order:")
-    yield from _entries([(name, _first_sentence(_subject(name))) for name in SECTIONS], columns)
+    yield from _entries([(name, _first_sentence(_subject(name))) for name in STEPS], columns)
+    yield from ("", "Runners beyond this machine:")
+    yield from _entries([(name, _first_sentence(_subject(name))) for name in RUNNERS], columns)
     yield from ("", "The commonest settings:")
     yield from _entries([(f"--{key}", _first_sentence(_text(key))) for key in COMMONEST], columns)
     yield ""
@@ -83,7 +85,7 @@ def _page(parser: argparse.ArgumentParser, configs: Mapping[str, str], columns: 
     yield from _entries(list(configs.items()), columns)
     yield ""
     yield from wrapped(
-        f"--help STEP explains all settings of a step, as --help train does; --help {EVERYTHING} those of every step.",
+        f"--help STEP explains all settings of a step or runner, as --help train does; --help {EVERYTHING} all.",
         columns,
         0,
     )

@@ -13,6 +13,7 @@ from components.blocks.params import PreprocessParams
 from components.config.config_files import config_path, read_config
 from components.config.filling import Merged, fill, params_of
 from components.config.places import name_places
+from components.config.runner_settings import KubeflowParams, RayParams
 from components.config.sections import KEYS, SECTIONS
 from components.config.settings import Setting, as_given
 from components.config.values import Dumper, origins
@@ -41,7 +42,7 @@ def _quickstart() -> dict[str, Any]:
 
 @dataclasses.dataclass(frozen=True)
 class Config:
-    """The params of every step. Those that aren't given are the quickstart's.
+    """The params of every step, and the settings of the runners. Those that aren't given are the quickstart's.
 
     Attributes:
         configuration: The name or path of the file that it began with.
@@ -61,6 +62,8 @@ class Config:
     export: ExportParams = dataclasses.field(default_factory=lambda: _of_quickstart("export"))
     validate: ValidateParams = dataclasses.field(default_factory=lambda: _of_quickstart("validate"))
     push: PushParams = dataclasses.field(default_factory=lambda: _of_quickstart("push"))
+    ray: RayParams = dataclasses.field(default_factory=RayParams)
+    kubeflow: KubeflowParams = dataclasses.field(default_factory=KubeflowParams)
     configuration: str = dataclasses.field(default=QUICKSTART, compare=False, repr=False)
     notes: tuple[str, ...] = dataclasses.field(default=(), compare=False, repr=False)
 

@@ -1,6 +1,7 @@
-"""The sections of a pipeline's configuration, one a step, and the type and default of every setting in them.
+"""The sections of a pipeline's configuration, and the type and default of every setting in them.
 
-The steps' own dataclasses alone define names, types, defaults and help.
+There is one for each step, and one for each runner that uses more than this machine. The dataclasses of steps and
+runners alone define names, types, defaults and help.
 """
 
 import dataclasses
@@ -8,6 +9,7 @@ import typing
 from typing import Any
 
 from components.blocks.params import PreprocessParams
+from components.config.runner_settings import KubeflowParams, RayParams
 from components.evaluation.params import EvaluateParams
 from components.exporting.params import ExportParams
 from components.ingest import IngestParams
@@ -16,7 +18,7 @@ from components.tokenizers.params import TokenizerParams
 from components.training.params import TrainParams
 from components.validation.params import ValidateParams
 
-SECTIONS: dict[str, type] = {
+STEPS: dict[str, type] = {
     "ingest": IngestParams,
     "tokenizer": TokenizerParams,
     "preprocess": PreprocessParams,
@@ -27,6 +29,9 @@ SECTIONS: dict[str, type] = {
     "push": PushParams,
 }
 """The params of each step, in the pipeline's order."""
+RUNNERS: dict[str, type] = {"ray": RayParams, "kubeflow": KubeflowParams}
+"""The settings of each runner that has any."""
+SECTIONS = {**STEPS, **RUNNERS}
 KEYS: dict[str, Any] = {
     f"{section}.{key}": annotation
     for section, params in SECTIONS.items()

@@ -1,12 +1,14 @@
 """What a step is: a frozen dataclass that turns input artifacts and params into one output artifact."""
 
 import dataclasses
+import json
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, ClassVar, Generic, TypeVar, cast
 
+from components.contract import manifest
 from components.contract.artifacts import Artifact
-from components.contract.manifest import digest_of
+from components.contract.workers import Workers
 
 Output = TypeVar("Output", bound=Artifact)
 
@@ -117,13 +119,48 @@ class Component(Generic[Output]):
         """
         raise NotImplementedError
 
+    def run_with(self, out: Path, workers: Workers) -> None:
+        """Makes the same files as `run`, with the help of others where the step's work can be shared.
+
+        Args:
+            out: As for `run`, with a path that all workers see.
+            workers: Who may be asked. A step without a way to share its work asks nobody.
+
+        Raises:
+            PipelineError: As `run` does.
+        """
+        self.run(out)
+
+    def finish(self, out: Path, key: str, sources: Mapping[str, str]) -> None:
+        """Writes the manifest into the directory that `run` filled, which makes it an artifact.
+
+        Args:
+            out: The directory.
+            key: What `key` returned for the sources.
+            sources: What `sources` returned before the step ran.
+        """
+        manifest.write(
+            out,
+            {
+                "type": self.output.__name__,
+                "component": self.name,
+                "version": self.version,
+                "key": key,
+                **json.loads(manifest.canonical_json(self.settings)),
+                "inputs": {name: artifact.digest for name, artifact in self.inputs.items()},
+                "sources": dict(sources),
+            },
+            without=[] if self.scratch is None else [self.scratch],
+            varying=self.varying,
+        )
+
     def key(self, sources: Mapping[str, str]) -> str:
         """The step's identity: SHA-256 of its name, version, settings, input digests and sources.
 
         Args:
             sources: What `sources` returned.
         """
-        return digest_of(
+        return manifest.digest_of(
             {
                 "component": self.name,
                 "version": self.version,

@@ -6,7 +6,7 @@ import sys
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-from components.config.sections import SECTIONS
+from components.config.sections import STEPS
 from components.contract.artifacts import Pushed, ServingModel
 from components.contract.reports import PushReport
 from components.publishing.params import PushParams
@@ -52,7 +52,7 @@ def client_arguments(report: PushReport, model: ServingModel, version: Path) -> 
 
 def after(step: str | None, arguments: Sequence[str]) -> Iterator[Line]:
     """The command that runs the step after one, at which a run was to end."""
-    steps = list(SECTIONS)
+    steps = list(STEPS)
     if step is not None and step != steps[-1]:
         following = steps[steps.index(step) + 1]
         added = [] if following == steps[-1] else ["--until", following]

@@ -10,7 +10,7 @@ from components.config.completion import add_completion
 from components.config.config_files import config_path, described_configs
 from components.config.pipeline_config import QUICKSTART, Config
 from components.config.places import CHECKPOINTS
-from components.config.sections import SECTIONS
+from components.config.sections import RUNNERS, STEPS
 from foundation.errors import ConfigError
 from foundation.option_parser import OptionParser
 from runners.command_line.next_commands import COMMAND
@@ -38,8 +38,8 @@ def build_parser() -> OptionParser:
         add_help=False,
     )
     parser.add_argument("-h", "--help", nargs="?", metavar="STEP", help="Explain the options, or a step's settings.")
-    steps = list(SECTIONS)
-    parser.add_argument("--runner", choices=["local"], default="local", help="Where the steps run.")
+    steps = list(STEPS)
+    parser.add_argument("--runner", choices=["local", *RUNNERS], default="local", help="Where the steps run.")
     parser.add_argument(
         "--config", metavar="NAME", default=QUICKSTART, help="A name in configs/, or the path of a YAML file."
     )

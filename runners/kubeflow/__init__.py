@@ -1,0 +1,1 @@
+"""Writes the pipeline for Kubeflow Pipelines, and runs one step in a container."""

@@ -1,0 +1,1 @@
+"""Runs parts of steps with Ray, on this machine or a cluster."""
