@@ -5,11 +5,10 @@ from pathlib import Path
 
 import pytest
 
-# Define kinds of errors.
-import components.evaluation.comparing
-import components.hub.reading
-import foundation.process_lock  # noqa: F401
+from components.evaluation.comparing import Overtaken
+from components.hub.reading import HubUnreachable
 from foundation.errors import DamagedArtifact, DataError, PipelineError
+from foundation.process_lock import LockHeld
 
 
 @pytest.mark.parametrize("received", ["a full disk", "a full disk.", "a full disk.\n"])
@@ -24,6 +23,10 @@ def test_an_ellipsis_stays() -> None:
 
 def every_kind(kind: type[PipelineError] = PipelineError) -> list[type[PipelineError]]:
     return [kind, *(below for each in kind.__subclasses__() for below in every_kind(each))]
+
+
+def test_the_kinds_that_other_modules_define_are_tried() -> None:
+    assert {Overtaken, HubUnreachable, LockHeld} <= set(every_kind())
 
 
 @pytest.mark.parametrize("kind", every_kind())
