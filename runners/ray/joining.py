@@ -3,6 +3,9 @@
 import importlib
 import logging
 import os
+import socket
+import subprocess
+import sys
 import tempfile
 import time
 from pathlib import Path
@@ -15,6 +18,8 @@ from runners.ray.places import places_of
 
 LONGEST_REACH_SECONDS = 20.0
 """How long an address may be silent: a head that restarts answers within this, and a mistyped one never does."""
+CONNECT_SECONDS = 2.0
+LEAST_CHECK_SECONDS = 10.0
 PROBE_SECONDS = 60.0
 
 
@@ -43,24 +48,32 @@ def join(params: RayParams) -> None:
 
 
 def _require_answer(address: str, seconds: float) -> None:
-    """Waits until Ray answers.
+    """Waits until Ray answers. `ray.init` would wait for minutes, and end the process if something else answers.
 
     Raises:
         ConfigError: If it doesn't within the time.
     """
-    from ray._raylet import check_health  # what `ray health-check` calls: ray.init would wait for minutes
-
     until = time.monotonic() + seconds
+    host, _, port = address.rpartition(":")
+    if not (host and port.isdecimal()):
+        raise _unreachable(address, "no address of the form HOST:PORT, nor auto")
     while True:
         try:
-            if check_health(address, timeout=2, skip_version_check=True):
-                return
-            said = "nothing of Ray answers there"
-        except Exception as error:
-            said = " ".join(str(error).split())[:300]
-        if time.monotonic() > until:
-            raise _unreachable(address, said)
+            socket.create_connection((host.strip("[]"), int(port)), timeout=CONNECT_SECONDS).close()
+            break
+        except OSError as error:
+            if time.monotonic() > until:
+                raise _unreachable(address, error.strerror or str(error)) from error
         time.sleep(0.2)
+    command = [sys.executable, "-m", "ray.scripts.scripts", "health-check", "--address", address]
+    try:
+        left = max(LEAST_CHECK_SECONDS, until - time.monotonic())
+        done = subprocess.run(command, capture_output=True, text=True, timeout=left)
+    except subprocess.TimeoutExpired as error:
+        raise _unreachable(address, f"something answers there that is no Ray, within {left:.0f} s") from error
+    if done.returncode:
+        lines = [line for line in (done.stdout + done.stderr).splitlines() if line.strip()]
+        raise _unreachable(address, lines[-1][:300] if lines else "Ray's health check failed")
 
 
 def _unreachable(address: str, said: str) -> ConfigError:

@@ -95,3 +95,13 @@ def dies(member: Member) -> None:
     if member.rank == 1:
         os.kill(os.getpid(), signal.SIGKILL)
     threading.Event().wait()
+
+
+def waits(directory: Path, state: object, number: int) -> None:
+    """Says that it has begun, and never ends."""
+    (directory / f"{number}.begun").write_text(str(os.getpid()))
+    threading.Event().wait()
+
+
+def waits_together(directory: Path, member: Member) -> None:
+    waits(directory, None, member.rank)
