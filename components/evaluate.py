@@ -192,12 +192,10 @@ class Evaluate(Component[Evaluation]):
         params = dataclasses.replace(self.params, sample_texts=tuple(self.sample_texts))
         directories = {BEFORE: self.checkpoint.initial_directory, AFTER: self.checkpoint.model_directory}
         for name, directory in directories.items():
-            scores = None
-            if workers.count > 1:
-                asked = AskedModel(
-                    directory, self.blocks, self.tokenizer, self.question_settings, self.params.batch_size
-                )
-                scores = shared_scores(asked, questions, workers)
+            settings = self.question_settings
+            asked = AskedModel(directory, self.blocks, self.tokenizer, settings, self.params.batch_size)
+            is_shared = workers.count > 1 and asked.is_worth_sharing(questions)
+            scores = shared_scores(asked, questions, workers) if is_shared else None
             model = load_masked_lm(directory)
             answers[name] = ask_model(model, tokenizer, questions, params, scores)
             del model

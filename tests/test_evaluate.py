@@ -12,6 +12,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+import components.evaluation.shared_scoring
 from components.blocks.writer import RecordWriter
 from components.contract import manifest, reports
 from components.contract.artifacts import Blocks, Checkpoint, Corpus, Evaluation, Tokenizer
@@ -148,7 +149,8 @@ def corpus(tmp_path_factory, ids):
     return write_corpus(tmp_path_factory.mktemp("corpus"), texts)
 
 
-def test_workers_give_the_same_evaluation(tmp_path, corpus, blocks, tokenizer, checkpoint):
+def test_workers_give_the_same_evaluation(tmp_path, monkeypatch, corpus, blocks, tokenizer, checkpoint):
+    monkeypatch.setattr(components.evaluation.shared_scoring, "LEAST_OPERATIONS", 0)
     params = EvaluateParams(batch_size=8, sample_texts=("word1 <mask>",), bootstrap_resamples=100)
     step = Evaluate(corpus, blocks, tokenizer, checkpoint, PushedTo(str(tmp_path)), 0.15, params)
     workers = PicklingWorkers(3)

@@ -183,7 +183,8 @@ def test_workers_make_the_same_files(
     assert json.loads((tmp_path / "shared" / "report.json").read_text())["splits"]["train"]["skipped"]
 
 
-def test_workers_find_no_text(tokenizer: Tokenizer, tmp_path: Path) -> None:
+def test_workers_find_no_text(tokenizer: Tokenizer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(components.blocks.shared_texts, "SHARD_BYTES", 1)
     corpus = finish(corpus_of(tmp_path / "corpus", [[""], [" "]], [["a text"]]).directory, Corpus)
     (tmp_path / "out").mkdir()
     with pytest.raises(DataError, match="at least one record with text"):

@@ -22,7 +22,8 @@ if TYPE_CHECKING:
 Records = Union["pa.RecordBatch", "EncodedRecords"]
 """Some records of a stream: as they are, or as tokens."""
 SHARD_BYTES = 8 << 20
-"""About how many bytes of a kept split a worker takes at once. It changes nothing in what comes out."""
+"""About how many bytes of a kept split a worker takes at once. A split with less than two of them isn't shared: to
+start a process takes longer. Neither changes anything in what comes out."""
 
 
 class RecordStream(Protocol):
@@ -242,7 +243,7 @@ def texts_of_split(column: TokenizedColumn, workers: Workers) -> Texts:
     Raises:
         DataError: At the end, if no record has text; or if there is no such column, or it doesn't hold text.
     """
-    if workers.count == 1:
+    if workers.count == 1 or column.corpus.split(column.split).data.nbytes < 2 * SHARD_BYTES:
         return column.prepare().texts()
     return SharedTexts(_shared_rows(column, workers))
 

@@ -13,6 +13,8 @@ from components.modeling.scoring import MaskedBatches, Scorer, Scores
 
 BATCHES_AT_ONCE = 16
 """Batches that a process answers before it is given others."""
+LEAST_OPERATIONS = 2e12
+"""From so many floating-point operations on, several processes answer: to start one takes seconds."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -32,6 +34,11 @@ class AskedModel:
     tokenizer: Tokenizer
     settings: QuestionSettings
     batch_size: int
+
+    def is_worth_sharing(self, questions: Questions) -> bool:
+        """Whether the work is more than that of starting processes: two operations for each weight and token."""
+        weights = sum(path.stat().st_size for path in self.directory.glob("*.safetensors")) / 4
+        return 2 * weights * questions.input_ids.size >= LEAST_OPERATIONS
 
     def prepare(self) -> Scorer:
         """Loads the model, and draws the masks that everybody draws.

@@ -41,6 +41,10 @@ READERS = {
 """The reader for each ending, which that of a compression may follow."""
 
 
+LEAST_SHARED_BYTES = 32 << 20
+"""Smaller sources are read by one process."""
+
+
 @dataclasses.dataclass(frozen=True)
 class LocalFiles:
     """Files of one format below a path.
@@ -339,8 +343,8 @@ class LocalFiles:
 
 
 def is_shared(paths: Sequence[Path], workers: Workers) -> bool:
-    """Whether several processes read the files."""
-    return workers.count > 1 and len(paths) > 1
+    """Whether several processes read the files, which takes them less time than to start."""
+    return workers.count > 1 and len(paths) > 1 and size_of(paths) >= LEAST_SHARED_BYTES
 
 
 def size_of(paths: Iterable[Path]) -> int:

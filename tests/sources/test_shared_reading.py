@@ -11,6 +11,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+import components.sources.local
 from components.contract.manifest import describe_files
 from components.ingest import Ingest, IngestParams
 from components.sources.shared_reading import divided
@@ -29,6 +30,13 @@ VALUES = st.one_of(
     st.just("half \ud83d"),
 )
 RECORDS = st.lists(st.dictionaries(st.sampled_from(["text", "a", "b"]), VALUES, max_size=3), max_size=4)
+
+
+@pytest.fixture(autouse=True, scope="module")
+def small_files_are_shared():
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(components.sources.local, "LEAST_SHARED_BYTES", 0)
+        yield
 
 
 def both(directory: Path, path: str, workers: PicklingWorkers, **params: Any) -> None:
