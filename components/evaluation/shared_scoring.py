@@ -37,7 +37,8 @@ class AskedModel:
 
     def is_worth_sharing(self, questions: Questions) -> bool:
         """Whether the work is more than that of starting processes: two operations for each weight and token."""
-        weights = sum(path.stat().st_size for path in self.directory.glob("*.safetensors")) / 4
+        files = [path for form in ("*.safetensors", "*.h5") for path in self.directory.glob(form)]
+        weights = sum(path.stat().st_size for path in files) / 4
         return 2 * weights * questions.input_ids.size >= LEAST_OPERATIONS
 
     def prepare(self) -> Scorer:
