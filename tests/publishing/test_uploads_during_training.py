@@ -12,7 +12,7 @@ from components.hub.repository import HubRepository
 from components.modeling.checkpoint import load_masked_lm
 from components.modeling.pytorch_weights import pytorch_weights
 from components.publishing.uploads_during_training import FINAL_MESSAGE, Uploading, UploadsDuringTraining
-from components.training.fit import Observing
+from components.training.observing import Observing
 from components.training.observer import ObservedTraining
 from foundation.errors import HubError
 from tests.loopback_hub.faults import Fault
