@@ -229,7 +229,8 @@ class Train(Component[Checkpoint]):
             # Where processes were started anew, the chief first tidies up.
             steps = self.prepare(out) if member.is_chief else self.planned_steps
             execution = self.execution(model_config(self.params), steps.batch_size, members)
-            members.require_alike(execution.as_plain() | {"versions": manifest.library_versions(), "step": self.version})
+            code = {"libraries": manifest.library_versions(), "version of the step": self.version}
+            members.require_alike(execution.as_plain() | code)
             TERMINAL.paragraph(f"  {execution}")
             self.train(out, steps, execution, started)
 
@@ -365,9 +366,7 @@ class Train(Component[Checkpoint]):
             + because
         )
 
-    def execution(
-        self, config: "PretrainedConfig", batch_size: int, members: "Members | None" = None
-    ) -> "Execution":
+    def execution(self, config: "PretrainedConfig", batch_size: int, members: "Members | None" = None) -> "Execution":
         """The precision and the devices for a model and batches of so many blocks. Starts TensorFlow.
 
         Args:

@@ -161,7 +161,7 @@ class Fit:
             ConfigError: If this process doesn't see what the chief sees.
         """
         newest = checkpoints.newest() if self.members.is_chief else None
-        name = self.members.chosen("resumed", None if newest is None else newest.directory.name)
+        name = self.members.chosen(None if newest is None else newest.directory.name)
         if self.members.is_chief or name is None:
             return newest
         try:

@@ -42,29 +42,28 @@ ABORTED = "Collective ops is aborted"
 
 
 class Members:
-    """Those that train together, seen from one of them. These are one process alone.
+    """Those that train together, seen from one of them; without arguments one process that trains alone.
 
-    Attributes:
+    Args:
         rank: This one's number; the chief's is 0.
         count: How many there are.
+        local_replicas: Copies of the model in each, where there are several processes.
+
+    Attributes:
+        strategy: What sums over them; None where there is nothing to sum.
     """
 
-    rank = 0
-    count = 1
     strategy: tf.distribute.Strategy | None = None
-    """What sums over them; None where there is nothing to sum."""
-    local_replicas = 1
-    """Copies of the model in each process, where there are several processes."""
+
+    def __init__(self, rank: int = 0, count: int = 1, local_replicas: int = 1) -> None:
+        self.rank = rank
+        self.count = count
+        self.local_replicas = local_replicas
 
     @property
     def is_chief(self) -> bool:
         """Whether this one writes, reports and decides."""
         return self.rank == 0
-
-    @property
-    def replicas(self) -> int:
-        """Copies of the model in all processes."""
-        return self.count * self.local_replicas
 
     def share(self, blocks: int, parts: int = 1) -> Share | None:
         """Which blocks of each step this process has; None for all.
@@ -74,24 +73,31 @@ class Members:
             parts: Parts of the step that go through the model one after the other. Each replica has its share of each
                 part, so that the parts are those of one process.
         """
-        return None
+        if self.count == 1:
+            return None
+        replicas, first = self.count * self.local_replicas, self.rank * self.local_replicas
+        numbers = np.arange(blocks).reshape(parts, replicas, -1)  # (parts, replicas, blocks)
+        own = numbers[:, first : first + self.local_replicas].swapaxes(0, 1)  # (local replicas, parts, blocks)
+        return Share(blocks, own.reshape(-1))
 
     def padded_share(self, blocks: int) -> np.ndarray | None:
         """The numbers of the blocks of a validation's batch that this process has; None for all.
 
         Each replica has equally many, so that some numbers may be `blocks` or more: those blocks don't count.
         """
-        return None
+        if self.count == 1:
+            return None
+        each = -(-blocks // (self.count * self.local_replicas)) * self.local_replicas
+        return np.arange(self.rank * each, (self.rank + 1) * each)
 
     def distributed(self, dataset: tf.data.Dataset) -> Any:
-        """A data set with the batches of one replica after the other, in the form in which `fit` doesn't cut them."""
+        """A data set of this process' share, with the blocks of one replica after the other, as `fit` takes it."""
         return dataset
 
-    def chosen(self, name: str, value: str | None) -> str | None:
-        """What the chief says, for all.
+    def chosen(self, value: str | None) -> str | None:
+        """What the chief chooses, for all.
 
         Args:
-            name: What is chosen; each once.
             value: Counts where this is the chief.
         """
         return value
@@ -99,8 +105,11 @@ class Members:
     def require_alike(self, facts: Mapping[str, Any]) -> None:
         """Refuses processes that would compute different things.
 
+        Args:
+            facts: Each is equal in all, and asked about once.
+
         Raises:
-            ConfigError: If the facts aren't equal in all.
+            ConfigError: If one isn't.
         """
 
     def require_alike_weights(self, weights: Sequence[tf.Variable]) -> None:
@@ -111,7 +120,11 @@ class Members:
         """
 
     def wait(self) -> None:
-        """Waits until all are here."""
+        """Waits until all are here.
+
+        Raises:
+            MemberLost: If one is gone.
+        """
 
 
 ALONE = Members()
@@ -130,8 +143,9 @@ class SeveralMembers(Members):
         MemberLost: If the others don't come.
     """
 
+    strategy: tf.distribute.Strategy
+
     def __init__(self, member: Member) -> None:
-        self.rank, self.count = member.rank, member.count
         cores = cores_of_each(json.loads(os.environ["TF_CONFIG"]), member.rank)
         tf.config.threading.set_intra_op_parallelism_threads(cores)
         eager_context.context().configure_coordination_service(
@@ -143,40 +157,26 @@ class SeveralMembers(Members):
         )
         with lost_members():
             strategy = tf.distribute.MultiWorkerMirroredStrategy(communication_options=communication())
-        # Every process has the same batches, so that none has to ask the others at each whether they have one more.
+        # Every process has as many batches, so that none has to ask the others at each whether they have one more.
         strategy.extended.experimental_enable_get_next_as_optional = False
+        super().__init__(member.rank, member.count, len(strategy.extended.worker_devices))
         self.strategy = strategy
-        self.local_replicas = len(strategy.extended.worker_devices)
-
-    def share(self, blocks: int, parts: int = 1) -> Share:
-        """See `Members`."""
-        numbers = np.arange(blocks).reshape(parts, self.replicas, -1)  # (parts, replicas, blocks)
-        first = self.rank * self.local_replicas
-        own = numbers[:, first : first + self.local_replicas].swapaxes(0, 1)  # (local replicas, parts, blocks)
-        return Share(blocks, own.reshape(-1))
-
-    def padded_share(self, blocks: int) -> np.ndarray:
-        """See `Members`."""
-        each = -(-blocks // self.replicas) * self.local_replicas
-        return np.arange(self.rank * each, (self.rank + 1) * each)
 
     def distributed(self, dataset: tf.data.Dataset) -> Any:
         """See `Members`."""
         return self.strategy.distribute_datasets_from_function(lambda _: dataset)
 
-    def chosen(self, name: str, value: str | None) -> str | None:
+    def chosen(self, value: str | None) -> str | None:
         """See `Members`."""
         # As a sum, in which all others' part is 0: who waits for it learns at once that the chief is gone.
         mine = json.dumps(value).encode() if self.is_chief else b""
         [length] = self._sum([len(mine)])
-        padded = np.frombuffer(mine.ljust(length, b"\0"), np.uint8)
-        return json.loads(bytes(self._sum(padded.tolist())))
+        return json.loads(bytes(self._sum(list(mine.ljust(length, b"\0")))))
 
     def require_alike(self, facts: Mapping[str, Any]) -> None:
         """See `Members`."""
-        eager = eager_context.context()
+        eager, place = eager_context.context(), "/".join(sorted(facts))
         with lost_members():
-            place = "/".join(sorted(facts))
             eager.set_config_key_value(f"{place}/{self.rank}", json.dumps(facts))
             told = [
                 json.loads(eager.get_config_key_value(f"{place}/{rank}", MEETING_SECONDS * 1000))
@@ -186,13 +186,13 @@ class SeveralMembers(Members):
             differing = [name for name in facts if other.get(name) != told[0].get(name)]
             if differing:
                 raise ConfigError(
-                    "the workers that train together must be alike: the same devices, precision and libraries",
+                    "the workers that train together must be alike: the same devices, precision, libraries and weights",
                     received="; ".join(
-                        f"{name}, {told[0].get(name)!r} of worker 0 and {other.get(name)!r} of worker {rank}"
+                        f"{name} {told[0].get(name)!r} of worker 0 and {other.get(name)!r} of worker {rank}"
                         for name in differing
                     ),
-                    remedy="start all workers on machines of one kind and from one image, or set --train.precision and "
-                    "--train.jit_compile instead of auto",
+                    remedy="start all workers on machines of one kind and from one image; where auto differs, set "
+                    "--train.precision and --train.jit_compile",
                 )
 
     def require_alike_weights(self, weights: Sequence[tf.Variable]) -> None:
@@ -200,7 +200,7 @@ class SeveralMembers(Members):
         digest = hashlib.sha256()
         for weight in weights:
             digest.update(np.ascontiguousarray(weight.numpy()).data)
-        self.require_alike({"the model's first weights": digest.hexdigest()[:16]})
+        self.require_alike({"first weights": digest.hexdigest()[:16]})
 
     def wait(self) -> None:
         """See `Members`."""
@@ -253,4 +253,3 @@ def lost_members() -> Iterator[None]:
         if isinstance(error, LOST) or ABORTED in str(error):
             raise MemberLost(str(error.message).strip().splitlines()[-1]) from error
         raise
-
