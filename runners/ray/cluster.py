@@ -11,6 +11,7 @@ import signal
 import sysconfig
 import tempfile
 import threading
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -31,6 +32,7 @@ PREFIX = "mlm-ray-"
 MOST_STORE_BYTES = 2 << 30
 LEAST_STORE_BYTES = 96 << 20
 """Of the results that wait for the driver, Ray keeps half of this in memory at a time."""
+REMOVE_SECONDS = 3.0
 QUIET = {
     # Reports to Ray's makers need the network, and the user's consent.
     "RAY_USAGE_STATS_ENABLED": "0",
@@ -166,9 +168,18 @@ def _directory() -> Iterator[Path]:
         directory = Path(name).with_suffix("")
         directory.mkdir(mode=0o700)
         try:
-            yield directory
+            # One below it, because Ray lets everybody write to the directory that it is given.
+            yield directory / "ray"
         finally:
-            shutil.rmtree(directory, ignore_errors=True)
+            _remove(directory)
+
+
+def _remove(directory: Path) -> None:
+    """Removes a directory to which processes that are about to end may still write."""
+    until = time.monotonic() + REMOVE_SECONDS
+    while directory.exists() and time.monotonic() < until:
+        shutil.rmtree(directory, ignore_errors=True)
+        time.sleep(0.05)
 
 
 @contextlib.contextmanager
