@@ -37,7 +37,7 @@ def test_results_come_in_order_until_an_item_is_refused_in_the_steps_own_words(
     with pytest.raises(DataError) as caught:
         came.extend(results)
     assert [int(array[0]) for _, array in came] == list(range(10))
-    assert all(array.dtype == np.float64 and array.flags.writeable for _, array in came)
+    assert all(array.dtype == np.float64 and array.flags["W"] for _, array in came)
     assert str(caught.value) == str(tasks.not_ten())
     # Each process prepared once, and none of them was this one.
     prepared = [int(line) for line in log.read_text("utf-8").splitlines()]
