@@ -11,6 +11,7 @@ import signal
 import sysconfig
 import tempfile
 import threading
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -31,6 +32,7 @@ PREFIX = "mlm-ray-"
 MOST_STORE_BYTES = 2 << 30
 LEAST_STORE_BYTES = 96 << 20
 """Of the results that wait for the driver, Ray keeps half of this in memory at a time."""
+REMOVE_SECONDS = 3.0
 QUIET = {
     # Reports to Ray's makers need the network, and the user's consent.
     "RAY_USAGE_STATS_ENABLED": "0",
@@ -49,6 +51,8 @@ ON_LOOPBACK = {
     # Ray's name for it: without clusters, each of its processes listens on 127.0.0.1 alone.
     "RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER": "0",
     "RAY_AUTH_MODE": "token",
+    # As nice as the local runner, not 15.
+    "RAY_worker_niceness": "0",
 }
 
 
@@ -166,9 +170,18 @@ def _directory() -> Iterator[Path]:
         directory = Path(name).with_suffix("")
         directory.mkdir(mode=0o700)
         try:
-            yield directory
+            # One below it, because Ray lets everybody write to the directory that it is given.
+            yield directory / "ray"
         finally:
-            shutil.rmtree(directory, ignore_errors=True)
+            _remove(directory)
+
+
+def _remove(directory: Path) -> None:
+    """Removes a directory to which processes that are about to end may still write."""
+    until = time.monotonic() + REMOVE_SECONDS
+    while directory.exists() and time.monotonic() < until:
+        shutil.rmtree(directory, ignore_errors=True)
+        time.sleep(0.05)
 
 
 @contextlib.contextmanager

@@ -4,13 +4,13 @@ import re
 from pathlib import Path
 
 from components.config.runner_settings import RayParams
+from foundation.quiet_tensorflow import CHATTER
 from runners.ray.process import WorkerFailed
 
 LAST_LINES = 5
 PID = re.compile(r"\bpid[:=] ?(\d+)", re.IGNORECASE)
 NODE = re.compile(r"(?:\bip[:=]|IP address:) ?([0-9a-f.:]*[0-9a-f])", re.IGNORECASE)
 DETAIL = re.compile(r"(?:exit detail:|died because of|cause:) *([^\n]+)", re.IGNORECASE)
-MEMORY = re.compile(r"out of memory|OutOfMemory|memory usage threshold|OOM", re.IGNORECASE)
 REMEDY = (
     "look on that machine whether its memory was full (fewer ray.workers need less), and run the same command again; "
     "ray.max_failures says how often workers are replaced"
@@ -65,7 +65,7 @@ def _last_lines(pid: str | None) -> list[str]:
         for path in sorted(logs.glob(f"worker-*-{pid}.err"))
         for line in path.read_text("utf-8", "replace").splitlines()
         # Ray's own marks of jobs, actors and tasks.
-        if line.strip() and not line.startswith(":")
+        if line.strip() and not line.startswith(":") and not CHATTER.match(line.encode())
     ]
     return [line[:200] for line in lines[-LAST_LINES:]]
 

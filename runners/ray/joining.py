@@ -19,7 +19,8 @@ from runners.ray.places import places_of
 LONGEST_REACH_SECONDS = 20.0
 """How long an address may be silent: a head that restarts answers within this, and a mistyped one never does."""
 CONNECT_SECONDS = 2.0
-LEAST_CHECK_SECONDS = 10.0
+CHECK_SECONDS = (20.0, 60.0)
+"""The least and the most that Ray's own check has, which first has to start."""
 PROBE_SECONDS = 60.0
 
 
@@ -39,7 +40,7 @@ def join(params: RayParams) -> None:
             remedy="run the command on a node of the cluster with --ray.address auto, such as by ray job submit",
         )
     if address != "auto":
-        _require_answer(address, min(params.timeout_seconds, LONGEST_REACH_SECONDS))
+        _require_answer(address, params.timeout_seconds)
     try:
         ray.init(address=address, log_to_driver=False, logging_level=logging.CRITICAL)
     except Exception as error:
@@ -53,7 +54,7 @@ def _require_answer(address: str, seconds: float) -> None:
     Raises:
         ConfigError: If it doesn't within the time.
     """
-    until = time.monotonic() + seconds
+    until = time.monotonic() + min(seconds, LONGEST_REACH_SECONDS)
     host, _, port = address.rpartition(":")
     if not (host and port.isdecimal()):
         raise _unreachable(address, "no address of the form HOST:PORT, nor auto")
@@ -66,11 +67,12 @@ def _require_answer(address: str, seconds: float) -> None:
                 raise _unreachable(address, error.strerror or str(error)) from error
         time.sleep(0.2)
     command = [sys.executable, "-m", "ray.scripts.scripts", "health-check", "--address", address]
+    check_seconds = min(max(seconds, CHECK_SECONDS[0]), CHECK_SECONDS[1])
     try:
-        left = max(LEAST_CHECK_SECONDS, until - time.monotonic())
-        done = subprocess.run(command, capture_output=True, text=True, timeout=left)
+        done = subprocess.run(command, capture_output=True, text=True, timeout=check_seconds)
     except subprocess.TimeoutExpired as error:
-        raise _unreachable(address, f"something answers there that is no Ray, within {left:.0f} s") from error
+        said = f"what answers there isn't Ray, or not within {check_seconds:.0f} seconds"
+        raise _unreachable(address, said) from error
     if done.returncode:
         lines = [line for line in (done.stdout + done.stderr).splitlines() if line.strip()]
         raise _unreachable(address, lines[-1][:300] if lines else "Ray's health check failed")

@@ -13,7 +13,7 @@ from components.config.runner_settings import RayParams
 from components.contract.workers import Member
 from foundation.errors import PipelineError
 from runners.ray.deaths import death_of
-from runners.ray.process import ProcessSettings, WorkerLeft, said_of, this_process
+from runners.ray.process import FAULT, ProcessSettings, WorkerFailed, WorkerLeft, said_of, this_process
 
 
 @dataclasses.dataclass(frozen=True)
@@ -144,4 +144,10 @@ def _said(error: Exception, params: RayParams) -> PipelineError:
     # A death first: what others raised may follow from it.
     for rank, failure in sorted(failures.items(), key=lambda each: isinstance(each[1], PipelineError)):
         return failure if isinstance(failure, PipelineError) else death_of(failure, params, f"worker {rank}")
-    return death_of(cause, params, "a worker at its start")
+    if "died" in str(cause):  # before it began
+        return death_of(cause, params)
+    return WorkerFailed(
+        "Ray Train must start all workers together",
+        received=f"{type(cause).__name__}: {' '.join(str(cause).split())[:500]}",
+        remedy=FAULT,
+    )

@@ -9,7 +9,7 @@ import sys
 
 # Before Ray is imported, so that it listens on 127.0.0.1 alone.
 os.environ["RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER"] = "0"
-os.environ["RAY_USAGE_STATS_ENABLED"] = "0"
+os.environ |= {"RAY_USAGE_STATS_ENABLED": "0", "RAY_worker_niceness": "0"}
 
 from ray.cluster_utils import Cluster
 

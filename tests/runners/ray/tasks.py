@@ -5,6 +5,8 @@ import os
 import signal
 import sys
 import threading
+import time
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -28,15 +30,33 @@ def squared(state: object, number: int) -> tuple[int, int]:
     return number * number, os.getpid()
 
 
-def large(state: object, number: int) -> np.ndarray:
-    """Four megabytes."""
-    return np.full(1 << 19, number, np.float64)
+def not_ten() -> DataError:
+    return DataError("a number must not be 10", received="10", remedy="leave it out")
 
 
-def refused(state: object, number: int) -> int:
-    if number == 3:
-        raise DataError("a number must not be 3", received="3", remedy="leave it out")
-    return number
+def arrays_until_ten(process: int, number: int) -> tuple[int, np.ndarray]:
+    """The process, and an array of a megabyte."""
+    if number == 10:
+        raise not_ten()
+    return process, np.full(1 << 17, number, np.float64)
+
+
+def sixteen_megabytes(directory: Path, number: int) -> np.ndarray:
+    (directory / str(number)).touch()
+    return np.full(1 << 21, number, np.float64)
+
+
+def wait_until_still(count: Callable[[], int], seconds: float) -> None:
+    """Waits until a number stays the same for some seconds."""
+    last, since = count(), time.monotonic()
+    while time.monotonic() - since < seconds:
+        time.sleep(0.1)
+        if count() != last:
+            last, since = count(), time.monotonic()
+
+
+def broken_preparation() -> int:
+    return 1 // 0
 
 
 def broken(state: object, number: int) -> int:
@@ -45,6 +65,7 @@ def broken(state: object, number: int) -> int:
 
 def deadly(state: object, number: int) -> int:
     if number == 3:
+        print("a last word", file=sys.stderr, flush=True)
         os.kill(os.getpid(), signal.SIGKILL)
     return number
 
@@ -59,10 +80,12 @@ def kills_once(log: Path, number: int) -> int:
 
 def writes(directory: Path, member: Member) -> None:
     """Writes who it is."""
+    import tensorflow
+
     addresses = json.loads(os.environ["TF_CONFIG"])
     said = {"rank": member.rank, "count": member.count, "index": addresses["task"]["index"], "pid": os.getpid()}
     said |= {"addresses": addresses["cluster"]["worker"], "directory": os.getcwd()}
-    said |= {"keras": os.environ["TF_USE_LEGACY_KERAS"], "imported": "tensorflow" in sys.modules}
+    said |= {"keras": tensorflow.keras.Model.__module__.split(".")[0], "threads": os.environ["TF_NUM_INTRAOP_THREADS"]}
     (directory / f"{member.rank}.json").write_text(json.dumps(said), "utf-8")
 
 
@@ -80,7 +103,7 @@ def second_is_broken(directory: Path, member: Member) -> None:
 
 
 def counts_on(directory: Path, last: int, deadly: int, member: Member) -> None:
-    """Counts from where it left off; at one number, the first worker kills the second once."""
+    """Counts from where it left off; at one number the second worker is killed once."""
     file = directory / f"{member.rank}.count"
     for number in range(int(file.read_text() or 0) if file.exists() else 0, last):
         file.write_text(str(number + 1))
