@@ -227,6 +227,7 @@ def gradient_sizes(shape: str) -> tuple[int, ...]:
     from transformers import TFAutoModelForMaskedLM
 
     model = TFAutoModelForMaskedLM.from_config(config_object(shape))
+    model(model.dummy_inputs)
     return tuple(int(weight.shape.num_elements()) for weight in model.trainable_variables)
 
 
