@@ -229,8 +229,7 @@ class Train(Component[Checkpoint]):
             # Where processes were started anew, the chief first tidies up.
             steps = self.prepare(out) if member.is_chief else self.planned_steps
             execution = self.execution(model_config(self.params), steps.batch_size, members)
-            code = {"libraries": manifest.library_versions(), "version of the step": self.version}
-            members.require_alike(execution.as_plain() | code)
+            members.require_alike({**execution.as_plain(), **manifest.library_versions(), "step version": self.version})
             TERMINAL.paragraph(f"  {execution}")
             self.train(out, steps, execution, started)
 
