@@ -1,6 +1,7 @@
 """Runs one step that another process tells of, and puts its artifact where that process wants it."""
 
 import contextlib
+import dataclasses
 import shutil
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
@@ -11,9 +12,9 @@ from components.contract.artifacts import Artifact
 from components.contract.component import Component
 from components.contract.workers import THIS_PROCESS, Workers
 from foundation import disk
-from foundation.errors import DamagedArtifact, PipelineError
+from foundation.errors import ArtifactError, ConfigError, DamagedArtifact, PipelineError
 from runners.storage import LocalStorage
-from runners.store import Store
+from runners.store import ARTIFACTS, KEY_DIGITS, Store
 
 Output = TypeVar("Output", bound=Artifact)
 
@@ -33,7 +34,7 @@ def run_step(
         out: Where the artifact is to be, a directory that is made. Its manifest is written last.
         root: A root that keeps what steps make: an artifact of the same key is found there, and a training that was cut
             off goes on from there. None for making it in `out`, from the start.
-        workers: Who shares the step's work.
+        workers: Who shares the step's work. They see the root's files, so that it needs one.
         show: Called with a line of text to show.
 
     Returns:
@@ -42,16 +43,26 @@ def run_step(
     Raises:
         PipelineError: If an input is missing or damaged, or what the step refuses.
     """
+    if root is None and workers is not THIS_PROCESS:
+        raise ConfigError(
+            "a step whose work is shared must have a root that all workers see",
+            received="none",
+            remedy="name one by --root",
+        )
     for artifact in component.inputs.values():
         manifest.verify(artifact.directory, artifact.manifest, {})
+    store = None if root is None else Store(LocalStorage(root, show=show))
+    if store is not None and workers is not THIS_PROCESS:
+        component = _with_inputs_that_workers_see(component, store)
+    # What runs has to be what its key names: from here on it is this very object.
     sources = dict(component.sources())
     component.preflight()
     key = component.key(sources)
     with _errors_of_files(out):
-        if root is None:
+        if store is None:
             _make(component, out, key, sources, workers)
             return component.at(out), "ran"
-        made, status = _find_or_make(Store(LocalStorage(root, show=show)), component, key, sources, workers, show)
+        made, status = _find_or_make(store, component, key, sources, workers, show)
         _copy(made.directory, out)
         return component.at(out), status
 
@@ -64,6 +75,25 @@ def _make(component: Component[Output], out: Path, key: str, sources: Mapping[st
     component.finish(out, key, sources)
     if component.scratch is not None:
         shutil.rmtree(out / component.scratch, ignore_errors=True)
+
+
+def _with_inputs_that_workers_see(component: Component[Output], store: Store) -> Component[Output]:
+    """A step with the inputs as they are in the root: what was copied for this step is on this machine alone.
+
+    Raises:
+        ArtifactError: If the root doesn't hold an input.
+    """
+    inputs = {}
+    for field, artifact in component.inputs.items():
+        made_by, key = artifact.manifest["component"], artifact.manifest["key"][:KEY_DIGITS]
+        inputs[field] = type(artifact)(store.storage.path(f"{ARTIFACTS}/{made_by}/{key}"))
+        if inputs[field].digest != artifact.digest:
+            raise ArtifactError(
+                "a root that is shared with workers must hold the inputs of a step as they were made",
+                received=f"{inputs[field].directory}, which isn't what {field} is",
+                remedy=f"remove it, and run {made_by} again",
+            )
+    return dataclasses.replace(component, **inputs)
 
 
 def _find_or_make(

@@ -100,7 +100,11 @@ _FORMS = {
     "experiment": (r"(?s).*\S.*", "a name", "masked-lm"),
     # Vertex AI's rule, which is the strictest.
     "pipeline_name": (r"[a-z0-9][a-z0-9-]{0,127}", "lower-case letters, digits and '-'", "masked-lm-pipeline"),
-    "image": (r"[A-Za-z0-9][A-Za-z0-9._:/@-]*", "the name of a container image", "registry.example.com/masked-lm-pipeline:1"),
+    "image": (
+        r"[A-Za-z0-9][A-Za-z0-9._:/@-]*",
+        "the name of a container image",
+        "registry.example.com/masked-lm-pipeline:1",
+    ),
     "memory": (r"[0-9]+(\.[0-9]+)?([KMGTP]i?)?", "a number with K, M, G, T, Ki, Mi, Gi or Ti", "16G"),
     "accelerator": (r"[A-Za-z0-9][A-Za-z0-9._/-]*", "the name of a resource", "nvidia.com/gpu"),
     "volume": (rf"{_LABEL}(\.{_LABEL})*", "the name of a persistent volume claim", "masked-lm-data"),

@@ -43,7 +43,7 @@ ON_ACCELERATORS = (Checkpoint, Evaluation)
 HUB_TOKEN = "HF_TOKEN"
 UNITS = {"": 1, "K": 1e3, "M": 1e6, "G": 1e9, "T": 1e12, "P": 1e15}
 UNITS |= {"Ki": 2**10, "Mi": 2**20, "Gi": 2**30, "Ti": 2**40, "Pi": 2**50}
-START = '''\
+START = """\
 try:
     from runners.kubeflow.step import command
 except ModuleNotFoundError as error:
@@ -52,7 +52,7 @@ except ModuleNotFoundError as error:
         f"no module {{error.name}}. Way out: build it from the Dockerfile, at the version that wrote this pipeline."
     )
 raise SystemExit(command())
-'''
+"""
 """What Python runs in each container."""
 
 

@@ -93,9 +93,7 @@ def _run(options: argparse.Namespace) -> None:
         later.preflight()
     config = Config() if options.ray is None else Config(ray=RayParams(**json.loads(options.ray)))
     with chosen_workers("local" if options.ray is None else "ray", config) as workers:
-        artifact, status = run_step(
-            component, options.out, root=options.root, workers=workers, show=TERMINAL.paragraph
-        )
+        artifact, status = run_step(component, options.out, root=options.root, workers=workers, show=TERMINAL.paragraph)
     seconds = time.perf_counter() - started
     TERMINAL.paragraph(f"  {component.name:<11} {status:<7} {seconds:7.1f} s  {artifact.summary}")
     if options.executor_input is not None:
