@@ -13,7 +13,7 @@ from components.contract.component import Component
 from components.contract.workers import THIS_PROCESS, Workers
 from foundation import disk
 from foundation.errors import ArtifactError, ConfigError, DamagedArtifact, PipelineError
-from runners.storage import LocalStorage
+from runners.storage import Storage
 from runners.store import ARTIFACTS, KEY_DIGITS, Store
 
 Output = TypeVar("Output", bound=Artifact)
@@ -23,7 +23,7 @@ def run_step(
     component: Component[Output],
     out: Path,
     *,
-    root: Path | None = None,
+    storage: Storage | None = None,
     workers: Workers = THIS_PROCESS,
     show: Callable[[str], None] = print,
 ) -> tuple[Output, str]:
@@ -32,9 +32,9 @@ def run_step(
     Args:
         component: The step. Its inputs are compared with their manifests first.
         out: Where the artifact is to be, a directory that is made. Its manifest is written last.
-        root: A root that keeps what steps make: an artifact of the same key is found there, and a training that was cut
-            off goes on from there. None for making it in `out`, from the start.
-        workers: Who shares the step's work. They see the root's files, so that it needs one.
+        storage: A root that keeps what steps make: an artifact of the same key is found there, and a training that was
+            cut off goes on from there. None for making it in `out`, from the start.
+        workers: Who shares the step's work. They see the root's files, so that they need one.
         show: Called with a line of text to show.
 
     Returns:
@@ -43,7 +43,7 @@ def run_step(
     Raises:
         PipelineError: If an input is missing or damaged, or what the step refuses.
     """
-    if root is None and workers is not THIS_PROCESS:
+    if storage is None and workers is not THIS_PROCESS:
         raise ConfigError(
             "a step whose work is shared must have a root that all workers see",
             received="none",
@@ -51,7 +51,7 @@ def run_step(
         )
     for artifact in component.inputs.values():
         manifest.verify(artifact.directory, artifact.manifest, {})
-    store = None if root is None else Store(LocalStorage(root, show=show))
+    store = None if storage is None else Store(storage)
     if store is not None and workers is not THIS_PROCESS:
         component = _with_inputs_that_workers_see(component, store)
     # What runs has to be what its key names: from here on it is this very object.

@@ -24,8 +24,14 @@ def root_in_containers(root: str, settings: KubeflowParams) -> Path:
         settings: Name the volume.
 
     Raises:
-        ConfigError: If it is not below the volume.
+        ConfigError: If it is no directory, or not below the volume.
     """
+    if "://" in root:
+        raise ConfigError(
+            "--root must be a directory with --runner kubeflow: Kubeflow itself keeps artifacts in its bucket",
+            received=root,
+            remedy="leave it out, or name by --kubeflow.volume a claim, and by --root a directory below it",
+        )
     if settings.volume is None:
         return ROOT_WITHOUT_VOLUME
     there = Path(os.path.normpath(os.path.join(settings.volume_path, root)))

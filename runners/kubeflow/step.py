@@ -35,6 +35,7 @@ from runners.choice import chosen_workers
 from runners.command_line.outcome import interrupted
 from runners.one_step import run_step
 from runners.run_record import AT_ONCE
+from runners.storage import LocalStorage
 
 PROGRAM = "step"
 TERMINATION_LOG = Path("/dev/termination-log")
@@ -93,7 +94,8 @@ def _run(options: argparse.Namespace) -> None:
         later.preflight()
     config = Config() if options.ray is None else Config(ray=RayParams(**json.loads(options.ray)))
     with chosen_workers("local" if options.ray is None else "ray", config) as workers:
-        artifact, status = run_step(component, options.out, root=options.root, workers=workers, show=TERMINAL.paragraph)
+        storage = None if options.root is None else LocalStorage(options.root, show=TERMINAL.paragraph)
+        artifact, status = run_step(component, options.out, storage=storage, workers=workers, show=TERMINAL.paragraph)
     seconds = time.perf_counter() - started
     TERMINAL.paragraph(f"  {component.name:<11} {status:<7} {seconds:7.1f} s  {artifact.summary}")
     if options.executor_input is not None:

@@ -16,7 +16,7 @@ from pipeline import main
 from runners.command_line.options import build_parser
 
 OF_A_LIBRARY = re.compile(
-    r"typing\.|Literal|Union|Optional|NoneType|<class|jsonargparse|argparse|yaml\.|Parser key|does not validate|"
+    r"typing\.|Literal|Union|Optional|NoneType|<class|jsonargparse|argparse|yaml\.\w|Parser key|does not validate|"
     r"ScalarNode|Expected a"
 )
 WORDS = ["", " ", "null", "true", "no", "yes", "1.5", "3.0", "-1", "1e5", "1e-4x", "012", "1:30", "2026-01-01", "0x10"]

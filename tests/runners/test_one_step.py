@@ -15,6 +15,7 @@ from components.contract.workers import ThisProcess
 from components.publishing.params import PushParams
 from foundation.errors import ArtifactError, ConfigError, DamagedArtifact, DataError, PipelineError
 from runners.one_step import run_step
+from runners.storage import LocalStorage
 from tests.runners.kubeflow.parts import pushed_to
 from tests.runners.small_steps import Double, Failing, FirstLetter, Stoppable, Text, WordParams, Write, graph, quiet
 
@@ -73,28 +74,28 @@ def test_a_file_where_the_directory_should_be_is_said(tmp_path):
 
 def test_a_root_keeps_what_was_made(tmp_path):
     root = tmp_path / "root"
-    made, status = run(Write(), tmp_path / "one", root=root)
-    again, status_again = run(Write(), tmp_path / "two", root=root)
+    made, status = run(Write(), tmp_path / "one", storage=LocalStorage(root))
+    again, status_again = run(Write(), tmp_path / "two", storage=LocalStorage(root))
     assert (status, status_again) == ("ran", "cached")
     assert made.digest == again.digest
     manifest.verify(again.directory, again.manifest, {})
-    assert run(Write(WordParams("sea")), tmp_path / "two", root=root)[1] == "ran"
+    assert run(Write(WordParams("sea")), tmp_path / "two", storage=LocalStorage(root))[1] == "ran"
     assert Text(tmp_path / "two").text == "sea"
 
 
 def test_a_root_is_the_local_runners(tmp_path):
     root = tmp_path / "root"
     artifacts = quiet(root).execute(graph("sky"), {}).artifacts
-    assert run(Write(WordParams("sky")), tmp_path / "one", root=root)[1] == "cached"
-    assert run(FirstLetter(Text(artifacts["write"])), tmp_path / "two", root=root)[1] == "cached"
+    assert run(Write(WordParams("sky")), tmp_path / "one", storage=LocalStorage(root))[1] == "cached"
+    assert run(FirstLetter(Text(artifacts["write"])), tmp_path / "two", storage=LocalStorage(root))[1] == "cached"
 
 
 def test_a_damaged_artifact_of_a_root_is_set_aside_and_made_anew(tmp_path):
     lines = []
-    run(Write(), tmp_path / "one", root=tmp_path / "root")
+    run(Write(), tmp_path / "one", storage=LocalStorage(tmp_path / "root"))
     (kept,) = (tmp_path / "root/artifacts/write").glob("[0-9a-f]*")
     (kept / "text").write_text("sea")
-    made, status = run_step(Write(), tmp_path / "two", root=tmp_path / "root", show=lines.append)
+    made, status = run_step(Write(), tmp_path / "two", storage=LocalStorage(tmp_path / "root"), show=lines.append)
     assert (status, made.text) == ("ran", "sky")
     assert "set aside as" in lines[0]
     assert (kept.with_name(kept.name + ".damaged") / "text").read_text() == "sea"
@@ -103,8 +104,8 @@ def test_a_damaged_artifact_of_a_root_is_set_aside_and_made_anew(tmp_path):
 def test_with_a_root_a_step_goes_on_where_it_was_cut_off(tmp_path):
     lines = []
     with pytest.raises(KeyboardInterrupt):
-        run(Stoppable(stop_at=4), tmp_path / "one", root=tmp_path / "root")
-    made, _ = run_step(Stoppable(), tmp_path / "one", root=tmp_path / "root", show=lines.append)
+        run(Stoppable(stop_at=4), tmp_path / "one", storage=LocalStorage(tmp_path / "root"))
+    made, _ = run_step(Stoppable(), tmp_path / "one", storage=LocalStorage(tmp_path / "root"), show=lines.append)
     assert made.text == "from 4"
     assert "goes on from 4" in lines[0]
     with pytest.raises(KeyboardInterrupt):
@@ -124,14 +125,14 @@ class Shared(FirstLetter):
 
 def test_workers_get_the_inputs_that_they_see(tmp_path):
     workers, root = ThisProcess(), tmp_path / "root"
-    text, _ = run(Write(), tmp_path / "text", root=root)
-    shared, _ = run(Shared(text), tmp_path / "shared", root=root, workers=workers)
+    text, _ = run(Write(), tmp_path / "text", storage=LocalStorage(root))
+    shared, _ = run(Shared(text), tmp_path / "shared", storage=LocalStorage(root), workers=workers)
     assert Path(shared.text).is_relative_to(root)
     with pytest.raises(ConfigError, match="must have a root"):
         run(Shared(text), tmp_path / "shared", workers=workers)
     elsewhere, _ = run(Write(WordParams("sea")), tmp_path / "elsewhere")
     with pytest.raises(ArtifactError):
-        run(Shared(elsewhere), tmp_path / "other", root=root, workers=workers)
+        run(Shared(elsewhere), tmp_path / "other", storage=LocalStorage(root), workers=workers)
 
 
 def program(*arguments, **environment):

@@ -78,6 +78,9 @@ def test_the_root_is_below_the_volume():
     for outside in ("/home/me/root", "../root", "/data/../root"):
         with pytest.raises(ConfigError, match="--root must be below"):
             root_in_containers(outside, config.kubeflow)
+    for bucket in (config, other):
+        with pytest.raises(ConfigError, match="--root must be a directory"):
+            root_in_containers("s3://bucket/root", bucket.kubeflow)
     assert str(root_in_containers("/home/me/root", other.kubeflow)).startswith("/tmp/")
 
 
