@@ -6,6 +6,7 @@ import json
 from pathlib import Path
 
 from components.config.pipeline_config import Config
+from components.contract.run_names import require_name
 from foundation.command_text import short
 from foundation.errors import ConfigError
 from foundation.terminal import TERMINAL
@@ -45,6 +46,7 @@ def hand_over(pipeline: Pipeline, options: argparse.Namespace, config: Config, r
                 remedy="leave it out"
                 + ("; a step runs again where its image, settings or inputs change" if option == "force" else ""),
             )
+    name = _name_there(options, config)
     tasks = trace(pipeline, options.until)
     notes = require_reachable(config, {task.component.name for task in tasks})
     workers = []
@@ -62,10 +64,26 @@ def hand_over(pipeline: Pipeline, options: argparse.Namespace, config: Config, r
     _write(Path(settings.output), text)
     TERMINAL.line(f"\nPipeline    {short(Path(settings.output))}")
     if settings.host is not None:
-        submitted = submit(text, settings, name_of_run(options.name, config))
+        submitted = submit(text, settings, name)
         TERMINAL.line(f"Version     {submitted.version}")
         TERMINAL.line(f"Run         {submitted.url}")
     return 0
+
+
+def _name_there(options: argparse.Namespace, config: Config) -> str | None:
+    """The name that the run gets in Kubeflow; None for one that Kubeflow's page is to have without the user's help.
+
+    Raises:
+        ConfigError: If it is none, or nothing is to run.
+    """
+    if options.name is not None and config.kubeflow.host is None:
+        raise ConfigError(
+            "--name must be given with --kubeflow.host, since it names the run there",
+            received=f"--name {options.name} alone",
+            remedy="leave it out, or give --kubeflow.host; --kubeflow.pipeline_name names the pipeline",
+        )
+    name = name_of_run(options.name, config)
+    return None if name is None else require_name(name)
 
 
 def _require_shared(config: Config) -> list[str]:

@@ -22,6 +22,7 @@ from components.contract.artifacts import (
     Tokenizer,
 )
 from components.contract.component_json import as_json
+from foundation.errors import ConfigError
 from runners.kubeflow.tracing import Task, without_placeholders
 
 SCHEMA_VERSION = "2.1.0"
@@ -41,6 +42,8 @@ TYPES: dict[type[Artifact], str] = {
 ON_ACCELERATORS = (Checkpoint, Evaluation)
 """What is made on accelerators, where there are any."""
 HUB_TOKEN = "HF_TOKEN"
+LONGEST_ARGUMENT = 100_000
+"""Linux takes 131,071 bytes, of which the paths that Kubeflow puts in place of its placeholders need some."""
 UNITS = {"": 1, "K": 1e3, "M": 1e6, "G": 1e9, "T": 1e12, "P": 1e15}
 UNITS |= {"Ki": 2**10, "Mi": 2**20, "Gi": 2**30, "Ti": 2**40, "Pi": 2**50}
 START = """\
@@ -157,12 +160,29 @@ def _container(
     if not task.inputs:
         asked = [each for each in later if not _has_accelerator(each, settings)]
         arguments += [f"--preflight={without_placeholders(as_json(each.component))}" for each in asked]
+    _require_short(task, arguments)
     return {
         "image": settings.image,
         "command": ["python", "-c", START.format(image=settings.image)],
         "args": [*arguments, *workers],
         "resources": resources_of(task, settings),
     }
+
+
+def _require_short(task: Task, arguments: Sequence[str]) -> None:
+    """Refuses what Linux doesn't hand to a process.
+
+    Raises:
+        ConfigError: If an argument is too long.
+    """
+    longest = max(len(argument.encode()) for argument in arguments)
+    if longest > LONGEST_ARGUMENT:
+        raise ConfigError(
+            f"the settings of a step must fit into {LONGEST_ARGUMENT:,} bytes under --runner kubeflow",
+            received=f"{longest:,} bytes of {task.name} or a later step",
+            remedy="shorten what is long, such as a list of texts; words for the tokenizer may stand in a file on the "
+            "volume",
+        )
 
 
 def resources_of(task: Task, settings: KubeflowParams) -> dict[str, Any]:

@@ -47,9 +47,9 @@ def test_no_wait_reaches_the_step(here):
 
 def test_it_is_submitted(here, capsys):
     with serving() as server:
-        arguments = ["--until", "preprocess", "--name", "first try", "--kubeflow.host", server.url]
+        arguments = ["--until", "preprocess", "--name", "first-try", "--kubeflow.host", server.url]
         assert command(*arguments) == 0
-        assert [run["display_name"] for run in server.runs] == ["first try"]
+        assert [run["display_name"] for run in server.runs] == ["first-try"]
         assert f"Run         {server.url}/#/runs/details/run-0" in capsys.readouterr().out
     assert command(*arguments) == 1
     assert "reached from here" in capsys.readouterr().err
@@ -66,6 +66,9 @@ def test_it_is_submitted(here, capsys):
         (["--ingest.path", "notes.txt"], "ingest.path must name nothing on this machine's disk"),
         (["--kubeflow.volume", "claim", "--kubeflow.output", "no/such/folder.yaml"], "must be a file that can be"),
         (["--kubeflow.volume", "claim", "--root", "/elsewhere"], "--root must be below kubeflow.volume_path, /data"),
+        (["--until", "train", "--name", "mine"], "--name must be given with --kubeflow.host"),
+        (["--kubeflow.volume", "c", "--kubeflow.host", "http://127.0.0.1:9", "--name", "a b"], "a run's name must"),
+        (["--until", "tokenizer", "--tokenizer.add_tokens", str([f"w{n}" for n in range(20_000)])], "100,000 bytes"),
         (["--until", "train", "--ray.address", "auto"], "ray.address must be given with a volume"),
     ],
 )
