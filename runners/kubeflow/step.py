@@ -30,14 +30,13 @@ from components.contract.component_json import from_json
 from foundation.errors import ConfigError, PipelineError
 from foundation.keras_choice import choose_keras
 from foundation.terminal import TERMINAL, TerminalHandler, take_any_text
-from foundation.termination import TERMINATION
+from foundation.termination import TERMINATION, number_of
 from runners.choice import chosen_workers
-from runners.command_line.outcome import interrupted
 from runners.one_step import run_step
-from runners.run_record import AT_ONCE
 from runners.storage import LocalStorage
 
 PROGRAM = "step"
+AT_ONCE = "interrupted; with a root, the same step goes on from what it left there"
 TERMINATION_LOG = Path("/dev/termination-log")
 """Where Kubernetes reads why a container ended, and shows it beside the pod."""
 
@@ -58,8 +57,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except PipelineError as error:
         return _failed(error)
     except KeyboardInterrupt as interrupt:
-        interrupt.args = interrupt.args or ("interrupted; what a root keeps of the step is gone on from",)
-        return interrupted(interrupt)
+        return _interrupted(interrupt)
     except Exception as error:
         traceback.print_exc()  # A container leaves nothing but what it prints.
         return _failed(
@@ -143,6 +141,12 @@ def _failed(error: PipelineError) -> int:
     return error.exit_code
 
 
+def _interrupted(interrupt: KeyboardInterrupt) -> int:
+    """Tells of an interrupt; the exit code."""
+    TERMINAL.tell(f"{PROGRAM}: {AT_ONCE}")
+    return 128 + number_of(interrupt)
+
+
 def command() -> int:
     """What a container runs: `main`, in a process of its own, which signals end."""
     TERMINATION.interrupt(f"{PROGRAM}: {AT_ONCE}")
@@ -153,7 +157,7 @@ def command() -> int:
     try:
         code = main()
     except KeyboardInterrupt as interrupt:
-        code = interrupted(interrupt)
+        code = _interrupted(interrupt)
     if TERMINATION.received is not None:
         TERMINATION.leave(code)
     TERMINATION.ignore()

@@ -66,11 +66,12 @@ class Task:
 
 
 def without_placeholders(text: str) -> str:
-    """The same JSON, in which Kubeflow and Argo find nothing to replace.
+    """The same JSON, in which Kubeflow, Argo and Kubernetes find nothing to replace.
 
-    They do so between two braces wherever these are. JSON has two opening ones only within a text, such as a user's.
+    The first two do so between two braces wherever these are, and Kubernetes in `$(NAME)`, and it makes one `$` of two.
+    JSON has these only within a text, such as a user's.
     """
-    return text.replace("{{", "{\\u007b")
+    return re.sub(r"\$(?=[$(])", r"\\u0024", text.replace("{{", "{\\u007b"))
 
 
 def trace(pipeline: Pipeline, until: str | None = None) -> list[Task]:
