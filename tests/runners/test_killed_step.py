@@ -62,15 +62,15 @@ def undisturbed(train, tmp_path_factory):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("how", [signal.SIGKILL, signal.SIGTERM], ids=["SIGKILL", "SIGTERM"])
-def test_a_training_that_is_killed_ends_as_one_that_is_not(train, undisturbed, tmp_path, how):
+def test_a_training_that_is_killed_twice_ends_as_one_that_is_not(train, undisturbed, tmp_path):
     out, root = tmp_path / "out", tmp_path / "root"
-    with step(train, out, root) as process:
-        for line in process.stdout:
-            if "epoch 2/4" in line:
-                process.send_signal(how)
-    assert process.returncode == (-9 if how == signal.SIGKILL else 143)
-    assert not out.exists()
+    for epoch, number, code in ((1, signal.SIGTERM, 143), (3, signal.SIGKILL, -signal.SIGKILL)):
+        with step(train, out, root) as process:
+            for line in process.stdout:
+                if f"epoch {epoch}/4" in line:
+                    process.send_signal(number)
+        assert process.returncode == code
+        assert not out.exists()
     with step(train, out, root) as process:
         said, _ = process.communicate(timeout=200)
     assert process.returncode == 0, said
