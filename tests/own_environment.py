@@ -20,6 +20,8 @@ REQUIREMENTS = {
     "PyTorch, transformers 5": ["torch==2.13.0", "numpy==2.4.6", "transformers==5.24.0"],
     "MLflow server": ["mlflow==3.17.2"],
     "build": ["build==1.6.1", "setuptools==84.2.1"],
+    # Reads and runs what --runner kubeflow writes. It wants protobuf below 7.
+    "kfp": ["kfp==2.17.3", "kfp-kubernetes==2.17.3"],
     # What the binary of TensorFlow Serving 2.20 is built from.
     "TensorFlow Serving": ["tensorflow==2.20.0", "tensorflow-text==2.20.1"],
 }
