@@ -19,8 +19,8 @@ from foundation.termination import TERMINATION
 from runners.housekeeping.index import write_index
 from runners.report.run_report import write_report
 from runners.run import Pipeline, drive
-from runners.run_record import RunRecord, StepRecord, close_killed_runs, verdict_of
-from runners.storage import LocalStorage
+from runners.run_record import RUNNING, RunRecord, StepRecord, close_killed_runs, verdict_of
+from runners.storage import LocalStorage, Storage
 from runners.store import Store
 from runners.tracking.tracker import Tracker
 from runners.tracking.tracking import Tracking
@@ -48,6 +48,7 @@ class LocalRunner:
         working: Called with the name of what is being done; the context lasts as long as it.
         command: What was typed to start the run, for its record; None where a program starts it.
         workers: Who shares the work of the steps.
+        storage: What keeps the artifacts; None for the root's own disk.
     """
 
     def __init__(
@@ -63,8 +64,9 @@ class LocalRunner:
         working: Callable[[str], contextlib.AbstractContextManager[object]] = contextlib.nullcontext,
         command: str | None = None,
         workers: Workers = THIS_PROCESS,
+        storage: Storage | None = None,
     ) -> None:
-        self.store = Store(LocalStorage(root, wait=wait, show=show))
+        self.store = Store(LocalStorage(root, wait=wait, show=show) if storage is None else storage)
         self.root = root
         self.until = until
         self.force = force
@@ -203,7 +205,9 @@ class LocalRunner:
         seconds = time.perf_counter() - started
         self.tracking.made(artifact)
         directory = artifact.directory.relative_to(self.root).as_posix()
-        if record.add(StepRecord(component.name, status, seconds, key, directory, summary), *measured):
+        is_new = record.add(StepRecord(component.name, status, seconds, key, directory, summary), *measured)
+        self._share(record.directory)
+        if is_new:
             self.show(f"  {component.name:<11} {status:<7} {seconds:7.1f} s  {summary}")
         return artifact
 
@@ -213,6 +217,7 @@ class LocalRunner:
         if record is not None and name not in record.used:
             with self.store.undisturbed():
                 record.use(name)
+                self._share(record.directory / RUNNING)
 
     def _find_or_make(self, component: Component[Output], key: str, sources: Mapping[str, str]) -> tuple[Output, str]:
         """The artifact of a step, and whether it `ran` for it or was `cached`."""
@@ -284,7 +289,9 @@ class LocalRunner:
             with self.store.undisturbed():
                 for directory in close_killed_runs(self.root):
                     self._write_report(directory)
-                return RunRecord(self.root, config, self.show, configuration, self.name, self.command)
+                record = RunRecord(self.root, config, self.show, configuration, self.name, self.command)
+            self._share(record.directory)
+            return record
         except OSError as error:
             if disk.is_full(error):
                 raise disk.full_disk(error, self.root, "a run's record is written", SAME_COMMAND) from error
@@ -321,6 +328,11 @@ class LocalRunner:
         except Exception as failure:
             details = _write_traceback(directory / "index_traceback.txt", failure)
             self.show(f"  {'index':<11} failed: {type(failure).__name__}: {failure}{details}")
+        self._share(directory)
+
+    def _share(self, path: Path) -> None:
+        """Shows others what stands in a run's folder by now, or in a file there."""
+        self.store.storage.share(path.relative_to(self.root).as_posix())
 
     def _unexpected(self, error: Exception, record: RunRecord | None) -> PipelineError:
         """An error that no step foresaw, as one message; the traceback goes to a file of the run."""

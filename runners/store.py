@@ -64,6 +64,7 @@ class Store:
             DamagedArtifact: If its manifest can't be read or is that of another key, or a file is missing or of another
                 size.
         """
+        self.storage.look(_name(component, key))
         artifact = component.at(self.path(component, key))
         try:
             written_for = artifact.manifest.get("key")
@@ -165,6 +166,7 @@ class Store:
             PipelineError: What the step refuses.
         """
         for artifact in component.inputs.values():
+            self.storage.fetch(f"{_group(artifact.directory.parent.name)}/{artifact.directory.name}")
             manifest.verify(artifact.directory, artifact.manifest, self._seen)
         if anew or self.resumable(component, key) is None:
             self.storage.remove(_name(component, key) + PARTIAL)
@@ -183,7 +185,8 @@ class Store:
     def _write(self, component: Component[Output], key: str, sources: Mapping[str, str], workers: Workers) -> None:
         """Has a step write its files to its partial directory, and adds the manifest."""
         partial = self.storage.create(_name(component, key) + PARTIAL)
-        component.run_with(partial, workers)
+        with self.storage.visiting(component.reads, component.writes):
+            component.run_with(partial, workers)
         component.finish(partial, key, sources)
 
     def _replace(self, name: str) -> None:
