@@ -1,9 +1,6 @@
-"""A real S3 server on loopback, moto's, in an environment of its own, and a proxy in front of it that spoils requests."""
+"""A real S3 server on loopback, moto's, in an environment of its own."""
 
-import os
 import subprocess
-import threading
-from pathlib import Path
 
 from tests.own_environment import python_with
 

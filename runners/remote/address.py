@@ -61,7 +61,7 @@ def parse_address(text: str) -> Address:
     if scheme not in SCHEMES:
         remedy = "name a bucket as --root s3://BUCKET/PREFIX or gs://BUCKET/PREFIX, or a directory by its path"
         if scheme == "hf":
-            remedy += "; a repository on the Hub has neither locks nor small writes, and gets models by push.hub_model_id"
+            remedy += "; a repository on the Hub has no locks, and gets models by push.hub_model_id"
         elif scheme == "file":
             remedy = "name the directory itself, without file://"
         raise ConfigError(

@@ -50,7 +50,7 @@ class Lease:
     Attributes:
         name: What is held.
         what: What waits for it, for messages.
-        object: The name of the object.
+        place: The name of the object.
         content: What it says.
         renewed: When, by `time.monotonic`.
         is_lost: Whether somebody else has taken it.
@@ -58,7 +58,7 @@ class Lease:
 
     name: str
     what: str
-    object: str
+    place: str
     content: dict[str, object]
     renewed: float
     is_lost: bool = False
@@ -95,16 +95,16 @@ class Leases:
         """
         lease = self._acquire(name, what, wait, show)
         with self._lock:
-            self._held[lease.object] = lease
+            self._held[lease.place] = lease
         try:
             yield lease
         finally:
             with self._lock:
-                self._held.pop(lease.object, None)
+                self._held.pop(lease.place, None)
             # One that isn't removed ends by itself.
             with contextlib.suppress(PipelineError):
                 if not lease.is_lost:
-                    self.objects.remove([lease.object])
+                    self.objects.remove([lease.place])
 
     def renew_all(self) -> None:
         """Renews every lease that this process holds; called by the heartbeat."""
@@ -118,13 +118,13 @@ class Leases:
         """Writes a lease anew, unless another machine has taken it."""
         there = self.objects.list(_place(lease.name))
         with self._lock:
-            if lease.object not in self._held:  # it was given back meanwhile
+            if lease.place not in self._held:  # it was given back meanwhile
                 return
-            if lease.object not in there or any(other > lease.object for other in there):
+            if lease.place not in there or any(other > lease.place for other in there):
                 lease.is_lost = True
                 return
             lease.content["renewals"] = int(str(lease.content["renewals"])) + 1
-            self.objects.write(lease.object, _text(lease.content))
+            self.objects.write(lease.place, _text(lease.content))
             lease.renewed = time.monotonic()
 
     def require(self, lease: Lease) -> None:
@@ -138,7 +138,7 @@ class Leases:
         if lease.is_lost:
             raise ArtifactError(
                 f"{lease.what} must be alone with what it writes",
-                received=f"{self.objects.url(lease.object)} was taken by another machine, because this one didn't "
+                received=f"{self.objects.url(lease.place)} was taken by another machine, because this one didn't "
                 f"renew it for {self.seconds:.0f} seconds",
                 remedy="run the same command again, which takes what the other one makes",
             )

@@ -221,7 +221,9 @@ def in_parallel(function: Callable[[Item], Result], items: Iterable[Item]) -> li
 
 
 def _object(name: str, facts: dict[str, Any]) -> RemoteObject:
-    modified = next((facts[key] for key in ("LastModified", "mtime", "updated", "modified", "created") if facts.get(key)), None)
+    modified = next(
+        (facts[key] for key in ("LastModified", "mtime", "updated", "modified", "created") if facts.get(key)), None
+    )
     if isinstance(modified, str):
         modified = datetime.datetime.fromisoformat(modified)
     elif isinstance(modified, int | float):

@@ -38,7 +38,7 @@ class OpenStore:
 
 
 def file_system(address: Address) -> Any:
-    """fsspec's file system of an address, which caches no listings: others write there, too.
+    """Fsspec's file system of an address, which caches no listings: others write there, too.
 
     Credentials, profile, region and endpoint are what the environment and the usual files say.
     """
@@ -134,7 +134,7 @@ def _identity(objects: ObjectStore, to_write: bool) -> str:
         raise ConfigError(
             f"a remote root must have its {IDENTITY} as it was written",
             received=f"{objects.url(IDENTITY)}, which can't be read: {error}",
-            remedy=f"put it back, or name another --root; without it the artifacts there belong to nobody",
+            remedy="put it back, or name another --root; without it the artifacts there belong to nobody",
         ) from error
     if form != FORMAT:
         raise ConfigError(

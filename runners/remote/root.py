@@ -4,33 +4,52 @@ import contextlib
 import json
 import os
 import secrets
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
-from components.contract.run_names import RUNS
+from components.config.pipeline_config import Config
+from components.config.places import CHECKPOINTS, CONTINUED, PATHS
+from components.contract import manifest
+from components.contract.artifacts import Pushed
+from components.contract.push_record import RECORD
+from components.contract.run_names import RECORD as RUN_RECORD
+from components.contract.run_names import RUNS, find_run
+from components.push import Push
+from components.train import Train
+from components.training.continuing import AUTO
 from foundation import disk
 from foundation.errors import ConfigError
+from runners.housekeeping.collection import Removal
+from runners.housekeeping.pipeline_root import PipelineRoot
+from runners.housekeeping.verification import Verification
 from runners.remote.address import STAGING, Address, parse_address, staging_of
 from runners.remote.leases import Heartbeat, Leases
 from runners.remote.object_store import ObjectStore
-from runners.remote.opening import open_store
+from runners.remote.opening import PROBES, open_store
 from runners.remote.records import Records
-from runners.remote.storage import RemoteStorage
+from runners.remote.storage import RemoteStorage, is_artifact
+from runners.remote.transfer import discard
+from runners.remote.verification import verify
+from runners.report.facts import RunFacts
+from runners.run_record import RunRecord
+from runners.store import ARTIFACTS, DAMAGED
 
+NAMED = (*CHECKPOINTS, CONTINUED)
+"""Settings that may name a run, which stands for what it trained."""
+COMPARED = {"evaluate": ("scores.npz",), "preprocess": ("records/test.arrow",)}
+"""The files by which models are compared record by record."""
 MARK = ".remote_root.json"
 """The file that says which remote root a staging root stands for."""
 
 
-class RemoteRoot:
-    """A remote root.
+class RemoteRoot(PipelineRoot):
+    """A remote root, and the staging root that stands for it here.
 
     Attributes:
         address: Its address.
-        path: The staging root.
         objects: Its objects.
         leases: Locks between machines.
         records: The records of its runs.
-        storage: What the store writes to.
     """
 
     def __init__(
@@ -43,12 +62,109 @@ class RemoteRoot:
         wait: bool,
         show: Callable[[str], None] | None,
     ) -> None:
+        super().__init__(path, str(address))
         self.address = address
-        self.path = path
         self.objects = objects
         self.leases = leases
         self.records = Records(objects, path, leases)
-        self.storage = RemoteStorage(objects, leases, self.records, path, wait=wait, show=show)
+        self._storage = RemoteStorage(objects, leases, self.records, path, wait=wait, show=show)
+
+    @property
+    def storage(self) -> RemoteStorage:
+        """What the store writes to."""
+        return self._storage
+
+    def bring_named(self, config: Config) -> None:
+        """Brings the models that runs trained, where a setting may name one by its run."""
+        named = [getattr(getattr(config, section), key) for section, key in (each.split(".") for each in NAMED)]
+        if all(name is None or "/" in str(name) for name in named):
+            return
+        for name in self.storage.names(f"{ARTIFACTS}/{Train.name}"):
+            if config.train.continue_from == AUTO:
+                # It is looked for by what they contain.
+                self.storage.fetch(name)
+            else:
+                self.storage.look(name)
+
+    def bring_paths(self, config: Config) -> None:
+        """Brings the artifacts whose paths the settings have, and shows the versions of the base path."""
+        for section, key in (each.split(".") for each in PATHS):
+            value = getattr(getattr(config, section), key)
+            if isinstance(value, str | Path) and (name := self.name_of(Path(value))) is not None:
+                self.storage.look(name)
+                self.storage.fetch(name)
+        base_path = Path(config.push.pushed_to.below(str(self.path)).base_path)
+        if base_path.is_relative_to(self.path):
+            self.storage.take_versions(base_path.relative_to(self.path).as_posix(), to_compare=False)
+        # Whose version that is, the page of all runs says.
+        for name in self.storage.names(f"{ARTIFACTS}/{Push.name}"):
+            self.storage.look(name)
+
+    def bring_served(self, record: RunRecord) -> None:
+        """Brings the latest version of the base path to which a run has pushed."""
+        if Push.name not in record.artifacts:
+            return
+        report = Pushed(record.artifacts[Push.name]).report
+        if report.dry_run or os.path.isabs(report.base_path):
+            return
+        self.storage.take_versions(report.base_path, to_compare=False, latest=True)
+
+    def bring_runs(self, names: Sequence[str]) -> None:
+        """Brings the reports of the runs' artifacts, and the two files by which models are compared."""
+        for name in names:
+            folder = find_run(self.path, name)
+            if folder is None or not folder.is_relative_to(self.path.resolve()):
+                continue
+            for step in RunFacts(folder).steps:
+                found = None if step["artifact"] is None else self.name_of(self.path / step["artifact"])
+                if found is not None:
+                    self.storage.look(found)
+                    self.storage.fetch_some(found, COMPARED.get(step["name"], ()))
+
+    def bring_inventory(self) -> None:
+        """Brings the manifest of each artifact, the record of each version, and what the pushes report."""
+        there = self.objects.list("")
+        for name in sorted({"/".join(each.split("/")[:3]) for each in there if each.startswith(f"{ARTIFACTS}/")}):
+            if DAMAGED in name:
+                disk.make_directory(self.path / name)
+            if not is_artifact(name):
+                continue
+            if f"{name}/{manifest.NAME}" not in there:
+                # An upload that was cut off; here it is an empty directory, unless it began here.
+                disk.make_directory(self.path / name)
+            elif name.split("/")[1] == Push.name:
+                self.storage.look(name)
+            else:
+                self.storage.sketch(name)
+        ends = [each.removesuffix(f"/{RECORD}") for each in there if each.endswith(f"/{RECORD}")]
+        for base_path in sorted({each.rsplit("/", 1)[0] for each in ends if not each.startswith(f"{ARTIFACTS}/")}):
+            self.storage.take_versions(base_path, to_compare=False)
+
+    def verify(self) -> Verification:
+        """Compares every object with its digest; what stands here is compared when a step reads it."""
+        return verify(self.objects)
+
+    def discard(self, removals: Sequence[Removal]) -> None:
+        """Removes the objects of artifacts and runs that were removed here, what makes them count first."""
+        for each in removals:
+            name = each.path.relative_to(self.path).as_posix() if each.path.is_relative_to(self.path) else ""
+            if name.startswith(f"{RUNS}/") and name.count("/") == 1:
+                self.objects.remove([f"{name}/{RUN_RECORD}"])
+                self.objects.remove(self.objects.list(name))
+            elif name.startswith(f"{ARTIFACTS}/") and name.count("/") == 2 and not each.path.name.startswith("."):
+                discard(self.objects, name)
+        self.leases.remove_expired()
+        self.objects.remove(
+            [each.name for each in self.objects.list(PROBES).values() if not self.leases.is_fresh(each)]
+        )
+
+    def name_of(self, path: Path) -> str | None:
+        """The name of the artifact that a path is, or is in; None where it is in none of this root."""
+        path = Path(os.path.abspath(path))
+        if not path.is_relative_to(self.path):
+            return None
+        name = "/".join(path.relative_to(self.path).parts[:3])
+        return name if is_artifact(name) else None
 
 
 @contextlib.contextmanager
@@ -70,8 +186,8 @@ def open_root(
     store = open_store(address, to_write=to_write)
     if not store.has_conditional_writes and show is not None:
         show(
-            f"  {address.protocol}:// has no conditional writes at this server: two runs at the same moment may make the "
-            "same artifact twice, so run one at a time"
+            f"  the store of {address} has no conditional writes: two machines at the same moment may make the same "
+            "artifact, so let one run at a time"
         )
     path = staging_of(address, store.identity)
     owner = _begin_staging(path, address)

@@ -63,12 +63,11 @@ class RemoteStorage(LocalStorage):
         there = {each.rsplit("/", 1)[0] for each in self.objects.list(group) if each.endswith(f"/{manifest.NAME}")}
         artifacts = [name for name in there if is_artifact(name)]
         for name in artifacts:
-            with self._fetching(name):
-                transfer.look(self.objects, self.root, name)
+            self.sketch(name)
         return sorted({*super().names(group), *artifacts})
 
     def rename(self, name: str, new_name: str) -> None:
-        """Renames a directory here. One that becomes an artifact is sent first; one that is set aside moves there, too."""
+        """Renames a directory here. One that becomes an artifact is sent first; one set aside moves there, too."""
         if is_artifact(new_name):
             self._send(name, new_name)
         elif DAMAGED in new_name:
@@ -107,6 +106,18 @@ class RemoteStorage(LocalStorage):
         if files_elsewhere(self.path(name)):
             self._bring(name, whole=True)
 
+    def fetch_some(self, name: str, files: Sequence[str]) -> None:
+        """Brings some files of an artifact here that are elsewhere."""
+        wanted = files_elsewhere(self.path(name)) & set(files)
+        if wanted:
+            with self._fetching(name):
+                transfer.bring(self.objects, self.root, name, whole=False, more=wanted)
+
+    def sketch(self, name: str) -> None:
+        """Brings the manifest of an artifact here, and no other file."""
+        with self._fetching(name):
+            transfer.look(self.objects, self.root, name)
+
     def share(self, name: str) -> None:
         """Sends a run's record and reports, and takes those of others.
 
@@ -129,7 +140,7 @@ class RemoteStorage(LocalStorage):
 
     @contextlib.contextmanager
     def visiting(self, reads: Sequence[Path], writes: Sequence[Path]) -> Iterator[None]:
-        """Brings the versions here that a step may compare with; sends those that it has written, as long as it is alone."""
+        """Brings the versions here that a step may compare with, and sends those that it has written."""
         for name in self._names_of(reads):
             self.take_versions(name)
         with contextlib.ExitStack() as held:

@@ -6,7 +6,7 @@ import json
 import os
 import secrets
 import shutil
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -151,7 +151,7 @@ def look(objects: ObjectStore, root: Path, name: str) -> bool:
     return True
 
 
-def bring(objects: ObjectStore, root: Path, name: str, *, whole: bool) -> None:
+def bring(objects: ObjectStore, root: Path, name: str, *, whole: bool, more: Collection[str] = ()) -> None:
     """Brings the files of an artifact here that are elsewhere, each compared with its digest.
 
     Args:
@@ -159,6 +159,7 @@ def bring(objects: ObjectStore, root: Path, name: str, *, whole: bool) -> None:
         root: The staging root.
         name: The artifact's, of which `look` has said that it is there.
         whole: Whether all are brought; otherwise those that people and reports read.
+        more: Others that are brought, too.
 
     Raises:
         DamagedArtifact: If an object isn't what was sent.
@@ -169,7 +170,11 @@ def bring(objects: ObjectStore, root: Path, name: str, *, whole: bool) -> None:
     if not elsewhere:
         return
     files = manifest.parse(directory)["files"]
-    wanted = {each: files[each]["sha256"] for each in elsewhere if each in files and (whole or _is_text(each, files[each]))}
+    wanted = {
+        each: files[each]["sha256"]
+        for each in elsewhere
+        if each in files and (whole or each in more or _is_text(each, files[each]))
+    }
     bring_files(objects, root, name, wanted, {each: int(files[each]["bytes"]) for each in wanted})
     note_files_elsewhere(directory, elsewhere - wanted.keys() if not whole else ())
 

@@ -1,7 +1,7 @@
-"""Versions of a served model in a remote root: those of a base path here and there are the same, one way or the other.
+"""Versions of a served model in a remote root: those of a base path here are made those there, and the other way.
 
-A version is sent like an artifact: `saved_model.pb` last but one, so that a server that reads the bucket finds no half of
-one, and the record of its push last, without which no pipeline takes it for a version.
+A version is sent like an artifact: `saved_model.pb` last but one, so that a server that reads the bucket finds no half
+of one, and the record of its push last, without which no pipeline takes it for a version.
 """
 
 import contextlib
@@ -21,7 +21,7 @@ from runners.remote import transfer
 from runners.remote.object_store import ObjectStore, RemoteObject
 
 KNOWN = ".remote_versions.json"
-"""A hidden file in a base path here: the versions that the remote root has had. One of them that is gone was removed."""
+"""A hidden file in a base path here: versions that the remote root has had. One of them that is gone was removed."""
 
 
 def take(objects: ObjectStore, root: Path, name: str) -> None:
@@ -60,7 +60,9 @@ def bring(objects: ObjectStore, root: Path, name: str, numbers: Collection[int])
         if number not in numbers or not elsewhere or record is None:
             continue
         digests = {each: record["sha256"][each] for each in elsewhere}
-        transfer.bring_files(objects, root, f"{name}/{path.name}", digests, {each: record["files"][each] for each in digests})
+        transfer.bring_files(
+            objects, root, f"{name}/{path.name}", digests, {each: record["files"][each] for each in digests}
+        )
         note_files_elsewhere(path, ())
 
 
