@@ -179,6 +179,10 @@ class Leases:
 
     def _take(self, name: str, what: str) -> Lease | Mapping[str, object] | None:
         """The lease; else what its holder's says, or None where somebody else was quicker."""
+        # Nearly always nobody holds the name, and then there is nothing to look at beforehand.
+        taken = self._create(name, what, 1, {})
+        if taken is not None:
+            return taken
         before = self.objects.list(_place(name))
         for each in before.values():
             if self.is_fresh(each):
@@ -187,8 +191,21 @@ class Leases:
                     return None
                 if content.get("owner") != self.owner:
                     return content
-        number = 1 + max((_number(each) for each in before), default=0)
-        content = {
+        return self._create(name, what, 1 + max((_number(each) for each in before), default=0), before)
+
+    def _create(self, name: str, what: str, number: int, before: Mapping[str, RemoteObject]) -> Lease | None:
+        """Makes the object of a number.
+
+        Args:
+            name: What is to be held.
+            what: What waits for it.
+            number: Higher than that of every other object.
+            before: The objects whose processes have died.
+
+        Returns:
+            The lease; None where somebody else was quicker.
+        """
+        content: dict[str, object] = {
             "owner": self.owner,
             "nonce": secrets.token_hex(8),
             "pid": os.getpid(),

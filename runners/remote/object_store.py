@@ -60,6 +60,8 @@ class ObjectStore:
         self.address = address
         self.files = files
         self.attempts = attempts
+        # Otherwise s3fs asks for the size first.
+        self._in_one_request = {"max_concurrency": 1} if address.protocol == "s3" else {}
 
     def list(self, name: str) -> dict[str, RemoteObject]:
         """The objects below a name, by their own names."""
@@ -77,7 +79,7 @@ class ObjectStore:
     def read(self, name: str) -> bytes | None:
         """An object's bytes; None where there is none."""
         try:
-            return bytes(self._again(lambda: self.files.cat_file(self._path(name))))
+            return bytes(self._again(lambda: self.files.cat_file(self._path(name), **self._in_one_request)))
         except FileNotFoundError:
             return None
 

@@ -47,7 +47,7 @@ class Records:
             self._own.add(path.parent)
             self._send_running(path)
             return
-        if path.is_file():
+        if not path.is_dir():
             self._send_file(path)
             return
         files = [each for each in path.glob("*") if each.is_file() and _goes(each.name)]
@@ -55,8 +55,9 @@ class Records:
         for each in sorted(files, key=lambda each: each.name == RECORD):
             self._send_file(each)
         if is_held(path / RUNNING):
-            self._own.add(path)
-            self._send_running(path / RUNNING)
+            if path not in self._own:
+                self._own.add(path)
+                self._send_running(path / RUNNING)
         else:
             self._own.discard(path)
             self.objects.remove([f"{name}/{RUNNING}"])
