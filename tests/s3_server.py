@@ -1,6 +1,7 @@
 """A real S3 server on loopback, moto's, in an environment of its own."""
 
 import subprocess
+import urllib.request
 
 from tests.own_environment import python_with
 
@@ -32,3 +33,22 @@ class S3Server:
         self.process.kill()
         self.process.wait()
         self.process.stdout.close()
+
+    def make_bucket(self, name: str) -> None:
+        """Makes a bucket."""
+        request = urllib.request.Request(f"{self.url}/{name}", method="PUT")
+        with urllib.request.urlopen(request) as answer:
+            answer.read()
+
+
+def environment(url: str) -> dict[str, str]:
+    """What a client's environment says of the server; nothing of this machine's own settings counts."""
+    return {
+        "AWS_ENDPOINT_URL": url,
+        "AWS_ACCESS_KEY_ID": "test",
+        "AWS_SECRET_ACCESS_KEY": "test",
+        "AWS_DEFAULT_REGION": "us-east-1",
+        "AWS_EC2_METADATA_DISABLED": "true",
+        "AWS_CONFIG_FILE": "/nowhere/config",
+        "AWS_SHARED_CREDENTIALS_FILE": "/nowhere/credentials",
+    }

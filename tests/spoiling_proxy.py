@@ -21,6 +21,8 @@ class SpoilingProxy:
         spoiled: How many were spoiled, by kind.
         bytes_down: Bytes of the bodies that were answered.
         before: Called with method and path before a request is passed on.
+        forbidden: Methods that are answered with AccessDenied.
+        without_headers: Names of headers, in lower case, that aren't passed on.
     """
 
     def __init__(self, port: int, share: float = 0.0, seed: int = 1) -> None:
@@ -29,6 +31,8 @@ class SpoilingProxy:
         self.spoiled = dict.fromkeys(KINDS, 0)
         self.bytes_down = 0
         self.before: Callable[[str, str], None] = lambda method, path: None
+        self.forbidden: set[str] = set()
+        self.without_headers: set[str] = set()
         self._random = random.Random(seed)
         self._lock = threading.Lock()
         proxy = self
@@ -42,13 +46,21 @@ class SpoilingProxy:
                 kind = proxy._begin(self.command, self.path)
                 if kind in ("500", "503"):
                     code = {"500": "InternalError", "503": "SlowDown"}[kind]
-                    self._answer(int(kind), {}, f"<Error><Code>{code}</Code><Message>spoiled</Message></Error>".encode())
+                    self._answer(
+                        int(kind), {}, f"<Error><Code>{code}</Code><Message>spoiled</Message></Error>".encode()
+                    )
+                    return
+                if self.command in proxy.forbidden:
+                    self._answer(403, {}, b"<Error><Code>AccessDenied</Code><Message>Access Denied</Message></Error>")
                     return
                 if kind == "reset":
                     self._reset()
                     return
+                headers = {
+                    each: value for each, value in self.headers.items() if each.lower() not in proxy.without_headers
+                }
                 server = http.client.HTTPConnection("127.0.0.1", port)
-                server.request(self.command, self.path, body, {**self.headers})
+                server.request(self.command, self.path, body, headers)
                 answer = server.getresponse()
                 data = answer.read()
                 server.close()

@@ -17,7 +17,7 @@ IDENTITY = "root.json"
 """The object that makes a prefix a root: its format, and an id by which it is told from others."""
 FORMAT = 1
 PROBES = "probes"
-PROBE_ATTEMPTS = 3
+PROBE_ATTEMPTS = 2
 
 
 @dataclasses.dataclass(frozen=True)

@@ -19,7 +19,7 @@ from runners.remote.object_store import ObjectStore, RemoteObject, in_parallel
 
 TEXTS = (".json", ".csv", ".txt", ".md", ".html")
 MOST_TEXT_BYTES, MOST_OTHER_BYTES = 16 << 20, 16 << 10
-"""Files up to these sizes come with an artifact that is only looked at: reports and histories, no weights."""
+"""Files up to these sizes come with an artifact that is only looked at, and reports of any size: no weights."""
 ATTEMPTS = 3
 FETCHING = ".fetching"
 """A directory in the staging root for what is on its way."""
@@ -240,6 +240,8 @@ def discard(objects: ObjectStore, name: str, there: Sequence[str] | None = None)
 
 def _is_text(name: str, described: Mapping[str, Any]) -> bool:
     size = int(described["bytes"])
+    if "/" not in name and Path(name).suffix in TEXTS:
+        return True
     return size <= (MOST_TEXT_BYTES if Path(name).suffix in TEXTS else MOST_OTHER_BYTES)
 
 
