@@ -1,7 +1,7 @@
 """Opens a remote root: finds out whether it can be worked in, before any work."""
 
 import dataclasses
-import datetime
+import functools
 import json
 import os
 import secrets
@@ -17,6 +17,8 @@ IDENTITY = "root.json"
 """The object that makes a prefix a root: its format, and an id by which it is told from others."""
 FORMAT = 1
 PROBES = "probes"
+CREDENTIALS = ("AWS_", "GOOGLE_", "GCSFS_", "FSSPEC_")
+"""How the names of the environment variables begin that say where the store is and who asks it."""
 PROBE_ATTEMPTS = 2
 
 
@@ -42,17 +44,24 @@ def file_system(address: Address) -> Any:
 
     Credentials, profile, region and endpoint are what the environment and the usual files say.
     """
+    environment = tuple(sorted(each for each in os.environ.items() if each[0].startswith(CREDENTIALS)))
+    return _file_system(address.protocol, environment, os.getpid())
+
+
+# To make a client of S3 takes half a second, and a program may open a root again and again.
+@functools.lru_cache(maxsize=8)
+def _file_system(protocol: str, environment: tuple[tuple[str, str], ...], pid: int) -> Any:
     import fsspec
 
     options: dict[str, Any] = {"use_listings_cache": False, "skip_instance_cache": True}
-    if address.protocol == "s3":
+    if protocol == "s3":
         # Fewer attempts than botocore's own number, since each request is tried again here.
         attempts = int(os.environ.get("AWS_MAX_ATTEMPTS", "3"))
         mode = os.environ.get("AWS_RETRY_MODE", "standard")
         options["config_kwargs"] = {"retries": {"max_attempts": attempts, "mode": mode}}
-    elif address.protocol == "memory":
+    elif protocol == "memory":
         options = {}
-    return fsspec.filesystem(address.protocol, **options)
+    return fsspec.filesystem(protocol, **options)
 
 
 def open_store(address: Address, *, to_write: bool, files: Any = None) -> OpenStore:
@@ -143,8 +152,3 @@ def _identity(objects: ObjectStore, to_write: bool) -> str:
             remedy="use the version of this program that began it, or name another --root",
         )
     return identity
-
-
-def store_time(ahead_seconds: float) -> datetime.datetime:
-    """The time by the store's clock."""
-    return datetime.datetime.fromtimestamp(time.time() + ahead_seconds, datetime.UTC)
