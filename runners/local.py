@@ -107,6 +107,7 @@ class LocalRunner:
                     artifact = self._cached(component, key)
             planned.append((component, "cached" if artifact else "run"))
             if artifact is None:
+                self.store.fetch_inputs(component)
                 component.preflight()
             return artifact or component.at(None)
 
@@ -237,6 +238,8 @@ class LocalRunner:
         if component.name in self.force and key not in self._made:
             return None
         artifact = self.store.find(component, key)
+        if artifact is not None and component.writes:
+            self.store.fetch(artifact)  # whether its effects still stand is compared with its files
         return artifact if artifact is not None and component.holds(artifact) else None
 
     def _settle(self, component: Component[Output]) -> tuple[Component[Output], dict[str, str]]:
@@ -252,6 +255,8 @@ class LocalRunner:
 
     def _sources(self, component: Component[Any]) -> dict[str, str]:
         """What a component reads from outside; out of reach of the Hub, what it read there when it last ran."""
+        if component.sources_read_inputs:
+            self.store.fetch_inputs(component)
         try:
             return dict(component.sources())
         except HubUnreachable:

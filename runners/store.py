@@ -78,6 +78,16 @@ class Store:
             raise DamagedArtifact(artifact.directory, received)
         return artifact
 
+    def fetch(self, artifact: Artifact) -> None:
+        """Sees to it that all files of an artifact are on this machine."""
+        self.storage.fetch(f"{_group(artifact.directory.parent.name)}/{artifact.directory.name}")
+
+    def fetch_inputs(self, component: Component[Output]) -> None:
+        """Sees to it that all files of a component's inputs are on this machine, as far as there are inputs yet."""
+        for artifact in component.inputs.values():
+            if artifact.path is not None:
+                self.fetch(artifact)
+
     def set_aside(self, damage: DamagedArtifact) -> Path | None:
         """Renames a damaged artifact, so that its step makes it anew. What is left of it may be worth a look.
 
@@ -166,7 +176,7 @@ class Store:
             PipelineError: What the step refuses.
         """
         for artifact in component.inputs.values():
-            self.storage.fetch(f"{_group(artifact.directory.parent.name)}/{artifact.directory.name}")
+            self.fetch(artifact)
             manifest.verify(artifact.directory, artifact.manifest, self._seen)
         if anew or self.resumable(component, key) is None:
             self.storage.remove(_name(component, key) + PARTIAL)

@@ -49,6 +49,11 @@ class Component(Generic[Output]):
         return {name: value for name, value in fields.items() if isinstance(value, Artifact)}
 
     @property
+    def sources_read_inputs(self) -> bool:
+        """Whether `sources` reads files of the inputs, and not only what their manifests and reports say."""
+        return False
+
+    @property
     def reads(self) -> Sequence[Path]:
         """Directories beside the inputs that `run` reads and other runs write, such as that of the pushed versions."""
         return ()

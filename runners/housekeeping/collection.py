@@ -87,6 +87,7 @@ def collect(
     also: frozenset[str] = frozenset(),
     dry_run: bool = False,
     storage: Storage | None = None,
+    look: Callable[[], None] = lambda: None,
     discard: Callable[[Sequence[Removal]], None] = lambda removals: None,
 ) -> Collection:
     """Removes what no kept run reaches.
@@ -102,6 +103,7 @@ def collect(
         also: The names of the folders of other runs that are kept.
         dry_run: Whether to say only what would be removed.
         storage: What keeps the artifacts; None for the root's own disk.
+        look: Called when no run can begin to use an artifact any more, to bring here what is elsewhere.
         discard: Called with what was removed here while nobody else can begin to use it, to remove it elsewhere, too.
 
     Raises:
@@ -116,6 +118,7 @@ def collect(
     take_inventory(root)  # refuses what is no root before a lock is made there
     try:
         with (storage or LocalStorage(root)).lock_for_a_moment(ARTIFACTS):
+            look()
             planned = _plan(root, keep, also)
             renamed = [(each, path) for each in planned.removals if (path := _rename(each)) is not None]
             discard([each for each, _ in renamed])

@@ -52,7 +52,13 @@ def collect_garbage(root: PipelineRoot, keep: Sequence[str] | None, dry_run: boo
     newest, also = _kept(root.path, keep or ())
     with TERMINAL.working("gc"):
         result = collection.collect(
-            root.path, newest, also=also, dry_run=dry_run, storage=root.storage, discard=root.discard
+            root.path,
+            newest,
+            also=also,
+            dry_run=dry_run,
+            storage=root.storage,
+            look=root.bring_inventory,
+            discard=root.discard,
         )
     if not dry_run:
         with contextlib.suppress(OSError):  # the next run writes it, too

@@ -65,7 +65,7 @@ def parse_address(text: str) -> Address:
         elif scheme == "file":
             remedy = "name the directory itself, without file://"
         raise ConfigError(
-            f"--root must be a directory, or an address that begins with {', '.join(f'{each}://' for each in SCHEMES)}",
+            "--root must be a directory, or an address that begins with s3:// or gs://",
             received=f"one that begins with {scheme}://",
             remedy=remedy,
         )

@@ -4,6 +4,8 @@ import contextlib
 import json
 import os
 import secrets
+import shutil
+import time
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
@@ -28,7 +30,7 @@ from runners.remote.object_store import ObjectStore
 from runners.remote.opening import PROBES, open_store
 from runners.remote.records import Records
 from runners.remote.storage import RemoteStorage, is_artifact
-from runners.remote.transfer import discard
+from runners.remote.transfer import FETCHING, discard
 from runners.remote.verification import verify
 from runners.report.facts import RunFacts
 from runners.run_record import RunRecord
@@ -38,6 +40,7 @@ NAMED = (*CHECKPOINTS, CONTINUED)
 """Settings that may name a run, which stands for what it trained."""
 COMPARED = {"evaluate": ("scores.npz",), "preprocess": ("records/test.arrow",)}
 """The files by which models are compared record by record."""
+OLD_SECONDS = 24 * 3600.0
 MARK = ".remote_root.json"
 """The file that says which remote root a staging root stands for."""
 
@@ -123,6 +126,7 @@ class RemoteRoot(PipelineRoot):
 
     def bring_inventory(self) -> None:
         """Brings the manifest of each artifact, the record of each version, and what the pushes report."""
+        self.records.take()
         there = self.objects.list("")
         for name in sorted({"/".join(each.split("/")[:3]) for each in there if each.startswith(f"{ARTIFACTS}/")}):
             if DAMAGED in name:
@@ -240,4 +244,8 @@ def _begin_staging(path: Path, address: Address) -> str:
             received=f"{path}: {error}",
             remedy=f"set {STAGING} to a directory on a disk with room for the artifacts",
         ) from error
+    for left in (path / FETCHING).glob("*"):  # by a process that was killed
+        with contextlib.suppress(OSError):
+            if time.time() - left.stat().st_mtime > OLD_SECONDS:
+                shutil.rmtree(left) if left.is_dir() else left.unlink()
     return owner

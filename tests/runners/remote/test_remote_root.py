@@ -36,6 +36,10 @@ class CountPages(FirstLetter):
 
     name = "count"
 
+    def preflight(self) -> None:
+        if self.text.path is not None:
+            assert (self.text.directory / "pages").is_file()
+
     def run(self, out: Path) -> None:
         (out / "text").write_text(str(len((self.text.directory / "pages").read_bytes())))
 
@@ -155,29 +159,28 @@ def test_records_of_all_machines_are_seen_on_each(machine):
 
 
 def test_a_run_elsewhere_is_running_and_what_it_uses_stays(machine):
-    with machine("one") as one:
-        old = execute(one, graph("old"))
+    # The other machine looks at the root before the run begins, and removes while it goes on.
+    with machine("two") as two, machine("one") as one:
+        execute(two, sky)
+        old = execute(one, pages)
         seen = []
 
         def while_it_runs(run):
             text = run(Write(WordParams("new")))
             if text.path is None:  # it is planned
                 return
-            with machine("two") as two:
-                execute(two, graph("third"))
-                two.bring_inventory()
-                seen.append({run.name: run.status for run in take_inventory(two.path).runs})
-                collect(two.path, 1, storage=two.storage, discard=two.discard)
-                seen.append(artifacts(two))
+            collect(two.path, 1, storage=two.storage, look=two.bring_inventory, discard=two.discard)
+            seen.append({each.name: each.status for each in take_inventory(two.path).runs})
+            seen.append(artifacts(two))
             run(FirstLetter(text))
 
         new = execute(one, while_it_runs)
-        assert seen[0][new.id] == "running"
-        assert seen[0][old.id] == "succeeded"
-        # Of the old run nothing stays; what the running one made does.
-        assert [name.split("/")[1] for name in seen[1]].count("write") == 2
-        assert not any(old.id in name for name in one.objects.list("runs"))
         assert statuses(new) == ["ran", "ran"]
+        runs, left = seen
+        assert runs == {new.id: "running", old.id: "succeeded"}
+        # What the running one has made is still there, beside what the newest that succeeded has.
+        assert sorted(name.split("/")[1] for name in left) == ["count", "pages", "write"]
+        assert len([name for name in one.objects.list("runs") if name.endswith("run.json")]) == 2
 
 
 def test_of_a_run_that_died_nothing_is_kept_for_ever(machine):
