@@ -47,7 +47,7 @@ def build_parser() -> OptionParser:
         "--root",
         metavar="DIR",
         default="pipeline_root",
-        help="Directory for artifacts, runs and served models, or s3://BUCKET/PREFIX.",
+        help="Directory or s3:// URL of artifacts and models.",
     )
     parser.add_argument("--until", choices=steps, help="The last step to run.")
     parser.add_argument(
