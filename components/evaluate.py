@@ -75,6 +75,11 @@ class Evaluate(Component[Evaluation]):
         """The model to compare with, looked up once, so that the one that `sources` names is the one that is asked."""
         return find_baseline(self.params.baseline, self.pushed_to, model_digest(self.checkpoint))
 
+    @property
+    def reads(self) -> Sequence[Path]:
+        """Where the last blessed model is."""
+        return (Path(self.pushed_to.base_path),)
+
     def sources(self) -> Mapping[str, str]:
         """The digest and name of the baseline, which the evaluation has both; nothing where there is no baseline yet.
 

@@ -99,6 +99,11 @@ class Train(Component[Checkpoint]):
     observer: TrainingObserver | None = dataclasses.field(default=None, metadata={"key": False})
     trainings: Path | None = dataclasses.field(default=None, metadata={"key": False})
 
+    @property
+    def sources_read_inputs(self) -> bool:
+        """Whether the number of steps, and so the number of blocks, decides what is gone on from."""
+        return self.params.continue_from is not None
+
     def sources(self) -> Mapping[str, str]:
         """What training starts from, and the digest of the finished training that it goes on from, if any."""
         continued = {} if self.continued is None else {"continue_from": self.continued.checkpoint.digest}

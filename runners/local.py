@@ -17,8 +17,8 @@ from foundation.errors import ConfigError, DamagedArtifact, PipelineError
 from foundation.termination import TERMINATION
 from runners.run import Pipeline, drive
 from runners.run_end import SAME_COMMAND, RunEnd
-from runners.run_record import RunRecord, StepRecord, close_killed_runs, verdict_of
-from runners.storage import LocalStorage
+from runners.run_record import RUNNING, RunRecord, StepRecord, close_killed_runs, verdict_of
+from runners.storage import LocalStorage, Storage
 from runners.store import Store
 from runners.tracking.tracker import Tracker
 from runners.tracking.tracking import Tracking
@@ -43,6 +43,7 @@ class LocalRunner:
         working: Called with the name of what is being done; the context lasts as long as it.
         command: What was typed to start the run, for its record; None where a program starts it.
         workers: Who shares the work of the steps.
+        storage: What keeps the artifacts; None for the root's own disk.
     """
 
     def __init__(
@@ -58,8 +59,9 @@ class LocalRunner:
         working: Callable[[str], contextlib.AbstractContextManager[object]] = contextlib.nullcontext,
         command: str | None = None,
         workers: Workers = THIS_PROCESS,
+        storage: Storage | None = None,
     ) -> None:
-        self.store = Store(LocalStorage(root, wait=wait, show=show))
+        self.store = Store(LocalStorage(root, wait=wait, show=show) if storage is None else storage)
         self.root = root
         self.until = until
         self.force = force
@@ -67,7 +69,7 @@ class LocalRunner:
         self.show = show
         self.working = working
         self.tracking = Tracking(trackers, show)
-        self._end = RunEnd(root, self.tracking, show)
+        self._end = RunEnd(root, self.tracking, show, self._share)
         self.command = command
         self.workers = workers
         self.record: RunRecord | None = None
@@ -101,6 +103,7 @@ class LocalRunner:
                     artifact = self._cached(component, key)
             planned.append((component, "cached" if artifact else "run"))
             if artifact is None:
+                self.store.fetch_inputs(component)
                 component.preflight()
             return artifact or component.at(None)
 
@@ -199,7 +202,9 @@ class LocalRunner:
         seconds = time.perf_counter() - started
         self.tracking.made(artifact)
         directory = artifact.directory.relative_to(self.root).as_posix()
-        if record.add(StepRecord(component.name, status, seconds, key, directory, summary), *measured):
+        is_new = record.add(StepRecord(component.name, status, seconds, key, directory, summary), *measured)
+        self._share(record.directory)
+        if is_new:
             self.show(f"  {component.name:<11} {status:<7} {seconds:7.1f} s  {summary}")
         return artifact
 
@@ -209,6 +214,7 @@ class LocalRunner:
         if record is not None and name not in record.used:
             with self.store.undisturbed():
                 record.use(name)
+                self._share(record.directory / RUNNING)
 
     def _find_or_make(self, component: Component[Output], key: str, sources: Mapping[str, str]) -> tuple[Output, str]:
         """The artifact of a step, and whether it `ran` for it or was `cached`."""
@@ -228,6 +234,8 @@ class LocalRunner:
         if component.name in self.force and key not in self._made:
             return None
         artifact = self.store.find(component, key)
+        if artifact is not None and component.writes:
+            self.store.fetch(artifact)  # whether its effects still stand is compared with its files
         return artifact if artifact is not None and component.holds(artifact) else None
 
     def _settle(self, component: Component[Output]) -> tuple[Component[Output], dict[str, str]]:
@@ -243,6 +251,8 @@ class LocalRunner:
 
     def _sources(self, component: Component[Any]) -> dict[str, str]:
         """What a component reads from outside; out of reach of the Hub, what it read there when it last ran."""
+        if component.sources_read_inputs:
+            self.store.fetch_inputs(component)
         try:
             return dict(component.sources())
         except HubUnreachable:
@@ -280,7 +290,9 @@ class LocalRunner:
             with self.store.undisturbed():
                 for directory in close_killed_runs(self.root):
                     self._end.write_report(directory)
-                return RunRecord(self.root, config, self.show, configuration, self.name, self.command)
+                record = RunRecord(self.root, config, self.show, configuration, self.name, self.command)
+            self._share(record.directory)
+            return record
         except OSError as error:
             if disk.is_full(error):
                 raise disk.full_disk(error, self.root, "a run's record is written", SAME_COMMAND) from error
@@ -289,3 +301,7 @@ class LocalRunner:
                 received=f"{self.root}: {error.strerror or error}",
                 remedy="name another with --root DIR",
             ) from error
+
+    def _share(self, path: Path) -> None:
+        """Shows others what stands in a run's folder by now, or in a file there."""
+        self.store.storage.share(path.relative_to(self.root).as_posix())

@@ -24,12 +24,16 @@ class RunEnd:
         root: The pipeline root.
         tracking: Is told how a run ended.
         show: Called with a line of text to show.
+        share: Shows others what stands in a run's folder by now.
     """
 
-    def __init__(self, root: Path, tracking: Tracking, show: Callable[[str], None]) -> None:
+    def __init__(
+        self, root: Path, tracking: Tracking, show: Callable[[str], None], share: Callable[[Path], None]
+    ) -> None:
         self._root = root
         self._tracking = tracking
         self._show = show
+        self._share = share
 
     def close(self, record: RunRecord | None, status: str, error: str | None = None) -> None:
         """Closes the record, unless there is none yet or it is closed already, and writes the report."""
@@ -58,6 +62,7 @@ class RunEnd:
         except Exception as failure:
             details = _write_traceback(directory / "index_traceback.txt", failure)
             self._show(f"  {'index':<11} failed: {type(failure).__name__}: {failure}{details}")
+        self._share(directory)
 
     def unexpected(self, error: Exception, record: RunRecord | None) -> PipelineError:
         """An error that no step foresaw, as one message; the traceback goes to a file of the run."""

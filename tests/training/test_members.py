@@ -220,7 +220,5 @@ def unlike(start, member):
 
 @pytest.mark.slow
 def test_processes_that_are_not_alike_are_refused(blocks, tokenizer, tmp_path):
-    with pytest.raises(
-        ConfigError, match=r"be alike.*: tensorflow '2\.\d+.*' of worker 0 and '2\.0' of worker 1\."
-    ):
+    with pytest.raises(ConfigError, match=r"be alike.*: tensorflow '2\.\d+.*' of worker 0 and '2\.0' of worker 1\."):
         train_together(small_step(blocks, tokenizer), tmp_path / "out", prepare=unlike)
