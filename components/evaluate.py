@@ -199,7 +199,7 @@ class Evaluate(Component[Evaluation]):
         for name, directory in directories.items():
             settings = self.question_settings
             asked = AskedModel(directory, self.blocks, self.tokenizer, settings, self.params.batch_size)
-            is_shared = workers.count > 1 and asked.is_worth_sharing(questions)
+            is_shared = workers is not THIS_PROCESS and asked.is_worth_sharing(questions)
             scores = shared_scores(asked, questions, workers) if is_shared else None
             model = load_masked_lm(directory)
             answers[name] = ask_model(model, tokenizer, questions, params, scores)

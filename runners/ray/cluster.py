@@ -51,6 +51,8 @@ ON_LOOPBACK = {
     # Ray's name for it: without clusters, each of its processes listens on 127.0.0.1 alone.
     "RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER": "0",
     "RAY_AUTH_MODE": "token",
+    # A machine with other work to do takes longer than the usual 20 seconds to begin.
+    "RAY_gcs_server_port_wait_time_s": "180",
     # As nice as the local runner, not 15.
     "RAY_worker_niceness": "0",
 }

@@ -7,6 +7,7 @@ import os
 import traceback
 from pathlib import Path
 
+from components.contract.workers import MemberLost
 from foundation.errors import PipelineError
 from foundation.keras_choice import choose_keras
 
@@ -67,7 +68,7 @@ def said_of(error: Exception, where: str) -> PipelineError:
     frames = traceback.extract_tb(error.__traceback__)[-FRAMES:]
     calls = " > ".join(f"{Path(frame.filename).name}:{frame.lineno} {frame.name}" for frame in frames)
     kind = type(error)
-    follows = isinstance(error, ConnectionError) or (
+    follows = isinstance(error, ConnectionError | MemberLost) or (
         kind.__module__.startswith("tensorflow.") and kind.__name__ in FOLLOWING
     )
     words = " ".join(str(error).split())
