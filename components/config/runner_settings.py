@@ -13,10 +13,11 @@ class RayParams:
     """Where `--runner ray` runs the parts of steps, and with how many workers.
 
     Attributes:
-        address: A cluster to join, such as ray://HOST:10001, HOST:6379 or auto; null for one on this machine alone.
+        address: A cluster to join, of which this machine is a node, as auto or HOST:6379; null for one of this machine
+            alone, which ends with the run.
         workers: How many processes share a step's work.
         cpus_per_worker: Processor cores that each of them has.
-        gpus_per_worker: GPUs that each of them has while it trains and evaluates.
+        gpus_per_worker: GPUs that each of them has; without any, it works on the CPU alone.
         max_failures: How often in one step workers that die are replaced, before the step fails.
         timeout_seconds: How long to wait for the cluster, and for all workers to have their places in it.
     """
