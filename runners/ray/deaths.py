@@ -11,6 +11,7 @@ LAST_LINES = 5
 PID = re.compile(r"\bpid[:=] ?(\d+)", re.IGNORECASE)
 NODE = re.compile(r"(?:\bip[:=]|IP address:) ?([0-9a-f.:]*[0-9a-f])", re.IGNORECASE)
 DETAIL = re.compile(r"(?:exit detail:|died because of|cause:) *([^\n]+)", re.IGNORECASE)
+OUT_OF_MEMORY = "running low on memory"
 REMEDY = (
     "look on that machine whether its memory was full (fewer ray.workers need less), and run the same command again; "
     "ray.max_failures says how often workers are replaced"
@@ -50,7 +51,9 @@ def _last(pattern: re.Pattern[str], text: str) -> str | None:
 
 def _detail(said: str) -> str:
     """How a process ended, in at most a sentence or two of Ray's."""
-    detail = _last(DETAIL, said) or next((line for line in reversed(said.splitlines()) if line.strip()), "")
+    lines = [line.strip() for line in said.splitlines() if line.strip()]
+    memory = next((line for line in lines if OUT_OF_MEMORY in line), None)
+    detail = memory or _last(DETAIL, said) or (lines[-1] if lines else "")
     # What Ray supposes after that is a list of all that might be.
     return detail.partition(" Some common causes")[0].strip().removesuffix(".")[:300]
 

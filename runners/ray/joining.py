@@ -36,7 +36,7 @@ def join(params: RayParams) -> None:
     if address.startswith("ray://"):
         raise ConfigError(
             "ray.address must be one that the driver can join as a part of the cluster",
-            received=f"{address}, a client's, over which Ray Data and Ray Train don't work",
+            received=f"{address}, an address of Ray Client, whose work is lost when its connection breaks",
             remedy="run the command on a node of the cluster with --ray.address auto, such as by ray job submit",
         )
     if address != "auto":

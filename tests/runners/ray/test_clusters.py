@@ -21,8 +21,6 @@ from components.config.runner_settings import RayParams
 from foundation.errors import ConfigError
 from runners.ray import joining, node_probe
 from runners.ray.places import places_of, too_few_places
-from runners.ray.process import WorkerFailed, WorkerLeft
-from runners.ray.together import final_error
 
 ROOT = Path(pipeline.__file__).parent
 HERE = Path(__file__).parent
@@ -266,11 +264,3 @@ def test_the_code_of_two_installations_is_compared_by_content(tmp_path: Path) ->
     assert node_probe._digest([ROOT / "foundation"]) == node_probe._digest([tmp_path / "foundation"])
     (tmp_path / "foundation/names.py").rename(tmp_path / "foundation/other_names.py")
     assert node_probe._digest([ROOT / "foundation"]) != node_probe._digest([tmp_path / "foundation"])
-
-
-def test_only_an_error_that_would_come_again_is_final() -> None:
-    error = WorkerFailed("a rule", received="something", remedy="a way out")
-    follows = WorkerLeft("a rule", received="something", remedy="a way out")
-    assert final_error({0: follows, 1: error}) is error
-    assert final_error({0: follows, 1: follows}) is None
-    assert final_error({0: error, 1: RuntimeError("it died")}) is None
