@@ -51,6 +51,8 @@ from runners.choice import chosen_workers
 from runners.command_line.next_commands import recorded_command
 from runners.command_line.options import PROGRAM, build_parser, name_of_run, parse_options, require_text
 from runners.command_line.outcome import failed, interrupted, print_after_failure, print_outcome
+from runners.housekeeping.pipeline_root import PipelineRoot
+from runners.opened_root import opened_root
 from runners.run import Run
 from runners.run_record import AT_ONCE
 from runners.store import ARTIFACTS
@@ -132,7 +134,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
             TERMINAL.line(notes + config.as_yaml(ascii_only=not is_utf8(sys.stdout)).rstrip("\n"))
             return 0
         if options.compare:
-            return _compare(Path(options.root), options.compare)
+            with opened_root(options.root, to_write=False) as root:
+                return _compare(root, options.compare)
         return _plan_or_run(options, config)
     except PipelineError as error:
         return failed(error)
@@ -144,21 +147,23 @@ def _look_after(options: argparse.Namespace) -> int:
     """Lists, checks or tidies up the root."""
     from runners.housekeeping import commands  # only here, so that --help is quick
 
-    root = Path(options.root)
-    if options.list:
-        return commands.list_root(root, as_json=options.json)
-    if options.verify:
-        return commands.verify_root(root)
-    return commands.collect_garbage(root, options.keep, options.dry_run)
+    with opened_root(options.root, to_write=options.gc and not options.dry_run, show=TERMINAL.paragraph) as root:
+        if options.list:
+            return commands.list_root(root, as_json=options.json)
+        if options.verify:
+            return commands.verify_root(root)
+        return commands.collect_garbage(root, options.keep, options.dry_run)
 
 
 def _plan_or_run(options: argparse.Namespace, config: Config) -> int:
     if options.runner == "kubeflow":
         return _hand_over_to_kubeflow(options, config)
-    root = Path(os.path.abspath(options.root))
-    config = for_root(config, root, wait=not options.no_wait)
-    with chosen_workers(options.runner, config) as workers:
-        return _plan_or_run_with(workers, options, config, root)
+    with opened_root(options.root, wait=not options.no_wait, show=TERMINAL.paragraph) as root:
+        root.bring_named(config)
+        config = for_root(config, root.path, wait=not options.no_wait)
+        root.bring_paths(config)
+        with chosen_workers(options.runner, config) as workers:
+            return _plan_or_run_with(workers, options, config, root)
 
 
 def _hand_over_to_kubeflow(options: argparse.Namespace, config: Config) -> int:
@@ -171,13 +176,13 @@ def _hand_over_to_kubeflow(options: argparse.Namespace, config: Config) -> int:
     return hand_over(lambda run: pipeline(run, config, str(root)), options, config, root)
 
 
-def _plan_or_run_with(workers: Workers, options: argparse.Namespace, config: Config, root: Path) -> int:
+def _plan_or_run_with(workers: Workers, options: argparse.Namespace, config: Config, root: PipelineRoot) -> int:
     """Plans or runs the pipeline here, its steps with the help of workers."""
     from runners.local import LocalRunner  # only here, so that --help is quick
     from runners.tracking.choice import chosen_trackers
 
     runner = LocalRunner(
-        root,
+        root.path,
         until=options.until,
         force=frozenset(options.force or ()),
         wait=not options.no_wait,
@@ -187,33 +192,37 @@ def _plan_or_run_with(workers: Workers, options: argparse.Namespace, config: Con
         working=TERMINAL.working,
         command=recorded_command(options.arguments),
         workers=workers,
+        storage=root.storage,
     )
+    notes = dict.fromkeys((*options.notes, *config.notes))
     if options.plan:
-        for note in options.notes:
+        for note in notes:
             TERMINAL.paragraph(f"  {note}")
-        for component, status in runner.plan(lambda run: pipeline(run, config, str(root))):
+        for component, status in runner.plan(lambda run: pipeline(run, config, str(root.path))):
             TERMINAL.paragraph(f"  {component.name:<11} {status}")
         return 0
-    TERMINAL.paragraph(f"{options.config} · root {Path(options.root)}")
-    for note in options.notes:
+    TERMINAL.paragraph(f"{options.config} · root {root.name}")
+    for note in notes:
         TERMINAL.paragraph(f"  {note}")
     try:
-        record = runner.execute(lambda run: pipeline(run, config, str(root)), config.as_plain(), options.config)
+        record = runner.execute(lambda run: pipeline(run, config, str(root.path)), config.as_plain(), options.config)
     except (PipelineError, KeyboardInterrupt) as error:
         code = failed(error) if isinstance(error, PipelineError) else interrupted(error)
         if runner.record is not None:
             print_after_failure(runner.record, error, config, options.arguments)
         return code
-    return print_outcome(record, config, root, options.until, options.arguments)
+    root.bring_served(record)
+    return print_outcome(record, config, root.path, options.until, options.arguments)
 
 
-def _compare(root: Path, names: Sequence[str]) -> int:
+def _compare(root: PipelineRoot, names: Sequence[str]) -> int:
     """Prints runs side by side, and renders them as a page."""
     from runners.report.comparison import open_runs
     from runners.report.comparison_page import write_comparison
     from runners.report.comparison_text import COLUMNS, as_text
 
-    comparison = open_runs(root, names)
+    root.bring_runs(names)
+    comparison = open_runs(root.path, names)
     columns = max(COLUMNS, columns_of(sys.stdout)) if is_terminal(sys.stdout) else COLUMNS
     TERMINAL.line(as_text(comparison, columns))
     path = comparison.runs[-1].directory / comparison.page_name

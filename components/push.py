@@ -4,7 +4,7 @@ import dataclasses
 import functools
 import os
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar
 
@@ -80,6 +80,11 @@ class Push(Component[Pushed]):
     def base_path(self) -> Path:
         """What TensorFlow Serving calls the model's base path, absolute."""
         return Path(self.params.pushed_to.below(self.root).base_path)
+
+    @property
+    def writes(self) -> Sequence[Path]:
+        """The versions, to which it adds one."""
+        return (self.base_path,)
 
     def preflight(self) -> None:
         """Refuses, before hours of training, a serving directory or a Hub repository that can't be written.

@@ -18,6 +18,8 @@ from components.contract.artifacts import (
     Tokenizer,
 )
 from foundation.errors import ArtifactError, ConfigError
+from runners.opened_root import is_remote
+from runners.remote.staged import complete, complete_latest, staged_root
 from runners.report.facts import RunFacts
 from runners.report.run_report import NAME as REPORT
 
@@ -146,7 +148,9 @@ class FinishedRun:
                 remedy="run it with push.dry_run false",
             )
         # Below the root it is relative, so that a root can be moved.
-        return (self.root / report.path).parent
+        base_path = (self.root / report.path).parent
+        complete_latest(base_path)
+        return base_path
 
     def artifact(self, step: str, kind: type[Kind]) -> Kind:
         """The artifact of a step, one's own step among them.
@@ -166,6 +170,7 @@ class FinishedRun:
                 received=f"{self.directory}: {ended}",
                 remedy="run the pipeline again, which makes what is missing",
             )
+        complete(directory)
         return kind(directory)
 
 
@@ -174,12 +179,14 @@ def load_run(name: str | Path = run_names.LATEST, *, root: str | Path = ROOT) ->
 
     Args:
         name: The run's id or name, `latest`, or the path of its folder.
-        root: The pipeline root.
+        root: The pipeline root, or its address; then artifacts come to this machine when they are asked for.
 
     Raises:
         ConfigError: If there is none.
         ArtifactError: If its record can't be read.
     """
+    if is_remote(root):
+        root = staged_root(str(root), str(name))
     directory = run_names.find_run(Path(root), str(name))
     if directory is not None:
         found = FinishedRun(directory)

@@ -13,6 +13,8 @@ from foundation.errors import ArtifactError, DamagedArtifact
 from foundation.versions import versions
 from masked_lm_pipeline.entering import enter
 from masked_lm_pipeline.finished_run import ROOT, FinishedRun
+from runners.opened_root import is_remote
+from runners.remote.staged import complete, staged_root
 from runners.store import ARTIFACTS
 
 if TYPE_CHECKING:
@@ -41,7 +43,7 @@ def load_masked_lm(source: Source = "latest", *, root: str | Path = ROOT, revisi
         source: A run (as `run` and `load_run` give it, `latest`, its id or its folder), the artifact of a train step
             or its folder, a version that was pushed for servers or the directory of its versions, a folder as
             `save_pretrained` or a push to the Hub writes it, or a name on the Hub.
-        root: The pipeline root, where runs and pushed versions are looked up.
+        root: The pipeline root, or its address, where runs and pushed versions are looked up.
         revision: Branch, tag or commit of a name on the Hub.
 
     Raises:
@@ -59,7 +61,10 @@ def load_masked_lm(source: Source = "latest", *, root: str | Path = ROOT, revisi
     from components.modeling import checkpoint
     from components.tokenizers.loading import load_local
 
+    if is_remote(root):
+        root = staged_root(str(root), str(source) if isinstance(source, str) else "latest")
     name = _name_of(source, Path(root))
+    complete(Path(name))
     model = checkpoint.load_masked_lm(checkpoint_directory(name, revision), name)
     tokenizer, _ = load_local(tokenizer_directory(name, revision))
     return LoadedModel(model, tokenizer)

@@ -18,7 +18,9 @@ from foundation.terminal import TERMINAL
 from masked_lm_pipeline.entering import enter
 from masked_lm_pipeline.finished_run import ROOT, FinishedRun
 from pipeline import for_root, pipeline
+from runners.housekeeping.pipeline_root import PipelineRoot
 from runners.local import LocalRunner
+from runners.opened_root import opened_root
 from runners.run import Run
 
 Output = TypeVar("Output", bound=Artifact)
@@ -49,7 +51,7 @@ def run(
 
     Args:
         config: The settings; None for the quickstart's.
-        root: Directory for artifacts, runs and served models.
+        root: Directory for artifacts, runs and served models, or an address such as `s3://bucket/prefix`.
         until: The last step to run, such as `train`; None for all.
         force: A step, or steps, to run although they are cached.
         wait: Whether to wait where another run is making the same artifact, or is pushing; otherwise that is an error.
@@ -67,16 +69,17 @@ def run(
         done = run(Config.load("quickstart", ingest={"path": "notes.txt"}), root="pipeline_root", until="evaluate")
         print(done.steps["train"], done.metrics["perplexity_after"])
     """
-    config = for_root(Config() if config is None else config, _absolute(root), wait)
     _require_steps(graph, until, force)
-    with _undisturbed(wait, quiet):
-        runner = _runner(root, until, force, wait)
+    with _undisturbed(wait, quiet), opened_root(root, wait=wait, show=TERMINAL.paragraph) as opened:
+        config = _for_root(config, opened, wait)
+        runner = _runner(opened, until, force, wait)
         if not quiet:
             for note in config.notes:
                 TERMINAL.paragraph(f"  {note}")
         record = runner.execute(
             lambda run: graph(run, config, str(runner.root)), config.as_plain(), config.configuration
         )
+        opened.bring_served(record)
     return FinishedRun(record.directory)
 
 
@@ -98,10 +101,10 @@ def plan(
     Example:
         print(plan(Config.load("quickstart"))["train"])
     """
-    config = for_root(Config() if config is None else config, _absolute(root), wait=True)
     _require_steps(graph, until, force)
-    with _undisturbed(True, True):
-        runner = _runner(root, until, force, True)
+    with _undisturbed(True, True), opened_root(root) as opened:
+        config = _for_root(config, opened, True)
+        runner = _runner(opened, until, force, True)
         planned = runner.plan(lambda run: graph(run, config, str(runner.root)))
     return {component.name: status for component, status in planned}
 
@@ -118,7 +121,7 @@ def run_step(
 
     Args:
         component: The step, with its input artifacts and params.
-        root: Directory for artifacts and runs.
+        root: Directory for artifacts and runs, or an address.
         force: Whether to run it although it is cached.
         wait: Whether to wait where another run is making the same artifact; otherwise that is an error.
         quiet: Whether to print nothing.
@@ -135,8 +138,8 @@ def run_step(
         print(blocks.report.splits.train.blocks)
     """
     made: list[Output] = []
-    with _undisturbed(wait, quiet):
-        runner = _runner(root, None, [component.name] if force else [], wait)
+    with _undisturbed(wait, quiet), opened_root(root, wait=wait, show=TERMINAL.paragraph) as opened:
+        runner = _runner(opened, None, [component.name] if force else [], wait)
 
         def graph(run: Run) -> None:
             artifact = run(component)
@@ -146,15 +149,26 @@ def run_step(
     return made[0]
 
 
-def _runner(root: str | Path, until: str | None, force: str | Collection[str], wait: bool) -> LocalRunner:
+def _for_root(config: Config | None, root: PipelineRoot, wait: bool) -> Config:
+    """The settings as the steps read them, with what they name on this machine."""
+    config = Config() if config is None else config
+    root.bring_named(config)
+    config = for_root(config, root.path, wait)
+    root.bring_paths(config)
+    return config
+
+
+def _runner(root: PipelineRoot, until: str | None, force: str | Collection[str], wait: bool) -> LocalRunner:
     forced = frozenset([force] if isinstance(force, str) else force)
     return LocalRunner(
-        _absolute(root), until=until, force=forced, wait=wait, show=TERMINAL.paragraph, working=TERMINAL.working
+        root.path,
+        until=until,
+        force=forced,
+        wait=wait,
+        show=TERMINAL.paragraph,
+        working=TERMINAL.working,
+        storage=root.storage,
     )
-
-
-def _absolute(root: str | Path) -> Path:
-    return Path(os.path.abspath(os.path.expanduser(root)))
 
 
 def _require_steps(graph: Graph, until: str | None, force: str | Collection[str]) -> None:

@@ -3,7 +3,6 @@
 import contextlib
 import functools
 import time
-import traceback
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, TypeVar
@@ -16,11 +15,10 @@ from components.hub.reading import HubUnreachable
 from foundation import disk
 from foundation.errors import ConfigError, DamagedArtifact, PipelineError
 from foundation.termination import TERMINATION
-from runners.housekeeping.index import write_index
-from runners.report.run_report import write_report
 from runners.run import Pipeline, drive
-from runners.run_record import RunRecord, StepRecord, close_killed_runs, verdict_of
-from runners.storage import LocalStorage
+from runners.run_end import SAME_COMMAND, RunEnd
+from runners.run_record import RUNNING, RunRecord, StepRecord, close_killed_runs, verdict_of
+from runners.storage import LocalStorage, Storage
 from runners.store import Store
 from runners.tracking.tracker import Tracker
 from runners.tracking.tracking import Tracking
@@ -29,9 +27,6 @@ Output = TypeVar("Output", bound=Artifact)
 
 INTERRUPTED = "interrupted"
 BETWEEN_STEPS = f"{INTERRUPTED} between two steps; finished steps are kept, and the same command goes on from them"
-AT_ONCE_SECONDS = 1.0
-"""What a tracker gets of a run that won't be waited for."""
-SAME_COMMAND = "the same command then goes on from what is finished"
 
 
 class LocalRunner:
@@ -48,6 +43,7 @@ class LocalRunner:
         working: Called with the name of what is being done; the context lasts as long as it.
         command: What was typed to start the run, for its record; None where a program starts it.
         workers: Who shares the work of the steps.
+        storage: What keeps the artifacts; None for the root's own disk.
     """
 
     def __init__(
@@ -63,8 +59,9 @@ class LocalRunner:
         working: Callable[[str], contextlib.AbstractContextManager[object]] = contextlib.nullcontext,
         command: str | None = None,
         workers: Workers = THIS_PROCESS,
+        storage: Storage | None = None,
     ) -> None:
-        self.store = Store(LocalStorage(root, wait=wait, show=show))
+        self.store = Store(LocalStorage(root, wait=wait, show=show) if storage is None else storage)
         self.root = root
         self.until = until
         self.force = force
@@ -72,6 +69,7 @@ class LocalRunner:
         self.show = show
         self.working = working
         self.tracking = Tracking(trackers, show)
+        self._end = RunEnd(root, self.tracking, show, self._share)
         self.command = command
         self.workers = workers
         self.record: RunRecord | None = None
@@ -105,6 +103,7 @@ class LocalRunner:
                     artifact = self._cached(component, key)
             planned.append((component, "cached" if artifact else "run"))
             if artifact is None:
+                self.store.fetch_inputs(component)
                 component.preflight()
             return artifact or component.at(None)
 
@@ -126,22 +125,22 @@ class LocalRunner:
         try:
             with TERMINATION.held_back():
                 record = self.record = self._open_record(config, configuration)
-                TERMINATION.closing = functools.partial(self._close_at_once, record)
+                TERMINATION.closing = functools.partial(self._end.close_at_once, record)
             self.tracking.begin(record)
             with disk.temporary_files_in(record.temporary):
                 self._plan_and_run(pipeline, record)
-            self._close_record(record, "succeeded")
+            self._end.close(record, "succeeded")
         except KeyboardInterrupt as interrupt:
             if not str(interrupt):
                 interrupt.args = (BETWEEN_STEPS,)
-            self._close_record(record, "interrupted", str(interrupt))
+            self._end.close(record, "interrupted", str(interrupt))
             raise
         except PipelineError as error:
-            self._close_record(record, "failed", str(error))
+            self._end.close(record, "failed", str(error))
             raise
         except Exception as error:
-            failure = self._unexpected(error, record)
-            self._close_record(record, "failed", str(failure))
+            failure = self._end.unexpected(error, record)
+            self._end.close(record, "failed", str(failure))
             raise failure from error
         return record
 
@@ -203,7 +202,9 @@ class LocalRunner:
         seconds = time.perf_counter() - started
         self.tracking.made(artifact)
         directory = artifact.directory.relative_to(self.root).as_posix()
-        if record.add(StepRecord(component.name, status, seconds, key, directory, summary), *measured):
+        is_new = record.add(StepRecord(component.name, status, seconds, key, directory, summary), *measured)
+        self._share(record.directory)
+        if is_new:
             self.show(f"  {component.name:<11} {status:<7} {seconds:7.1f} s  {summary}")
         return artifact
 
@@ -213,6 +214,7 @@ class LocalRunner:
         if record is not None and name not in record.used:
             with self.store.undisturbed():
                 record.use(name)
+                self._share(record.directory / RUNNING)
 
     def _find_or_make(self, component: Component[Output], key: str, sources: Mapping[str, str]) -> tuple[Output, str]:
         """The artifact of a step, and whether it `ran` for it or was `cached`."""
@@ -232,6 +234,8 @@ class LocalRunner:
         if component.name in self.force and key not in self._made:
             return None
         artifact = self.store.find(component, key)
+        if artifact is not None and component.writes:
+            self.store.fetch(artifact)  # whether its effects still stand is compared with its files
         return artifact if artifact is not None and component.holds(artifact) else None
 
     def _settle(self, component: Component[Output]) -> tuple[Component[Output], dict[str, str]]:
@@ -247,6 +251,8 @@ class LocalRunner:
 
     def _sources(self, component: Component[Any]) -> dict[str, str]:
         """What a component reads from outside; out of reach of the Hub, what it read there when it last ran."""
+        if component.sources_read_inputs:
+            self.store.fetch_inputs(component)
         try:
             return dict(component.sources())
         except HubUnreachable:
@@ -283,8 +289,10 @@ class LocalRunner:
         try:
             with self.store.undisturbed():
                 for directory in close_killed_runs(self.root):
-                    self._write_report(directory)
-                return RunRecord(self.root, config, self.show, configuration, self.name, self.command)
+                    self._end.write_report(directory)
+                record = RunRecord(self.root, config, self.show, configuration, self.name, self.command)
+            self._share(record.directory)
+            return record
         except OSError as error:
             if disk.is_full(error):
                 raise disk.full_disk(error, self.root, "a run's record is written", SAME_COMMAND) from error
@@ -294,60 +302,6 @@ class LocalRunner:
                 remedy="name another with --root DIR",
             ) from error
 
-    def _close_record(self, record: RunRecord | None, status: str, error: str | None = None) -> None:
-        """Closes the record, unless there is none yet or it is closed already, and writes the report."""
-        if record is None or record.is_closed:
-            return
-        with TERMINATION.held_back():
-            record.finish(status, error)
-            self._write_report(record.directory)
-        self.tracking.end(status)
-
-    def _close_at_once(self, record: RunRecord) -> None:
-        """Closes the record, and writes the report, of a run that won't be waited for."""
-        record.close_at_once()
-        self._write_report(record.directory)
-        self.tracking.end("interrupted", AT_ONCE_SECONDS)
-
-    def _write_report(self, directory: Path) -> None:
-        """Writes a run's report and the page of all runs. Their own failure must not hide how the run ended."""
-        try:
-            write_report(directory)
-        except Exception as failure:
-            details = _write_traceback(directory / "report_traceback.txt", failure)
-            self.show(f"  {'report':<11} failed: {type(failure).__name__}: {failure}{details}")
-        try:
-            write_index(self.root)
-        except Exception as failure:
-            details = _write_traceback(directory / "index_traceback.txt", failure)
-            self.show(f"  {'index':<11} failed: {type(failure).__name__}: {failure}{details}")
-
-    def _unexpected(self, error: Exception, record: RunRecord | None) -> PipelineError:
-        """An error that no step foresaw, as one message; the traceback goes to a file of the run."""
-        if record is None:
-            raise error
-        details = _write_traceback(record.directory / "traceback.txt", error)
-        steps = record.content["steps"]
-        what = f"the files of {steps[-1]['name']} are written" if steps else "files are written"
-        if disk.is_full(error):
-            return disk.full_disk(error, self.root, what, SAME_COMMAND + details)
-        if isinstance(error, OSError) or disk.is_refusing(error):
-            return PipelineError(
-                "the system must let a step read and write its files",
-                received=f"{' '.join(str(error).split())}, while {what} below {self.root}",
-                remedy=f"mend what it names and run the same command again{details}",
-            )
-        return PipelineError(
-            "a step must name the reason for which it fails",
-            received=f"{type(error).__name__}: {error}",
-            remedy=f"this is a fault of the program: please report it{details}",
-        )
-
-
-def _write_traceback(path: Path, error: Exception) -> str:
-    """Writes an error's traceback to a file; words that say where, or none where it can't be written."""
-    try:
-        path.write_text("".join(traceback.format_exception(error)), encoding="utf-8")
-    except OSError:
-        return ""
-    return f" (details: {path})"
+    def _share(self, path: Path) -> None:
+        """Shows others what stands in a run's folder by now, or in a file there."""
+        self.store.storage.share(path.relative_to(self.root).as_posix())

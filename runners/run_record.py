@@ -26,6 +26,9 @@ OWN_DIGEST = "record_digest"
 RUNNING = ".running"
 """A file in a run's folder that its process holds locked, and that goes at the end of the run. It has a line for each
 artifact that the run uses."""
+RUNNING_ELSEWHERE = ".running_elsewhere"
+"""A file in a run's folder that says that its process runs on another machine. It has a line for each artifact that the
+run uses."""
 TEMPORARY = "tmp"
 """A directory in a run's folder for its process' temporary files, removed at the end of the run."""
 KILLED = "the run's process ended without closing this record: it was killed, its machine went down, or its disk failed"
@@ -320,13 +323,17 @@ def _check(content: Any) -> None:
 
 
 def is_running(directory: Path) -> bool:
-    """Whether the process of a run is alive."""
-    return is_held(directory / RUNNING)
+    """Whether the process of a run is alive, here or on another machine."""
+    return is_held(directory / RUNNING) or (directory / RUNNING_ELSEWHERE).is_file()
 
 
 def used_by(directory: Path) -> tuple[str, ...]:
     """The names of the artifacts that a run said that it uses."""
-    return holder_of(directory / RUNNING).notes
+    try:
+        lines = (directory / RUNNING_ELSEWHERE).read_text("utf-8").splitlines()
+    except OSError:
+        lines = []
+    return (*holder_of(directory / RUNNING).notes, *(line for line in lines if line))
 
 
 def close_killed_runs(root: Path) -> Iterator[Path]:

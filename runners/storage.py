@@ -3,7 +3,7 @@
 import contextlib
 import os
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Protocol
 
@@ -15,8 +15,8 @@ class Storage(Protocol):
     """Directories of files, each with a name: a relative path with slashes, such as `artifacts/train/0123456789abcdef`.
 
     Steps read and write files by path, so each directory has a path on this machine. A storage elsewhere, such as a
-    bucket, would fetch a directory when its path is asked for, and send it when it is renamed: nobody else looks at a
-    directory before it has its final name.
+    bucket (`runners.remote`), sends a directory when it is renamed, since nobody else looks at one before it has its
+    final name, and brings it here when somebody wants to look at it or to read all of it.
     """
 
     def path(self, name: str) -> Path:
@@ -46,6 +46,31 @@ class Storage(Protocol):
 
     def lock_for_a_moment(self, name: str) -> contextlib.AbstractContextManager[object]:
         """The same for what nobody holds for long: waits for its turn in any case."""
+
+    def look(self, name: str) -> None:
+        """Sees to it that here stands what the storage has under an artifact's name, as far as people look at it.
+
+        Raises:
+            DamagedArtifact: If it isn't what was sent.
+        """
+
+    def fetch(self, name: str) -> None:
+        """Sees to it that all files of an artifact are here.
+
+        Raises:
+            DamagedArtifact: If one isn't what was sent.
+        """
+
+    def share(self, name: str) -> None:
+        """Shows others what stands here by now in a directory, or a file, that is no artifact: the record of a run."""
+
+    def visiting(self, reads: Sequence[Path], writes: Sequence[Path]) -> contextlib.AbstractContextManager[object]:
+        """Has directories of the root beside its artifacts be here while a step reads them, or writes them alone.
+
+        Args:
+            reads: Directories, which may be outside the root.
+            writes: Others, which are held against other processes until what the step did there is in the storage.
+        """
 
 
 class LocalStorage:
@@ -101,6 +126,19 @@ class LocalStorage:
     def lock_for_a_moment(self, name: str) -> ProcessLock:
         """Holds the same file."""
         return self._lock(name, name, None)
+
+    def look(self, name: str) -> None:
+        """All that there is stands here."""
+
+    def fetch(self, name: str) -> None:
+        """All files are here."""
+
+    def share(self, name: str) -> None:
+        """Others see it as it is."""
+
+    def visiting(self, reads: Sequence[Path], writes: Sequence[Path]) -> contextlib.AbstractContextManager[object]:
+        """They are here, and steps lock them themselves."""
+        return contextlib.nullcontext()
 
     def _lock(self, name: str, what: str, timeout_seconds: float | None) -> ProcessLock:
         path, show = self.path(name), self.show

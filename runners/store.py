@@ -64,6 +64,7 @@ class Store:
             DamagedArtifact: If its manifest can't be read or is that of another key, or a file is missing or of another
                 size.
         """
+        self.storage.look(_name(component, key))
         artifact = component.at(self.path(component, key))
         try:
             written_for = artifact.manifest.get("key")
@@ -76,6 +77,16 @@ class Store:
             received = f"{artifact.directory}, which its manifest says is the artifact of the key {written_for}"
             raise DamagedArtifact(artifact.directory, received)
         return artifact
+
+    def fetch(self, artifact: Artifact) -> None:
+        """Sees to it that all files of an artifact are on this machine."""
+        self.storage.fetch(f"{_group(artifact.directory.parent.name)}/{artifact.directory.name}")
+
+    def fetch_inputs(self, component: Component[Output]) -> None:
+        """Sees to it that all files of a component's inputs are on this machine, as far as there are inputs yet."""
+        for artifact in component.inputs.values():
+            if artifact.path is not None:
+                self.fetch(artifact)
 
     def set_aside(self, damage: DamagedArtifact) -> Path | None:
         """Renames a damaged artifact, so that its step makes it anew. What is left of it may be worth a look.
@@ -165,6 +176,7 @@ class Store:
             PipelineError: What the step refuses.
         """
         for artifact in component.inputs.values():
+            self.fetch(artifact)
             manifest.verify(artifact.directory, artifact.manifest, self._seen)
         if anew or self.resumable(component, key) is None:
             self.storage.remove(_name(component, key) + PARTIAL)
@@ -183,7 +195,8 @@ class Store:
     def _write(self, component: Component[Output], key: str, sources: Mapping[str, str], workers: Workers) -> None:
         """Has a step write its files to its partial directory, and adds the manifest."""
         partial = self.storage.create(_name(component, key) + PARTIAL)
-        component.run_with(partial, workers)
+        with self.storage.visiting(component.reads, component.writes):
+            component.run_with(partial, workers)
         component.finish(partial, key, sources)
 
     def _replace(self, name: str) -> None:

@@ -19,6 +19,8 @@ REQUIREMENTS = {
     "PyTorch, transformers 4": ["torch==2.13.0", "numpy==2.4.6", "transformers==4.57.6"],
     "PyTorch, transformers 5": ["torch==2.13.0", "numpy==2.4.6", "transformers==5.24.0"],
     "MLflow server": ["mlflow==3.17.2"],
+    # Wants other versions of botocore than the client, s3fs, which the project's environment has.
+    "S3 server": ["moto[server]==5.2.5"],
     "build": ["build==1.6.1", "setuptools==84.2.1"],
     # Reads and runs what --runner kubeflow writes. It wants protobuf below 7.
     "kfp": ["kfp==2.17.3", "kfp-kubernetes==2.17.3"],

@@ -62,7 +62,9 @@ def parse(parser: argparse.ArgumentParser, arguments: Sequence[str], path: Path)
     file = read_config(path)
     others, typed = _split(parser, arguments)
     options = _parse_others(parser, others)
-    options.settings, options.notes = fill(file, typed, Path(getattr(options, "root", "")))
+    root = str(getattr(options, "root", ""))
+    # Names of runs in a root that is not on this machine are looked up when it is open.
+    options.settings, options.notes = fill(file, typed, None if "://" in root else Path(root))
     return options
 
 

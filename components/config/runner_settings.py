@@ -14,7 +14,7 @@ class RayParams:
     """Where `--runner ray` runs the parts of steps, and with how many workers.
 
     Attributes:
-        address: A cluster to join, such as ray://HOST:10001, HOST:6379 or auto; null for one on this machine alone.
+        address: A cluster to join from one of its nodes, HOST:PORT or auto; null for one on this machine alone.
         workers: How many processes share a step's work.
         cpus_per_worker: Processor cores that each of them has.
         gpus_per_worker: GPUs that each of them has while it trains and evaluates.

@@ -2,7 +2,7 @@
 
 import dataclasses
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, ClassVar, Generic, TypeVar, cast
 
@@ -47,6 +47,21 @@ class Component(Generic[Output]):
         """The input artifacts by field name."""
         fields = {field.name: getattr(self, field.name) for field in dataclasses.fields(self)}
         return {name: value for name, value in fields.items() if isinstance(value, Artifact)}
+
+    @property
+    def sources_read_inputs(self) -> bool:
+        """Whether `sources` reads files of the inputs, and not only what their manifests and reports say."""
+        return False
+
+    @property
+    def reads(self) -> Sequence[Path]:
+        """Directories beside the inputs that `run` reads and other runs write, such as that of the pushed versions."""
+        return ()
+
+    @property
+    def writes(self) -> Sequence[Path]:
+        """Directories outside its artifact in which `run` has effects."""
+        return ()
 
     @property
     def settings(self) -> dict[str, Any]:

@@ -13,6 +13,7 @@ from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import Any
 
+from components.contract.elsewhere import files_elsewhere
 from foundation import disk
 from foundation.errors import ArtifactError, DamagedArtifact
 from foundation.terminal import TERMINAL
@@ -164,12 +165,17 @@ def is_as_sealed(content: Mapping[str, Any], name: str) -> bool:
 def read(directory: Path) -> dict[str, Any]:
     """A finished artifact's manifest, after a look at the sizes of its files; `verify` compares their digests.
 
+    Files that are elsewhere are not looked at: whoever brings them here compares them.
+
     Raises:
         ArtifactError: If the directory has none.
         DamagedArtifact: If the manifest can't be read, or a file is missing or of another size.
     """
     content = parse(directory)
+    elsewhere = files_elsewhere(directory)
     for name, described in content["files"].items():
+        if name in elsewhere:
+            continue
         file, size = directory / name, int(described["bytes"])
         if not file.is_file() or file.stat().st_size != size:
             raise DamagedArtifact(directory, f"{file} is missing or not of {size:,} bytes")

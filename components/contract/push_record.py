@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from components.contract.artifacts import Checkpoint, ServingModel
+from components.contract.elsewhere import files_elsewhere
 from components.contract.manifest import digest_of, digest_of_file, is_as_sealed, sealed, write_json
 
 RECORD = "assets.extra/pushed.json"
@@ -71,7 +72,8 @@ def read_record(version_directory: Path) -> dict[str, Any] | None:
     try:
         record: dict[str, Any] = json.loads((version_directory / RECORD).read_text("utf-8"))
         sizes: dict[str, int] = record["files"]
-        complete = all((version_directory / name).stat().st_size == size for name, size in sizes.items())
+        here = sizes.keys() - files_elsewhere(version_directory)
+        complete = all((version_directory / name).stat().st_size == sizes[name] for name in here)
         complete = complete and is_as_sealed(record, OWN_DIGEST)
     except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError):
         return None
@@ -85,7 +87,10 @@ def damage_of(version_directory: Path, record: Mapping[str, Any]) -> str | None:
         version_directory: The version.
         record: What `read_record` read there. Those of earlier versions of this program have no digests.
     """
+    elsewhere = files_elsewhere(version_directory)
     for name, sha256 in record.get("sha256", {}).items():
+        if name in elsewhere:  # whoever brings it here compares it
+            continue
         path = version_directory / name
         try:
             status = path.stat()

@@ -44,7 +44,10 @@ def build_parser() -> OptionParser:
         "--config", metavar="NAME", default=QUICKSTART, help="A name in configs/, or the path of a YAML file."
     )
     parser.add_argument(
-        "--root", metavar="DIR", default="pipeline_root", help="Directory for artifacts, runs and served models."
+        "--root",
+        metavar="DIR",
+        default="pipeline_root",
+        help="Directory or s3:// URL of artifacts and models.",
     )
     parser.add_argument("--until", choices=steps, help="The last step to run.")
     parser.add_argument(

@@ -12,7 +12,7 @@ import json
 import os
 import re
 import shutil
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 from components.contract import manifest, run_names
@@ -25,7 +25,7 @@ from foundation.process_lock import ProcessLock, is_held
 from foundation.versions import versions
 from runners.housekeeping.inventory import FINISHED, Directory, Inventory, Run, bytes_below, take_inventory
 from runners.housekeeping.listing import count
-from runners.storage import LocalStorage
+from runners.storage import LocalStorage, Storage
 from runners.store import ARTIFACTS, DAMAGED, KEY_DIGITS, PARTIAL, REMOVED
 from runners.tracking.tensorboard import links_without_a_run
 
@@ -80,7 +80,16 @@ class Collection:
         return sum(each.bytes for each in self.removals)
 
 
-def collect(root: Path, keep: int = KEEP, *, also: frozenset[str] = frozenset(), dry_run: bool = False) -> Collection:
+def collect(
+    root: Path,
+    keep: int = KEEP,
+    *,
+    also: frozenset[str] = frozenset(),
+    dry_run: bool = False,
+    storage: Storage | None = None,
+    look: Callable[[], None] = lambda: None,
+    discard: Callable[[Sequence[Removal]], None] = lambda removals: None,
+) -> Collection:
     """Removes what no kept run reaches.
 
     Kept are the newest runs; the newest that succeeded; those that are running; those whose folders somebody has
@@ -93,6 +102,9 @@ def collect(root: Path, keep: int = KEEP, *, also: frozenset[str] = frozenset(),
         keep: How many of the newest runs are kept; at least 1.
         also: The names of the folders of other runs that are kept.
         dry_run: Whether to say only what would be removed.
+        storage: What keeps the artifacts; None for the root's own disk.
+        look: Called when no run can begin to use an artifact any more, to bring here what is elsewhere.
+        discard: Called with what was removed here while nobody else can begin to use it, to remove it elsewhere, too.
 
     Raises:
         ConfigError: If there is no such root, or `keep` is less than 1.
@@ -105,9 +117,11 @@ def collect(root: Path, keep: int = KEEP, *, also: frozenset[str] = frozenset(),
         return _plan(root, keep, also)
     take_inventory(root)  # refuses what is no root before a lock is made there
     try:
-        with LocalStorage(root).lock_for_a_moment(ARTIFACTS):
+        with (storage or LocalStorage(root)).lock_for_a_moment(ARTIFACTS):
+            look()
             planned = _plan(root, keep, also)
             renamed = [(each, path) for each in planned.removals if (path := _rename(each)) is not None]
+            discard([each for each, _ in renamed])
         # A lock's file went with the lock. Another process may hold one of that name by now, and must not lose it.
         there = [path for each, path in renamed if path != each.lock]
         failures = [failure for path in there if (failure := _delete(path)) is not None]

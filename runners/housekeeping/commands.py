@@ -12,11 +12,13 @@ from foundation.terminal import TERMINAL, columns_of, is_terminal
 from runners.housekeeping import collection, listing, verification
 from runners.housekeeping.index import write_index
 from runners.housekeeping.inventory import take_inventory
+from runners.housekeeping.pipeline_root import PipelineRoot
 
 
-def list_root(root: Path, *, as_json: bool = False) -> int:
+def list_root(root: PipelineRoot, *, as_json: bool = False) -> int:
     """Prints the runs and the artifacts."""
-    inventory = take_inventory(root)
+    root.bring_inventory()
+    inventory = take_inventory(root.path)
     if as_json:
         TERMINAL.line(listing.as_json(inventory))
         return 0
@@ -26,16 +28,16 @@ def list_root(root: Path, *, as_json: bool = False) -> int:
     return 0
 
 
-def verify_root(root: Path) -> int:
+def verify_root(root: PipelineRoot) -> int:
     """Prints what isn't as it was written; 1 if anything is."""
     with TERMINAL.working("verify"):
-        result = verification.verify(root)
+        result = root.verify()
     for line in verification.as_text(result):
         TERMINAL.paragraph(line)
     return 1 if result.damages else 0
 
 
-def collect_garbage(root: Path, keep: Sequence[str] | None, dry_run: bool) -> int:
+def collect_garbage(root: PipelineRoot, keep: Sequence[str] | None, dry_run: bool) -> int:
     """Prints what was removed, or would be; 1 if something couldn't be.
 
     Args:
@@ -46,13 +48,24 @@ def collect_garbage(root: Path, keep: Sequence[str] | None, dry_run: bool) -> in
     Raises:
         ConfigError: If `keep` has two numbers, or names a run that isn't there.
     """
-    newest, also = _kept(root, keep or ())
+    root.bring_inventory()
+    newest, also = _kept(root.path, keep or ())
     with TERMINAL.working("gc"):
-        result = collection.collect(root, newest, also=also, dry_run=dry_run)
+        result = collection.collect(
+            root.path,
+            newest,
+            also=also,
+            dry_run=dry_run,
+            storage=root.storage,
+            look=root.bring_inventory,
+            discard=root.discard,
+        )
     if not dry_run:
         with contextlib.suppress(OSError):  # the next run writes it, too
-            write_index(root)
-    for line in collection.as_text(result, root, dry_run=dry_run):
+            index = write_index(root.path)
+            if root.storage is not None:
+                root.storage.share(index.relative_to(root.path).as_posix())
+    for line in collection.as_text(result, root.path, dry_run=dry_run):
         TERMINAL.paragraph(line)
     return 1 if result.failures else 0
 

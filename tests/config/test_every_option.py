@@ -132,7 +132,7 @@ def test_every_setting_has_a_kind_in_words():
     [
         (["--until", "trian"], "--until must be one of ingest, tokenizer", "write --until train"),
         (["--force", "ingest", "evalute"], "--force must be one of ingest, tokenizer", "write --force evaluate"),
-        (["--runner", "locl"], "--runner must be local", "write --runner local"),
+        (["--runner", "locl"], "--runner must be one of local, ray, kubeflow", "write --runner local"),
         (["--compare"], "--compare must have", "see --help"),
         (["--until"], "--until must be one of", "write --until ingest, say"),
         (["notes.txt"], "the command line must be options with their values", "write the option before each value"),

@@ -30,6 +30,7 @@ OURS = {
 }
 NOT_EVERYWHERE = (
     "apt-get",
+    "aws",
     "docker",
     "hf",
     "huggingface-cli",
@@ -39,8 +40,16 @@ NOT_EVERYWHERE = (
     "tensorflow_model_server",
 )
 """Programs that need a network, or more than this program installs; and such as don't end."""
-IN_A_ROOT = re.compile(r"--root must be a directory in which a pipeline has run|must (name|be) (a|an|the|two) .*run")
-"""What is refused only because nothing has run where the test types the command."""
+IN_A_ROOT = re.compile(
+    r"--root must be a directory in which a pipeline has run|must (name|be) (a|an|the|two) .*run"
+    r"|a remote root must have credentials"
+)
+"""What is refused only because nothing has run where the test types the command, or nobody has a bucket there."""
+WITHOUT_CREDENTIALS = {
+    "AWS_EC2_METADATA_DISABLED": "true",
+    "AWS_CONFIG_FILE": "/nowhere/config",
+    "AWS_SHARED_CREDENTIALS_FILE": "/nowhere/credentials",
+}
 HOUSES = ("foundation", "components", "serving", "runners", "tests", "configs", "benchmarks", "docs")
 COMMANDS = commands()
 
@@ -53,6 +62,10 @@ def of(kind: str) -> list[Command]:
 def test_the_pipeline_takes_the_command(command, tmp_path, monkeypatch, capfd):
     """With `--print_config`, all is read and checked, and nothing runs; what looks at runs finds none here."""
     monkeypatch.chdir(tmp_path)
+    for name in [name for name in os.environ if name.startswith("AWS_")]:
+        monkeypatch.delenv(name)
+    for name, value in WITHOUT_CREDENTIALS.items():
+        monkeypatch.setenv(name, value)
     (tmp_path / "words.txt").write_text("perplexity\n")
     looks_at_runs = {f"--{task}" for task in BESIDE} & set(command.arguments)
     arguments = [word for word in command.arguments if word != "--plan"]
