@@ -175,7 +175,9 @@ def save_answers(
     """
     questions.masks_in_split.save(out / "masks.npz")
     arrays: dict[str, Any] = {f"log_probability_{name}": scores.log_probabilities for name, scores in answers.items()}
-    for name in answers.keys() - {UNIGRAM}:  # whose first guess is the same everywhere
+    for name in answers:
+        if name == UNIGRAM:  # whose first guess is the same everywhere
+            continue
         arrays[f"top_id_{name}"] = answers[name].top_ids[:, 0]
         arrays[f"top_log_probability_{name}"] = answers[name].top_log_probabilities
     np.savez_compressed(out / "scores.npz", record=questions.records.row[questions.record], **arrays)

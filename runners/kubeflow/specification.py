@@ -152,6 +152,7 @@ def _container(
     """
     arguments = [
         f"--component={task.told}",
+        f"--step_version={task.component.version}",
         f"--out={{{{$.outputs.artifacts['{task.output}'].path}}}}",
         "--executor_input={{$}}",
     ]

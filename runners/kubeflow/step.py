@@ -1,7 +1,7 @@
 """The program in each container: runs one step, and writes what Kubeflow is to know of it.
 
-python -m runners.kubeflow.step --component JSON --out DIR [--executor_input JSON] [--root DIR] [--preflight JSON ...]
-                                [--ray JSON]
+python -m runners.kubeflow.step --component JSON --out DIR [--executor_input JSON] [--root DIR] [--step_version VERSION]
+                                [--preflight JSON ...] [--ray JSON]
 """
 
 if __name__ == "__main__":
@@ -73,6 +73,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 def _parse(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog=PROGRAM, allow_abbrev=False, description="Runs one step of a pipeline.")
     parser.add_argument("--component", required=True, metavar="JSON", help="The step, with its inputs' paths.")
+    parser.add_argument("--step_version", metavar="VERSION", help="The step's version, where it was written.")
     parser.add_argument("--out", required=True, type=Path, metavar="DIR", help="Where its artifact is to be.")
     parser.add_argument("--executor_input", metavar="JSON", help="What Kubeflow says of the task.")
     parser.add_argument("--root", type=Path, metavar="DIR", help="A root that keeps what steps make.")
@@ -87,6 +88,12 @@ def _run(options: argparse.Namespace) -> None:
     """Runs the step, shows its line, and writes what Kubeflow reads."""
     started = time.perf_counter()
     component = from_json(options.component)
+    if options.step_version not in (None, component.version):
+        raise PipelineError(
+            "a step must be told by the same version of the program as runs it",
+            received=f"version {options.step_version} of {component.name}, and here it is {component.version}",
+            remedy="build the image anew, or write the pipeline with the version that is in the image",
+        )
     for later in map(from_json, options.preflight):
         TERMINAL.paragraph(f"  {later.name:<11} asked beforehand")
         later.preflight()

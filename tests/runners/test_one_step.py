@@ -181,6 +181,15 @@ def test_the_program_says_why_a_step_fails(tmp_path, component, code, message):
     assert message in " ".join(done.stderr.split())
 
 
+def test_another_version_of_the_step_is_refused(tmp_path):
+    told = [f"--component={as_json(Write())}", f"--out={tmp_path / 'text'}"]
+    done = program(*told, "--step_version=2")
+    assert done.returncode == 1
+    assert "version 2 of write, and here it is 1" in done.stderr
+    assert not (tmp_path / "text").exists()
+    assert program(*told, "--step_version=1").returncode == 0
+
+
 def test_a_later_step_is_asked_before_the_first_runs(tmp_path):
     (tmp_path / "file").write_text("")
     push = pushed_to(PushParams(serving_dir=str(tmp_path / "file")))

@@ -35,6 +35,7 @@ def test_kubeflows_own_library_runs_the_file_and_makes_what_a_local_run_makes(tm
     shutil.move(tmp_path / "eli5.json.gz", volume)
     job = ["--config", "job.yaml", "--ingest.path", volume / "eli5.json.gz"]
     kubeflow = {"volume": "claim", "volume_path": volume, "hub_secret": "hub", "accelerator": "nvidia.com/gpu"}
+    kubeflow["node_labels"] = "{cloud.google.com/gke-accelerator: nvidia-l4}"
     options = [word for key, value in kubeflow.items() for word in (f"--kubeflow.{key}", value)]
     compiled = pipeline("--runner", "kubeflow", *job, *options, cwd=tmp_path)
     assert compiled.returncode == 0, compiled.stderr
