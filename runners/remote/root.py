@@ -159,6 +159,7 @@ class RemoteRoot(PipelineRoot):
                 discard(self.objects, name)
             if name.startswith(f"{ARTIFACTS}/") and name.endswith(PARTIAL):
                 self.storage.unfinished.discard(name)
+        self.storage.unfinished.discard_old()
         self.leases.remove_expired()
         self.objects.remove(
             [each.name for each in self.objects.list(PROBES).values() if not self.leases.is_fresh(each)]

@@ -4,6 +4,7 @@ unfinished/<step>/<key>/<scratch>/<checkpoint>/...    a checkpoint, whole when i
 """
 
 import contextlib
+import datetime
 import shutil
 import threading
 from collections.abc import Callable, Iterator, Mapping
@@ -17,6 +18,8 @@ from runners.remote.object_store import ObjectStore, RemoteObject
 from runners.store import ARTIFACTS, PARTIAL
 
 UNFINISHED = "unfinished"
+MOST_DAYS = 30
+"""How long the bucket keeps the checkpoints of a step that nobody goes on with; then --gc removes them."""
 
 
 class Unfinished:
@@ -94,6 +97,16 @@ class Unfinished:
             name: The directory that the step wrote, relative to the root.
         """
         self.objects.remove(self.objects.list(self._place(name, "")))
+
+    def discard_old(self) -> None:
+        """Removes the checkpoints of steps that nobody has gone on with for long."""
+        steps: dict[str, list[RemoteObject]] = {}
+        for name, each in self.objects.list(UNFINISHED).items():
+            steps.setdefault("/".join(name.split("/")[:3]), []).append(each)
+        oldest = datetime.datetime.now(datetime.UTC) - datetime.timedelta(days=MOST_DAYS)
+        for there in steps.values():
+            if all(each.modified is not None and each.modified < oldest for each in there):
+                self.objects.remove([each.name for each in there])
 
     def _send(self, name: str, scratch: str, sent: set[str], ended: threading.Event) -> None:
         place, directory = self._place(name, scratch), self.root / name / scratch
