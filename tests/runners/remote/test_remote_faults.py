@@ -184,6 +184,9 @@ def test_another_machine_goes_on_from_the_checkpoints_of_an_unfinished_step(mach
         step = Training(sent=lambda: any("step-3/manifest" in name for name in one.objects.list("unfinished")))
         with pytest.raises(KeyboardInterrupt):
             execute(one, lambda run: run(step))
+        assert not one.objects.list("locks")
+        (record,) = (name for name in one.objects.list("runs") if name.endswith("run.json"))
+        assert b'"interrupted"' in one.objects.read(record)
         # One of them isn't what was sent.
         broken = next(name for name in one.objects.list("unfinished") if name.endswith("step-3/variables"))
         one.objects.write(broken, b"broken")

@@ -141,7 +141,7 @@ def test_a_damaged_object_is_found_set_aside_and_made_anew(machine):
         shown: list[str] = []
         record = LocalRunner(two.path, storage=two.storage, show=shown.append).execute(pages, {})
         assert statuses(record) == ["ran", "ran"]
-        assert any("SHA-256 is no longer" in line and "set aside" in line for line in shown)
+        assert any("s3://" in line and "SHA-256 is no longer" in line and "set aside" in line for line in shown)
         assert {name: digest for name, digest in artifacts(two).items() if "damaged" not in name} == made
         aside = text.removesuffix("/pages") + ".damaged/pages"
         assert two.objects.read(aside) == b"y" * len(PAGES)
