@@ -224,6 +224,7 @@ class LocalRunner:
                 return artifact, "cached"
             anew = component.name in self.force
             if not anew:
+                self.store.bring_unfinished(component, key)
                 self._show_unfinished(component, key)
             made = self.store.make(component, key, sources, anew, self.workers)
             self._made.add(key)

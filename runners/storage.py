@@ -64,6 +64,17 @@ class Storage(Protocol):
     def share(self, name: str) -> None:
         """Shows others what stands here by now in a directory, or a file, that is no artifact: the record of a run."""
 
+    def bring_unfinished(self, name: str, scratch: str) -> None:
+        """Sees to it that here stands what an unfinished step can be gone on from, wherever it ran.
+
+        Args:
+            name: The directory that the step writes.
+            scratch: The name of the directory in it of what can be gone on from.
+        """
+
+    def keeping(self, name: str, scratch: str | None) -> contextlib.AbstractContextManager[object]:
+        """Keeps what a step can be gone on from while it runs, as `bring_unfinished` finds it; None for nothing."""
+
     def visiting(self, reads: Sequence[Path], writes: Sequence[Path]) -> contextlib.AbstractContextManager[object]:
         """Has directories of the root beside its artifacts be here while a step reads them, or writes them alone.
 
@@ -135,6 +146,13 @@ class LocalStorage:
 
     def share(self, name: str) -> None:
         """Others see it as it is."""
+
+    def bring_unfinished(self, name: str, scratch: str) -> None:
+        """It stands here."""
+
+    def keeping(self, name: str, scratch: str | None) -> contextlib.AbstractContextManager[object]:
+        """It stays where the step writes it."""
+        return contextlib.nullcontext()
 
     def visiting(self, reads: Sequence[Path], writes: Sequence[Path]) -> contextlib.AbstractContextManager[object]:
         """They are here, and steps lock them themselves."""

@@ -132,6 +132,11 @@ class Store:
         """How far a run of this step and key came that was cut off, if it can be gone on from."""
         return component.resumes(self.storage.path(_name(component, key) + PARTIAL))
 
+    def bring_unfinished(self, component: Component[Output], key: str) -> None:
+        """Sees to it that a run of this step and key that was cut off on another machine can be gone on from here."""
+        if component.scratch is not None:
+            self.storage.bring_unfinished(_name(component, key) + PARTIAL, component.scratch)
+
     def unfinished(self, component: Component[Output], key: str) -> str | None:
         """Runs of a step with other keys that were cut off and can be gone on from: the newest, and how far it came.
 
@@ -195,7 +200,8 @@ class Store:
     def _write(self, component: Component[Output], key: str, sources: Mapping[str, str], workers: Workers) -> None:
         """Has a step write its files to its partial directory, and adds the manifest."""
         partial = self.storage.create(_name(component, key) + PARTIAL)
-        with self.storage.visiting(component.reads, component.writes):
+        name = _name(component, key) + PARTIAL
+        with self.storage.visiting(component.reads, component.writes), self.storage.keeping(name, component.scratch):
             component.run_with(partial, workers)
         component.finish(partial, key, sources)
 

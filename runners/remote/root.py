@@ -34,7 +34,7 @@ from runners.remote.transfer import FETCHING, discard
 from runners.remote.verification import verify
 from runners.report.facts import RunFacts
 from runners.run_record import RunRecord
-from runners.store import ARTIFACTS, DAMAGED
+from runners.store import ARTIFACTS, DAMAGED, PARTIAL
 
 NAMED = (*CHECKPOINTS, CONTINUED)
 """Settings that may name a run, which stands for what it trained."""
@@ -157,6 +157,9 @@ class RemoteRoot(PipelineRoot):
                 self.objects.remove(self.objects.list(name))
             elif name.startswith(f"{ARTIFACTS}/") and name.count("/") == 2 and not each.path.name.startswith("."):
                 discard(self.objects, name)
+            if name.startswith(f"{ARTIFACTS}/") and name.endswith(PARTIAL):
+                self.storage.unfinished.discard(name)
+        self.storage.unfinished.discard_old()
         self.leases.remove_expired()
         self.objects.remove(
             [each.name for each in self.objects.list(PROBES).values() if not self.leases.is_fresh(each)]

@@ -12,9 +12,10 @@ from foundation import disk
 from foundation.errors import ArtifactError, DamagedArtifact, PipelineError
 from foundation.process_lock import ProcessLock
 from runners.remote import transfer, versions
-from runners.remote.leases import Lease, Leases
+from runners.remote.leases import RENEWALS, Lease, Leases
 from runners.remote.object_store import ObjectStore
 from runners.remote.records import Records
+from runners.remote.unfinished import Unfinished
 from runners.run_record import RUNNING
 from runners.storage import LocalStorage
 from runners.store import ARTIFACTS, DAMAGED, KEY_DIGITS
@@ -52,6 +53,7 @@ class RemoteStorage(LocalStorage):
         self.objects = objects
         self.leases = leases
         self.records = records
+        self.unfinished = Unfinished(objects, root, leases.seconds / RENEWALS, show)
         self._held: dict[str, Lease] = {}
 
     def exists(self, name: str) -> bool:
@@ -138,6 +140,14 @@ class RemoteStorage(LocalStorage):
             if self.show is not None:
                 self.show(f"  {'record':<11} can't be sent now: {error.received}")
 
+    def bring_unfinished(self, name: str, scratch: str) -> None:
+        """Brings what another machine has left of an unfinished step, where it came farther than this one."""
+        self.unfinished.bring(name, scratch)
+
+    def keeping(self, name: str, scratch: str | None) -> contextlib.AbstractContextManager[None]:
+        """Sends what a step can be gone on from, while it runs."""
+        return self.unfinished.kept(name, scratch)
+
     @contextlib.contextmanager
     def visiting(self, reads: Sequence[Path], writes: Sequence[Path]) -> Iterator[None]:
         """Brings the versions here that a step may compare with, and sends those that it has written."""
@@ -192,6 +202,7 @@ class RemoteStorage(LocalStorage):
         lease = self._held.get(new_name)
         confirm = (lambda: None) if lease is None else functools.partial(self.leases.require, lease)
         transfer.send(self.objects, self.path(name), new_name, digests, [manifest.NAME], confirm)
+        self.unfinished.discard(new_name)
 
     def _complete(self, name: str) -> None:
         """Sends an artifact that is finished here and isn't there: it was removed, or its upload was cut off."""

@@ -175,25 +175,37 @@ def bring(objects: ObjectStore, root: Path, name: str, *, whole: bool, more: Col
         for each in elsewhere
         if each in files and (whole or each in more or _is_text(each, files[each]))
     }
-    bring_files(objects, root, name, wanted, {each: int(files[each]["bytes"]) for each in wanted})
+    bring_files(objects, root, directory, name, wanted, {each: int(files[each]["bytes"]) for each in wanted})
     note_files_elsewhere(directory, elsewhere - wanted.keys() if not whole else ())
 
 
 def bring_files(
-    objects: ObjectStore, root: Path, name: str, digests: Mapping[str, str], sizes: Mapping[str, int]
+    objects: ObjectStore,
+    root: Path,
+    directory: Path,
+    name: str,
+    digests: Mapping[str, str],
+    sizes: Mapping[str, int],
 ) -> None:
     """Brings files here, each to its place when it is found to be of its digest.
+
+    Args:
+        objects: The root's objects.
+        root: The staging root.
+        directory: Where they go.
+        name: What the objects' names begin with.
+        digests: SHA-256 of each file, by path relative to the directory.
+        sizes: Bytes of each.
 
     Raises:
         DamagedArtifact: If one isn't, at the third attempt.
     """
-    directory = root / name
     with TERMINAL.progress("fetching", sum(sizes.values()), BYTES) as progress:
 
         def fetch(each: str) -> None:
             path = directory / each
             if not (path.is_file() and manifest.digest_of_file(path) == digests[each]):
-                _fetch(objects, root, name, each, digests[each])
+                _fetch(objects, root, directory, name, each, digests[each])
             progress.advance(sizes[each])
 
         try:
@@ -203,9 +215,9 @@ def bring_files(
             raise DamagedArtifact(directory, damage.received) from damage
 
 
-def _fetch(objects: ObjectStore, root: Path, name: str, each: str, sha256: str) -> None:
+def _fetch(objects: ObjectStore, root: Path, directory: Path, name: str, each: str, sha256: str) -> None:
     """Brings one file here."""
-    path = root / name / each
+    path = directory / each
     partial = place_for(root)
     disk.make_directory(partial.parent)
     try:
@@ -213,7 +225,7 @@ def _fetch(objects: ObjectStore, root: Path, name: str, each: str, sha256: str) 
             try:
                 objects.download(f"{name}/{each}", partial)
             except FileNotFoundError as error:
-                raise DamagedArtifact(root / name, f"{objects.url(f'{name}/{each}')} is missing") from error
+                raise DamagedArtifact(directory, f"{objects.url(f'{name}/{each}')} is missing") from error
             if manifest.digest_of_file(partial) == sha256:
                 path.parent.mkdir(parents=True, exist_ok=True)
                 disk.flush(partial)
@@ -222,7 +234,7 @@ def _fetch(objects: ObjectStore, root: Path, name: str, each: str, sha256: str) 
     finally:
         partial.unlink(missing_ok=True)
     received = f"{objects.url(f'{name}/{each}')}, whose SHA-256 is no longer that of its manifest"
-    raise DamagedArtifact(root / name, received)
+    raise DamagedArtifact(directory, received)
 
 
 def move(objects: ObjectStore, name: str, new_name: str) -> None:

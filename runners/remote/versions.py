@@ -60,9 +60,8 @@ def bring(objects: ObjectStore, root: Path, name: str, numbers: Collection[int])
         if number not in numbers or not elsewhere or record is None:
             continue
         digests = {each: record["sha256"][each] for each in elsewhere}
-        transfer.bring_files(
-            objects, root, f"{name}/{path.name}", digests, {each: record["files"][each] for each in digests}
-        )
+        sizes = {each: record["files"][each] for each in elsewhere}
+        transfer.bring_files(objects, root, path, f"{name}/{path.name}", digests, sizes)
         note_files_elsewhere(path, ())
 
 

@@ -1,21 +1,26 @@
 """A store that fails, and machines that die: what comes of it is what an undisturbed run makes, or no artifact."""
 
+import dataclasses
 import os
 import signal
 import subprocess
 import sys
 import threading
+import time
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
+from components.contract import manifest
 from foundation.errors import PipelineError
+from runners.local import LocalRunner
 from runners.remote.address import STAGING
 from runners.remote.leases import SECONDS
 from runners.remote.object_store import ObjectStore
 from runners.remote.root import open_root
 from tests.runners.remote.test_remote_root import artifacts, execute, pages
-from tests.runners.small_steps import statuses
+from tests.runners.small_steps import Write, statuses
 
 REPOSITORY = Path(__file__).resolve().parents[3]
 CODE = """
@@ -142,3 +147,53 @@ def test_two_machines_at_once_make_each_artifact_once(address, proxy, tmp_path):
     first, second = said
     assert sorted([first[0], second[0]]) == ["cached", "ran"]
     assert sorted([first[1], second[1]]) == ["cached", "ran"]
+
+
+@dataclasses.dataclass(frozen=True)
+class Training(Write):
+    """Writes checkpoints until it is stopped, and goes on from the newest."""
+
+    sent: Callable[[], bool] = dataclasses.field(default=bool, metadata={"key": False})
+    name = "training"
+    scratch = "checkpoints"
+
+    def newest(self, out):
+        return max((int(path.name.split("-")[1]) for path in out.glob("checkpoints/step-*")), default=0)
+
+    def resumes(self, partial):
+        return f"step {self.newest(partial)}" if self.newest(partial) else None
+
+    def run(self, out):
+        first = self.newest(out)
+        for step in range(first + 1, first + 4):
+            directory = out / f"checkpoints/step-{step}"
+            directory.mkdir(parents=True)
+            (directory / "variables").write_text(f"{step}")
+            manifest.write(directory, {"type": "StepCheckpoint", "step": step})
+        (out / "text").write_text(f"from {first}")
+        until = time.monotonic() + 60
+        while not self.sent() and time.monotonic() < until:
+            time.sleep(0.02)
+        if first == 0:
+            raise KeyboardInterrupt
+
+
+def test_another_machine_goes_on_from_the_checkpoints_of_an_unfinished_step(machine):
+    with machine("one") as one:
+        one.storage.unfinished.every_seconds = 0.05
+        step = Training(sent=lambda: any("step-3/manifest" in name for name in one.objects.list("unfinished")))
+        with pytest.raises(KeyboardInterrupt):
+            execute(one, lambda run: run(step))
+        assert not one.objects.list("locks")
+        (record,) = (name for name in one.objects.list("runs") if name.endswith("run.json"))
+        assert b'"interrupted"' in one.objects.read(record)
+        # One of them isn't what was sent.
+        broken = next(name for name in one.objects.list("unfinished") if name.endswith("step-3/variables"))
+        one.objects.write(broken, b"broken")
+    with machine("two") as two:
+        shown: list[str] = []
+        runner = LocalRunner(two.path, storage=two.storage, show=shown.append)
+        record = runner.execute(lambda run: run(Training(sent=lambda: True)), {})
+        assert any("goes on from step 2" in line for line in shown)
+        assert record.content["steps"][0]["summary"] == "from 2"
+        assert not two.objects.list("unfinished")

@@ -2,6 +2,7 @@
 
 import dataclasses
 import json
+import secrets
 from pathlib import Path
 
 import pytest
@@ -42,6 +43,16 @@ class CountPages(FirstLetter):
 
     def run(self, out: Path) -> None:
         (out / "text").write_text(str(len((self.text.directory / "pages").read_bytes())))
+
+
+@dataclasses.dataclass(frozen=True)
+class Draw(Write):
+    """Writes something else each time."""
+
+    name = "draw"
+
+    def run(self, out: Path) -> None:
+        (out / "text").write_text(secrets.token_hex(8))
 
 
 def pages(run):
@@ -86,15 +97,17 @@ def test_a_second_machine_finds_everything_and_downloads_what_it_needs(machine, 
 
 def test_forced_anew_it_replaces_the_artifact_for_all(machine):
     with machine("one") as one:
-        execute(one)
+        execute(one, lambda run: run(Draw()))
     with machine("two") as two:
-        assert statuses(execute(two, force=frozenset(["write"]))) == ["ran", "cached"]
-        name = next(name for name in artifacts(two) if "/write/" in name)
-        written = two.objects.read(name)
+        assert statuses(execute(two, lambda run: run(Draw()), force=frozenset(["draw"]))) == ["ran"]
+        (name,) = artifacts(two)
+        drawn = (two.path / name).with_name("text").read_text()
     with machine("one") as one:
-        assert (one.path / name).read_bytes() != written  # until it is looked at
-        assert statuses(execute(one)) == ["cached"] * 2
-        assert (one.path / name).read_bytes() == written
+        text = (one.path / name).with_name("text")
+        assert text.read_text() != drawn  # until it is looked at
+        assert statuses(execute(one, lambda run: run(Draw()))) == ["cached"]
+        assert text.read_text() == drawn
+        assert one.verify().damages == []
 
 
 def test_an_upload_that_is_half_there_is_no_artifact(machine, address):
@@ -128,7 +141,7 @@ def test_a_damaged_object_is_found_set_aside_and_made_anew(machine):
         shown: list[str] = []
         record = LocalRunner(two.path, storage=two.storage, show=shown.append).execute(pages, {})
         assert statuses(record) == ["ran", "ran"]
-        assert any("SHA-256 is no longer" in line and "set aside" in line for line in shown)
+        assert any("s3://" in line and "SHA-256 is no longer" in line and "set aside" in line for line in shown)
         assert {name: digest for name, digest in artifacts(two).items() if "damaged" not in name} == made
         aside = text.removesuffix("/pages") + ".damaged/pages"
         assert two.objects.read(aside) == b"y" * len(PAGES)
