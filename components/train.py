@@ -14,7 +14,7 @@ from components.contract import manifest, reports
 from components.contract.artifacts import HISTORY, LOGS, REPORT, STATE, STEP_HISTORY, Blocks, Checkpoint, Tokenizer
 from components.contract.component import Component
 from components.contract.component_json import as_json, from_json
-from components.contract.workers import Member, ThisProcess, Workers
+from components.contract.workers import THIS_PROCESS, Member, Workers
 from components.training.continuing import (
     AUTO,
     FinishedTraining,
@@ -189,6 +189,12 @@ class Train(Component[Checkpoint]):
             # Only then is it worth waiting for TensorFlow here.
             self.execution(config, params.batch_size)
 
+    def preflight_with(self, workers: Workers) -> None:
+        """Refuses batches that the workers can't share evenly, as far as it is known by now how large they are."""
+        if workers is not THIS_PROCESS:
+            batch_size = self.planned_steps.batch_size if self.has_inputs else self.params.batch_size
+            require_shareable(self.params, batch_size, workers.count)
+
     def cached_notice(self) -> str | None:
         """What the observer has to say of a training that it can't watch any more."""
         return None if self.observer is None else self.observer.training_is_cached()
@@ -209,10 +215,10 @@ class Train(Component[Checkpoint]):
 
         With `train.strategy one_device`, the first of them trains alone.
         """
-        if isinstance(workers, ThisProcess):
+        if workers is THIS_PROCESS:
             self.run(out)
         elif not (out / REPORT).exists():
-            require_shareable(self.params, self.planned_steps, workers.count)
+            require_shareable(self.params, self.planned_steps.batch_size, workers.count)
             steps = self.prepare(out)
             self.begin(StepCheckpoints(out / CHECKPOINTS), steps)
             workers.together(SharedTraining(as_json(self), out, self.continued))

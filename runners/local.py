@@ -11,13 +11,13 @@ from components.contract.artifacts import Artifact, Evaluation
 from components.contract.component import Component
 from components.contract.run_names import require_name
 from components.contract.workers import THIS_PROCESS, Workers
-from components.hub.reading import HubUnreachable
 from foundation import disk
 from foundation.errors import ConfigError, DamagedArtifact, PipelineError
 from foundation.termination import TERMINATION
 from runners.run import Pipeline, drive
 from runners.run_end import SAME_COMMAND, RunEnd
 from runners.run_record import RUNNING, RunRecord, StepRecord, close_killed_runs, verdict_of
+from runners.settling import Settling
 from runners.storage import LocalStorage, Storage
 from runners.store import Store
 from runners.tracking.tracker import Tracker
@@ -76,7 +76,7 @@ class LocalRunner:
         """The record of what `execute` runs or ran; None until it is begun."""
         self._made: set[str] = set()
         """The keys of what this runner has made, which needn't be forced again."""
-        self._settled: dict[str, tuple[Component[Any], dict[str, str]]] = {}
+        self._settling = Settling(self.store, show)
 
     def plan(self, pipeline: Pipeline) -> list[tuple[Component[Any], str]]:
         """What `execute` would do, in order: each component with `run` or `cached`. Runs nothing.
@@ -94,7 +94,7 @@ class LocalRunner:
         planned: list[tuple[Component[Any], str]] = []
 
         def plan_step(component: Component[Output]) -> Output:
-            component, sources = self._settle(component)
+            component, sources = self._settling.settle(component)
             artifact = None
             if all(each.path is not None for each in component.inputs.values()):
                 key = component.key(sources)
@@ -105,6 +105,7 @@ class LocalRunner:
             if artifact is None:
                 self.store.fetch_inputs(component)
                 component.preflight()
+                component.preflight_with(self.workers)
             return artifact or component.at(None)
 
         drive(pipeline, plan_step, self.until)
@@ -178,7 +179,7 @@ class LocalRunner:
             with self.working(component.name):
                 if (lost := TERMINATION.lost()) is not None:
                     raise lost
-                component, sources = self._settle(component)
+                component, sources = self._settling.settle(component)
                 key = component.key(sources)
                 self._use(component, key, record)
                 with self.tracking.following(component, self.store.path(component, key)):
@@ -238,30 +239,6 @@ class LocalRunner:
         if artifact is not None and component.writes:
             self.store.fetch(artifact)  # whether its effects still stand is compared with its files
         return artifact if artifact is not None and component.holds(artifact) else None
-
-    def _settle(self, component: Component[Output]) -> tuple[Component[Output], dict[str, str]]:
-        """A component and its sources, read once a run where that is possible.
-
-        What runs has to be what its key names: a branch on the Hub may move between plan and execution, so
-        the very object whose sources are in the key is the one that runs.
-        """
-        known = self._settled.get(component.name)
-        if known is None or known[0] != component:
-            known = self._settled[component.name] = (component, self._sources(component))
-        return known
-
-    def _sources(self, component: Component[Any]) -> dict[str, str]:
-        """What a component reads from outside; out of reach of the Hub, what it read there when it last ran."""
-        if component.sources_read_inputs:
-            self.store.fetch_inputs(component)
-        try:
-            return dict(component.sources())
-        except HubUnreachable:
-            earlier = self.store.earlier_sources(component)
-            if earlier is None:
-                raise
-        self.show(f"  {component.name:<11} the Hub is out of reach: what was there at an earlier run counts, unchecked")
-        return earlier
 
     def _set_aside(self, damage: DamagedArtifact) -> None:
         """Sets a damaged artifact aside, and says so."""

@@ -1,6 +1,6 @@
 """What must hold for several processes to share a training, refused before any work. Needs no TensorFlow."""
 
-from components.training.params import TrainingSteps, TrainParams
+from components.training.params import TrainParams
 from foundation.errors import ConfigError
 
 
@@ -36,16 +36,16 @@ def require_even_shares(params: TrainParams, batch_size: int, workers: int, devi
         )
 
 
-def require_shareable(params: TrainParams, steps: TrainingSteps, workers: int) -> None:
+def require_shareable(params: TrainParams, batch_size: int, workers: int) -> None:
     """Refuses what several workers can't train, as far as it is known without their devices.
 
     Args:
         params: The settings.
-        steps: The steps of the training.
+        batch_size: Blocks of a batch.
         workers: How many processes train.
 
     Raises:
         ConfigError: If so.
     """
     if workers > 1 and params.strategy != "one_device":
-        require_even_shares(params, steps.batch_size, workers)
+        require_even_shares(params, batch_size, workers)

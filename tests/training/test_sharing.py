@@ -136,7 +136,7 @@ def test_batches_that_workers_cannot_share_are_refused(params, count, devices, m
         choose_execution(params, gpus, config, steps.batch_size, Members(0, count, devices))
     if devices == 1:  # as is known before there is any worker
         with pytest.raises(ConfigError, match=message):
-            require_shareable(params, steps, count)
+            require_shareable(params, steps.batch_size, count)
 
 
 def test_what_is_refused_leaves_what_was_there(blocks, tokenizer, tmp_path):
