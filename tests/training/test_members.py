@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from components.modeling.checkpoint import load_masked_lm
 from foundation.errors import ConfigError, ModelError
 from tests.finished import finish
 from tests.training.gang import Gang, GangFailed
@@ -245,11 +246,14 @@ def test_rows_of_a_table_travel_in_its_place(blocks, tokenizer, tmp_path):
     }
     how = {"model_type": "eurobert", "model_config": sizes, "batch_size": 4, "epochs": 1}
     step = small_step(blocks, tokenizer, **{**SETTINGS, **how})
-    for name in ("one", "two", "dense"):
+    for name in ("one", "two"):
         (tmp_path / name).mkdir()
     step.run(tmp_path / "one")
     train_together(step, tmp_path / "two", prepare=any_table)
-    assert_close(tmp_path / "two", tmp_path / "one")
+    # Stock transformers has no EuroBERT.
+    trained, expected = (load_masked_lm(tmp_path / name / "model").get_weights() for name in ("two", "one"))
+    for weight, other in zip(trained, expected, strict=True):
+        np.testing.assert_allclose(weight, other, **TOLERANCE)
     one, two = (finish(tmp_path / name, step.output).report for name in ("one", "two"))
     # 4 x 16 tokens, and the number of each beside its 16 values.
     assert two.execution.gradient_bytes == one.execution.gradient_bytes - 4 * 100 * 16 + 64 // 2 * 4 * (16 + 1)
