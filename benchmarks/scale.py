@@ -93,7 +93,7 @@ class Processes:
         """See `components.contract.workers.Workers`; here, this process does it."""
         return THIS_PROCESS.map(prepare, function, items)
 
-    def together(self, function: Callable[[Member], None]) -> None:
+    def together(self, function: Callable[[Member], object]) -> None:
         """See `components.contract.workers.Workers`; one that dies ends all."""
         sockets = [socket.socket() for _ in range(self.count)]
         for each in sockets:

@@ -11,7 +11,7 @@ from components.masking.masking import IGNORED_LABEL
 from components.modeling.frozen_layers import trained_weights
 from components.modeling.library.adapter import as_masked_lm
 from components.modeling.library.dropout import step_key
-from components.training.replicas import MeanLoss, sum_over_replicas
+from components.training.replicas import MeanLoss, bytes_to_sum, sum_over_replicas, travels_as_rows
 
 if TYPE_CHECKING:
     from transformers import TFPreTrainedModel
@@ -45,7 +45,7 @@ class MaskedLMTraining(tf.keras.Model):
 
     Attributes:
         first_step: At which step of its first epoch `fit` begins.
-        gradient_bytes: Of the gradients of a step, which each replica sums with all others'; None before the first.
+        gradient_bytes: Of the gradients of a step, as `bytes_to_sum` counts them; None before the first.
     """
 
     def __init__(
@@ -122,15 +122,20 @@ class MaskedLMTraining(tf.keras.Model):
     ) -> tuple[tf.Tensor, list[tf.Tensor | None]]:
         """The batch's summed cross-entropy, and the gradients of that sum times a weight () float32.
 
-        The gradients are dense: the norm of a sparse one would count a token's rows one by one. None stands for
-        those of weights that a masked LM doesn't use, such as a pooler's.
+        The gradients are dense, but for those of tables of which fewer rows travel than they have; see
+        `travels_as_rows`. None stands for those of weights that a masked LM doesn't use, such as a pooler's.
         """
         variables = self.trained_variables
         with tf.GradientTape() as tape:
             total, _ = self.total_loss(batch, training=True, micro_step=micro_step)
             weighted = total * weight
         gradients = tape.gradient(weighted, variables)
-        return total, [None if gradient is None else tf.convert_to_tensor(gradient) for gradient in gradients]
+        return total, [
+            gradient
+            if gradient is None or (self.accumulation_steps == 1 and travels_as_rows(gradient, variable.shape))
+            else tf.convert_to_tensor(gradient)
+            for gradient, variable in zip(gradients, variables, strict=True)
+        ]
 
     def accumulated_gradients(self, batch: Batch, weight: tf.Tensor) -> tuple[tf.Tensor, list[tf.Tensor | None]]:
         """What `gradients` gives, of one part of the batch at a time."""
@@ -206,10 +211,13 @@ class MaskedLMTraining(tf.keras.Model):
         Returns:
             The loss () of all replicas, and the norm () of the gradients before they were clipped.
         """
-        gradients, weights = zip(*gradients_and_weights, strict=True)
-        self.gradient_bytes = sum(weight.shape.num_elements() * weight.dtype.size for weight in weights)
+        gradients = [gradient for gradient, _ in gradients_and_weights]
+        weights = [weight for _, weight in gradients_and_weights]
+        self.gradient_bytes = sum(bytes_to_sum(gradient) for gradient in gradients)
         # Together, because each sum waits for the slowest replica. The loss is known before any gradient.
         *gradients, total = sum_over_replicas([*gradients, total])
+        # Dense from here on: the norm of a table's rows would count a token's one by one.
+        gradients = list(map(tf.convert_to_tensor, gradients))
         if self.has_loss_scale:
             gradients = self.optimizer.get_unscaled_gradients(gradients)
         norm = tf.linalg.global_norm(gradients)

@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from components.modeling.checkpoint import load_masked_lm
 from foundation.errors import ConfigError, ModelError
 from tests.finished import finish
 from tests.training.gang import Gang, GangFailed
@@ -222,3 +223,37 @@ def unlike(start, member):
 def test_processes_that_are_not_alike_are_refused(blocks, tokenizer, tmp_path):
     with pytest.raises(ConfigError, match=r"be alike.*: tensorflow '2\.\d+.*' of worker 0 and '2\.0' of worker 1\."):
         train_together(small_step(blocks, tokenizer), tmp_path / "out", prepare=unlike)
+
+
+def any_table(start, member):
+    """Also a small table's rows travel in its place."""
+    import components.training.replicas as replicas
+
+    replicas.SMALL_TABLE_BYTES = 0
+
+
+@pytest.mark.slow
+def test_rows_of_a_table_travel_in_its_place(blocks, tokenizer, tmp_path):
+    """Of word embeddings that the output layer doesn't share, where a step has fewer tokens than the vocabulary."""
+    sizes = {
+        "hidden_size": 16,
+        "intermediate_size": 32,
+        "num_hidden_layers": 1,
+        "num_attention_heads": 2,
+        "num_key_value_heads": 2,
+        "max_position_embeddings": 32,
+        "vocab_size": 100,
+    }
+    how = {"model_type": "eurobert", "model_config": sizes, "batch_size": 4, "epochs": 1}
+    step = small_step(blocks, tokenizer, **{**SETTINGS, **how})
+    for name in ("one", "two"):
+        (tmp_path / name).mkdir()
+    step.run(tmp_path / "one")
+    train_together(step, tmp_path / "two", prepare=any_table)
+    # Stock transformers has no EuroBERT.
+    trained, expected = (load_masked_lm(tmp_path / name / "model").get_weights() for name in ("two", "one"))
+    for weight, other in zip(trained, expected, strict=True):
+        np.testing.assert_allclose(weight, other, **TOLERANCE)
+    one, two = (finish(tmp_path / name, step.output).report for name in ("one", "two"))
+    # 4 x 16 tokens, and the number of each beside its 16 values.
+    assert two.execution.gradient_bytes == one.execution.gradient_bytes - 4 * 100 * 16 + 64 // 2 * 4 * (16 + 1)

@@ -28,8 +28,8 @@ class ExecutionReport:
         devices: Their names.
         chosen_by_auto: Why each setting that was `auto` became what it is, by its name.
         workers: Processes that shared each batch, on one machine or several, each with the hardware that is named.
-        gradient_bytes: Of the gradients of a step, which each replica sums with those of all others; None in a report
-            of an earlier version.
+        gradient_bytes: Of the gradients of a step, which all replicas sum: of N, each sends and receives 2 (N - 1) / N
+            times as much. None in a report of an earlier version.
     """
 
     precision: str
