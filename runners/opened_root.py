@@ -31,7 +31,7 @@ def opened_root(
         ConfigError: If it is an address, and there can't be worked with what is there.
     """
     if not is_remote(root):
-        yield PipelineRoot(Path(os.path.abspath(os.path.expanduser(root))), str(root))
+        yield PipelineRoot(Path(os.path.abspath(os.path.expanduser(root))), str(Path(root)))
         return
     from runners.remote.root import open_root  # only here, so that others needn't wait for its libraries
 

@@ -22,6 +22,8 @@ class SpoilingProxy:
         bytes_down: Bytes of the bodies that were answered.
         before: Called with method and path before a request is passed on.
         forbidden: Methods that are answered with AccessDenied.
+        without_condition: Whether answers don't say which condition of a request wasn't met; some servers don't.
+        not_implemented: Names of headers, in lower case, whose requests are answered with NotImplemented.
         without_headers: Names of headers, in lower case, that aren't passed on.
     """
 
@@ -33,6 +35,8 @@ class SpoilingProxy:
         self.before: Callable[[str, str], None] = lambda method, path: None
         self.forbidden: set[str] = set()
         self.without_headers: set[str] = set()
+        self.not_implemented: set[str] = set()
+        self.without_condition = False
         self._random = random.Random(seed)
         self._lock = threading.Lock()
         proxy = self
@@ -45,13 +49,13 @@ class SpoilingProxy:
                 body = self.rfile.read(int(self.headers.get("Content-Length") or 0))
                 kind = proxy._begin(self.command, self.path)
                 if kind in ("500", "503"):
-                    code = {"500": "InternalError", "503": "SlowDown"}[kind]
-                    self._answer(
-                        int(kind), {}, f"<Error><Code>{code}</Code><Message>spoiled</Message></Error>".encode()
-                    )
+                    self._refuse(int(kind), {"500": "InternalError", "503": "SlowDown"}[kind])
                     return
                 if self.command in proxy.forbidden:
-                    self._answer(403, {}, b"<Error><Code>AccessDenied</Code><Message>Access Denied</Message></Error>")
+                    self._refuse(403, "AccessDenied")
+                    return
+                if proxy.not_implemented & {name.lower() for name in self.headers}:
+                    self._refuse(501, "NotImplemented")
                     return
                 if kind == "reset":
                     self._reset()
@@ -64,6 +68,9 @@ class SpoilingProxy:
                 answer = server.getresponse()
                 data = answer.read()
                 server.close()
+                if proxy.without_condition and answer.status == 412:
+                    self._refuse(412, "PreconditionFailed")
+                    return
                 if kind == "lost answer":
                     self._reset()
                     return
@@ -84,6 +91,9 @@ class SpoilingProxy:
                 self.wfile.write(data[: len(data) // 2] if cut else data)
                 if cut:
                     self._reset()
+
+            def _refuse(self, status: int, code: str) -> None:
+                self._answer(status, {}, f"<Error><Code>{code}</Code><Message>{code}</Message></Error>".encode())
 
             def _reset(self) -> None:
                 # Unread data, and a time of zero to send what is left, make of the end a reset.

@@ -45,9 +45,10 @@ class Address:
 
 def is_remote(root: str | Path) -> bool:
     """Whether a root is named by an address, and not by a path. `Path` takes away a slash of an address."""
-    found = ADDRESS.fullmatch(os.fspath(root))
-    # A local directory may have such a name, too: then it is there.
-    return found is not None and not os.path.isdir(root)
+    text = os.fspath(root)
+    found = ADDRESS.fullmatch(text)
+    # Without the second slash it may also be a directory that is there.
+    return found is not None and ("://" in text or not os.path.isdir(text))
 
 
 def parse_address(text: str) -> Address:

@@ -26,6 +26,8 @@ FINAL = (FileNotFoundError, FileExistsError, PermissionError, IsADirectoryError,
 """What no further attempt would change."""
 WITHOUT_CREDENTIALS = ("NoCredentialsError", "PartialCredentialsError", "ProfileNotFound", "NoAuthTokenError")
 """What clients raise without asking the store."""
+CONDITION_FAILED, NOT_IMPLEMENTED = ("PreconditionFailed", "412"), ("NotImplemented", "501")
+"""The codes by which stores refuse a conditional write: the object is there, or they know no conditions."""
 FINAL_TEXTS = ("NoSuchBucket", "InvalidBucketName", *WITHOUT_CREDENTIALS)
 MD5 = re.compile(r"[0-9a-f]{32}")
 
@@ -54,12 +56,16 @@ class ObjectStore:
         address: Where they are.
         files: fsspec's file system for it, which caches no listings.
         attempts: How often a request is tried.
+
+    Attributes:
+        is_conditional: Whether the store can be asked to write an object only where there is none.
     """
 
     def __init__(self, address: Address, files: Any, attempts: int = ATTEMPTS) -> None:
         self.address = address
         self.files = files
         self.attempts = attempts
+        self.is_conditional = True
         # Otherwise s3fs asks for the size first.
         self._in_one_request = {"max_concurrency": 1} if address.protocol == "s3" else {}
 
@@ -89,6 +95,11 @@ class ObjectStore:
 
     def create(self, name: str, data: bytes) -> bool:
         """Writes an object if there is none of that name; whether it did. No two that try it both do."""
+        if not self.is_conditional:
+            if self.read(name) is not None:
+                return False
+            self.write(name, data)
+            return True
         try:
             self._again(lambda: self.files.pipe_file(self._path(name), data, mode="create"))
         except FileExistsError:
@@ -180,6 +191,10 @@ class ObjectStore:
             except FINAL:
                 raise
             except Exception as error:
+                if _code(error) in CONDITION_FAILED:
+                    raise FileExistsError(str(error)) from error
+                if _code(error) in NOT_IMPLEMENTED:
+                    raise NotImplementedError(str(error)) from error
                 if attempt == self.attempts or _is_final(error):
                     raise self._failed(error) from error
             wait = min(FIRST_WAIT_SECONDS * 2 ** (attempt - 1), LONGEST_WAIT_SECONDS)
@@ -238,6 +253,15 @@ def _object(name: str, facts: dict[str, Any]) -> RemoteObject:
 
 def _is_final(error: BaseException) -> bool:
     return any(text in repr(error) or text in str(error) for text in FINAL_TEXTS)
+
+
+def _code(error: BaseException) -> str:
+    """The code of a store's answer; empty where the error is none."""
+    for each in (error, error.__cause__):
+        answer = getattr(each, "response", None)
+        if isinstance(answer, dict):
+            return str(answer.get("Error", {}).get("Code", ""))
+    return ""
 
 
 def _words(error: BaseException) -> str:

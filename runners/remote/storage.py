@@ -69,10 +69,13 @@ class RemoteStorage(LocalStorage):
         return sorted({*super().names(group), *artifacts})
 
     def rename(self, name: str, new_name: str) -> None:
-        """Renames a directory here. One that becomes an artifact is sent first; one set aside moves there, too."""
+        """Renames a directory here. One that becomes an artifact is sent first.
+
+        One that is set aside moves there, too, unless only the copy here is damaged: then it is brought again.
+        """
         if is_artifact(new_name):
             self._send(name, new_name)
-        elif DAMAGED in new_name:
+        elif DAMAGED in new_name and not transfer.is_whole(self.objects, name):
             transfer.move(self.objects, name, new_name)
         super().rename(name, new_name)
 

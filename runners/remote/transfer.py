@@ -237,6 +237,18 @@ def _fetch(objects: ObjectStore, root: Path, directory: Path, name: str, each: s
     raise DamagedArtifact(directory, received)
 
 
+def is_whole(objects: ObjectStore, name: str) -> bool:
+    """Whether every object of an artifact is what was sent: the copy here may be the one that is damaged."""
+    try:
+        content = json.loads(objects.read(f"{name}/{manifest.NAME}") or b"")
+        described = [(each, int(file["bytes"]), str(file["sha256"])) for each, file in content["files"].items()]
+        return manifest.is_as_sealed(content, manifest.OWN_DIGEST) and all(
+            in_parallel(lambda each: objects.digest(f"{name}/{each[0]}") == each[1:], described)
+        )
+    except (OSError, ValueError, KeyError, TypeError, AttributeError):
+        return False
+
+
 def move(objects: ObjectStore, name: str, new_name: str) -> None:
     """Gives an artifact's objects another name. Whoever is killed on the way leaves the old one, or both."""
     there = list(objects.list(name))

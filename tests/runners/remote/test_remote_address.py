@@ -91,16 +91,28 @@ def test_nothing_to_list_where_no_pipeline_has_run(address, tmp_path, monkeypatc
     assert list(tmp_path.iterdir()) == []
 
 
-def test_a_store_without_conditional_writes_is_said_once(address, s3, monkeypatch, tmp_path):
+@pytest.mark.parametrize("how", ["without_headers", "not_implemented"])
+def test_a_store_without_conditional_writes_is_said_once(how, address, s3, monkeypatch, tmp_path):
     monkeypatch.setenv(STAGING, str(tmp_path))
     with SpoilingProxy(s3.port) as proxy:
-        proxy.without_headers = {"if-none-match"}
+        setattr(proxy, how, {"if-none-match"})
+        monkeypatch.setenv("AWS_ENDPOINT_URL", proxy.url)
+        said: list[str] = []
+        with open_root(address, show=said.append) as root, root.leases.hold("artifacts", "a test"):
+            pass
+    assert len(said) == 1
+    assert "conditional writes" in said[0]
+
+
+def test_a_server_that_only_says_that_a_condition_failed(address, s3, monkeypatch, tmp_path):
+    monkeypatch.setenv(STAGING, str(tmp_path))
+    with SpoilingProxy(s3.port) as proxy:
+        proxy.without_condition = True
         monkeypatch.setenv("AWS_ENDPOINT_URL", proxy.url)
         said: list[str] = []
         with open_root(address, show=said.append):
             pass
-    assert len(said) == 1
-    assert "conditional writes" in said[0]
+    assert said == []
 
 
 def test_the_staging_directory_is_told_by_address_and_root(tmp_path, monkeypatch):

@@ -147,6 +147,18 @@ def test_a_damaged_object_is_found_set_aside_and_made_anew(machine):
         assert two.objects.read(aside) == b"y" * len(PAGES)
 
 
+def test_a_copy_that_is_damaged_is_brought_again(machine):
+    with machine("one") as one:
+        execute(one, lambda run: run(WritePages()))
+        made = artifacts(one)
+        copy = next(one.path.glob("artifacts/pages/*/pages"))
+        copy.write_bytes(b"y" * len(PAGES))
+        assert statuses(execute(one, pages)) == ["cached", "ran"]
+        assert copy.read_bytes() == PAGES
+        assert made.items() < artifacts(one).items()
+        assert one.verify().damages == []
+
+
 def test_a_manifest_that_is_damaged_makes_its_artifact_anew(machine):
     with machine("one") as one:
         execute(one)
