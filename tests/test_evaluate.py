@@ -240,6 +240,16 @@ def test_anyone_can_recompute_the_metrics_from_the_artifacts(evaluation, checkpo
     )
 
 
+def test_equal_scores_are_equal_files(evaluation):
+    """The file's bytes are in the artifact's digest, and the order of its arrays in the bytes."""
+    with np.load(evaluation.directory / "scores.npz") as scores:
+        asked, guessed = (
+            [name.removeprefix(begin) for name in scores.files if name.startswith(begin)]
+            for begin in ("log_probability_", "top_id_")
+        )
+    assert guessed == [name for name in asked if name != "unigram"]
+
+
 @pytest.mark.parametrize("moment", ["before", "after"])
 def test_anyone_can_recompute_the_calibration_from_the_artifacts(evaluation, moment):
     labels = FrozenMasks.load(evaluation.directory / "masks.npz").label
