@@ -1,6 +1,7 @@
 """A Ray cluster: one of this machine's own, which ends with the run, or another that is joined."""
 
 import contextlib
+import functools
 import logging
 import math
 import os
@@ -106,7 +107,7 @@ class Cluster:
             return variables
         # Who knows the token may have Ray run whatever he likes: other users of this machine must not, and the file
         # in which Ray would leave it has no place in somebody's home.
-        variables |= {**ON_LOOPBACK, "RAY_AUTH_TOKEN": secrets.token_hex(32)}
+        variables |= {**ON_LOOPBACK, "RAY_AUTH_TOKEN": _token()}
         if str(ROOT) not in (sysconfig.get_path("purelib"), sysconfig.get_path("platlib")):
             # A checkout that needn't be installed.
             variables["PYTHONPATH"] = os.pathsep.join(filter(None, [str(ROOT), os.environ.get("PYTHONPATH")]))
@@ -137,6 +138,12 @@ class Cluster:
                 received=" ".join(str(error).split())[:500] or type(error).__name__,
                 remedy=f"see whether {TEMPORARY} can be written and processes may be started, or use --runner local",
             ) from error
+
+
+@functools.cache
+def _token() -> str:
+    """What the processes of this machine's cluster know each other by: one for this process, as Ray reads it once."""
+    return secrets.token_hex(32)
 
 
 def _say_nothing(ray: Any) -> None:

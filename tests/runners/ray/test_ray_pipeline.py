@@ -50,6 +50,7 @@ def config_of(directory: Path, **train: object) -> Config:
     shape = {"hidden_size": 32, "num_hidden_layers": 1, "num_attention_heads": 2, "intermediate_size": 64}
     dropout = {"hidden_dropout_prob": 0.0, "attention_probs_dropout_prob": 0.0}
     settings = {"model_type": "bert", "model_config": {**shape, **dropout}, "epochs": 2, "batch_size": 8, "seed": 3}
+    settings["precision"] = "float32"
     return Config().replace(
         ingest={"path": str(data), "test_size": 0.2},
         tokenizer={"pretrained": None, "vocab_size": 300},
