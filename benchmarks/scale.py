@@ -1,6 +1,7 @@
 """What several workers gain over one.
 
-    python benchmarks/scale.py [--parts train] [--shape a b] [--workers 2] [--rounds 2] [--steps 9] [--only one several]
+    python benchmarks/scale.py [--parts train preprocess fill overhead] [--workers 2] [--rounds 2]
+                               [--shape a b] [--steps 9] [--only one several] [--megabytes 200]
 
 Parts:
 
@@ -14,6 +15,12 @@ Parts:
                            `tf.distribute.MultiWorkerMirroredStrategy`, whose head runs at every position
                            (https://huggingface.co/docs/transformers/tasks/masked_language_modeling)
                 sums       no training: the sum of a step's gradients over the workers, alone
+
+    preprocess  a corpus of so many megabytes to blocks: by one process without Ray, and on Ray by one and by several,
+            each with a core (`Preprocess.run_with`). The steady rate leaves out what starts Ray and its processes.
+    fill    tokens into blocks and onto the disk, which one process does, in its processor time: the most that any
+            number of workers can come to
+    overhead  what Ray takes of a quickstart with one epoch, up to evaluate, beside the local runner
 
 The workers are processes of this machine, which find each other on 127.0.0.1. Each measurement has fresh processes, and
 the contestants take turns. The step rate is one over the median time between the ends of two batches, without the first
@@ -44,6 +51,7 @@ from foundation.keras_choice import choose_keras
 
 choose_keras()
 
+from benchmarks.scale_text import fill_part, overhead_part, preprocess_part, print_rates
 from benchmarks.train import (
     EPOCHS,
     LEARNING_RATE,
@@ -295,6 +303,9 @@ def print_train(results: dict[str, Any]) -> None:
 
 PARTS: dict[str, tuple[Callable[[argparse.Namespace], dict[str, Any]], Callable[[dict[str, Any]], None]]] = {
     "train": (train_part, print_train),
+    "preprocess": (preprocess_part, print_rates("preprocess, seconds and tokens a second")),
+    "fill": (fill_part, print_rates("fill, tokens a second of processor time")),
+    "overhead": (overhead_part, print_rates("overhead, seconds")),
 }
 """What measures each part, and what prints it."""
 TRAIN_CONTESTANTS = ("one", "several", "one_core", "guide_tf", "sums")
@@ -308,6 +319,7 @@ def main() -> None:
     parser.add_argument("--workers", type=int, default=2, help="processes that train together (default: 2)")
     parser.add_argument("--rounds", type=int, default=2, help="measurements of each contestant (default: 2)")
     parser.add_argument("--steps", type=int, default=9, help="steps of each of the two epochs (default: 9)")
+    parser.add_argument("--megabytes", type=int, default=200, help="text for preprocess (default: 200)")
     parser.add_argument("--only", nargs="+", choices=TRAIN_CONTESTANTS, default=list(TRAIN_CONTESTANTS))
     parser.add_argument("--member", type=Path, help=argparse.SUPPRESS)
     arguments = parser.parse_args()
