@@ -51,6 +51,8 @@ ON_LOOPBACK = {
     # Ray's name for it: without clusters, each of its processes listens on 127.0.0.1 alone.
     "RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER": "0",
     "RAY_AUTH_MODE": "token",
+    # A process that waits for nodes to be taken away, which can't happen here.
+    "RAY_TRAIN_ENABLE_PREEMPTION_WATCHER": "0",
     # As nice as the local runner, not 15.
     "RAY_worker_niceness": "0",
 }

@@ -59,6 +59,7 @@ def test_workers_together_know_each_other_and_are_set_up_as_the_command_line_is(
     assert {each["directory"] for each in said} == {os.getcwd()}
     assert {each["keras"] for each in said} == {"tf_keras"}
     assert {each["threads"] for each in said} == {"1"}
+    assert not any(each["early"] for each in said)
     assert tuple(capfd.readouterr()) == ("", "")
 
 
