@@ -143,8 +143,8 @@ def _require_same(here: node_probe.Node, there: node_probe.Node, address: str, d
         raise ConfigError(
             "every node of the cluster must have this program installed",
             received=f"{node} has no package {there.missing[0]}",
-            remedy="build the nodes' image with the program's Dockerfile (--build-arg EXTRAS=gpu,kuberay), or install it "
-            "there: pip install 'masked-lm-pipeline[ray]'",
+            remedy="build the nodes' image with the program's Dockerfile (--build-arg EXTRAS=gpu,kuberay), or there "
+            "pip install 'masked-lm-pipeline[ray]'",
         )
     if there.code != here.code:
         raise ConfigError(

@@ -19,6 +19,7 @@ import pytest
 import pipeline
 from components.config.runner_settings import RayParams
 from foundation.errors import ConfigError
+from foundation.process_lock import holder_of
 from runners.ray import joining, node_probe
 from runners.ray.places import places_of, too_few_places
 
@@ -183,7 +184,6 @@ def test_gpus_that_this_machine_lacks_are_refused_with_both_numbers(tmp_path: Pa
 )
 def test_nothing_outlives_its_driver(what: str, number: signal.Signals, code: int, tmp_path: Path) -> None:
     mark = uuid.uuid4().hex
-    before = set(Path("/tmp").glob("mlm-ray-*"))
     with subprocess.Popen(
         command({}, what, tmp_path),
         env={**os.environ, MARK: mark},
@@ -193,7 +193,8 @@ def test_nothing_outlives_its_driver(what: str, number: signal.Signals, code: in
         text=True,
     ) as driver:
         wait_until(lambda: len(list(tmp_path.glob("*.begun"))) == 2, 200, "no worker began")
-        of_driver = [path for path in set(Path("/tmp").glob("mlm-ray-*")) - before if path.is_dir()]
+        [lock] = (each for each in Path("/tmp").glob("mlm-ray-*.lock") if holder_of(each).pid == driver.pid)
+        assert lock.with_suffix("").is_dir()
         assert len(processes(mark)) > 3
         driver.send_signal(number)
         out, _ = driver.communicate(timeout=60)
@@ -205,7 +206,8 @@ def test_nothing_outlives_its_driver(what: str, number: signal.Signals, code: in
         assert json.loads(done.stdout) == SQUARES
     else:
         assert out == "pipeline.py: interrupted\n"
-    assert not [path for path in of_driver if path.exists()]
+    assert not lock.exists()
+    assert not lock.with_suffix("").exists()
 
 
 def processes(mark: str) -> list[psutil.Process]:
