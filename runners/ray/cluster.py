@@ -81,6 +81,7 @@ class Cluster:
         try:
             self._stack.enter_context(_environment(self._variables()))
             with _own_signals(), filtered_stderr(ITS_LOG_LEVEL):
+                _read_environment_anew()
                 if self.params.address is None:
                     self._start()
                 else:
@@ -117,6 +118,7 @@ class Cluster:
         import ray
 
         directory = self._stack.enter_context(_directory())
+        self._stack.enter_context(_loopback_alone(ray))
         self._stack.callback(_shutdown)
         _say_nothing(ray)
         try:
@@ -137,6 +139,25 @@ class Cluster:
                 received=" ".join(str(error).split())[:500] or type(error).__name__,
                 remedy=f"see whether {TEMPORARY} can be written and processes may be started, or use --runner local",
             ) from error
+
+
+@contextlib.contextmanager
+def _loopback_alone(ray: Any) -> Iterator[None]:
+    """Has Ray listen on 127.0.0.1 alone also where a program imported it before the environment said so."""
+    constants = ray._private.ray_constants
+    before, constants.ENABLE_RAY_CLUSTER = constants.ENABLE_RAY_CLUSTER, False
+    try:
+        yield
+    finally:
+        constants.ENABLE_RAY_CLUSTER = before
+
+
+def _read_environment_anew() -> None:
+    """Has Ray know the token of this cluster: it keeps the one of the last that this process was in."""
+    import ray
+
+    ray._raylet.Config.initialize("")
+    ray._raylet.AuthenticationTokenLoader.instance().reset_cache()
 
 
 def _say_nothing(ray: Any) -> None:

@@ -12,6 +12,7 @@ import time
 import uuid
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import psutil
 import pytest
@@ -22,6 +23,8 @@ from foundation.errors import ConfigError
 from foundation.process_lock import holder_of
 from runners.ray import joining, node_probe
 from runners.ray.places import places_of, too_few_places
+from runners.ray.workers import RayWorkers
+from tests.runners.ray import tasks
 
 ROOT = Path(pipeline.__file__).parent
 HERE = Path(__file__).parent
@@ -208,6 +211,21 @@ def test_nothing_outlives_its_driver(what: str, number: signal.Signals, code: in
         assert out == "pipeline.py: interrupted\n"
     assert not lock.exists()
     assert not lock.with_suffix("").exists()
+
+
+@pytest.mark.slow
+def test_a_process_may_start_one_cluster_after_another() -> None:
+    for _ in range(2):
+        with RayWorkers(RayParams(workers=1)) as workers:
+            assert [square for square, _ in workers.map(tasks.nothing, tasks.squared, [3])] == [9]
+            assert {each.laddr.ip.removeprefix("::ffff:") for each in listening()} == {"127.0.0.1"}
+
+
+def listening() -> list[Any]:
+    """The sockets on which Ray's processes below this one listen."""
+    below = [process for process in psutil.Process().children(recursive=True) if "ray" in " ".join(process.cmdline())]
+    connections = [each for process in below for each in process.net_connections("tcp")]
+    return [each for each in connections if each.status == psutil.CONN_LISTEN]
 
 
 def processes(mark: str) -> list[psutil.Process]:

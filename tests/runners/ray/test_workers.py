@@ -24,6 +24,9 @@ FAILURES = 2
 
 @pytest.fixture(scope="module")
 def workers() -> Iterator[RayWorkers]:
+    # A program may have imported Ray before, which then reads the environment.
+    import ray  # noqa: F401
+
     with RayWorkers(RayParams(workers=2, max_failures=FAILURES)) as workers:
         yield workers
 
