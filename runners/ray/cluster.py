@@ -1,7 +1,6 @@
 """A Ray cluster: one of this machine's own, which ends with the run, or another that is joined."""
 
 import contextlib
-import functools
 import logging
 import math
 import os
@@ -54,6 +53,8 @@ ON_LOOPBACK = {
     "RAY_AUTH_MODE": "token",
     # A machine with other work to do takes longer than the usual 20 seconds to begin.
     "RAY_gcs_server_port_wait_time_s": "180",
+    # A process that waits for nodes to be taken away, which can't happen here.
+    "RAY_TRAIN_ENABLE_PREEMPTION_WATCHER": "0",
     # As nice as the local runner, not 15.
     "RAY_worker_niceness": "0",
 }
@@ -82,6 +83,7 @@ class Cluster:
         try:
             self._stack.enter_context(_environment(self._variables()))
             with _own_signals(), filtered_stderr(ITS_LOG_LEVEL):
+                _read_environment_anew()
                 if self.params.address is None:
                     self._start()
                 else:
@@ -107,7 +109,7 @@ class Cluster:
             return variables
         # Who knows the token may have Ray run whatever he likes: other users of this machine must not, and the file
         # in which Ray would leave it has no place in somebody's home.
-        variables |= {**ON_LOOPBACK, "RAY_AUTH_TOKEN": _token()}
+        variables |= {**ON_LOOPBACK, "RAY_AUTH_TOKEN": secrets.token_hex(32)}
         if str(ROOT) not in (sysconfig.get_path("purelib"), sysconfig.get_path("platlib")):
             # A checkout that needn't be installed.
             variables["PYTHONPATH"] = os.pathsep.join(filter(None, [str(ROOT), os.environ.get("PYTHONPATH")]))
@@ -118,6 +120,7 @@ class Cluster:
         import ray
 
         directory = self._stack.enter_context(_directory())
+        self._stack.enter_context(_loopback_alone(ray))
         self._stack.callback(_shutdown)
         _say_nothing(ray)
         try:
@@ -140,10 +143,23 @@ class Cluster:
             ) from error
 
 
-@functools.cache
-def _token() -> str:
-    """What the processes of this machine's cluster know each other by: one for this process, as Ray reads it once."""
-    return secrets.token_hex(32)
+@contextlib.contextmanager
+def _loopback_alone(ray: Any) -> Iterator[None]:
+    """Has Ray listen on 127.0.0.1 alone also where a program imported it before the environment said so."""
+    constants = ray._private.ray_constants
+    before, constants.ENABLE_RAY_CLUSTER = constants.ENABLE_RAY_CLUSTER, False
+    try:
+        yield
+    finally:
+        constants.ENABLE_RAY_CLUSTER = before
+
+
+def _read_environment_anew() -> None:
+    """Has Ray know the token of this cluster: it keeps the one of the last that this process was in."""
+    import ray
+
+    ray._raylet.Config.initialize("")
+    ray._raylet.AuthenticationTokenLoader.instance().reset_cache()
 
 
 def _say_nothing(ray: Any) -> None:

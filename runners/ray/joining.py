@@ -1,6 +1,5 @@
 """Joining a cluster that is there: whether it can be reached, and whether its nodes have what a worker needs."""
 
-import importlib
 import logging
 import os
 import socket
@@ -97,7 +96,7 @@ def require_this_program(params: RayParams) -> None:
     from ray import cloudpickle
 
     # By value, so that it works on a node without this program, too.
-    cloudpickle.register_pickle_by_value(importlib.import_module(node_probe.__name__))
+    cloudpickle.register_pickle_by_value(node_probe)
     try:
         with tempfile.NamedTemporaryFile(prefix="seen-by-workers-") as file:
             here = node_probe.probe(file.name)
@@ -107,7 +106,7 @@ def require_this_program(params: RayParams) -> None:
                 said = _answer(answer, node["NodeManagerAddress"])
                 _require_same(here, said, node["NodeManagerAddress"], Path(file.name).parent)
     finally:
-        cloudpickle.unregister_pickle_by_value(importlib.import_module(node_probe.__name__))
+        cloudpickle.unregister_pickle_by_value(node_probe)
 
 
 def _asked(node: str, file: str) -> Any:
@@ -144,8 +143,8 @@ def _require_same(here: node_probe.Node, there: node_probe.Node, address: str, d
         raise ConfigError(
             "every node of the cluster must have this program installed",
             received=f"{node} has no package {there.missing[0]}",
-            remedy="build the nodes' image with the program's Dockerfile (--build-arg EXTRAS=gpu,ray), or install it "
-            "there: pip install 'masked-lm-pipeline[ray]'",
+            remedy="build the nodes' image with the program's Dockerfile (--build-arg EXTRAS=gpu,kuberay), or there "
+            "pip install 'masked-lm-pipeline[ray]'",
         )
     if there.code != here.code:
         raise ConfigError(

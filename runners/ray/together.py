@@ -1,12 +1,13 @@
 """A function in every process at the same time, by Ray Train, which starts all anew where one dies."""
 
+import contextlib
 import dataclasses
 import json
 import os
 import pickle
 import tempfile
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any
 
 from components.config.runner_settings import RayParams
@@ -87,7 +88,8 @@ def run_together(params: RayParams, settings: ProcessSettings, function: Callabl
                 logging_config=LoggingConfig(log_level="CRITICAL"),
             ),
         )
-        error = _in_a_thread(trainer.fit)
+        with _without_tensorflow_in_the_controller():
+            error = _in_a_thread(trainer.fit)
     if error is not None:
         raise _said(error, params) from error
 
@@ -114,6 +116,22 @@ def _end_at_an_error() -> Any:
                 raise error
 
     return EndAtAnError()
+
+
+@contextlib.contextmanager
+def _without_tensorflow_in_the_controller() -> Iterator[None]:
+    """Has Ray Train's controller be given the few lines that write `TF_CONFIG`, instead of where they are.
+
+    There it would first load TensorflowTrainer's package, and with it TensorFlow, for seconds in which all wait.
+    """
+    import ray.train.tensorflow.config as config
+    from ray import cloudpickle
+
+    cloudpickle.register_pickle_by_value(config)
+    try:
+        yield
+    finally:
+        cloudpickle.unregister_pickle_by_value(config)
 
 
 def _in_a_thread(fit: Callable[[], object]) -> Exception | None:

@@ -82,11 +82,12 @@ def kills_once(log: Path, number: int) -> int:
 
 def writes(directory: Path, member: Member) -> None:
     """Writes who it is."""
+    imported_early = "tensorflow" in sys.modules
     import tensorflow
 
     addresses = json.loads(os.environ["TF_CONFIG"])
     said = {"rank": member.rank, "count": member.count, "index": addresses["task"]["index"], "pid": os.getpid()}
-    said |= {"addresses": addresses["cluster"]["worker"], "directory": os.getcwd()}
+    said |= {"addresses": addresses["cluster"]["worker"], "directory": os.getcwd(), "early": imported_early}
     said |= {"keras": tensorflow.keras.Model.__module__.split(".")[0], "threads": os.environ["TF_NUM_INTRAOP_THREADS"]}
     (directory / f"{member.rank}.json").write_text(json.dumps(said), "utf-8")
 

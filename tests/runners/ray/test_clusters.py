@@ -12,6 +12,7 @@ import time
 import uuid
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import psutil
 import pytest
@@ -19,8 +20,11 @@ import pytest
 import pipeline
 from components.config.runner_settings import RayParams
 from foundation.errors import ConfigError
+from foundation.process_lock import holder_of
 from runners.ray import joining, node_probe
 from runners.ray.places import places_of, too_few_places
+from runners.ray.workers import RayWorkers
+from tests.runners.ray import tasks
 
 ROOT = Path(pipeline.__file__).parent
 HERE = Path(__file__).parent
@@ -183,7 +187,6 @@ def test_gpus_that_this_machine_lacks_are_refused_with_both_numbers(tmp_path: Pa
 )
 def test_nothing_outlives_its_driver(what: str, number: signal.Signals, code: int, tmp_path: Path) -> None:
     mark = uuid.uuid4().hex
-    before = set(Path("/tmp").glob("mlm-ray-*"))
     with subprocess.Popen(
         command({}, what, tmp_path),
         env={**os.environ, MARK: mark},
@@ -193,7 +196,8 @@ def test_nothing_outlives_its_driver(what: str, number: signal.Signals, code: in
         text=True,
     ) as driver:
         wait_until(lambda: len(list(tmp_path.glob("*.begun"))) == 2, 200, "no worker began")
-        of_driver = [path for path in set(Path("/tmp").glob("mlm-ray-*")) - before if path.is_dir()]
+        [lock] = (each for each in Path("/tmp").glob("mlm-ray-*.lock") if holder_of(each).pid == driver.pid)
+        assert lock.with_suffix("").is_dir()
         assert len(processes(mark)) > 3
         driver.send_signal(number)
         out, _ = driver.communicate(timeout=60)
@@ -205,7 +209,23 @@ def test_nothing_outlives_its_driver(what: str, number: signal.Signals, code: in
         assert json.loads(done.stdout) == SQUARES
     else:
         assert out == "pipeline.py: interrupted\n"
-    assert not [path for path in of_driver if path.exists()]
+    assert not lock.exists()
+    assert not lock.with_suffix("").exists()
+
+
+@pytest.mark.slow
+def test_a_process_may_start_one_cluster_after_another() -> None:
+    for _ in range(2):
+        with RayWorkers(RayParams(workers=1)) as workers:
+            assert [square for square, _ in workers.map(tasks.nothing, tasks.squared, [3])] == [9]
+            assert {each.laddr.ip.removeprefix("::ffff:") for each in listening()} == {"127.0.0.1"}
+
+
+def listening() -> list[Any]:
+    """The sockets on which Ray's processes below this one listen."""
+    below = [process for process in psutil.Process().children(recursive=True) if "ray" in " ".join(process.cmdline())]
+    connections = [each for process in below for each in process.net_connections("tcp")]
+    return [each for each in connections if each.status == psutil.CONN_LISTEN]
 
 
 def processes(mark: str) -> list[psutil.Process]:

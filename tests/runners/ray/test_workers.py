@@ -24,6 +24,9 @@ FAILURES = 2
 
 @pytest.fixture(scope="module")
 def workers() -> Iterator[RayWorkers]:
+    # A program may have imported Ray before, which then reads the environment.
+    import ray  # noqa: F401
+
     with RayWorkers(RayParams(workers=2, max_failures=FAILURES)) as workers:
         yield workers
 
@@ -59,6 +62,7 @@ def test_workers_together_know_each_other_and_are_set_up_as_the_command_line_is(
     assert {each["directory"] for each in said} == {os.getcwd()}
     assert {each["keras"] for each in said} == {"tf_keras"}
     assert {each["threads"] for each in said} == {"1"}
+    assert not any(each["early"] for each in said)
     assert tuple(capfd.readouterr()) == ("", "")
 
 
