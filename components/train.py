@@ -299,9 +299,9 @@ class Train(Component[Checkpoint]):
                 steps,
                 execution,
                 out,
-                Path(scratch),
                 interruption,
                 self.observer,
+                None if members.is_chief else Path(scratch),
             )
             telemetry, best_epoch = fit.run()
             if not members.is_chief:

@@ -64,9 +64,9 @@ class Fit:
         steps: How many steps it makes.
         execution: The precision and the devices; training runs in its scope.
         out: Has the checkpoints, also those of a run that was cut off; TensorBoard's logs go there.
-        scratch: A directory of this process for what isn't kept.
         interruption: Holds signals back from the first step on, also after training, until the model is saved.
         observer: Who watches, if anybody.
+        scratch: Where a process that isn't the chief writes what isn't kept.
     """
 
     model: "TFPreTrainedModel"
@@ -76,9 +76,9 @@ class Fit:
     steps: TrainingSteps
     execution: Execution
     out: Path
-    scratch: Path
     interruption: Interruption
     observer: TrainingObserver | None = None
+    scratch: Path | None = None
 
     @property
     def members(self) -> Members:
@@ -280,13 +280,12 @@ class Fit:
     def telemetry(self, stages: Stages) -> Telemetry:
         """The history, empty so far."""
         steps = self.steps
-        is_chief = self.members.is_chief
         return Telemetry(
-            (self.out if is_chief else self.scratch) / LOGS,
+            (self.scratch or self.out) / LOGS,
             steps_a_row=steps_a_row(steps.steps),
             steps_per_epoch=steps.steps_per_epoch,
             stages=stages,
-            measure_peak=self.peak_flops if is_chief else lambda: math.inf,
+            measure_peak=self.peak_flops if self.members.is_chief else lambda: math.inf,
             given_peak_tflops=self.params.peak_tflops,
             watch=LossWatch(self.params.divergence_factor),
             progress=Progress(

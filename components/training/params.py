@@ -23,7 +23,7 @@ class TrainParams:
         model_config: Values of a new model's configuration that differ from its architecture's defaults.
         epochs: How often training goes over the train blocks.
         max_steps: Optimizer steps after which training ends, however many epochs that is; null for all epochs.
-        batch_size: Blocks that go through the model at once, on all devices together.
+        batch_size: Blocks that go through the model at once, on all devices of all workers together.
         gradient_accumulation_steps: Batches whose gradients make one optimizer step, which is that of one batch of
             all their blocks; everything else that counts steps (max_steps, the warm-up) counts optimizer steps.
         batch_size_start: Blocks of a batch in the first steps, doubled again and again until they are batch_size; needs
@@ -59,7 +59,8 @@ class TrainParams:
         jit_compile: Whether XLA compiles the step; auto does on GPUs, for architectures that it can compile. It
             compiles a few small kernels in any case, so that the device needs a working XLA even under false.
         strategy: Train on one_device, or mirrored on all GPUs (or all logical devices of a CPU), which share each
-            batch; auto takes as many GPUs as divide the batch size.
+            batch; auto takes as many GPUs as divide the batch size. Several workers share each batch with all their
+            devices; under one_device, the first of them trains alone.
         mlm_probability: Part of the tokens that are masked, above 0 and at most 1.
         mlm_probability_end: Part that is masked at the end of training, to which mlm_probability goes on a straight
             line; null for the same throughout.

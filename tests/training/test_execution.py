@@ -54,6 +54,7 @@ def test_it_says_what_was_picked_and_why():
     assert choose(CPU, precision="mixed_bfloat16").as_plain() == {
         "precision": "mixed_bfloat16",
         "jit_compile": False,
+        "workers": 1,
         "replicas": 1,
         "devices": ["CPU:0"],
         "chosen_by_auto": {"jit_compile": "1 CPU", "strategy": "1 CPU"},

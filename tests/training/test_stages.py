@@ -7,6 +7,8 @@ import numpy as np
 import pytest
 
 from components.masking.masking import IGNORED_LABEL, MaskingRate
+from components.training.devices import Devices
+from components.training.execution import Execution
 from components.training.fit import Fit
 from components.training.params import TrainParams, training_steps
 from components.training.progress import Progress
@@ -139,7 +141,8 @@ def test_each_step_has_its_blocks_and_masks_wherever_training_goes_on(inputs, tm
 
     def batches_of(first_step, **settings):
         chosen = TrainParams(**{**SMALL, **ALL_OF_IT, **settings})
-        fit = Fit(model, tokenizer.load(), blocks, chosen, training_steps(chosen, 70), None, tmp_path, Interruption(""))
+        steps, execution = training_steps(chosen, 70), Execution("float32", False, ("CPU:0",), Devices.visible(), {})
+        fit = Fit(model, tokenizer.load(), blocks, chosen, steps, execution, tmp_path, Interruption(""))
         order = fit.block_order()
         return fit, order, list(fit.train_batches(order, first_step).as_numpy_iterator())
 

@@ -52,6 +52,7 @@ def test_the_report_says_what_was_picked(blocks, tokenizer, tmp_path):
         "replicas": 1,
         "devices": ["CPU:0"],
         "chosen_by_auto": dict.fromkeys(("precision", "jit_compile", "strategy"), str(devices)),
+        "gradient_bytes": 4 * report["trained_parameters"],
     }
     assert report["blocks_a_step"] == 4
 
