@@ -159,6 +159,7 @@ def test_a_copy_that_is_damaged_is_brought_again(machine):
         assert one.verify().damages == []
 
 
+@pytest.mark.slow
 def test_a_manifest_that_is_damaged_makes_its_artifact_anew(machine):
     with machine("one") as one:
         execute(one)
@@ -244,6 +245,7 @@ def test_without_waiting_a_held_artifact_ends_the_run(machine):
         assert statuses(execute(one, lambda run: run(Write(WordParams("other"))))) == ["ran"]
 
 
+@pytest.mark.slow
 def test_a_step_that_fails_leaves_nothing(machine):
     from foundation.errors import DataError
     from tests.runners.small_steps import Failing
@@ -255,6 +257,7 @@ def test_a_step_that_fails_leaves_nothing(machine):
         assert not one.objects.list("locks")
 
 
+@pytest.mark.slow
 def test_an_object_that_vanishes_is_damage(machine):
     with machine("one") as one:
         execute(one, pages)
