@@ -156,12 +156,24 @@ def _look_after(options: argparse.Namespace) -> int:
 
 
 def _plan_or_run(options: argparse.Namespace, config: Config) -> int:
+    if options.runner == "kubeflow":
+        return _hand_over_to_kubeflow(options, config)
     with opened_root(options.root, wait=not options.no_wait, show=TERMINAL.paragraph) as root:
         root.bring_named(config)
         config = for_root(config, root.path, wait=not options.no_wait)
         root.bring_paths(config)
         with chosen_workers(options.runner, config) as workers:
             return _plan_or_run_with(workers, options, config, root)
+
+
+def _hand_over_to_kubeflow(options: argparse.Namespace, config: Config) -> int:
+    """Writes the pipeline's file for Kubeflow, whose containers run the steps, and starts it there if so asked."""
+    from runners.kubeflow.command import hand_over  # only here, so that --help is quick
+    from runners.kubeflow.places import root_in_containers
+
+    root = root_in_containers(options.root, config.kubeflow)
+    config = for_root(config, root, wait=not options.no_wait)
+    return hand_over(lambda run: pipeline(run, config, str(root)), options, config, root)
 
 
 def _plan_or_run_with(workers: Workers, options: argparse.Namespace, config: Config, root: PipelineRoot) -> int:

@@ -93,8 +93,8 @@ def measure(arguments: argparse.Namespace) -> dict[str, Any]:
     from components.modeling.checkpoint import build_masked_lm
     from components.publishing.uploads_during_training import UploadsDuringTraining
     from components.training.batches import without_autotune
-    from components.training.fit import Observing
     from components.training.observer import ObservedTraining
+    from components.training.observing import Observing
     from components.training.training_model import MaskedLMTraining
     from tests.loopback_hub.small_artifacts import bpe
 

@@ -11,6 +11,7 @@ from components.contract import reports
 from components.contract.artifacts import Blocks, Checkpoint, Corpus, Evaluation, Tokenizer
 from components.contract.component import Component
 from components.contract.push_record import PushedTo, model_digest
+from components.contract.workers import THIS_PROCESS, Workers
 from components.evaluation.baseline import LAST_BLESSED, Baseline, find_baseline
 from components.evaluation.params import AFTER, BASELINE, BEFORE, SAMPLE_SENTENCES, UNIGRAM, EvaluateParams
 from foundation.perplexity import perplexity_text
@@ -101,7 +102,11 @@ class Evaluate(Component[Evaluation]):
             find_baseline(self.params.baseline, self.pushed_to, own_digest="")
 
     def run(self, out: Path) -> None:
-        """Writes what `Evaluation` lists.
+        """Writes what `Evaluation` lists; see `run_with`."""
+        self.run_with(out, THIS_PROCESS)
+
+    def run_with(self, out: Path, workers: Workers) -> None:
+        """Writes what `Evaluation` lists. Workers answer for the model before and after training, each some batches.
 
         Raises:
             DataError: If the test split has no blocks, nothing in them can be masked, or the slices' column is none.
@@ -119,7 +124,7 @@ class Evaluate(Component[Evaluation]):
         questions = questions_of_test_split(self.blocks, tokenizer, self.question_settings)
         column_slices = self.column_slices(questions)  # first, so that a wrong column is refused before the work
 
-        models = self.ask_models(tokenizer, questions)
+        models = self.ask_models(tokenizer, questions, workers)
         train_split = read_train_split(self.blocks, questions, tokenizer, self.params.contamination_ngram)
         answers = {name: model.scores for name, model in models.items()}
         answers[UNIGRAM] = train_split.unigram.answers(questions.masks.label)
@@ -180,17 +185,24 @@ class Evaluate(Component[Evaluation]):
         row = questions.records.row[questions.record]
         return list(by_column(self.corpus.split("test"), self.params.slice_column, row))
 
-    def ask_models(self, tokenizer: "PreTrainedTokenizerFast", questions: "Questions") -> "dict[str, ModelAnswers]":
+    def ask_models(
+        self, tokenizer: "PreTrainedTokenizerFast", questions: "Questions", workers: Workers
+    ) -> "dict[str, ModelAnswers]":
         """Asks the model before and after training."""
         from components.evaluation.answers import ask_model
+        from components.evaluation.shared_scoring import AskedModel, shared_scores
         from components.modeling.checkpoint import load_masked_lm
 
         answers = {}
         params = dataclasses.replace(self.params, sample_texts=tuple(self.sample_texts))
         directories = {BEFORE: self.checkpoint.initial_directory, AFTER: self.checkpoint.model_directory}
         for name, directory in directories.items():
+            settings = self.question_settings
+            asked = AskedModel(directory, self.blocks, self.tokenizer, settings, self.params.batch_size)
+            is_shared = workers is not THIS_PROCESS and asked.is_worth_sharing(questions)
+            scores = shared_scores(asked, questions, workers) if is_shared else None
             model = load_masked_lm(directory)
-            answers[name] = ask_model(model, tokenizer, questions, params)
+            answers[name] = ask_model(model, tokenizer, questions, params, scores)
             del model
             gc.collect()  # a Keras model is a cycle: without this, two of them stand in memory
         return answers

@@ -11,6 +11,8 @@ from typing import ClassVar, cast
 from components.contract import reports
 from components.contract.artifacts import REPORT, STREAM, Corpus
 from components.contract.component import Component
+from components.contract.workers import THIS_PROCESS, Workers
+from components.sources import Loaded
 from components.sources.beginnings import Limits
 from components.sources.embedded import EmbeddedCorpus
 from components.sources.hub import HubDataset
@@ -75,10 +77,15 @@ class Ingest(Component[Corpus]):
         return digests
 
     def run(self, out: Path) -> None:
-        """Writes the records, as train and test, and `report.json`.
+        """Writes the records, as train and test, and `report.json`; see `run_with`."""
+        self.run_with(out, THIS_PROCESS)
+
+    def run_with(self, out: Path, workers: Workers) -> None:
+        """Writes the records, as train and test, and `report.json`. Workers read local files, each some of them.
 
         Args:
             out: An empty directory.
+            workers: Who reads.
 
         Raises:
             PipelineError: If the source can't be read, is malformed, or holds too few records.
@@ -99,7 +106,7 @@ class Ingest(Component[Corpus]):
                 mixture = mix(params, self.readers, cache)
                 loaded = mixture.loaded()
             else:
-                loaded = self.readers[0].load(cache)
+                loaded = self.load(cache, workers)
                 loaded = loaded if params.source.is_from_hub else select(loaded, params.split)
         with progress_bars_only_for(downloads=False):
             rows = mixture.split(params) if mixture else split_alone(loaded, params)
@@ -113,6 +120,11 @@ class Ingest(Component[Corpus]):
         reports.write(out / REPORT, corpus_report.with_source(report, loaded))
         del loaded, mixture
         shutil.rmtree(cache)
+
+    def load(self, cache: Path, workers: Workers) -> Loaded:
+        """The records of the one source."""
+        [reader] = self.readers
+        return reader.load(cache, workers) if isinstance(reader, LocalFiles) else reader.load(cache)
 
     def keep_test_split(self, cache: Path, out: Path) -> None:
         """Writes the test split of a source that is streamed, and where its train records are read from.

@@ -3,21 +3,18 @@
 import dataclasses
 import json
 from pathlib import Path
-from typing import TYPE_CHECKING, ClassVar
+from typing import ClassVar
 
-from components.blocks.encoding import CHARACTERS_A_BATCH, encode, untruncated
 from components.blocks.params import PreprocessParams
 from components.blocks.progress import PROGRESS, Progress
 from components.contract import reports
 from components.contract.artifacts import REPORT, Blocks, Corpus, Tokenizer
 from components.contract.component import Component
 from components.contract.reports import BlockCounts, BySplit, RecordsWithoutText
+from components.contract.workers import THIS_PROCESS, Workers
 from foundation.errors import ConfigError, DataError
 from foundation.terminal import TERMINAL
 from foundation.tokenizer_length import stated_length
-
-if TYPE_CHECKING:
-    from tokenizers import Tokenizer as RustTokenizer
 
 SPLITS = ("train", "test")
 MUCH_UNKNOWN = 0.01
@@ -36,7 +33,7 @@ class Preprocess(Component[Blocks]):
     """
 
     name: ClassVar[str] = "preprocess"
-    version: ClassVar[str] = "4"
+    version: ClassVar[str] = "5"
     output: ClassVar[type[Blocks]] = Blocks
     scratch: ClassVar[str] = PROGRESS
 
@@ -51,6 +48,10 @@ class Preprocess(Component[Blocks]):
 
     def run(self, out: Path) -> None:
         """Streams both splits into blocks. Memory holds the longest record and its tokens, not the corpus."""
+        self.run_with(out, THIS_PROCESS)
+
+    def run_with(self, out: Path, workers: Workers) -> None:
+        """Streams both splits into blocks. The workers tokenize; this process alone fills blocks and writes."""
         from components.blocks.column_choice import choose_column
 
         tokenizer = self.tokenizer.load()
@@ -63,12 +64,11 @@ class Preprocess(Component[Blocks]):
                 received="one without",
                 remedy="set --preprocess.packing concatenate, or another --tokenizer.pretrained",
             )
-        backend = untruncated(tokenizer)
         named = self.params.named_columns
         column = choose_column(self.corpus, named)
         # A stream may take days: what is wrong with the test split shows before.
         names = SPLITS[::-1] if self.corpus.is_streamed else SPLITS
-        splits = BySplit(**{name: self._run_split(name, column, backend, pad_token_id, out) for name in names})
+        splits = BySplit(**{name: self._run_split(name, column, pad_token_id, out, workers) for name in names})
         chosen = "" if column in (named, named.removesuffix("?")) else column
         (out / "dataset" / "dataset_dict.json").write_text(json.dumps({"splits": list(SPLITS)}), encoding="utf-8")
         summary = summary_of(self.params.block_size, splits) + (f"; from column {chosen}" if chosen else "")
@@ -87,13 +87,11 @@ class Preprocess(Component[Blocks]):
             ),
         )
 
-    def _run_split(
-        self, name: str, column: str, backend: "RustTokenizer", pad_token_id: int | None, out: Path
-    ) -> BlockCounts:
+    def _run_split(self, name: str, column: str, pad_token_id: int | None, out: Path, workers: Workers) -> BlockCounts:
         """Writes one split's blocks and records and returns its part of the report."""
         from components.blocks.packing import layout_of
         from components.blocks.segments import SegmentedSplit, fill
-        from components.blocks.text_column import TextReader
+        from components.blocks.shared_texts import TokenizedColumn, texts_of_split
         from components.blocks.text_fields import resolve_columns
         from components.blocks.writer import BlockWriter, RecordWriter
         from components.sources.streaming import Stream
@@ -101,28 +99,28 @@ class Preprocess(Component[Blocks]):
         block_size, packing = self.params.block_size, self.params.packing
         packed = packing == "packed" and name == "train"
         layout = layout_of("documents" if packing == "packed" and not packed else packing, block_size, pad_token_id)
+        stream = None
         if name == "train" and self.corpus.is_streamed:
             schema = self.corpus.columns().data.schema
             stream = Stream(self.corpus.stream, schema, resolve_columns(schema, column))
-            split = SegmentedSplit(
-                self.corpus, name, column, backend, self.params.characters_at_once, block_size, with_document_ids=packed
-            )
-            found = split.write(out, layout, stream.record_batches)
+        tokenized = TokenizedColumn(self.corpus, self.tokenizer, name, column, self.params.characters_at_once, stream)
+        if stream is not None:
+            split = SegmentedSplit(tokenized, block_size, with_document_ids=packed)
+            found = split.write(out, layout, workers)
             tokens, blocks, records = found.tokens, found.blocks, found.records
             skipped = {"null": found.null, "empty": found.empty}
         else:
-            reader = TextReader(self.corpus, name, column)
+            texts = texts_of_split(tokenized, workers)
             with (
                 BlockWriter(out / "dataset" / name, block_size, with_document_ids=packed) as writer,
                 RecordWriter(out / "records" / f"{name}.arrow") as record_writer,
                 TERMINAL.progress(f"tokenizing {name}", len(self.corpus.split(name)), "records") as progress,
             ):
-                encoded = encode(backend, reader.batches(CHARACTERS_A_BATCH), self.params.characters_at_once)
-                encoded = progress.watch(encoded, lambda batch: len(batch.tokens))
-                tokens = fill(encoded, layout, writer, record_writer, reader.rows_with_text())
+                encoded = progress.watch(texts.encoded(), lambda batch: len(batch.tokens))
+                tokens = fill(encoded, layout, writer, record_writer, texts.rows_with_text())
                 filled = layout.finish()
                 writer.write(filled.input_ids, filled.document_ids)
-            blocks, records, skipped = writer.blocks, reader.records, reader.skipped
+            blocks, records, skipped = writer.blocks, texts.records, texts.skipped
         if not blocks:
             raise DataError(
                 f"the {name} split must fill at least one block",

@@ -1,16 +1,20 @@
 """The train step: a masked language model, from a checkpoint or from scratch, trained on blocks."""
 
+import contextlib
 import dataclasses
 import functools
 import shutil
+import tempfile
 import time
 from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, ClassVar
+from typing import TYPE_CHECKING, ClassVar, cast
 
-from components.contract import reports
+from components.contract import manifest, reports
 from components.contract.artifacts import HISTORY, LOGS, REPORT, STATE, STEP_HISTORY, Blocks, Checkpoint, Tokenizer
 from components.contract.component import Component
+from components.contract.component_json import as_json, from_json
+from components.contract.workers import THIS_PROCESS, Member, Workers
 from components.training.continuing import (
     AUTO,
     FinishedTraining,
@@ -26,16 +30,19 @@ from components.training.observer import TrainingObserver
 from components.training.params import TrainingSteps, TrainParams, training_steps
 from components.training.report import training_report, write_rows
 from components.training.room import require_room_to_train
+from components.training.sharing import require_shareable
 from components.training.starting_model import model_config, require_blocks, starting_model
 from components.training.step_checkpoints import CHECKPOINTS, StepCheckpoints
 from foundation.disk import flush_tree
 from foundation.errors import ArtifactError, DataError
+from foundation.keras_choice import choose_keras
 from foundation.terminal import TERMINAL
 
 if TYPE_CHECKING:
     from transformers import PretrainedConfig, PreTrainedTokenizerFast
 
     from components.training.execution import Execution
+    from components.training.members import Members
 
 
 @dataclasses.dataclass(frozen=True)
@@ -182,6 +189,12 @@ class Train(Component[Checkpoint]):
             # Only then is it worth waiting for TensorFlow here.
             self.execution(config, params.batch_size)
 
+    def preflight_with(self, workers: Workers) -> None:
+        """Refuses batches that the workers can't share evenly, as far as it is known by now how large they are."""
+        if workers is not THIS_PROCESS:
+            batch_size = self.planned_steps.batch_size if self.has_inputs else self.params.batch_size
+            require_shareable(self.params, batch_size, workers.count)
+
     def cached_notice(self) -> str | None:
         """What the observer has to say of a training that it can't watch any more."""
         return None if self.observer is None else self.observer.training_is_cached()
@@ -191,22 +204,76 @@ class Train(Component[Checkpoint]):
         started = time.perf_counter()
         if (out / REPORT).exists():
             return  # It is written last, and all else is on the disk before it.
+        steps = self.prepare(out)
+        execution = self.execution(model_config(self.params), steps.batch_size)
+        TERMINAL.paragraph(f"  {execution}")
+        self.begin(StepCheckpoints(out / CHECKPOINTS), steps)
+        self.train(out, steps, execution, started)
+
+    def run_with(self, out: Path, workers: Workers) -> None:
+        """Does what `run` does, in all workers together, each of which has a part of every batch.
+
+        With `train.strategy one_device`, the first of them trains alone.
+        """
+        if workers is THIS_PROCESS:
+            self.run(out)
+        elif not (out / REPORT).exists():
+            require_shareable(self.params, self.planned_steps.batch_size, workers.count)
+            steps = self.prepare(out)
+            self.begin(StepCheckpoints(out / CHECKPOINTS), steps)
+            workers.together(SharedTraining(as_json(self), out, self.continued))
+
+    def run_as(self, out: Path, member: Member) -> None:
+        """Does the part of one of the processes that train together, once `run_with` has prepared it.
+
+        Raises:
+            MemberLost: If another process is gone.
+        """
+        from components.training.members import ALONE, SeveralMembers
+
+        started = time.perf_counter()
+        alone = member.count == 1 or self.params.strategy == "one_device"
+        if (alone and not member.is_chief) or (out / REPORT).exists():
+            return
+        with contextlib.nullcontext() if member.is_chief else TERMINAL.muted():
+            members = ALONE if alone else SeveralMembers(member)
+            # Where processes were started anew, the chief first tidies up.
+            steps = self.prepare(out) if member.is_chief else self.planned_steps
+            execution = self.execution(model_config(self.params), steps.batch_size, members)
+            members.require_alike({**execution.as_plain(), **manifest.library_versions(), "step version": self.version})
+            TERMINAL.paragraph(f"  {execution}")
+            self.train(out, steps, execution, started)
+
+    @property
+    def planned_steps(self) -> TrainingSteps:
+        """The steps that the settings ask for, of the blocks that there are."""
+        return training_steps(self.params, len(self.blocks.split("train")))
+
+    def prepare(self, out: Path) -> TrainingSteps:
+        """Removes what an earlier run left and nobody goes on from, and refuses what can't be trained."""
         remove_all_but_checkpoints(out)
         set_damaged_checkpoints_aside(StepCheckpoints(out / CHECKPOINTS))
         self.require_blocks_to_learn_from()
         self.require_validation()
-        steps = training_steps(self.params, len(self.blocks.split("train")))
-        tokenizer = self.tokenizer.load()
-        self.require_whole_words(tokenizer)
-        execution = self.execution(model_config(self.params), steps.batch_size)
-        TERMINAL.paragraph(f"  {execution}")
-        self.begin(StepCheckpoints(out / CHECKPOINTS), steps)
+        steps = self.planned_steps
+        self.require_whole_words(self.tokenizer.load())
+        return steps
 
+    def train(self, out: Path, steps: TrainingSteps, execution: "Execution", started: float) -> None:
+        """Trains, and where this process is the one that writes, saves what comes of it.
+
+        Args:
+            out: As for `run`, with nothing in it but checkpoints to go on from.
+            steps: How many steps to make.
+            execution: With what.
+            started: When the step began, by `time.perf_counter`.
+        """
         from components.modeling.checkpoint import save_masked_lm
         from components.training.execution import deterministic_operations
         from components.training.fit import Fit
         from components.training.stopping import Interruption
 
+        members, tokenizer = execution.members, self.tokenizer.load()
         every_steps = self.params.checkpoint_every_steps
         when = f"after this step, with{'out' if every_steps is None else ''} a checkpoint"
         # Once a model is trained, a signal waits until it is saved.
@@ -214,15 +281,32 @@ class Train(Component[Checkpoint]):
             Interruption(when) as interruption,
             execution.scope(),
             deterministic_operations(execution.is_deterministic(self.params.deterministic)),
+            tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as scratch,
         ):
             start = starting_model(self.params, self.blocks, tokenizer, self.continued)
             model = start.model
             for note in start.notes:
                 TERMINAL.paragraph(f"  {self.name:<11} {note}")
-            require_room_to_train(model, self.params, steps.steps, out)
-            save_masked_lm(model, tokenizer, out / "initial")
-            fit = Fit(model, tokenizer, self.blocks, self.params, steps, execution, out, interruption, self.observer)
+            members.require_alike_weights(model.weights)
+            if members.is_chief:
+                require_room_to_train(model, self.params, steps.steps, out)
+                save_masked_lm(model, tokenizer, out / "initial")
+            fit = Fit(
+                model,
+                tokenizer,
+                self.blocks,
+                self.params,
+                steps,
+                execution,
+                out,
+                Path(scratch),
+                interruption,
+                self.observer,
+            )
             telemetry, best_epoch = fit.run()
+            if not members.is_chief:
+                members.wait()
+                return
             interruption.when = "when the model is saved"
             save_masked_lm(model, tokenizer, out / "model")
             write_rows(out / HISTORY, telemetry.EPOCH_COLUMNS, telemetry.rows)
@@ -241,6 +325,7 @@ class Train(Component[Checkpoint]):
             )
             flush_tree(out)
             reports.write(out / REPORT, dataclasses.replace(report, seconds=round(time.perf_counter() - started, 3)))
+            members.wait()
 
     def begin(self, checkpoints: StepCheckpoints, steps: TrainingSteps) -> None:
         """Takes the finished training over that this one goes on from, unless it has gone on already, and says so.
@@ -291,16 +376,23 @@ class Train(Component[Checkpoint]):
             + because
         )
 
-    def execution(self, config: "PretrainedConfig", batch_size: int) -> "Execution":
+    def execution(self, config: "PretrainedConfig", batch_size: int, members: "Members | None" = None) -> "Execution":
         """The precision and the devices for a model and batches of so many blocks. Starts TensorFlow.
+
+        Args:
+            config: The model's.
+            batch_size: How many.
+            members: The processes that share them; None for this one alone.
 
         Raises:
             ConfigError: If the devices or the architecture can't do what the params ask for.
         """
         from components.training.devices import Devices
         from components.training.execution import choose_execution
+        from components.training.members import ALONE
 
-        return choose_execution(self.params, Devices.visible(), config, batch_size)
+        members = ALONE if members is None else members
+        return choose_execution(self.params, Devices.visible(members.strategy), config, batch_size, members)
 
     def require_own_tokenizer(self, config: "PretrainedConfig") -> None:
         """Refuses another tokenizer than the checkpoint's own, as soon as it is known which one there will be.
@@ -360,6 +452,29 @@ class Train(Component[Checkpoint]):
             from components.masking.whole_words import WordBoundaries
 
             WordBoundaries.of(tokenizer)
+
+
+@dataclasses.dataclass(frozen=True)
+class SharedTraining:
+    """What each of the processes does that train together; it travels to them by pickle.
+
+    Attributes:
+        told: The step as JSON.
+        out: Where the chief writes.
+        continued: The finished training that it goes on from, as the process found it that asked for this.
+    """
+
+    told: str
+    out: Path
+    continued: FinishedTraining | None
+
+    def __call__(self, member: Member) -> None:
+        """Trains."""
+        choose_keras()
+        step = from_json(self.told)
+        # It is looked up once, wherever that is: see there.
+        vars(step)["continued"] = self.continued
+        cast(Train, step).run_as(self.out, member)
 
 
 def remove_all_but_checkpoints(directory: Path) -> None:

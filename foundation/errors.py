@@ -11,7 +11,9 @@ PipelineError            a step failed; exit code 1
 """
 
 import os
+from collections.abc import Callable, Mapping
 from pathlib import Path
+from typing import Any
 
 
 class PipelineError(Exception):
@@ -40,6 +42,18 @@ class PipelineError(Exception):
 
     def __str__(self) -> str:
         return " ".join(self.sentences)
+
+    def __reduce__(self) -> tuple[Callable[..., "PipelineError"], tuple[Any, ...]]:
+        # Errors travel from one process to another. An exception is otherwise made anew by a call of its class, which
+        # here takes arguments by name, and in a subclass others.
+        return _made_again, (type(self), self.args, self.__dict__)
+
+
+def _made_again(kind: type[PipelineError], arguments: tuple[Any, ...], state: Mapping[str, Any]) -> PipelineError:
+    """An error as another process had it."""
+    error = kind.__new__(kind, *arguments)
+    error.__dict__.update(state)
+    return error
 
 
 class ConfigError(PipelineError):

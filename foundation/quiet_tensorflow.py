@@ -57,8 +57,12 @@ class QuietFinder(importlib.abc.MetaPathFinder):
 
 
 @contextlib.contextmanager
-def filtered_stderr() -> Iterator[None]:
-    """Holds back what is written to file descriptor 2, then passes on all but the chatter."""
+def filtered_stderr(chatter: re.Pattern[bytes] = CHATTER) -> Iterator[None]:
+    """Holds back what is written to file descriptor 2, then passes on all but the chatter.
+
+    Args:
+        chatter: What lines of it begin with.
+    """
     try:
         kept = os.dup(2)
     except OSError:  # a daemon may have closed it
@@ -79,7 +83,7 @@ def filtered_stderr() -> Iterator[None]:
             os.close(kept)
             held.seek(0)
             for line in held:
-                if not CHATTER.match(line):
+                if not chatter.match(line):
                     os.write(2, line)
 
 

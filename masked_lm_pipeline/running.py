@@ -6,18 +6,20 @@ import os
 import threading
 from collections.abc import Callable, Collection, Iterator, Mapping
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, Literal, TypeVar
 
 from components.config.pipeline_config import Config
 from components.config.sections import STEPS
 from components.contract.artifacts import Artifact
 from components.contract.component import Component
+from components.contract.workers import THIS_PROCESS, Workers
 from foundation.names import require_known
 from foundation.process_lock import LockHeld
 from foundation.terminal import TERMINAL
 from masked_lm_pipeline.entering import enter
 from masked_lm_pipeline.finished_run import ROOT, FinishedRun
 from pipeline import for_root, pipeline
+from runners.choice import chosen_workers
 from runners.housekeeping.pipeline_root import PipelineRoot
 from runners.local import LocalRunner
 from runners.opened_root import opened_root
@@ -42,6 +44,7 @@ def run(
     wait: bool = True,
     quiet: bool = False,
     graph: Graph = pipeline,
+    runner: Literal["local", "ray"] = "local",
 ) -> FinishedRun:
     """Runs the pipeline, or what of it isn't cached.
 
@@ -57,6 +60,7 @@ def run(
         wait: Whether to wait where another run is making the same artifact, or is pushing; otherwise that is an error.
         quiet: Whether to print nothing.
         graph: The pipeline, where it isn't the usual one.
+        runner: Who does the work: this process, or workers on Ray as the section `ray` of the settings says.
 
     Returns:
         What the run left. Its artifacts are there as far as `until` says.
@@ -70,15 +74,18 @@ def run(
         print(done.steps["train"], done.metrics["perplexity_after"])
     """
     _require_steps(graph, until, force)
-    with _undisturbed(wait, quiet), opened_root(root, wait=wait, show=TERMINAL.paragraph) as opened:
+    require_known(runner, ("local", "ray"), "the call names", "runners")
+    with (
+        _undisturbed(wait, quiet),
+        opened_root(root, wait=wait, show=TERMINAL.paragraph) as opened,
+        chosen_workers(runner, Config() if config is None else config) as workers,
+    ):
         config = _for_root(config, opened, wait)
-        runner = _runner(opened, until, force, wait)
+        local = _runner(opened, until, force, wait, workers)
         if not quiet:
             for note in config.notes:
                 TERMINAL.paragraph(f"  {note}")
-        record = runner.execute(
-            lambda run: graph(run, config, str(runner.root)), config.as_plain(), config.configuration
-        )
+        record = local.execute(lambda run: graph(run, config, str(local.root)), config.as_plain(), config.configuration)
         opened.bring_served(record)
     return FinishedRun(record.directory)
 
@@ -158,7 +165,13 @@ def _for_root(config: Config | None, root: PipelineRoot, wait: bool) -> Config:
     return config
 
 
-def _runner(root: PipelineRoot, until: str | None, force: str | Collection[str], wait: bool) -> LocalRunner:
+def _runner(
+    root: PipelineRoot,
+    until: str | None,
+    force: str | Collection[str],
+    wait: bool,
+    workers: Workers = THIS_PROCESS,
+) -> LocalRunner:
     forced = frozenset([force] if isinstance(force, str) else force)
     return LocalRunner(
         root.path,
@@ -168,6 +181,7 @@ def _runner(root: PipelineRoot, until: str | None, force: str | Collection[str],
         show=TERMINAL.paragraph,
         working=TERMINAL.working,
         storage=root.storage,
+        workers=workers,
     )
 
 

@@ -3,7 +3,6 @@
 import contextlib
 import functools
 import time
-import traceback
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, TypeVar
@@ -12,14 +11,13 @@ from components.contract.artifacts import Artifact, Evaluation
 from components.contract.component import Component
 from components.contract.run_names import require_name
 from components.contract.workers import THIS_PROCESS, Workers
-from components.hub.reading import HubUnreachable
 from foundation import disk
 from foundation.errors import ConfigError, DamagedArtifact, PipelineError
 from foundation.termination import TERMINATION
-from runners.housekeeping.index import write_index
-from runners.report.run_report import write_report
 from runners.run import Pipeline, drive
+from runners.run_end import SAME_COMMAND, RunEnd
 from runners.run_record import RUNNING, RunRecord, StepRecord, close_killed_runs, verdict_of
+from runners.settling import Settling
 from runners.storage import LocalStorage, Storage
 from runners.store import Store
 from runners.tracking.tracker import Tracker
@@ -29,9 +27,6 @@ Output = TypeVar("Output", bound=Artifact)
 
 INTERRUPTED = "interrupted"
 BETWEEN_STEPS = f"{INTERRUPTED} between two steps; finished steps are kept, and the same command goes on from them"
-AT_ONCE_SECONDS = 1.0
-"""What a tracker gets of a run that won't be waited for."""
-SAME_COMMAND = "the same command then goes on from what is finished"
 
 
 class LocalRunner:
@@ -74,13 +69,14 @@ class LocalRunner:
         self.show = show
         self.working = working
         self.tracking = Tracking(trackers, show)
+        self._end = RunEnd(root, self.tracking, show, self._share)
         self.command = command
         self.workers = workers
         self.record: RunRecord | None = None
         """The record of what `execute` runs or ran; None until it is begun."""
         self._made: set[str] = set()
         """The keys of what this runner has made, which needn't be forced again."""
-        self._settled: dict[str, tuple[Component[Any], dict[str, str]]] = {}
+        self._settling = Settling(self.store, show)
 
     def plan(self, pipeline: Pipeline) -> list[tuple[Component[Any], str]]:
         """What `execute` would do, in order: each component with `run` or `cached`. Runs nothing.
@@ -98,7 +94,7 @@ class LocalRunner:
         planned: list[tuple[Component[Any], str]] = []
 
         def plan_step(component: Component[Output]) -> Output:
-            component, sources = self._settle(component)
+            component, sources = self._settling.settle(component)
             artifact = None
             if all(each.path is not None for each in component.inputs.values()):
                 key = component.key(sources)
@@ -109,6 +105,7 @@ class LocalRunner:
             if artifact is None:
                 self.store.fetch_inputs(component)
                 component.preflight()
+                component.preflight_with(self.workers)
             return artifact or component.at(None)
 
         drive(pipeline, plan_step, self.until)
@@ -129,22 +126,22 @@ class LocalRunner:
         try:
             with TERMINATION.held_back():
                 record = self.record = self._open_record(config, configuration)
-                TERMINATION.closing = functools.partial(self._close_at_once, record)
+                TERMINATION.closing = functools.partial(self._end.close_at_once, record)
             self.tracking.begin(record)
             with disk.temporary_files_in(record.temporary):
                 self._plan_and_run(pipeline, record)
-            self._close_record(record, "succeeded")
+            self._end.close(record, "succeeded")
         except KeyboardInterrupt as interrupt:
             if not str(interrupt):
                 interrupt.args = (BETWEEN_STEPS,)
-            self._close_record(record, "interrupted", str(interrupt))
+            self._end.close(record, "interrupted", str(interrupt))
             raise
         except PipelineError as error:
-            self._close_record(record, "failed", str(error))
+            self._end.close(record, "failed", str(error))
             raise
         except Exception as error:
-            failure = self._unexpected(error, record)
-            self._close_record(record, "failed", str(failure))
+            failure = self._end.unexpected(error, record)
+            self._end.close(record, "failed", str(failure))
             raise failure from error
         return record
 
@@ -182,7 +179,7 @@ class LocalRunner:
             with self.working(component.name):
                 if (lost := TERMINATION.lost()) is not None:
                     raise lost
-                component, sources = self._settle(component)
+                component, sources = self._settling.settle(component)
                 key = component.key(sources)
                 self._use(component, key, record)
                 with self.tracking.following(component, self.store.path(component, key)):
@@ -243,30 +240,6 @@ class LocalRunner:
             self.store.fetch(artifact)  # whether its effects still stand is compared with its files
         return artifact if artifact is not None and component.holds(artifact) else None
 
-    def _settle(self, component: Component[Output]) -> tuple[Component[Output], dict[str, str]]:
-        """A component and its sources, read once a run where that is possible.
-
-        What runs has to be what its key names: a branch on the Hub may move between plan and execution, so
-        the very object whose sources are in the key is the one that runs.
-        """
-        known = self._settled.get(component.name)
-        if known is None or known[0] != component:
-            known = self._settled[component.name] = (component, self._sources(component))
-        return known
-
-    def _sources(self, component: Component[Any]) -> dict[str, str]:
-        """What a component reads from outside; out of reach of the Hub, what it read there when it last ran."""
-        if component.sources_read_inputs:
-            self.store.fetch_inputs(component)
-        try:
-            return dict(component.sources())
-        except HubUnreachable:
-            earlier = self.store.earlier_sources(component)
-            if earlier is None:
-                raise
-        self.show(f"  {component.name:<11} the Hub is out of reach: what was there at an earlier run counts, unchecked")
-        return earlier
-
     def _set_aside(self, damage: DamagedArtifact) -> None:
         """Sets a damaged artifact aside, and says so."""
         aside = self.store.set_aside(damage)
@@ -294,7 +267,7 @@ class LocalRunner:
         try:
             with self.store.undisturbed():
                 for directory in close_killed_runs(self.root):
-                    self._write_report(directory)
+                    self._end.write_report(directory)
                 record = RunRecord(self.root, config, self.show, configuration, self.name, self.command)
             self._share(record.directory)
             return record
@@ -307,65 +280,6 @@ class LocalRunner:
                 remedy="name another with --root DIR",
             ) from error
 
-    def _close_record(self, record: RunRecord | None, status: str, error: str | None = None) -> None:
-        """Closes the record, unless there is none yet or it is closed already, and writes the report."""
-        if record is None or record.is_closed:
-            return
-        with TERMINATION.held_back():
-            record.finish(status, error)
-            self._write_report(record.directory)
-        self.tracking.end(status)
-
-    def _close_at_once(self, record: RunRecord) -> None:
-        """Closes the record, and writes the report, of a run that won't be waited for."""
-        record.close_at_once()
-        self._write_report(record.directory)
-        self.tracking.end("interrupted", AT_ONCE_SECONDS)
-
-    def _write_report(self, directory: Path) -> None:
-        """Writes a run's report and the page of all runs. Their own failure must not hide how the run ended."""
-        try:
-            write_report(directory)
-        except Exception as failure:
-            details = _write_traceback(directory / "report_traceback.txt", failure)
-            self.show(f"  {'report':<11} failed: {type(failure).__name__}: {failure}{details}")
-        try:
-            write_index(self.root)
-        except Exception as failure:
-            details = _write_traceback(directory / "index_traceback.txt", failure)
-            self.show(f"  {'index':<11} failed: {type(failure).__name__}: {failure}{details}")
-        self._share(directory)
-
     def _share(self, path: Path) -> None:
         """Shows others what stands in a run's folder by now, or in a file there."""
         self.store.storage.share(path.relative_to(self.root).as_posix())
-
-    def _unexpected(self, error: Exception, record: RunRecord | None) -> PipelineError:
-        """An error that no step foresaw, as one message; the traceback goes to a file of the run."""
-        if record is None:
-            raise error
-        details = _write_traceback(record.directory / "traceback.txt", error)
-        steps = record.content["steps"]
-        what = f"the files of {steps[-1]['name']} are written" if steps else "files are written"
-        if disk.is_full(error):
-            return disk.full_disk(error, self.root, what, SAME_COMMAND + details)
-        if isinstance(error, OSError) or disk.is_refusing(error):
-            return PipelineError(
-                "the system must let a step read and write its files",
-                received=f"{' '.join(str(error).split())}, while {what} below {self.root}",
-                remedy=f"mend what it names and run the same command again{details}",
-            )
-        return PipelineError(
-            "a step must name the reason for which it fails",
-            received=f"{type(error).__name__}: {error}",
-            remedy=f"this is a fault of the program: please report it{details}",
-        )
-
-
-def _write_traceback(path: Path, error: Exception) -> str:
-    """Writes an error's traceback to a file; words that say where, or none where it can't be written."""
-    try:
-        path.write_text("".join(traceback.format_exception(error)), encoding="utf-8")
-    except OSError:
-        return ""
-    return f" (details: {path})"

@@ -22,6 +22,8 @@ REQUIREMENTS = {
     # Wants other versions of botocore than the client, s3fs, which the project's environment has.
     "S3 server": ["moto[server]==5.2.5"],
     "build": ["build==1.6.1", "setuptools==84.2.1"],
+    # Reads and runs what --runner kubeflow writes. It wants protobuf below 7.
+    "kfp": ["kfp==2.17.3", "kfp-kubernetes==2.17.3"],
     # What the binary of TensorFlow Serving 2.20 is built from.
     "TensorFlow Serving": ["tensorflow==2.20.0", "tensorflow-text==2.20.1"],
 }

@@ -12,6 +12,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+import components.evaluation.shared_scoring
 from components.blocks.writer import RecordWriter
 from components.contract import manifest, reports
 from components.contract.artifacts import Blocks, Checkpoint, Corpus, Evaluation, Tokenizer
@@ -25,6 +26,7 @@ from components.modeling.library.adapter import LibraryMaskedLM
 from foundation.errors import ConfigError, DataError, ModelError
 from foundation.perplexity import perplexity_text
 from tests import reports as complete
+from tests.pickling_workers import PicklingWorkers
 
 ROOT = Path(__file__).resolve().parents[1]
 VOCABULARY, BLOCK_SIZE, MASK, SPECIAL = 300, 32, 4, [0, 1, 2, 3, 4]
@@ -147,6 +149,19 @@ def corpus(tmp_path_factory, ids):
     return write_corpus(tmp_path_factory.mktemp("corpus"), texts)
 
 
+def test_workers_give_the_same_evaluation(tmp_path, monkeypatch, corpus, blocks, tokenizer, checkpoint):
+    monkeypatch.setattr(components.evaluation.shared_scoring, "LEAST_OPERATIONS", 0)
+    params = EvaluateParams(batch_size=8, sample_texts=("word1 <mask>",), bootstrap_resamples=100)
+    step = Evaluate(corpus, blocks, tokenizer, checkpoint, PushedTo(str(tmp_path)), 0.15, params)
+    workers = PicklingWorkers(3)
+    for name in ("alone", "shared"):
+        (tmp_path / name).mkdir()
+    step.run(tmp_path / "alone")
+    step.run_with(tmp_path / "shared", workers)
+    assert manifest.describe_files(tmp_path / "shared") == manifest.describe_files(tmp_path / "alone")
+    assert workers.items[:4] == [range(0, 2), range(2, 4), range(4, 6), range(6, 7)]
+
+
 @pytest.mark.slow
 def test_a_random_head_is_no_start_to_be_better_than(tmp_path, blocks, tokenizer):
     headless = write_checkpoint(tmp_path / "checkpoint", has_new_head=True, favourite=5)
@@ -223,6 +238,16 @@ def test_anyone_can_recompute_the_metrics_from_the_artifacts(evaluation, checkpo
     assert metrics[f"top5_accuracy{ending}"] == pytest.approx(
         (ranked[:, :5] == labels[:, None]).any(1).mean(), abs=1e-9
     )
+
+
+def test_equal_scores_are_equal_files(evaluation):
+    """The file's bytes are in the artifact's digest, and the order of its arrays in the bytes."""
+    with np.load(evaluation.directory / "scores.npz") as scores:
+        asked, guessed = (
+            [name.removeprefix(begin) for name in scores.files if name.startswith(begin)]
+            for begin in ("log_probability_", "top_id_")
+        )
+    assert guessed == [name for name in asked if name != "unigram"]
 
 
 @pytest.mark.parametrize("moment", ["before", "after"])

@@ -15,7 +15,8 @@ from hypothesis import strategies as st
 from transformers import PreTrainedTokenizerFast
 
 import components.blocks.encoding
-import components.preprocess
+import components.blocks.shared_texts
+import components.blocks.writer
 from components.blocks.encoding import encode, untruncated
 from components.blocks.params import PreprocessParams
 from components.contract.artifacts import Blocks, Corpus, Tokenizer
@@ -24,6 +25,7 @@ from components.preprocess import Preprocess
 from components.tokenizer import PrepareTokenizer, TokenizerParams
 from foundation.errors import ConfigError, DataError
 from tests.finished import finish
+from tests.pickling_workers import PicklingWorkers
 
 FEATURES = Features({"q_id": Value("string"), "answers": {"text": List(Value("string"))}})
 TEXTS = [
@@ -153,10 +155,40 @@ def test_running_twice_gives_equal_files(corpus: Corpus, tokenizer: Tokenizer, t
 def test_batch_limits_do_not_change_the_blocks(
     corpus: Corpus, tokenizer: Tokenizer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    expected = ids_of(run(corpus, tokenizer, tmp_path / "ordinary"))
-    monkeypatch.setattr(components.preprocess, "CHARACTERS_A_BATCH", 100)
+    monkeypatch.setattr(components.blocks.writer, "TOKENS_A_BATCH", 160)
+    monkeypatch.setattr(components.blocks.writer, "RECORDS_A_BATCH", 3)
+    expected = run(corpus, tokenizer, tmp_path / "ordinary")
+    monkeypatch.setattr(components.blocks.shared_texts, "CHARACTERS_A_BATCH", 100)
     monkeypatch.setattr(components.blocks.encoding, "BATCHES_AT_ONCE", 3)
-    assert ids_of(run(corpus, tokenizer, tmp_path / "small")) == expected
+    small = run(corpus, tokenizer, tmp_path / "small")
+    assert describe_files(small.directory) == describe_files(expected.directory)
+    assert len(expected.split("train").data.to_batches()) > 3
+
+
+@pytest.mark.parametrize("packing", ["concatenate", "documents", "packed"])
+def test_workers_make_the_same_files(
+    tokenizer: Tokenizer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, packing: Any
+) -> None:
+    texts = [*TEXTS, [None], ["  "], *([f"Another text, {number}."] for number in range(50)), [""]]
+    corpus = finish(corpus_of(tmp_path / "corpus", texts, texts[:4]).directory, Corpus)
+    monkeypatch.setattr(components.blocks.shared_texts, "SHARD_BYTES", 500)
+    params = PreprocessParams(block_size=16, packing=packing)
+    (tmp_path / "alone").mkdir()
+    (tmp_path / "shared").mkdir()
+    Preprocess(corpus, tokenizer, params).run(tmp_path / "alone")
+    workers = PicklingWorkers(2)
+    Preprocess(corpus, tokenizer, params).run_with(tmp_path / "shared", workers)
+    assert describe_files(tmp_path / "shared") == describe_files(tmp_path / "alone")
+    assert len(workers.items) > 4
+    assert json.loads((tmp_path / "shared" / "report.json").read_text())["splits"]["train"]["skipped"]
+
+
+def test_workers_find_no_text(tokenizer: Tokenizer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(components.blocks.shared_texts, "SHARD_BYTES", 1)
+    corpus = finish(corpus_of(tmp_path / "corpus", [[""], [" "]], [["a text"]]).directory, Corpus)
+    (tmp_path / "out").mkdir()
+    with pytest.raises(DataError, match="at least one record with text"):
+        Preprocess(corpus, tokenizer, PreprocessParams(block_size=16)).run_with(tmp_path / "out", PicklingWorkers(2))
 
 
 def test_truncation_and_padding_in_tokenizer_json_do_not_leak(

@@ -26,6 +26,7 @@ from components.preprocess import Preprocess
 from components.tokenizer import PrepareTokenizer, TokenizerParams
 from foundation.errors import DataError
 from tests.finished import finish
+from tests.pickling_workers import PicklingWorkers
 from tests.streamed import ingest, kept, stream_of, train_records, write_shards
 
 SHARDS = [
@@ -145,6 +146,37 @@ def test_a_killed_run_goes_on_to_the_same_files(
     assert sum(read) == sum(map(len, SHARDS)) - corpus.report.records.test - left.records
     step.run(undisturbed)
     assert describe_files(tmp_path / "killed", [PROGRESS]) == describe_files(undisturbed, [PROGRESS])
+
+
+@pytest.mark.parametrize("packing", ["concatenate", "packed"])
+def test_workers_take_whole_shards_and_make_the_same_files(
+    corpus: Corpus, tokenizer: Tokenizer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, packing: str
+) -> None:
+    monkeypatch.setattr(components.blocks.segments, "SEGMENT_BYTES", 3000)
+    step, workers = preprocess(corpus, tokenizer, packing), PicklingWorkers(2)
+    for name in ("alone", "shared"):
+        (tmp_path / name).mkdir()
+    step.run(tmp_path / "alone")
+    step.run_with(tmp_path / "shared", workers)
+    assert describe_files(tmp_path / "shared") == describe_files(tmp_path / "alone")
+    assert (len(SHARDS) - 1, 0) in workers.items
+
+
+def test_workers_go_on_from_a_killed_run(
+    corpus: Corpus, tokenizer: Tokenizer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    arguments = [corpus.directory, tokenizer.directory, tmp_path / "killed", "concatenate", 3000, 5]
+    (tmp_path / "killed").mkdir()
+    subprocess.run([sys.executable, "-c", KILLED, *map(str, arguments)], timeout=120)
+    left = Progress.read(tmp_path / "killed")
+    assert left is not None
+    monkeypatch.setattr(components.blocks.segments, "SEGMENT_BYTES", 3000)
+    step, workers = preprocess(corpus, tokenizer, "concatenate"), PicklingWorkers(2)
+    (tmp_path / "undisturbed").mkdir()
+    step.run_with(tmp_path / "killed", workers)
+    step.run(tmp_path / "undisturbed")
+    assert describe_files(tmp_path / "killed", [PROGRESS]) == describe_files(tmp_path / "undisturbed", [PROGRESS])
+    assert tuple(left.place) in workers.items
 
 
 def test_several_columns_of_text_are_joined(corpus: Corpus, tokenizer: Tokenizer, tmp_path: Path) -> None:

@@ -8,33 +8,25 @@ read, and the tokens that are in no block yet. Work that was cut off goes on fro
 import dataclasses
 import hashlib
 import itertools
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import numpy as np
-import pyarrow as pa
 
-from components.blocks.encoding import CHARACTERS_A_BATCH, Encoded, encode
+from components.blocks.encoding import Encoded
 from components.blocks.packing import Layout
 from components.blocks.progress import Place, Progress
-from components.blocks.text_column import TextReader, refuse_no_text
+from components.blocks.shared_texts import Records, StreamedTexts, TokenizedColumn
+from components.blocks.text_column import refuse_no_text
 from components.blocks.writer import BlockFile, RecordWriter, describe_folder, features_of
 from components.contract import manifest
-from components.contract.artifacts import Corpus
+from components.contract.workers import Workers
 from foundation.terminal import TERMINAL
-
-if TYPE_CHECKING:
-    from tokenizers import Tokenizer as RustTokenizer
 
 SEGMENT_BYTES = 1 << 26
 """The least of a segment's text."""
 SEGMENT_SHARE = 1 / 32
 """The part of all text before it that a later segment has at least, so that terabytes become some hundred files."""
-
-Records = Callable[[Place, int], Iterator[tuple[Place, pa.RecordBatch]]]
-"""Gives the records of a stream from a place on, each batch with the place after it. The second argument is the number
-of records before."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -42,30 +34,27 @@ class SegmentedSplit:
     """A split whose records come from a stream.
 
     Attributes:
-        corpus: Has the columns of the records.
-        name: The split.
-        column: The column of text.
-        backend: A tokenizer that neither truncates nor pads.
-        characters_at_once: As `encode` takes it.
+        column: What is tokenized.
         block_size: Tokens a block.
         with_document_ids: Whether blocks keep documents apart.
     """
 
-    corpus: Corpus
-    name: str
-    column: str
-    backend: "RustTokenizer"
-    characters_at_once: int
+    column: TokenizedColumn
     block_size: int
     with_document_ids: bool
 
-    def write(self, out: Path, layout: Layout, records: Records) -> Progress:
+    @property
+    def name(self) -> str:
+        """The split."""
+        return self.column.split
+
+    def write(self, out: Path, layout: Layout, workers: Workers) -> Progress:
         """Writes what is not there yet of the split's blocks and records.
 
         Args:
             out: The step's directory, with the segments of work that was cut off, or without any.
             layout: A new layout, which fills the blocks.
-            records: The stream.
+            workers: Who shares the tokenizing.
 
         Raises:
             DataError: If no record has text.
@@ -76,11 +65,13 @@ class SegmentedSplit:
         else:
             layout.add(*progress.held(out))
         self._remove_debris(out, progress)
-        batches = records(progress.place, progress.records)
+        stream = StreamedTexts(self.column, workers, progress.place, progress.records)
         while not progress.is_finished:
-            progress = self._segment(out, progress, layout, batches)
+            progress = self._segment(out, progress, layout, stream)
             progress.write(out, layout.held)
-        refuse_no_text(self.name, self.column, progress.records, {"null": progress.null, "empty": progress.empty})
+        refuse_no_text(
+            self.name, self.column.column, progress.records, {"null": progress.null, "empty": progress.empty}
+        )
         files = sorted(name for name in progress.files if name.startswith("dataset/"))
         digest = hashlib.sha256("".join(progress.files[name] for name in files).encode()).hexdigest()
         folder = out / "dataset" / self.name
@@ -88,16 +79,14 @@ class SegmentedSplit:
         describe_folder(folder, features, [Path(name).name for name in files], digest)
         return progress
 
-    def _segment(
-        self, out: Path, before: Progress, layout: Layout, batches: Iterator[tuple[Place, pa.RecordBatch]]
-    ) -> Progress:
+    def _segment(self, out: Path, before: Progress, layout: Layout, stream: StreamedTexts) -> Progress:
         """Writes one segment."""
         names = [
             f"dataset/{self.name}/data-{before.segments:05}.arrow",
             f"records/{self.name}-{before.segments:05}.arrow",
         ]
-        part = Part(batches, before.place, max(SEGMENT_BYTES, int(before.bytes * SEGMENT_SHARE)))
-        reader = TextReader(self.corpus, self.name, self.column, part.record_batches())
+        part = Part(stream, before.place, max(SEGMENT_BYTES, int(before.bytes * SEGMENT_SHARE)))
+        texts = stream.texts_of(part.records())
         features = features_of(self.block_size, self.with_document_ids)
         with (
             BlockFile(out / names[0], features) as writer,
@@ -105,9 +94,8 @@ class SegmentedSplit:
             TERMINAL.progress(f"tokenizing {self.name}", unit="records") as progress,
         ):
             progress.done = before.records
-            encoded = encode(self.backend, reader.batches(CHARACTERS_A_BATCH), self.characters_at_once)
-            encoded = progress.watch(encoded, lambda batch: len(batch.tokens))
-            tokens = fill(encoded, layout, writer, records, (row + before.records for row in reader.rows_with_text()))
+            encoded = progress.watch(texts.encoded(), lambda batch: len(batch.tokens))
+            tokens = fill(encoded, layout, writer, records, (row + before.records for row in texts.rows_with_text()))
             if part.is_last:
                 filled = layout.finish()
                 writer.write(filled.input_ids, filled.document_ids)
@@ -115,9 +103,9 @@ class SegmentedSplit:
             segments=before.segments + 1,
             place=part.place,
             bytes=before.bytes + part.bytes,
-            records=before.records + reader.records,
-            null=before.null + reader.skipped["null"],
-            empty=before.empty + reader.skipped["empty"],
+            records=before.records + texts.records,
+            null=before.null + texts.skipped["null"],
+            empty=before.empty + texts.skipped["empty"],
             tokens=before.tokens + tokens,
             blocks=before.blocks + writer.blocks,
             files={**before.files, **{name: manifest.digest_of_file(out / name) for name in names}},
@@ -141,23 +129,23 @@ class Part:
         is_last: Whether the stream ended in it.
     """
 
-    def __init__(self, batches: Iterator[tuple[Place, pa.RecordBatch]], place: Place, most_bytes: int) -> None:
-        self._batches = batches
+    def __init__(self, stream: StreamedTexts, place: Place, most_bytes: int) -> None:
+        self._stream = stream
         self._most_bytes = most_bytes
         self.place = place
         self.bytes = 0
         self.is_last = False
 
-    def record_batches(self) -> Iterator[pa.RecordBatch]:
-        """The records."""
+    def records(self) -> Iterator[Records]:
+        """The records, in the form in which the stream gives them."""
         while self.bytes < self._most_bytes:
-            following = next(self._batches, None)
+            following = next(self._stream, None)
             if following is None:
                 self.is_last = True
                 return
-            place, batch = following
-            self.place, self.bytes = (place[0], place[1]), self.bytes + batch.nbytes
-            yield batch
+            place, records = following
+            self.place, self.bytes = (place[0], place[1]), self.bytes + records.nbytes
+            yield records
 
 
 def fill(

@@ -1,7 +1,7 @@
 """Writes blocks of token ids, and the lengths of the records in them, as they come."""
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self
@@ -15,6 +15,50 @@ if TYPE_CHECKING:
     from datasets import Features
 
 ARROW_FILE = "data-00000-of-00001.arrow"
+TOKENS_A_BATCH = 1 << 20
+"""Tokens of the blocks that are one record batch of a file, whatever they come in: so equal blocks make equal files."""
+RECORDS_A_BATCH = 1 << 14
+"""The same for the file of the records' lengths."""
+
+
+class RowBuffer:
+    """Passes rows on in batches of one size, whatever they come in.
+
+    Args:
+        rows_a_batch: The size; the last batch may be smaller.
+        write: Is called with the columns of a batch, an array (rows, ...) each.
+    """
+
+    def __init__(self, rows_a_batch: int, write: Callable[..., None]) -> None:
+        self._rows_a_batch = rows_a_batch
+        self._write = write
+        self._held: list[tuple[np.ndarray, ...]] = []
+        self._rows = 0
+
+    def add(self, *columns: np.ndarray) -> None:
+        """Takes rows, and passes on the batches that are full."""
+        if not len(columns[0]):
+            return
+        self._held.append(columns)
+        self._rows += len(columns[0])
+        if self._rows < self._rows_a_batch:
+            return
+        together = self._together()
+        full = self._rows // self._rows_a_batch * self._rows_a_batch
+        for start in range(0, full, self._rows_a_batch):
+            self._write(*(column[start : start + self._rows_a_batch] for column in together))
+        # A view would keep all of them in memory.
+        self._held = [tuple(column[full:].copy() for column in together)] if full < self._rows else []
+        self._rows -= full
+
+    def flush(self) -> None:
+        """Passes on what is left."""
+        if self._rows:
+            self._write(*self._together())
+        self._held, self._rows = [], 0
+
+    def _together(self) -> tuple[np.ndarray, ...]:
+        return tuple(np.concatenate(column) for column in zip(*self._held, strict=True))
 
 
 class BlockFile:
@@ -34,6 +78,7 @@ class BlockFile:
         self._sink = pa.OSFile(str(path), "wb")
         self._writer = pa.ipc.new_stream(self._sink, self._schema)
         self._digest = hashlib.sha256(str(features).encode())
+        self._rows = RowBuffer(max(1, TOKENS_A_BATCH // self._schema.field("input_ids").type.list_size), self._write)
         self.blocks = 0
 
     def __enter__(self) -> Self:
@@ -42,12 +87,16 @@ class BlockFile:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
-        self._writer.close()
-        self._sink.close()
+        try:
+            if error is None:
+                self._rows.flush()
+        finally:
+            self._writer.close()
+            self._sink.close()
 
     @property
     def digest(self) -> str:
-        """SHA-256 of the columns and the blocks so far."""
+        """SHA-256 of the columns and the blocks, once all are written."""
         return self._digest.hexdigest()
 
     def write(self, blocks: np.ndarray, document_ids: np.ndarray | None = None) -> None:
@@ -57,8 +106,10 @@ class BlockFile:
             blocks: (blocks, block_size) int32.
             document_ids: (blocks, block_size) int16, as `packing.BlockBatch` has them; None where all is one document.
         """
-        if not len(blocks):
-            return
+        self._rows.add(*(blocks,) if document_ids is None else (blocks, document_ids))
+        self.blocks += len(blocks)
+
+    def _write(self, blocks: np.ndarray, document_ids: np.ndarray | None = None) -> None:
         tokens = np.ones_like(blocks, np.bool_) if document_ids is None else document_ids > 0
         values = {"input_ids": blocks, "attention_mask": tokens.astype(np.int8), "document_ids": document_ids}
         columns = [
@@ -71,7 +122,6 @@ class BlockFile:
         self._digest.update(np.ascontiguousarray(blocks).data)
         if document_ids is not None:
             self._digest.update(np.ascontiguousarray(document_ids).data)
-        self.blocks += len(blocks)
 
 
 class BlockWriter(BlockFile):
@@ -158,6 +208,7 @@ class RecordWriter:
         path.parent.mkdir(parents=True, exist_ok=True)
         self._sink = pa.OSFile(str(path), "wb")
         self._writer = pa.ipc.new_stream(self._sink, self.SCHEMA)
+        self._rows = RowBuffer(RECORDS_A_BATCH, self._write)
 
     def __enter__(self) -> "RecordWriter":
         return self
@@ -165,8 +216,12 @@ class RecordWriter:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
-        self._writer.close()
-        self._sink.close()
+        try:
+            if error is None:
+                self._rows.flush()
+        finally:
+            self._writer.close()
+            self._sink.close()
 
     def write(self, row: np.ndarray, tokens: np.ndarray, characters: np.ndarray, size: np.ndarray) -> None:
         """Appends records, each argument (records,).
@@ -177,6 +232,9 @@ class RecordWriter:
             characters: How many characters each text has.
             size: How many bytes each text has in UTF-8.
         """
-        columns = zip((row, tokens, characters, size), self.SCHEMA.types, strict=True)
+        self._rows.add(row, tokens, characters, size)
+
+    def _write(self, *columns_of_numbers: np.ndarray) -> None:
+        columns = zip(columns_of_numbers, self.SCHEMA.types, strict=True)
         arrays = [pa.array(values, kind) for values, kind in columns]
         self._writer.write_batch(pa.record_batch(arrays, schema=self.SCHEMA))

@@ -96,6 +96,13 @@ class Component(Generic[Output]):
             PipelineError: With the rule, what was received and the way out.
         """
 
+    def preflight_with(self, workers: Workers) -> None:
+        """Refuses, when `preflight` does, workers that can't share this step's work.
+
+        Raises:
+            PipelineError: With the rule, what was received and the way out.
+        """
+
     def cached_notice(self) -> str | None:
         """What the user is to know where a finished artifact takes the place of a run; None for nothing.
 

@@ -27,6 +27,10 @@ class Member:
         return self.rank == 0
 
 
+class MemberLost(Exception):
+    """Raised by a function that processes run together, where another of them is gone: all are to be started anew."""
+
+
 class Workers(Protocol):
     """Processes that share a step's work. They see the same files at the same paths.
 
@@ -56,8 +60,9 @@ class Workers(Protocol):
     def together(self, function: Callable[[Member], None]) -> None:
         """Calls a function in every process at the same time, with addresses by which they find each other.
 
-        `TF_CONFIG` says them to TensorFlow. Where a process dies, all are started anew, so that the function goes on
-        from what it left on the disk.
+        `TF_CONFIG` says them to TensorFlow, as its `worker`s in the order of their ranks. Each process is a new one,
+        which hasn't used TensorFlow before. Where one dies, or the function raises `MemberLost` in it, all are started
+        anew, so that the function goes on from what it left on the disk.
 
         Raises:
             PipelineError: What a function raised, or that processes died again and again.

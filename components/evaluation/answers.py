@@ -40,7 +40,11 @@ class ModelAnswers:
 
 
 def ask_model(
-    model: "TFPreTrainedModel", tokenizer: "PreTrainedTokenizerFast", questions: Questions, params: EvaluateParams
+    model: "TFPreTrainedModel",
+    tokenizer: "PreTrainedTokenizerFast",
+    questions: Questions,
+    params: EvaluateParams,
+    scores: Scores | None = None,
 ) -> ModelAnswers:
     """Asks a model everything.
 
@@ -49,12 +53,14 @@ def ask_model(
         tokenizer: Its tokenizer.
         questions: The masked tokens.
         params: The sample sentences, and how many blocks are scored token by token.
+        scores: Its answers at the masked tokens, where other processes gave them.
 
     Raises:
         ModelError: If the blocks hold ids beyond the model's vocabulary.
     """
     input_ids, attention_mask = questions.input_ids, questions.attention_mask
-    scores = score_masks(model, input_ids, attention_mask, questions.masks, batch_size=params.batch_size, k=TOP_K)
+    if scores is None:
+        scores = score_masks(model, input_ids, attention_mask, questions.masks, batch_size=params.batch_size, k=TOP_K)
     samples = sample_answers(model, tokenizer, params.sample_texts or (), k=TOP_K, longest=input_ids.shape[1])
     pseudo: Mapping[str, float] = {}
     if params.pseudo_log_likelihood_blocks:
@@ -169,7 +175,9 @@ def save_answers(
     """
     questions.masks_in_split.save(out / "masks.npz")
     arrays: dict[str, Any] = {f"log_probability_{name}": scores.log_probabilities for name, scores in answers.items()}
-    for name in answers.keys() - {UNIGRAM}:  # whose first guess is the same everywhere
+    for name in answers:
+        if name == UNIGRAM:  # whose first guess is the same everywhere
+            continue
         arrays[f"top_id_{name}"] = answers[name].top_ids[:, 0]
         arrays[f"top_log_probability_{name}"] = answers[name].top_log_probabilities
     np.savez_compressed(out / "scores.npz", record=questions.records.row[questions.record], **arrays)

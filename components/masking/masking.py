@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from components.masking.shares import Share
 from components.masking.whole_words import WordBoundaries, choose_words
 
 if TYPE_CHECKING:
@@ -67,6 +68,7 @@ def draw_masks(
     random: np.random.Generator | Sequence[np.random.Generator],
     slots: int | None = None,
     words: WordBoundaries | None = None,
+    share: Share | None = None,
     replace_rate: float = 0.8,
     random_rate: float = 0.1,
 ) -> Masks:
@@ -81,6 +83,7 @@ def draw_masks(
         random: Where the chance comes from; or that of each part, which then gets what it would get alone.
         slots: The most tokens of a row that are chosen; None for as many as the probability asks for.
         words: Where words begin and end, to choose whole ones; None to choose each token by itself.
+        share: Which rows of each part the blocks are; they get what they would get among all. None for all.
         replace_rate: Share of the chosen that become the mask token.
         random_rate: Share of the chosen that become a random token. The rest stays.
     """
@@ -91,8 +94,12 @@ def draw_masks(
     if slots is None:
         slots = max_predictions(block_size, float(rates.max(initial=0.0)))
 
-    def uniform(*shape: int, kind: type = np.float64) -> np.ndarray:
-        return np.concatenate([generator.random((part, *shape), kind) for generator in generators])
+    whole, rows = (part, slice(None)) if share is None else (share.size, share.rows)
+
+    def uniform(*shape: int) -> np.ndarray:
+        if share is not None:
+            return np.concatenate([share.random(generator, *shape) for generator in generators])
+        return np.concatenate([generator.random((part, *shape)) for generator in generators])
 
     is_special = np.zeros(max(vocabulary_size, int(input_ids.max(initial=0)) + 1), np.bool_)
     is_special[[token for token in special_ids if token < len(is_special)]] = True
@@ -107,9 +114,9 @@ def draw_masks(
     counted = np.arange(slots) < counts[:, None]  # (blocks, slots)
 
     true_ids = np.take_along_axis(input_ids, positions, axis=1)  # (blocks, slots)
-    kind = uniform(slots, kind=np.float32)
+    kind = np.concatenate([generator.random((whole, slots), np.float32)[rows] for generator in generators])
     anything = np.concatenate(
-        [generator.integers(0, vocabulary_size, (part, slots), input_ids.dtype) for generator in generators]
+        [generator.integers(0, vocabulary_size, (whole, slots), input_ids.dtype)[rows] for generator in generators]
     )
     seen = np.where(kind < replace_rate, mask_token_id, np.where(kind < replace_rate + random_rate, anything, true_ids))
     masked = input_ids.copy()
@@ -181,6 +188,7 @@ class MaskingCollator:
         probability: Share of the tokens that are masked, from 0 to 1; or a rate that differs from batch to batch.
         seed: A whole number from 0.
         words: Where words begin and end, to mask whole ones; None to mask each token by itself.
+        share: Which rows of each batch it is given, whose masks are those that they have among all; None for all.
         frozen: Whether the masks of a batch depend on the seed and its content only, so that a batch always has the
             same masks; else on the seed and the number of the call, so that every call draws new ones.
         first_batch: The number of the first call, from 0: the batches made before, where training goes on.
@@ -195,6 +203,7 @@ class MaskingCollator:
         seed: int,
         *,
         words: WordBoundaries | None = None,
+        share: Share | None = None,
         frozen: bool = False,
         first_batch: int = 0,
         replace_rate: float = 0.8,
@@ -205,6 +214,7 @@ class MaskingCollator:
         self.mask_token_id = int(tokenizer.mask_token_id)
         self.rate = probability if isinstance(probability, MaskingRate) else MaskingRate(probability)
         self.words = words
+        self.share = share
         self.replace_rate = replace_rate
         self.random_rate = random_rate
         self.seed = seed
@@ -227,6 +237,8 @@ class MaskingCollator:
         sources: Sequence[int] = numbers
         if self.frozen:
             sources = [zlib.crc32(np.ascontiguousarray(part).data) for part in np.split(input_ids, batches)]
+        # The library tries a collator out on a single row.
+        is_share = self.share is not None and len(input_ids) == batches * len(self.share.rows)
         masks = draw_masks(
             input_ids,
             special_ids=self.special_ids,
@@ -236,6 +248,7 @@ class MaskingCollator:
             random=[np.random.default_rng([self.seed, source]) for source in sources],
             slots=max_predictions(input_ids.shape[1], self.rate.largest),
             words=self.words,
+            share=self.share if is_share else None,
             replace_rate=self.replace_rate,
             random_rate=self.random_rate,
         )

@@ -76,7 +76,7 @@ class MaskedLM(Protocol):
         Args:
             inputs: `input_ids`, `attention_mask` and, where the model takes them, `position_ids`.
             positions: (batch, predictions) int32, from 0 to the sequence's length, exclusive. May repeat.
-            dropout_key: (2,) uint32, of which dropout's chance is a function; None for no dropout.
+            dropout_key: As of `step_key`, of which dropout's chance is a function; None for no dropout.
             recomputed: Whether the values inside of the encoder's layers are computed again for the gradients.
             fused: Whether small kernels are compiled for what takes several operations, which is worth it where there
                 are many calls, as in a training.

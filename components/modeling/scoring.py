@@ -1,7 +1,7 @@
 """What a masked language model answers at frozen masks."""
 
 import dataclasses
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -73,9 +73,6 @@ def score_with(
 ) -> Scores:
     """Asks whatever gives logits at positions.
 
-    Every batch has one shape, so that the model is traced once: each block gets as many slots for predictions as
-    the block with the most masks needs, and the last batch is filled up with the last block.
-
     Args:
         logits_at: Gives logits at positions.
         vocabulary_size: All ids are below it.
@@ -88,55 +85,108 @@ def score_with(
     Raises:
         ModelError: If the blocks hold ids beyond the model's vocabulary.
     """
-    masked = masks.apply(input_ids)  # (blocks, block_size)
-    largest = int(max(masked.max(), masks.label.max()))
-    if largest >= vocabulary_size:
-        raise ModelError(
-            "the tokenizer's ids must be within the model's vocabulary",
-            received=f"token id {largest} for a model of {vocabulary_size} tokens",
-            remedy="use the tokenizer that the model was trained with (--tokenizer.pretrained)",
+    batches = MaskedBatches(input_ids, attention_mask, masks, batch_size)
+    scorer = Scorer(logits_at, vocabulary_size, batches, k)
+    with TERMINAL.progress("asking the model", len(input_ids), "blocks") as progress:
+        numbers = progress.watch(range(batches.count), lambda number: batches.blocks_of(number))
+        return batches.joined(scorer.scores(range(number, number + 1)) for number in numbers)
+
+
+class MaskedBatches:
+    """Masked blocks in batches of one shape, so that a model is traced once.
+
+    Each block gets as many slots for predictions as the block with the most masks needs, and the last batch is filled
+    up with the last block.
+
+    Args:
+        input_ids: (blocks, block_size) int32, the true tokens.
+        attention_mask: (blocks, block_size), 1 for tokens and 0 for padding.
+        masks: At least one, `block` being the row in `input_ids`.
+        batch_size: Blocks a batch.
+
+    Attributes:
+        count: How many batches there are.
+        shapes: The shapes of the ids and of the positions, (batch, block_size) and (batch, slots).
+        largest_id: The largest token id in them.
+    """
+
+    def __init__(self, input_ids: np.ndarray, attention_mask: np.ndarray, masks: FrozenMasks, batch_size: int) -> None:
+        blocks, block_size = input_ids.shape
+        counts = np.bincount(masks.block, minlength=blocks)  # (blocks,)
+        slots = int(counts.max())
+        slot = np.arange(len(masks)) - (np.cumsum(counts) - counts)[masks.block]  # (tokens,)
+        self._at = masks.block, slot
+        self._positions = np.zeros((blocks, slots), np.int32)
+        self._positions[self._at] = masks.position
+        self._labels = np.zeros((blocks, slots), np.int32)
+        self._labels[self._at] = masks.label
+        self._masked = masks.apply(input_ids)  # (blocks, block_size)
+        self._attention_mask = attention_mask
+        self._batch_size = min(batch_size, blocks)
+        self.count = -(-blocks // self._batch_size)
+        self.shapes = (self._batch_size, block_size), (self._batch_size, slots)
+        self.largest_id = int(max(self._masked.max(), masks.label.max()))
+
+    def blocks_of(self, number: int) -> int:
+        """How many blocks a batch has, without those that fill it up."""
+        return min(self._batch_size, len(self._masked) - number * self._batch_size)
+
+    def inputs(self, number: int) -> tuple[np.ndarray, ...]:
+        """The ids and the attention mask (batch, block_size) of a batch, positions and labels (batch, slots); int32."""
+        rows = number * self._batch_size + np.arange(self._batch_size)
+        rows = np.minimum(rows, len(self._masked) - 1)  # (batch,)
+        columns = (self._masked, self._attention_mask, self._positions, self._labels)
+        return tuple(column[rows].astype(np.int32) for column in columns)
+
+    def joined(self, parts: Iterable[tuple[np.ndarray, ...]]) -> Scores:
+        """The answers to all masks.
+
+        Args:
+            parts: What `Scorer.scores` returned for all batches, in their order.
+        """
+        log_probabilities, top_ids, top_log_probabilities = (
+            np.concatenate(column)[: len(self._masked)][self._at] for column in zip(*parts, strict=True)
         )
-    blocks, block_size = input_ids.shape
-    batch_size = min(batch_size, blocks)
-    counts = np.bincount(masks.block, minlength=blocks)  # (blocks,)
-    slots = int(counts.max())
-    slot = np.arange(len(masks)) - (np.cumsum(counts) - counts)[masks.block]  # (tokens,)
-    positions = np.zeros((blocks, slots), np.int32)
-    positions[masks.block, slot] = masks.position
-    labels = np.zeros((blocks, slots), np.int32)
-    labels[masks.block, slot] = masks.label
+        return Scores(log_probabilities, top_ids, top_log_probabilities)
 
-    # AutoGraph stays on for those that need it, see `LibraryMaskedLM`: Longformer branches on the sequence's length.
-    @tf.function(
-        input_signature=[
-            tf.TensorSpec((batch_size, block_size), tf.int32),
-            tf.TensorSpec((batch_size, block_size), tf.int32),
-            tf.TensorSpec((batch_size, slots), tf.int32),
-            tf.TensorSpec((batch_size, slots), tf.int32),
-        ],
-    )
-    def answer(ids: tf.Tensor, attention: tf.Tensor, at: tf.Tensor, true: tf.Tensor) -> tuple[tf.Tensor, ...]:
-        inputs = {"input_ids": ids, "attention_mask": attention}
-        logits = logits_at(inputs, at)  # (batch, slots, vocabulary)
-        # log softmax at the true token alone, without writing the whole distribution to memory
-        true_logits = tf.gather(logits, true, axis=2, batch_dims=2)  # (batch, slots)
-        log_normalizer = tf.reduce_logsumexp(logits, axis=2)  # (batch, slots)
-        top = tf.math.top_k(logits, k)  # (batch, slots, k)
-        return true_logits - log_normalizer, top.indices, top.values[:, :, 0] - log_normalizer
 
-    log_probabilities = np.empty((blocks, slots), np.float32)
-    top_ids = np.empty((blocks, slots, k), np.int32)
-    top_log_probabilities = np.empty((blocks, slots), np.float32)
-    with TERMINAL.progress("asking the model", blocks, "blocks") as progress:
-        for start in progress.watch(range(0, blocks, batch_size), lambda start: min(batch_size, blocks - start)):
-            rows = np.minimum(np.arange(start, start + batch_size), blocks - 1)  # (batch_size,)
-            batch = answer(
-                tf.constant(masked[rows], tf.int32),
-                tf.constant(attention_mask[rows], tf.int32),
-                tf.constant(positions[rows]),
-                tf.constant(labels[rows]),
+class Scorer:
+    """Asks whatever gives logits at positions, batch by batch.
+
+    Args:
+        logits_at: Gives logits at positions.
+        vocabulary_size: All ids are below it.
+        batches: What is asked.
+        k: How many of the most probable tokens are kept.
+
+    Raises:
+        ModelError: If the blocks hold ids beyond the model's vocabulary.
+    """
+
+    def __init__(self, logits_at: LogitsAt, vocabulary_size: int, batches: MaskedBatches, k: int) -> None:
+        if batches.largest_id >= vocabulary_size:
+            raise ModelError(
+                "the tokenizer's ids must be within the model's vocabulary",
+                received=f"token id {batches.largest_id} for a model of {vocabulary_size} tokens",
+                remedy="use the tokenizer that the model was trained with (--tokenizer.pretrained)",
             )
-            # rows that fill up the last batch write the last block again
-            log_probabilities[rows], top_ids[rows], top_log_probabilities[rows] = (part.numpy() for part in batch)
-    at = masks.block, slot
-    return Scores(log_probabilities[at], top_ids[at], top_log_probabilities[at])
+        of_ids, of_positions = (tf.TensorSpec(shape, tf.int32) for shape in batches.shapes)
+
+        # AutoGraph stays on for those that need it, see `LibraryMaskedLM`: Longformer branches on a sequence's length.
+        @tf.function(input_signature=[of_ids, of_ids, of_positions, of_positions])
+        def answer(ids: tf.Tensor, attention: tf.Tensor, at: tf.Tensor, true: tf.Tensor) -> tuple[tf.Tensor, ...]:
+            inputs = {"input_ids": ids, "attention_mask": attention}
+            logits = logits_at(inputs, at)  # (batch, slots, vocabulary)
+            # log softmax at the true token alone, without writing the whole distribution to memory
+            true_logits = tf.gather(logits, true, axis=2, batch_dims=2)  # (batch, slots)
+            log_normalizer = tf.reduce_logsumexp(logits, axis=2)  # (batch, slots)
+            top = tf.math.top_k(logits, k)  # (batch, slots, k)
+            return true_logits - log_normalizer, top.indices, top.values[:, :, 0] - log_normalizer
+
+        self._batches = batches
+        self._answer = answer
+
+    def scores(self, numbers: range) -> tuple[np.ndarray, ...]:
+        """Log-probabilities (blocks, slots), top ids (blocks, slots, k) and theirs (blocks, slots) of some batches."""
+        answers = [self._answer(*map(tf.constant, self._batches.inputs(number))) for number in numbers]
+        return tuple(np.concatenate([part.numpy() for part in column]) for column in zip(*answers, strict=True))

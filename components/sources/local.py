@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from components.contract import manifest
+from components.contract.workers import THIS_PROCESS, Workers
 from components.sources import Loaded, delimited, json_records, readers, schema, tables
 from components.sources.columns import Columns
 from components.sources.compression import compression_of, named_compression
@@ -22,6 +23,7 @@ from components.sources.finding import (
     why_left_out,
 )
 from components.sources.parts import PARTS, mixed, parts_of
+from components.sources.shared_reading import FileReader, write_shared, write_tables_shared
 from foundation.errors import ConfigError, DataError
 from foundation.terminal import BYTES, TERMINAL
 
@@ -37,6 +39,10 @@ READERS = {
     ".txt": readers.read_text,
 }
 """The reader for each ending, which that of a compression may follow."""
+
+
+LEAST_SHARED_BYTES = 32 << 20
+"""Smaller sources are read by one process."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -123,11 +129,12 @@ class LocalFiles:
                     digests[self.name_of(path)] = manifest.digest_of_file(path)
         return digests
 
-    def load(self, cache: Path) -> Loaded:
+    def load(self, cache: Path, workers: Workers = THIS_PROCESS) -> Loaded:
         """The records of all files.
 
         Args:
             cache: A directory for the Arrow file from which the records are memory-mapped.
+            workers: Who reads the files, where there are several of both.
 
         Raises:
             DataError: If a file can't be read, is malformed, or there are no records.
@@ -143,10 +150,13 @@ class LocalFiles:
         self.refuse_field(paths)
         if format_of(paths[0]) in TABLES:
             self.refuse_encoding()
-            records, anomalies = tables.write_tables(paths, target, Columns(self.columns))
+            if is_shared(paths, workers):
+                records, anomalies = write_tables_shared(paths, target, Columns(self.columns), workers)
+            else:
+                records, anomalies = tables.write_tables(paths, target, Columns(self.columns))
         else:
             forms, guesses = self.inspect(paths)
-            records, anomalies = self.write(paths, reading, target)
+            records, anomalies = self.write(paths, reading, target, workers)
             guesses += [reading.guesses[path] for path in paths if path in reading.guesses]
         self.refuse_unchosen_list(reading, records)
         guesses += left_out_note(others, paths)
@@ -294,7 +304,9 @@ class LocalFiles:
             )
         return forms, notes
 
-    def write(self, paths: list[Path], reading: readers.Reading, target: Path) -> tuple[Counter[Path], list[str]]:
+    def write(
+        self, paths: list[Path], reading: readers.Reading, target: Path, workers: Workers
+    ) -> tuple[Counter[Path], list[str]]:
         """Writes the records of JSON, CSV or text files to an Arrow file.
 
         Returns:
@@ -303,9 +315,8 @@ class LocalFiles:
         Raises:
             DataError: If a file can't be read, is malformed, or there are no records.
         """
-        read = READERS[format_of(paths[0])]
+        reader = FileReader(READERS[format_of(paths[0])], reading, self.columns)
         records: Counter[Path] = Counter()
-        columns = Columns(self.columns)
 
         def read_all() -> readers.Records:
             # The records are read twice, and counted anew each time.
@@ -313,17 +324,27 @@ class LocalFiles:
             reading.begin_anew()
             with TERMINAL.progress("reading", size_of(paths), BYTES):
                 for path in paths:
-                    for place, record in read(path, reading):
+                    for place, record in reader.records(path, reading):
                         records[path] += 1
-                        if self.columns is not None:
-                            reading.names.update(dict.fromkeys(record))
-                        yield place, columns.of_record(record)
+                        yield place, record
 
-        count, anomalies = schema.write_records(read_all, target)
-        if not count:
+        shared = write_shared(reader, paths, target, workers) if is_shared(paths, workers) else None
+        if shared is None:
+            _, anomalies = schema.write_records(read_all, target)
+        else:
+            found, anomalies = shared
+            for path, each in zip(paths, found, strict=True):
+                records[path] = each.records
+                reading.add(each.reading)
+        if not records.total():
             sizes = ", ".join(f"{path} ({path.stat().st_size} bytes)" for path in paths[:3])
             raise no_records(sizes + (f" and {len(paths) - 3} more" if len(paths) > 3 else ""))
         return records, anomalies
+
+
+def is_shared(paths: Sequence[Path], workers: Workers) -> bool:
+    """Whether several processes read the files, which takes them less time than to start."""
+    return workers.count > 1 and len(paths) > 1 and size_of(paths) >= LEAST_SHARED_BYTES
 
 
 def size_of(paths: Iterable[Path]) -> int:

@@ -9,7 +9,7 @@ import dataclasses
 import io
 import itertools
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, BinaryIO, Literal, NamedTuple
 
@@ -34,6 +34,7 @@ class Place(NamedTuple):
 
 
 Records = Iterator[tuple[Place, dict[str, Any]]]
+Reader = Callable[[Path, "Reading"], Records]
 TextRecords = Literal["line", "paragraph", "file"]
 
 
@@ -65,6 +66,13 @@ class Reading:
         if path not in self._by_paragraph:
             self._by_paragraph[path] = self.text_records == "paragraph" and has_paragraphs(path, self.encoding)
         return self._by_paragraph[path]
+
+    def add(self, other: "Reading") -> None:
+        """Adds what was found in other files, which come after these."""
+        self.blank_lines += other.blank_lines
+        self.guesses |= other.guesses
+        self.lists |= other.lists
+        self.names |= other.names
 
     def begin_anew(self) -> None:
         """Forgets what was found, because the files are read once more."""

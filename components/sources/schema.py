@@ -6,6 +6,7 @@ later ones changed the schema.
 """
 
 import contextlib
+import dataclasses
 import json
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -36,28 +37,60 @@ def write_records(read: Callable[[], Records], path: Path) -> tuple[int, list[st
     Raises:
         DataError: If a record is nested too deep, or too large.
     """
+    written = write_all(read, path)
+    return written.count, all_anomalies(written.shape, written.repaired) if written.count else []
+
+
+@dataclasses.dataclass(frozen=True)
+class Written:
+    """Records in a file.
+
+    Attributes:
+        path: The Arrow stream file; it isn't there where there are no records.
+        count: The number of records.
+        shape: What their fields are.
+        repaired: The number of records in which U+FFFD stands for half a surrogate pair.
+    """
+
+    path: Path
+    count: int
+    shape: Shape
+    repaired: int
+
+
+def write_all(read: Callable[[], Records], path: Path) -> Written:
+    """Writes records to a file, as `write_records` does.
+
+    Raises:
+        DataError: If a record is nested too deep, or too large.
+    """
     shape = Shape(is_record=True)
     writing = Writing(path)
     count = 0
     for batch in batches(looked_at(read(), shape)):
         count += len(batch)
         writing.write(batch, shape)
-    if not count:
-        writing.close()
-        return 0, []
-    if writing.schema != schema_of(shape):
+    if count and writing.schema != schema_of(shape):
         # Later records have other fields or types than those that were written first.
         writing.close()
         writing = Writing(path)
         for batch in batches(read()):
             writing.write(batch, shape)
     writing.close()
+    return Written(path, count, shape, writing.repaired)
+
+
+def all_anomalies(shape: Shape, repaired: int) -> list[str]:
+    """A sentence for each thing that could not be kept as it came.
+
+    Args:
+        shape: What the fields of all records are.
+        repaired: The number of records in which U+FFFD stands for half a surrogate pair.
+    """
     anomalies = [*anomalies_of(shape)]
-    if writing.repaired:
-        anomalies.append(
-            f"{writing.repaired} records hold half a surrogate pair, which no encoding has: U+FFFD stands for it"
-        )
-    return count, anomalies
+    if repaired:
+        anomalies.append(f"{repaired} records hold half a surrogate pair, which no encoding has: U+FFFD stands for it")
+    return anomalies
 
 
 def looked_at(records: Records, shape: Shape) -> Records:
@@ -173,21 +206,33 @@ def batches(records: Records) -> Iterator[list[dict[str, Any]]]:
         DataError: If a record is too large for Arrow.
     """
     batch: list[dict[str, Any]] = []
-    size = 0
+    batching = Batching()
     for place, record in records:
         added = most_bytes_of(record)
         if added > LARGEST_RECORD:
             refuse_large_record(place, record)
-        if batch and size + added > BATCH_BYTES:
+        if batching.begins_with(added):
             yield batch
-            batch, size = [], 0
+            batch = []
         batch.append(record)
-        size += added
-        if len(batch) == BATCH_RECORDS:
-            yield batch
-            batch, size = [], 0
     if batch:
         yield batch
+
+
+class Batching:
+    """Divides records into batches, one record after the other."""
+
+    def __init__(self) -> None:
+        self._records = 0
+        self._bytes = 0
+
+    def begins_with(self, added: int) -> bool:
+        """Whether a record of so many bytes is the first of another batch than the record before it."""
+        begins = self._records == BATCH_RECORDS or (self._records > 0 and self._bytes + added > BATCH_BYTES)
+        if begins:
+            self._records = self._bytes = 0
+        self._records, self._bytes = self._records + 1, self._bytes + added
+        return begins
 
 
 def most_bytes_of(value: Any) -> int:

@@ -101,6 +101,27 @@ class Shape:
         elif kind is int and not -(2**63) <= value < 2**63:
             self.too_wide = True
 
+    def merge(self, later: "Shape") -> None:
+        """Adds the values that another shape was made of, as if they had come after this one's.
+
+        Whether objects are tables depends on the order of all of them: see `may_be_table`.
+        """
+        self.objects, self.names = self.objects + later.objects, self.names + later.names
+        self.is_table, self.too_wide = self.is_table or later.is_table, self.too_wide or later.too_wide
+        self.first = {**later.first, **self.first}
+        if later.items is not None:
+            self.items = self.items or Shape()
+            self.items.merge(later.items)
+        for name, field in later.fields.items():
+            self.fields.setdefault(name, Shape()).merge(field)
+
+    @property
+    def may_be_table(self) -> bool:
+        """Whether some objects are tables of names and values, or could have become one in another order of records."""
+        if self.is_table or (len(self.fields) > MOST_FIELDS and not self.is_record):
+            return True
+        return any(part.may_be_table for part in (*self.fields.values(), *([self.items] if self.items else [])))
+
     @property
     def scalars(self) -> set[type]:
         """The types of the values that are neither null nor lists nor objects."""

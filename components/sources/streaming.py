@@ -93,20 +93,40 @@ class Stream:
         Raises:
             PipelineError: If a shard can't be read, or isn't what it was.
         """
-        source, most = shards_of(self.report), self.report.max_train_records
+        most = self.report.max_train_records
         first, read = start
         for number in range(first, len(self.report.shards)):
             if most is not None and records >= most:
                 return
-            shard = self.report.shards[number]
-            at = max(shard.test_records, read if number == first else 0)
-            for batch in source.record_batches(shard, self.schema, self.paths, at):
+            for place, batch in self.shard_batches(number, read if number == first else 0):
                 if most is not None and records + batch.num_rows >= most:
-                    batch = batch.slice(0, most - records)
-                at, records = at + batch.num_rows, records + batch.num_rows
-                yield Position(number, at), batch
+                    left_out = records + batch.num_rows - most
+                    place, batch = Position(number, place.records - left_out), batch.slice(0, most - records)
+                records += batch.num_rows
+                yield place, batch
                 if records == most:
                     return
+
+    def shard_batches(self, number: int, read: int = 0) -> Iterator[tuple[Position, "pyarrow.RecordBatch"]]:
+        """The records of one shard, in the same batches, each with the place after it.
+
+        Args:
+            number: The shard's number, from 0.
+            read: How many records at its beginning are left out, if they are more than those of the test split.
+
+        Raises:
+            PipelineError: If it can't be read, or isn't what it was.
+        """
+        shard = self.report.shards[number]
+        at = max(shard.test_records, read)
+        for batch in self.source.record_batches(shard, self.schema, self.paths, at):
+            at += batch.num_rows
+            yield Position(number, at), batch
+
+    @functools.cached_property
+    def source(self) -> Shards:
+        """Where the shards are read."""
+        return shards_of(self.report)
 
     def beginnings(self, characters: int) -> Iterator["pyarrow.RecordBatch"]:
         """The first records of every shard (or of `most_beginnings` shards, evenly chosen), where a part is enough.
@@ -135,9 +155,8 @@ class Stream:
         if self.report.max_train_records is not None:
             yield lambda: (batch for _, batch in self.record_batches())
             return
-        source = shards_of(self.report)
-        for shard in evenly(self.report.shards, source.most_beginnings):
-            yield functools.partial(source.record_batches, shard, self.schema, self.paths, shard.test_records)
+        for shard in evenly(self.report.shards, self.source.most_beginnings):
+            yield functools.partial(self.source.record_batches, shard, self.schema, self.paths, shard.test_records)
 
     def characters_of(self, batch: "pyarrow.RecordBatch") -> int:
         """How many characters of the wanted columns some records have."""

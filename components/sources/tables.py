@@ -48,12 +48,17 @@ def write_tables(paths: list[Path], target: Path, columns: Columns) -> tuple[Cou
                 rows[path] += batch.num_rows
                 writer.write_batch(fit_schema(path, batch, schema))
     if not rows.total():
-        raise DataError(
-            "a source must hold records",
-            received=f"no rows in {', '.join(str(path) for path in paths[:3])}",
-            remedy="give files with rows with --ingest.path",
-        )
+        raise no_rows(paths)
     return rows, anomalies
+
+
+def no_rows(paths: list[Path]) -> DataError:
+    """The error for files without a row."""
+    return DataError(
+        "a source must hold records",
+        received=f"no rows in {', '.join(str(path) for path in paths[:3])}",
+        remedy="give files with rows with --ingest.path",
+    )
 
 
 def rows_in_all(paths: list[Path]) -> int | None:

@@ -6,8 +6,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import tensorflow as tf
 
-from components.masking.masking import MaskingCollator
+from components.masking.masking import IGNORED_LABEL, MaskingCollator
 from components.modeling.library.adapter import as_masked_lm
+from components.training.members import ALONE, Members
 
 if TYPE_CHECKING:
     from datasets import Dataset
@@ -75,6 +76,8 @@ def batches(
     batch_size: int,
     collator: MaskingCollator,
     order: np.ndarray | None = None,
+    *,
+    members: Members = ALONE,
 ) -> tf.data.Dataset:
     """Masked batches: inputs, and labels (batch, block_size).
 
@@ -88,9 +91,12 @@ def batches(
         collator: Masks them. The batches before its first one are left out.
         order: (blocks,) int32, the numbers of the blocks that training sees, in order; what doesn't fill a batch is
             left out. None for all blocks as they stand, the last batch being smaller.
+        members: Those that share each batch, by the collator's share, or where there is no order in equal parts: then
+            blocks without labels fill what is missing. A data set has the parts of one process, one for each replica.
     """
     reader = BlockReader(blocks)
     packed = "document_ids" in reader.names
+    replicas = members.local_replicas
 
     def collate(rows: Sequence[Mapping[str, Any]]) -> dict[str, np.ndarray]:
         read = reader.read(np.array([row["input_ids"] for row in rows]))
@@ -99,18 +105,28 @@ def batches(
             read["attention_mask"] = read.pop("document_ids")
             positions = as_masked_lm(model).position_ids(read["attention_mask"])
             read |= {} if positions is None else {"position_ids": positions}
-        return collator.mask(read, max(1, len(rows) // batch_size))
+        masked = collator.mask(read, max(1, len(rows) // own_size))
+        own = members.padded_share(len(rows)) if order is None else None
+        return masked if own is None else padded(masked, own)
 
     from datasets import Dataset
 
-    numbers = np.arange(len(blocks)) if order is None else order[: len(order) // batch_size * batch_size]
+    own_size = batch_size
+    if order is None:
+        numbers = np.arange(len(blocks))[collator.first_batch * batch_size :]
+    else:
+        places = order[: len(order) // batch_size * batch_size].reshape(-1, batch_size)  # (batches, batch)
+        if collator.share is not None:
+            places = places[:, collator.share.rows]
+        own_size = places.shape[1]
+        numbers = places[collator.first_batch :].reshape(-1)
     # The library reads numbers, under the name of an input, and `collate` the blocks that have them.
-    numbered = Dataset.from_dict({"input_ids": numbers[collator.first_batch * batch_size :]})
-    together = 1 if order is None else max(1, BLOCKS_A_READ // batch_size)
+    numbered = Dataset.from_dict({"input_ids": numbers})
+    together = 1 if order is None else max(1, BLOCKS_A_READ // own_size)
     given = {*reader.names, "attention_mask", "position_ids"} if packed else {*reader.names}
     inputs = [name for name in as_masked_lm(model).takes if name in given]
     dataset = numbered.to_tf_dataset(
-        together * batch_size,
+        together * own_size,
         columns=inputs,
         label_cols="labels",
         shuffle=False,
@@ -120,13 +136,23 @@ def batches(
     )
     # The library tries a collator out to learn the shapes it gives.
     collator.restart()
-    if order is not None:
+    if order is not None or replicas > 1:
 
         def in_batches(tensor: tf.Tensor) -> tf.Tensor:
-            return tf.reshape(tensor, [-1, batch_size, *tensor.shape[1:]])  # (batches, batch, block_size)
+            # (batches, batch, block_size), a replica's part being a batch
+            shape = [replicas, -1] if order is None else [-1, own_size // replicas]
+            return tf.reshape(tensor, [*shape, *tensor.shape[1:]])
 
         dataset = dataset.map(lambda *read: tf.nest.map_structure(in_batches, read)).unbatch()
     return without_autotune(dataset)
+
+
+def padded(masked: Mapping[str, np.ndarray], rows: np.ndarray) -> dict[str, np.ndarray]:
+    """Some rows of a masked batch. For numbers (rows,) that it doesn't have, there are rows without labels."""
+    size = len(masked["labels"])
+    part = {name: column[np.minimum(rows, size - 1)] for name, column in masked.items()}
+    part["labels"][rows >= size] = IGNORED_LABEL
+    return part
 
 
 def without_autotune(dataset: tf.data.Dataset) -> tf.data.Dataset:

@@ -29,12 +29,20 @@ class Devices:
     bfloat16: bool = False
 
     @classmethod
-    def visible(cls) -> "Devices":
-        """The devices of this process. Starts TensorFlow's runtime."""
+    def visible(cls, strategy: tf.distribute.Strategy | None = None) -> "Devices":
+        """The devices of this process. Starts TensorFlow's runtime.
+
+        Args:
+            strategy: By which it trains with others, whose devices TensorFlow lists as well; None where it is alone.
+        """
         gpus = tf.config.list_physical_devices("GPU")
         capabilities = [tf.config.experimental.get_device_details(gpu).get("compute_capability") for gpu in gpus]
         kind = "GPU" if gpus else "CPU"
-        names = tuple(device.name.removeprefix("/device:") for device in tf.config.list_logical_devices(kind))
+        if strategy is None:
+            full_names = [device.name for device in tf.config.list_logical_devices(kind)]
+        else:
+            full_names = list(strategy.extended.worker_devices)
+        names = tuple(name.rpartition("/device:")[2] for name in full_names)
         if not gpus:
             return cls(kind, names, bfloat16=cpu_multiplies_bfloat16())
         return cls(kind, names, None if None in capabilities else min(capabilities))

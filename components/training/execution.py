@@ -11,6 +11,8 @@ from tensorflow.python.framework import config as framework_config
 
 from components.modeling.architectures.records import architecture_of
 from components.training.devices import Devices
+from components.training.members import ALONE, Members
+from components.training.sharing import require_even_shares
 from foundation.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -44,6 +46,7 @@ class Execution:
         device_names: The devices that each have a copy of the model and a share of every batch.
         devices: All devices that TensorFlow may use.
         reasons: For each setting that was `auto`, why this was chosen for it.
+        members: The processes that share each batch, each with such devices.
     """
 
     precision: str
@@ -51,6 +54,19 @@ class Execution:
     device_names: tuple[str, ...]
     devices: Devices
     reasons: dict[str, str]
+    members: Members = ALONE
+
+    @property
+    def replicas(self) -> int:
+        """Copies of the model that share each batch."""
+        return self.members.count * len(self.device_names)
+
+    @property
+    def all_device_names(self) -> list[str]:
+        """The devices of all processes."""
+        if self.members.count == 1:
+            return list(self.device_names)
+        return [f"worker {rank} {name}" for rank in range(self.members.count) for name in self.device_names]
 
     @property
     def in_graph(self) -> bool:
@@ -73,7 +89,9 @@ class Execution:
 
     def __str__(self) -> str:
         """One line for the person who watches the run."""
-        places = f"{len(self.device_names)} replicas" if len(self.device_names) > 1 else self.device_names[0]
+        places = f"{self.replicas} replicas" if self.replicas > 1 else self.device_names[0]
+        if self.members.count > 1:
+            places += f" on {self.members.count} workers"
         line = f"{self.precision}, {'XLA' if self.jit_compile else 'no XLA'}, {places}"
         return f"{line} (auto: {'; '.join(dict.fromkeys(self.reasons.values()))})" if self.reasons else line
 
@@ -82,8 +100,9 @@ class Execution:
         return {
             "precision": self.precision,
             "jit_compile": self.jit_compile,
-            "replicas": len(self.device_names),
-            "devices": list(self.device_names),
+            "workers": self.members.count,
+            "replicas": self.replicas,
+            "devices": self.all_device_names,
             "chosen_by_auto": self.reasons,
         }
 
@@ -95,8 +114,10 @@ class Execution:
         """
         mixed_precision = tf.keras.mixed_precision
         before = mixed_precision.global_policy()
-        several = len(self.device_names) > 1
-        strategy = tf.distribute.MirroredStrategy(self.device_names) if several else tf.distribute.get_strategy()
+        strategy = self.members.strategy
+        if strategy is None:
+            several = len(self.device_names) > 1
+            strategy = tf.distribute.MirroredStrategy(self.device_names) if several else tf.distribute.get_strategy()
         rewritten = tf.config.optimizer.get_experimental_options().get(GRAPH_REWRITE, False)
         mixed_precision.set_global_policy("float32" if self.in_graph else self.precision)
         tf.config.optimizer.set_experimental_options({GRAPH_REWRITE: self.in_graph})
@@ -108,7 +129,9 @@ class Execution:
             mixed_precision.set_global_policy(before)
 
 
-def choose_execution(params: "TrainParams", devices: Devices, config: "PretrainedConfig", batch_size: int) -> Execution:
+def choose_execution(
+    params: "TrainParams", devices: Devices, config: "PretrainedConfig", batch_size: int, members: Members = ALONE
+) -> Execution:
     """What the params ask for, and where they say `auto`, what suits the devices.
 
     Args:
@@ -116,6 +139,7 @@ def choose_execution(params: "TrainParams", devices: Devices, config: "Pretraine
         devices: Those there are.
         config: The model's configuration.
         batch_size: Blocks that the replicas share.
+        members: The processes that share them, each with all of its devices.
 
     Raises:
         ConfigError: If the devices or the architecture can't do what the params ask for, naming both.
@@ -147,7 +171,10 @@ def choose_execution(params: "TrainParams", devices: Devices, config: "Pretraine
             remedy="set --train.jit_compile auto or false",
         )
     names = devices.names[:1]
-    if params.strategy == "auto":
+    if members.count > 1:
+        names = devices.names
+        require_even_shares(params, batch_size, members.count, len(names))
+    elif params.strategy == "auto":
         # Where batches grow, all of them are multiples of this.
         names, reasons["strategy"] = choose_replicas(devices, math.gcd(batch_size, params.batch_size_start or 0))
     elif params.strategy == "mirrored":
@@ -166,7 +193,7 @@ def choose_execution(params: "TrainParams", devices: Devices, config: "Pretraine
                     received=f"train.strategy mirrored on {devices}, for batches of {size} blocks ({setting})",
                     remedy=f"set --{setting} to a multiple of {len(names)}, or --train.strategy to auto",
                 )
-    return Execution(precision, bool(jit_compile), names, devices, reasons)
+    return Execution(precision, bool(jit_compile), names, devices, reasons, members)
 
 
 def choose_precision(devices: Devices, config: "PretrainedConfig", in_graph: bool) -> tuple[str, str]:

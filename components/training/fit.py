@@ -4,7 +4,7 @@ import dataclasses
 import functools
 import math
 import shutil
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -14,25 +14,32 @@ import tensorflow as tf
 from components.contract.artifacts import LOGS, STATE, Blocks
 from components.masking.masking import MaskingCollator, MaskingRate, max_predictions
 from components.masking.whole_words import WordBoundaries
-from components.modeling.checkpoint import save_masked_lm
 from components.modeling.library.adapter import as_masked_lm
 from components.training.batches import batches, in_training_order
 from components.training.devices import describe_devices
 from components.training.execution import Execution
+from components.training.failures import loss_failure, memory_failure, save_last_good
 from components.training.flops import measured_peak_flops, step_flops
 from components.training.loss_watch import BadLoss, LossWatch
-from components.training.observer import Observation, ObservedTraining, TrainingObserver
+from components.training.members import Members, lost_members
+from components.training.observer import ObservedTraining, TrainingObserver
+from components.training.observing import Observing
 from components.training.optimizer import build_optimizer, create_slots
 from components.training.params import TrainingSteps, TrainParams
 from components.training.progress import Progress
 from components.training.resuming import Checkpointing, require_same_precision
 from components.training.schedules import masking_changes
 from components.training.stages import StageBegins, Stages, plan_stages
-from components.training.step_checkpoints import CHECKPOINTS, StepCheckpoint, StepCheckpoints, restore_variables
+from components.training.step_checkpoints import (
+    CHECKPOINTS,
+    OthersCheckpoints,
+    StepCheckpoint,
+    StepCheckpoints,
+)
 from components.training.stopping import BestEpoch, Interruption, StopAt
 from components.training.telemetry import Telemetry, steps_a_row
 from components.training.training_model import MaskedLMTraining
-from foundation.errors import ModelError
+from foundation.errors import ArtifactError, ConfigError
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerFast, TFPreTrainedModel
@@ -41,13 +48,13 @@ LAST_GOOD = "last_good"
 """Where the model of the last good checkpoint is saved when the loss goes wrong."""
 OBSERVER = "observer"
 """Where an observer keeps files while the model trains."""
-MOST_BLOCKS = 16
-"""Blocks of a batch that an error names."""
 
 
 @dataclasses.dataclass(frozen=True)
 class Fit:
     """One training: `run` is the sequence of its parts, each of which is a method of its own below.
+
+    Where several processes train, each has such a one, and the chief alone writes into `out`.
 
     Attributes:
         model: The model before the first step, wherever training goes on; trained in place.
@@ -57,6 +64,7 @@ class Fit:
         steps: How many steps it makes.
         execution: The precision and the devices; training runs in its scope.
         out: Has the checkpoints, also those of a run that was cut off; TensorBoard's logs go there.
+        scratch: A directory of this process for what isn't kept.
         interruption: Holds signals back from the first step on, also after training, until the model is saved.
         observer: Who watches, if anybody.
     """
@@ -68,8 +76,18 @@ class Fit:
     steps: TrainingSteps
     execution: Execution
     out: Path
+    scratch: Path
     interruption: Interruption
     observer: TrainingObserver | None = None
+
+    @property
+    def members(self) -> Members:
+        """The processes that train."""
+        return self.execution.members
+
+    def step_checkpoints(self, name: str) -> StepCheckpoints:
+        """The checkpoints in a directory of `out`, which the chief writes."""
+        return (StepCheckpoints if self.members.is_chief else OthersCheckpoints)(self.out / name)
 
     def run(self) -> tuple[Telemetry, int | None]:
         """Trains the model.
@@ -80,10 +98,11 @@ class Fit:
         Raises:
             ModelError: If the loss goes wrong, or the devices have too little memory.
             PipelineError: If a checkpoint can't be written.
+            MemberLost: If another process that trains is gone.
         """
         training = self.compiled_training()
-        checkpoints = StepCheckpoints(self.out / CHECKPOINTS)
-        resumed = checkpoints.newest()
+        checkpoints = self.step_checkpoints(CHECKPOINTS)
+        resumed = self.resumed(checkpoints)
         if resumed is not None:
             require_same_precision(resumed.facts, self.machine())
         order = self.block_order()
@@ -105,24 +124,55 @@ class Fit:
         # Dropout has its own chance; Flaubert's LayerDrop, decided while the step is traced, takes it from here. So do
         # the data sets, which are made by now.
         tf.keras.utils.set_random_seed(self.params.seed)
+        distributed = self.members.distributed
         try:
-            training.fit(
-                train_batches,
-                validation_data=validation_batches,
-                initial_epoch=checkpointing.initial_epoch,
-                epochs=self.steps.epochs,
-                steps_per_epoch=self.steps.steps_per_epoch,
-                callbacks=callbacks,
-                verbose=0,
-            )
+            with lost_members():
+                training.fit(
+                    distributed(train_batches),
+                    validation_data=None if validation_batches is None else distributed(validation_batches),
+                    # Where the data set is distributed, Keras doesn't find its end.
+                    validation_steps=None if self.members.strategy is None else self.validation_steps,
+                    initial_epoch=checkpointing.initial_epoch,
+                    epochs=self.steps.epochs,
+                    steps_per_epoch=self.steps.steps_per_epoch,
+                    callbacks=callbacks,
+                    verbose=0,
+                )
         except BadLoss as bad:
+            if not self.members.is_chief:
+                self.members.wait()  # The chief has seen it, too, saves the last good model, and ends all.
             good = checkpoints.before(bad.step)
-            raise self.loss_failure(bad, self.blocks_of(bad.step, order), training, good) from bad
+            if good is not None:
+                save_last_good(training, self.tokenizer, good, self.out / LAST_GOOD)
+            blocks = self.blocks_of(bad.step, order)
+            raise loss_failure(bad, self.steps.steps, blocks, good, self.out / LAST_GOOD) from bad
         except tf.errors.ResourceExhaustedError as error:
-            raise self.memory_failure(error) from error
+            raise memory_failure(error, self.execution.all_device_names, self.steps.batch_size) from error
         training.keep_averaged_weights()
-        shutil.rmtree(self.out / OBSERVER, ignore_errors=True)
+        telemetry.gradient_bytes = training.gradient_bytes
+        if self.members.is_chief:
+            shutil.rmtree(self.out / OBSERVER, ignore_errors=True)
         return telemetry, best.epoch
+
+    def resumed(self, checkpoints: StepCheckpoints) -> StepCheckpoint | None:
+        """The checkpoint to go on from, which the chief chooses; None to start.
+
+        Raises:
+            ConfigError: If this process doesn't see what the chief sees.
+        """
+        newest = checkpoints.newest() if self.members.is_chief else None
+        name = self.members.chosen(None if newest is None else newest.directory.name)
+        if self.members.is_chief or name is None:
+            return newest
+        try:
+            return checkpoints.read(name)
+        except (ArtifactError, OSError) as error:
+            raise ConfigError(
+                "all workers must see the files of the pipeline root, at the same path",
+                received=f"{checkpoints.directory / name}, which worker 0 goes on from, and worker {self.members.rank} "
+                f"can't read: {error}",
+                remedy="put the root on a file system that all machines have at the same place",
+            ) from error
 
     def masking_rate(self) -> MaskingRate:
         """The part of the tokens that each step masks."""
@@ -173,7 +223,7 @@ class Fit:
     def machine(self) -> dict[str, Any]:
         """What this run computes with, as far as it may change a result."""
         execution = self.execution
-        return {"precision": execution.precision, "devices": list(execution.device_names), **describe_devices()}
+        return {"precision": execution.precision, "devices": execution.all_device_names, **describe_devices()}
 
     def block_order(self) -> np.ndarray:
         """(epochs * blocks an epoch,) int32, the numbers of the train blocks in the order that training sees them."""
@@ -201,38 +251,56 @@ class Fit:
         parts = []
         for (begin, size), end in zip(sizes, ends, strict=True):
             if first_batch < end:
-                first = max(begin, first_batch)
                 masking = MaskingCollator(
-                    self.tokenizer, self.masking_rate(), self.params.seed, words=words, first_batch=first
+                    self.tokenizer,
+                    self.masking_rate(),
+                    self.params.seed,
+                    words=words,
+                    share=self.members.share(size, self.params.gradient_accumulation_steps),
+                    first_batch=max(begin, first_batch),
                 )
                 part = places[:end, :size].reshape(-1)
-                parts.append(batches(self.model, self.blocks.split("train"), size, masking, part))
+                blocks = self.blocks.split("train")
+                parts.append(batches(self.model, blocks, size, masking, part, members=self.members))
         return functools.reduce(tf.data.Dataset.concatenate, parts)
 
     def validation_batches(self) -> tf.data.Dataset | None:
         """The test split in batches whose masks are the same after each epoch; None where the split is empty."""
         test_blocks = self.blocks.split("test")
         frozen = MaskingCollator(self.tokenizer, self.params.eval_mlm_probability, self.params.seed, frozen=True)
-        return batches(self.model, test_blocks, self.steps.batch_size, frozen) if len(test_blocks) else None
+        if not len(test_blocks):
+            return None
+        return batches(self.model, test_blocks, self.steps.batch_size, frozen, members=self.members)
+
+    @property
+    def validation_steps(self) -> int:
+        """Batches of a validation."""
+        return math.ceil(len(self.blocks.split("test")) / self.steps.batch_size)
 
     def telemetry(self, stages: Stages) -> Telemetry:
         """The history, empty so far."""
-        steps, execution = self.steps, self.execution
+        steps = self.steps
+        is_chief = self.members.is_chief
         return Telemetry(
-            self.out / LOGS,
+            (self.out if is_chief else self.scratch) / LOGS,
             steps_a_row=steps_a_row(steps.steps),
             steps_per_epoch=steps.steps_per_epoch,
             stages=stages,
-            measure_peak=lambda: measured_peak_flops(execution.product_dtype, len(execution.device_names)),
+            measure_peak=self.peak_flops if is_chief else lambda: math.inf,
             given_peak_tflops=self.params.peak_tflops,
             watch=LossWatch(self.params.divergence_factor),
             progress=Progress(
                 steps.steps,
                 steps.epochs,
-                math.ceil(len(self.blocks.split("test")) / steps.batch_size),
+                self.validation_steps,
                 stages.flops_before,
             ),
         )
+
+    def peak_flops(self) -> float:
+        """Floating-point operations a second that all devices do, as this process' own do them."""
+        execution = self.execution
+        return self.members.count * measured_peak_flops(execution.product_dtype, len(execution.device_names))
 
     def checkpointing(
         self,
@@ -254,14 +322,14 @@ class Fit:
             epochs=self.steps.epochs,
             facts=facts,
             parts=parts,
-            state=None if self.params.save_only_model else StepCheckpoints(self.out / STATE),
+            state=None if self.params.save_only_model else self.step_checkpoints(STATE),
             steps=self.steps.steps,
             interruption=self.interruption,
         )
 
-    def observation(self, training: MaskedLMTraining, first_step: int) -> list["Observing"]:
-        """The callback that tells the observer; none where nobody watches."""
-        if self.observer is None:
+    def observation(self, training: MaskedLMTraining, first_step: int) -> list[Observing]:
+        """The callback that tells the observer; none where nobody watches, or others than the chief."""
+        if self.observer is None or not self.members.is_chief:
             return []
         observed = ObservedTraining(
             self.model,
@@ -271,67 +339,3 @@ class Fit:
             averaged_weights=training.averaged_weights,
         )
         return [Observing(self.observer.training_begins(observed))]
-
-    def loss_failure(
-        self, bad: BadLoss, blocks: Sequence[int], training: MaskedLMTraining, good: StepCheckpoint | None
-    ) -> ModelError:
-        """Saves the model of the last good checkpoint, and makes the error that names it, the step and the batch.
-
-        Args:
-            bad: What happened.
-            blocks: The batch of that step, as numbers of train blocks.
-            training: The model, which takes the checkpoint's weights.
-            good: The last checkpoint before; None where there is none.
-        """
-        named = ", ".join(map(str, blocks[:MOST_BLOCKS])) + (", …" if len(blocks) > MOST_BLOCKS else "")
-        train_on = "there is no checkpoint before it (train.checkpoint_every_steps)"
-        if good is not None:
-            directory = self.out / LAST_GOOD
-            restore_variables(training, good.variables)
-            with training.averaged_weights():
-                save_masked_lm(training.masked_lm, self.tokenizer, directory)
-            train_on = (
-                f"the last good checkpoint, of step {good.step}, can be trained further by --train.pretrained "
-                f"{directory} --train.model_type null --train.model_config {{}}"
-            )
-        return ModelError(
-            "the training loss must be a number and stay near the lowest that it was",
-            received=f"{bad.what}, from step {bad.step} of {self.steps.steps} on, whose batch has the train blocks "
-            f"{named}",
-            remedy="lower --train.learning_rate, or set --train.max_grad_norm 1 and --train.warmup_ratio 0.1, and "
-            f"train from the start; {train_on}",
-        )
-
-    def memory_failure(self, error: tf.errors.ResourceExhaustedError) -> ModelError:
-        """The error of a step that doesn't fit into memory."""
-        message = (error.message or "out of memory").splitlines()[0]
-        return ModelError(
-            "a step's activations must fit into the devices' memory",
-            received=f"{message}, on {', '.join(self.execution.device_names)} with batches of {self.steps.batch_size} "
-            "blocks",
-            remedy="lower --train.batch_size and raise --train.gradient_accumulation_steps by as much, or set "
-            "--train.gradient_checkpointing true",
-        )
-
-
-class Observing(tf.keras.callbacks.Callback):
-    """Tells an observer when an epoch or the training ends.
-
-    Args:
-        observation: What the observer does during this training.
-    """
-
-    def __init__(self, observation: Observation) -> None:
-        super().__init__()
-        self.observation = observation
-        # Without it Keras would wait for the loss at every step.
-        self._supports_tf_logs = True
-
-    def on_epoch_end(self, epoch: int, logs: Mapping[str, Any] | None = None) -> None:
-        """Tells of the epoch, by the number of epochs that the model has seen."""
-        is_last = epoch + 1 == self.params.get("epochs") or bool(self.model.stop_training)
-        self.observation.epoch_ends(epoch + 1, is_last)
-
-    def on_train_end(self, logs: Mapping[str, Any] | None = None) -> None:
-        """Tells of the end."""
-        self.observation.training_ends()

@@ -89,7 +89,7 @@ def training_report(
         saved_epoch=saved_epoch,
         flops_a_step=telemetry.stages.stages[-1].flops,
         measured_peak_tflops=telemetry.measured_peak_tflops,
-        execution=reports.ExecutionReport(**execution.as_plain()),
+        execution=reports.ExecutionReport(**execution.as_plain(), gradient_bytes=telemetry.gradient_bytes),
         deterministic=execution.is_deterministic(params.deterministic),
         hardware=reports.Hardware(**describe_devices()),
         seconds=0.0,

@@ -74,6 +74,9 @@ class StepCheckpoints:
         directory: Holds the checkpoints; made with the first.
     """
 
+    writes = True
+    """Whether they are this process' own."""
+
     def __init__(self, directory: Path) -> None:
         self.directory = directory
         self._whole: dict[str, Mapping[str, Any]] = {}
@@ -249,6 +252,22 @@ class StepCheckpoints:
             return []
         numbers = [path.name.removeprefix(prefix) for path in self.directory.iterdir() if path.name.startswith(prefix)]
         return [int(number) for number in numbers if number.isdecimal() and str(int(number)) == number]
+
+
+class OthersCheckpoints(StepCheckpoints):
+    """Checkpoints that another process writes, as those see them that train with it."""
+
+    writes = False
+
+    def clear(self) -> None:
+        """Does nothing."""
+
+    def set_aside(self, name: str) -> Path:
+        """Does nothing; see `StepCheckpoints`."""
+        return self.directory / f"{name}{DAMAGED}"
+
+    def write(self, name: str, facts: Mapping[str, Any], save: Callable[[str], object]) -> None:
+        """Does nothing."""
 
 
 @functools.lru_cache(maxsize=256)

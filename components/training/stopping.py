@@ -92,7 +92,9 @@ class BestEpoch(tf.keras.callbacks.Callback):
 
     def on_train_end(self, logs: Mapping[str, Any] | None = None) -> None:
         """Loads the best epoch's weights, in the place of those that would be kept."""
-        if self.checkpoints is not None and self.name is not None and not self.forget_damaged():
+        if self.checkpoints is None or not self.checkpoints.writes:
+            return  # Another process keeps the model, whose last checkpoint may be yet to come.
+        if self.name is not None and not self.forget_damaged():
             with self.model.averaged_weights():
                 restore_variables(self.model.masked_lm, str(self.checkpoints.directory / self.name / "variables"))
 

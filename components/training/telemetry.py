@@ -58,6 +58,7 @@ class Telemetry(tf.keras.callbacks.Callback):
         rows: A row an epoch, by `EPOCH_COLUMNS`.
         step_rows: A row every `steps_a_row` steps, by `STEP_COLUMNS`.
         tokens_seen: Tokens of all steps, masked or not.
+        gradient_bytes: Of the gradients of a step, once training is over; None where no step was made.
     """
 
     STEP_COLUMNS = tuple(field.name for field in dataclasses.fields(StepRow))
@@ -88,6 +89,7 @@ class Telemetry(tf.keras.callbacks.Callback):
         self.rows: list[Row] = []
         self.step_rows: list[Row] = []
         self.tokens_seen = 0
+        self.gradient_bytes: int | None = None
         self.step = 0
         self.window = Window()
         self.epoch = Window()

@@ -11,6 +11,7 @@ from components.masking.masking import IGNORED_LABEL
 from components.modeling.frozen_layers import trained_weights
 from components.modeling.library.adapter import as_masked_lm
 from components.modeling.library.dropout import step_key
+from components.training.replicas import MeanLoss, bytes_to_sum, sum_over_replicas, travels_as_rows
 
 if TYPE_CHECKING:
     from transformers import TFPreTrainedModel
@@ -44,6 +45,7 @@ class MaskedLMTraining(tf.keras.Model):
 
     Attributes:
         first_step: At which step of its first epoch `fit` begins.
+        gradient_bytes: Of the gradients of a step, as `bytes_to_sum` counts them; None before the first.
     """
 
     def __init__(
@@ -70,8 +72,9 @@ class MaskedLMTraining(tf.keras.Model):
         self.gradient_checkpointing = gradient_checkpointing
         self.compiled = compiled
         self.average = WeightAverage(self.trained_variables, ema_decay) if ema_decay else None
-        self.mean_loss = tf.keras.metrics.Mean(name="loss")
+        self.mean_loss = MeanLoss(name="loss")
         self.first_step = 0
+        self.gradient_bytes: int | None = None
         # What a step returns is the same on every replica; Keras would add it up.
         self.distribute_reduction_method = "first"
 
@@ -106,7 +109,9 @@ class MaskedLMTraining(tf.keras.Model):
         logits = as_masked_lm(self.masked_lm).logits_at(
             inputs,
             positions,
-            dropout_key=step_key(self.seed, self.optimizer.iterations, micro_step) if training else None,
+            dropout_key=step_key(self.seed, self.optimizer.iterations, micro_step, tf.shape(labels)[0])
+            if training
+            else None,
             recomputed=self.gradient_checkpointing,
             fused=True,
         )  # (batch, predictions, vocabulary)
@@ -117,15 +122,20 @@ class MaskedLMTraining(tf.keras.Model):
     ) -> tuple[tf.Tensor, list[tf.Tensor | None]]:
         """The batch's summed cross-entropy, and the gradients of that sum times a weight () float32.
 
-        The gradients are dense: the norm of a sparse one would count a token's rows one by one. None stands for
-        those of weights that a masked LM doesn't use, such as a pooler's.
+        The gradients are dense, but for those of tables of which fewer rows travel than they have; see
+        `travels_as_rows`. None stands for those of weights that a masked LM doesn't use, such as a pooler's.
         """
         variables = self.trained_variables
         with tf.GradientTape() as tape:
             total, _ = self.total_loss(batch, training=True, micro_step=micro_step)
             weighted = total * weight
         gradients = tape.gradient(weighted, variables)
-        return total, [None if gradient is None else tf.convert_to_tensor(gradient) for gradient in gradients]
+        return total, [
+            gradient
+            if gradient is None or (self.accumulation_steps == 1 and travels_as_rows(gradient, variable.shape))
+            else tf.convert_to_tensor(gradient)
+            for gradient, variable in zip(gradients, variables, strict=True)
+        ]
 
     def accumulated_gradients(self, batch: Batch, weight: tf.Tensor) -> tuple[tf.Tensor, list[tf.Tensor | None]]:
         """What `gradients` gives, of one part of the batch at a time."""
@@ -181,18 +191,33 @@ class MaskedLMTraining(tf.keras.Model):
             for gradient, variable in zip(gradients, self.trained_variables, strict=True)
             if gradient is not None
         ]
-        loss = sum_over_replicas(total) / count
-        return loss, count, self.apply(gradients_and_weights)
+        total, norm = self.apply(total, gradients_and_weights)
+        return total / count, count, norm
 
     @property
     def has_loss_scale(self) -> bool:
         """Whether the optimizer scales the loss, as `mixed_float16` needs it."""
         return isinstance(self.optimizer, tf.keras.mixed_precision.LossScaleOptimizer)
 
-    def apply(self, gradients_and_weights: list[tuple[tf.Tensor, tf.Variable]]) -> tf.Tensor:
-        """Sums each replica's gradients, clips them, and makes the step. Returns their norm () before."""
-        gradients, weights = zip(*gradients_and_weights, strict=True)
-        gradients = sum_over_replicas(list(gradients))
+    def apply(
+        self, total: tf.Tensor, gradients_and_weights: list[tuple[tf.Tensor, tf.Variable]]
+    ) -> tuple[tf.Tensor, tf.Tensor]:
+        """Sums each replica's losses and gradients, clips these, and makes the step.
+
+        Args:
+            total: () the replica's summed loss.
+            gradients_and_weights: Of the weights that have a gradient.
+
+        Returns:
+            The loss () of all replicas, and the norm () of the gradients before they were clipped.
+        """
+        gradients = [gradient for gradient, _ in gradients_and_weights]
+        weights = [weight for _, weight in gradients_and_weights]
+        self.gradient_bytes = sum(bytes_to_sum(gradient) for gradient in gradients)
+        # Together, because each sum waits for the slowest replica. The loss is known before any gradient.
+        *gradients, total = sum_over_replicas([*gradients, total])
+        # Dense from here on: the norm of a table's rows would count a token's one by one.
+        gradients = list(map(tf.convert_to_tensor, gradients))
         if self.has_loss_scale:
             gradients = self.optimizer.get_unscaled_gradients(gradients)
         norm = tf.linalg.global_norm(gradients)
@@ -202,7 +227,7 @@ class MaskedLMTraining(tf.keras.Model):
         self.optimizer.apply_gradients(zip(gradients, weights, strict=True), experimental_aggregate_gradients=False)
         if self.average is not None:
             self.average.update(self.optimizer.iterations)
-        return norm
+        return total, norm
 
     def _maybe_load_initial_counters_from_ckpt(self, steps_per_epoch: int, initial_epoch: int) -> tuple[int, int]:
         """Keras asks here where `fit` begins, in epochs and in steps of that epoch."""
@@ -216,6 +241,7 @@ class MaskedLMTraining(tf.keras.Model):
     def test_step(self, batch: Batch) -> dict[str, tf.Tensor]:
         """The loss of a batch, without dropout."""
         total, count = self.total_loss(batch, training=False)
+        total, count = sum_over_replicas([total, count])
         self.mean_loss.update_state(total / tf.maximum(count, 1.0), count)
         return {"loss": self.mean_loss.result()}
 
@@ -301,13 +327,6 @@ def _logits_gradient(logits: tf.Tensor, labels: tf.Tensor, normalizers: tf.Tenso
     probabilities = tf.exp(logits - normalizers[..., tf.newaxis])  # (batch, predictions, vocabulary)
     is_label = tf.range(tf.shape(logits)[-1]) == labels[..., tf.newaxis]
     return (probabilities - tf.cast(is_label, tf.float32)) * upstream[..., tf.newaxis]
-
-
-def sum_over_replicas(values: Any) -> Any:
-    """A tensor, or a list of them, summed over a strategy's replicas; as it is where there is one."""
-    if tf.distribute.get_strategy().num_replicas_in_sync == 1:
-        return values
-    return tf.distribute.get_replica_context().all_reduce(tf.distribute.ReduceOp.SUM, values)
 
 
 class WeightAverage(tf.Module):

@@ -12,13 +12,13 @@ import pytest
 
 from components.config.completion import script_for
 from components.config.config_files import described_configs
-from components.config.sections import SECTIONS
+from components.config.sections import STEPS
 from runners.command_line.options import build_parser
 
-STEPS = sorted(SECTIONS)
+STEP_NAMES = sorted(STEPS)
 TYPED = [
     ("--unt", ["--until"]),
-    ("--until ", STEPS),
+    ("--until ", STEP_NAMES),
     ("--until=tr", ["train"]),
     ("--force train ev", ["evaluate"]),
     ("--force train --pla", ["--plan"]),

@@ -16,7 +16,7 @@ from pipeline import main
 from runners.command_line.options import build_parser
 
 OF_A_LIBRARY = re.compile(
-    r"typing\.|Literal|Union|Optional|NoneType|<class|jsonargparse|argparse|yaml\.|Parser key|does not validate|"
+    r"typing\.|Literal|Union|Optional|NoneType|<class|jsonargparse|argparse|yaml\.\w|Parser key|does not validate|"
     r"ScalarNode|Expected a"
 )
 WORDS = ["", " ", "null", "true", "no", "yes", "1.5", "3.0", "-1", "1e5", "1e-4x", "012", "1:30", "2026-01-01", "0x10"]
@@ -132,7 +132,7 @@ def test_every_setting_has_a_kind_in_words():
     [
         (["--until", "trian"], "--until must be one of ingest, tokenizer", "write --until train"),
         (["--force", "ingest", "evalute"], "--force must be one of ingest, tokenizer", "write --force evaluate"),
-        (["--runner", "locl"], "--runner must be local", "write --runner local"),
+        (["--runner", "locl"], "--runner must be one of local, ray, kubeflow", "write --runner local"),
         (["--compare"], "--compare must have", "see --help"),
         (["--until"], "--until must be one of", "write --until ingest, say"),
         (["notes.txt"], "the command line must be options with their values", "write the option before each value"),

@@ -11,7 +11,7 @@ from rich.cells import cell_len
 from components.config.completion import PROGRAMS, SHELLS, script_for
 from components.config.config_files import described_configs
 from components.config.help_pages import COMMONEST, help_text, topic_of
-from components.config.sections import KEYS, SECTIONS
+from components.config.sections import KEYS, SECTIONS, STEPS
 from foundation.errors import ConfigError
 from runners.command_line.options import build_parser
 
@@ -110,7 +110,7 @@ def test_bash_completes_options_steps_configurations_and_choices(tmp_path):
     assert completed(tmp_path, "--train.ep") == ["--train.epochs"]
     assert completed(tmp_path, "--until", "tr") == ["train"]
     assert completed(tmp_path, "--until", "=", "tr") == ["train"]
-    assert completed(tmp_path, "--until", "=") == list(SECTIONS)
+    assert completed(tmp_path, "--until", "=") == list(STEPS)
     assert completed(tmp_path, "--force", "train", "ev") == ["evaluate"]
     assert completed(tmp_path, "--force", "train", "--pl") == ["--plan"]
     assert completed(tmp_path, "--config", "qui") == ["quickstart", "quiet.yaml"]

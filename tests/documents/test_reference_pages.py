@@ -8,7 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from components.config.sections import KEYS, SECTIONS
+from components.config.sections import KEYS
+from components.config.sections import STEPS as SETTINGS_OF_STEPS
 from docs.every_option import MARK, every_option
 from docs.example_text import paragraphs
 from docs.pipeline_picture import PICTURE, STEPS, picture
@@ -80,7 +81,7 @@ def test_the_readme_is_short():
 
 def test_the_picture_is_what_the_script_draws():
     assert PICTURE.read_text("utf-8") == picture()
-    assert [name for name, *_ in STEPS] == list(SECTIONS)
+    assert [name for name, *_ in STEPS] == list(SETTINGS_OF_STEPS)
 
 
 def test_screenshots_are_small():

@@ -12,8 +12,8 @@ from components.hub.repository import HubRepository
 from components.modeling.checkpoint import load_masked_lm
 from components.modeling.pytorch_weights import pytorch_weights
 from components.publishing.uploads_during_training import FINAL_MESSAGE, Uploading, UploadsDuringTraining
-from components.training.fit import Observing
 from components.training.observer import ObservedTraining
+from components.training.observing import Observing
 from foundation.errors import HubError
 from tests.loopback_hub.faults import Fault
 from tests.loopback_hub.fixtures import TOKEN, running_hub  # noqa: F401 (a fixture)

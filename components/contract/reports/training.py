@@ -27,6 +27,9 @@ class ExecutionReport:
         replicas: Devices that shared each batch.
         devices: Their names.
         chosen_by_auto: Why each setting that was `auto` became what it is, by its name.
+        workers: Processes that shared each batch, on one machine or several, each with the hardware that is named.
+        gradient_bytes: Of the gradients of a step, which all replicas sum: of N, each sends and receives 2 (N - 1) / N
+            times as much. None in a report of an earlier version.
     """
 
     precision: str
@@ -34,6 +37,8 @@ class ExecutionReport:
     replicas: int
     devices: tuple[str, ...]
     chosen_by_auto: Mapping[str, str]
+    workers: int = 1
+    gradient_bytes: int | None = None
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)

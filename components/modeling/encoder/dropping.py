@@ -14,7 +14,7 @@ class Dropping:
     """Drops elements by a key, other ones at each call; a part that is computed again drops the same.
 
     Args:
-        key: (2,) uint32, as of `step_key`; None drops nothing.
+        key: As of `step_key`; None drops nothing.
         part: The number of the part of the model.
     """
 

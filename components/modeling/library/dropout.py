@@ -3,9 +3,11 @@
 The library's models draw from the global generator: how they go on after a stop depends on what was drawn before,
 and the draws cost more time than many of the layers around them. Here, for the length of one call of a model, each of
 its dropout layers takes its chance from a counter-based generator instead: the element's index is hashed with a key
-made of (seed, step, micro-step, replica, how many dropouts came before in this call). Nothing is kept for the
+made of (seed, step, micro-step, how many dropouts came before in this call). Nothing is kept for the
 gradient, which draws the same bits again: hashing is cheaper than reading a mask from memory. XLA makes one pass over
 memory of it; as TensorFlow's single operations it would be ten.
+
+Where replicas share a batch, the index is that in the whole batch: a row's chance doesn't depend on who has it.
 
 The hash is triple32 (Wellons 2018, "Prospecting for Hash Functions", https://nullprogram.com/blog/2018/07/31/), keyed
 before and after its first round: a bijection of 32 bits whose outputs change with probability one half, within 2%
@@ -23,22 +25,38 @@ from typing import Any
 import tensorflow as tf
 
 
-def step_key(seed: int, step: tf.Tensor, micro_step: tf.Tensor | int = 0) -> tf.Tensor:
+def step_key(seed: int, step: tf.Tensor, micro_step: tf.Tensor | int = 0, rows: tf.Tensor | int = 1) -> tf.Tensor:
     """The key of one forward pass on this replica.
 
     Args:
         seed: From 0 below 2**32.
         step: () integer, the optimizer's steps so far.
         micro_step: () integer, which of the step's batches, where gradients are accumulated.
+        rows: () integer, this replica's rows of the batch, which are as many as every other's.
 
     Returns:
-        (2,) uint32.
+        (2,) uint32; where several replicas share the batch (4,), with the number of this one's first row, and its rows.
     """
-    replica = tf.distribute.get_replica_context()
-    place = 0 if replica is None else replica.replica_id_in_sync_group
     words = tf.stack([tf.constant(seed, tf.int64), tf.cast(step, tf.int64)])  # (2,)
-    words = tf.random.fold_in(tf.random.fold_in(words, tf.cast(micro_step, tf.int64)), tf.cast(place, tf.int64))
-    return tf.random.stateless_uniform((2,), words, minval=None, maxval=None, dtype=tf.uint32, alg="philox")
+    words = tf.random.fold_in(tf.random.fold_in(words, tf.cast(micro_step, tf.int64)), tf.constant(0, tf.int64))
+    key = tf.random.stateless_uniform((2,), words, minval=None, maxval=None, dtype=tf.uint32, alg="philox")
+    replica = tf.distribute.get_replica_context()
+    if replica is None or replica.num_replicas_in_sync == 1:
+        return key
+    first = tf.cast(replica.replica_id_in_sync_group, tf.uint32) * tf.cast(rows, tf.uint32)
+    return tf.concat([key, tf.stack([first, tf.cast(rows, tf.uint32)])], axis=0)
+
+
+def derived_key(key: tf.Tensor, number: int) -> tf.Tensor:
+    """Another key for the same rows; same shape.
+
+    Args:
+        key: As of `step_key`.
+        number: Equal numbers give equal keys.
+    """
+    words = tf.random.fold_in(tf.bitcast(key[:2], tf.int32), number)  # (2,)
+    own = tf.random.stateless_uniform((2,), words, minval=None, maxval=None, dtype=tf.uint32, alg="philox")
+    return tf.concat([own, key[2:]], axis=0)
 
 
 @contextlib.contextmanager
@@ -102,9 +120,9 @@ def dropped(inputs: tf.Tensor, rate: float, key: tf.Tensor, call: int) -> tf.Ten
     """Each element times 1 / (1 - rate), or 0 with probability `rate`.
 
     Args:
-        inputs: Any shape, floating point; up to 2**31 elements.
+        inputs: Any shape, the rows coming first, floating point; up to 2**31 elements.
         rate: From 0 to 1.
-        key: (2,) uint32.
+        key: As of `step_key`.
         call: Equal calls of one key drop the same elements.
 
     Returns:
@@ -128,9 +146,14 @@ def dropped(inputs: tf.Tensor, rate: float, key: tf.Tensor, call: int) -> tf.Ten
 @tf.function(jit_compile=True, autograph=False)
 def _drop(values: tf.Tensor, key: tf.Tensor, call: tf.Tensor, threshold: tf.Tensor, scale: tf.Tensor) -> tf.Tensor:
     """One pass: an element stays where its hash is at least the threshold."""
-    before = _mixed(key[0] ^ call, tf.constant(0, tf.uint32))
+    first, beyond = tf.constant(0, tf.uint32), tf.constant(0, tf.uint32)
+    if key.shape[0] == 4:
+        place = tf.cast(key[2], tf.int64) * (tf.size(values, tf.int64) // tf.cast(key[3], tf.int64))
+        # Batches of more elements than 32 bits count have other chance in each such part of them.
+        first, beyond = tf.cast(place, tf.uint32), tf.cast(tf.bitwise.right_shift(place, 32), tf.uint32)
+    before = _mixed(key[0] ^ call, beyond)
     after = _mixed(key[1] + call, before)
-    index = tf.reshape(tf.cast(tf.range(tf.size(values)), tf.uint32), tf.shape(values))
+    index = tf.reshape(tf.cast(tf.range(tf.size(values)), tf.uint32) + first, tf.shape(values))
     stays = _mixed(index ^ before, after) >= threshold
     scaled = tf.cast(tf.cast(values, tf.float32) * scale, values.dtype)
     return tf.where(stays, scaled, tf.zeros_like(scaled))

@@ -14,7 +14,7 @@ from typing import Any
 
 import tensorflow as tf
 
-from components.modeling.library.dropout import keyed_dropout
+from components.modeling.library.dropout import derived_key, keyed_dropout
 from components.modeling.library.fused_gelu import fused_gelu
 
 Call = Callable[..., Any]
@@ -46,7 +46,7 @@ def recomputed_layers(model: tf.keras.layers.Layer, key: tf.Tensor) -> Iterator[
 
     Args:
         model: Any of transformers' TensorFlow models.
-        key: Of the dropout in these layers, (2,) uint32, as of `step_key`.
+        key: Of the dropout in these layers, as of `step_key`.
     """
     layers = encoder_layers(model)
     calls = 0
@@ -55,9 +55,7 @@ def recomputed_layers(model: tf.keras.layers.Layer, key: tf.Tensor) -> Iterator[
         nonlocal calls
         calls += 1
         # A layer that is called several times, as ALBERT's is, draws anew each time.
-        words = tf.random.fold_in(tf.bitcast(key, tf.int32), calls)  # (2,)
-        own = tf.random.stateless_uniform((2,), words, minval=None, maxval=None, dtype=tf.uint32, alg="philox")
-        return call_recomputed(layer, call, own, args, kwargs)
+        return call_recomputed(layer, call, derived_key(key, calls), args, kwargs)
 
     with contextlib.ExitStack() as contexts:
         for layer in layers:
