@@ -113,7 +113,7 @@ class Records:
 
     def _take_record(self, folder: Path, name: str) -> None:
         data = self.objects.read(name)
-        if data is None:
+        if data is None or _has(folder / RECORD, data):
             return
         if _is_closed(folder / RECORD) and not _closed(data):
             # This machine's run ended when the store was out of reach.
@@ -159,6 +159,13 @@ class Records:
                 fresh.unlink(missing_ok=True)
                 fresh.symlink_to(newest.name)
                 os.replace(fresh, latest)
+
+
+def _has(path: Path, data: bytes) -> bool:
+    """Whether a file has these bytes. One that is written anew would count as newer among runs of one second."""
+    with contextlib.suppress(OSError):
+        return path.read_bytes() == data
+    return False
 
 
 def _goes(name: str) -> bool:

@@ -159,6 +159,7 @@ def test_a_copy_that_is_damaged_is_brought_again(machine):
         assert one.verify().damages == []
 
 
+@pytest.mark.slow
 def test_a_manifest_that_is_damaged_makes_its_artifact_anew(machine):
     with machine("one") as one:
         execute(one)
@@ -170,15 +171,16 @@ def test_a_manifest_that_is_damaged_makes_its_artifact_anew(machine):
 
 def test_records_of_all_machines_are_seen_on_each(machine):
     with machine("one") as one:
-        first = execute(one, name=None)
+        first = execute(one)
     with machine("two") as two:
         second = execute(two)
         inventory = take_inventory(two.path)
-        assert [run.name for run in inventory.runs] == sorted([first.id, second.id])
+        assert {run.name for run in inventory.runs} == {first.id, second.id}
         assert [run.status for run in inventory.runs] == ["succeeded", "succeeded"]
     with machine("one") as one:
         assert {folder.name for folder in folders(one.path)} == {first.id, second.id}
-        assert (one.path / "runs/latest").resolve().name == second.id
+        # An id says the second in which a run began, which may be the same.
+        assert (one.path / "runs/latest").resolve().name == max(first.id, second.id)
         assert b"succeeded" in one.objects.read("runs/index.html")
         assert one.objects.read(f"runs/{second.id}/report.html")
 
@@ -244,6 +246,7 @@ def test_without_waiting_a_held_artifact_ends_the_run(machine):
         assert statuses(execute(one, lambda run: run(Write(WordParams("other"))))) == ["ran"]
 
 
+@pytest.mark.slow
 def test_a_step_that_fails_leaves_nothing(machine):
     from foundation.errors import DataError
     from tests.runners.small_steps import Failing
@@ -255,6 +258,7 @@ def test_a_step_that_fails_leaves_nothing(machine):
         assert not one.objects.list("locks")
 
 
+@pytest.mark.slow
 def test_an_object_that_vanishes_is_damage(machine):
     with machine("one") as one:
         execute(one, pages)
