@@ -17,7 +17,8 @@ Parts:
                 sums       no training: the sum of a step's gradients over the workers, alone
 
     preprocess  a corpus of so many megabytes to blocks: by one process without Ray, and on Ray by one and by several,
-            each with a core (`Preprocess.run_with`). The steady rate leaves out what starts Ray and its processes.
+            each with a core (`Preprocess.run_with`). The steady rate leaves out what starts Ray and its processes; the
+            driver's is of the processor time of the process that fills the blocks.
     fill    tokens into blocks and onto the disk, which one process does, in its processor time: the most that any
             number of workers can come to
     overhead  what Ray takes of a quickstart with one epoch, up to evaluate, beside the local runner

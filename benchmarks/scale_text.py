@@ -42,6 +42,7 @@ class Watched:
 
     def __init__(self, workers: Workers) -> None:
         self._workers = workers
+        self.started = workers.count
         self.count = max(2, workers.count)
         self.results: list[tuple[float, int]] = []
         """When each came, and how many tokens it has."""
@@ -88,17 +89,23 @@ def preprocess_part(arguments: argparse.Namespace) -> dict[str, Any]:
 
 
 def timed(step: Preprocess, out: Path, workers: Workers) -> dict[str, float]:
-    """Seconds in all, and tokens a second in all and, of workers, once they have begun."""
-    started = time.perf_counter()
+    """Seconds in all; tokens a second in all, of this process' processor time, and of workers once they have begun."""
+    started, used = time.perf_counter(), time.process_time()
     step.run_with(out, workers)
-    seconds = time.perf_counter() - started
+    seconds, used = time.perf_counter() - started, time.process_time() - used
     splits = json.loads((out / "report.json").read_text("utf-8"))["splits"]
-    rate = sum(split["tokens"] for split in splits.values()) / seconds
-    facts = {"seconds": seconds, "rate": rate, "steady_rate": rate}
+    tokens = sum(split["tokens"] for split in splits.values())
+    facts = {
+        "seconds": seconds,
+        "rate": tokens / seconds,
+        "driver_rate": tokens / used,
+        "steady_rate": tokens / seconds,
+    }
     if isinstance(workers, Watched):
-        # From the first result to the last: what starts processes is left out.
-        results = workers.results
-        facts["steady_rate"] = sum(tokens for _, tokens in results[1:]) / (results[-1][0] - results[0][0])
+        # From the time when each worker has given something: what starts processes is left out.
+        begun, results = workers.started, workers.results
+        seconds = results[-1][0] - results[begun - 1][0]
+        facts["steady_rate"] = sum(tokens for _, tokens in results[begun:]) / seconds
     return facts
 
 

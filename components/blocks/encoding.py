@@ -50,45 +50,59 @@ class Encoded:
 def encode(
     backend: "RustTokenizer", batches: Iterable[list[str]], characters_at_once: int = CHARACTERS_A_BATCH
 ) -> Iterator[Encoded]:
-    """Each batch of texts as tokens, in order.
+    """Each batch of texts as tokens, in order; see `TextEncoder`."""
+    return TextEncoder(backend, characters_at_once).encode(batches)
+
+
+class TextEncoder:
+    """Turns texts into token ids, and keeps the tokens of the words that it has seen.
 
     Args:
         backend: A tokenizer that neither truncates nor pads, as `untruncated` returns it.
-        batches: Lists of texts. At most `BATCHES_AT_ONCE` of them are read ahead, and none while a long text is
-            tokenized.
         characters_at_once: A longer text is cut, where the tokenizer has places at which its tokens stay the same.
-
-    Yields:
-        The tokens of each batch.
     """
-    import numpy as np
 
-    long_texts = LongTexts(backend, characters_at_once)
-    word_tokens = word_tokens_of(backend)
+    def __init__(self, backend: "RustTokenizer", characters_at_once: int = CHARACTERS_A_BATCH) -> None:
+        self._backend = backend
+        self._characters_at_once = characters_at_once
+        self._long_texts = LongTexts(backend, characters_at_once)
+        self._word_tokens = word_tokens_of(backend)
 
-    def encode_batch(texts: list[str]) -> Encoded:
-        if word_tokens and max(map(len, texts)) <= characters_at_once:
-            token_ids, tokens = word_tokens.encode(texts)
+    def encode(self, batches: Iterable[list[str]]) -> Iterator[Encoded]:
+        """Each batch of texts as tokens, in order.
+
+        Args:
+            batches: Lists of texts. At most `BATCHES_AT_ONCE` of them are read ahead, and none while a long text is
+                tokenized.
+
+        Yields:
+            The tokens of each batch.
+        """
+        pending: collections.deque[Future[Encoded]] = collections.deque()
+        with ThreadPoolExecutor(BATCHES_AT_ONCE) as executor:
+            for texts in batches:
+                is_long = any(len(text) > self._characters_at_once for text in texts)
+                pending.append(executor.submit(self._encode_batch, texts))
+                del texts  # the executor keeps them as long as they are needed
+                while len(pending) > (0 if is_long else BATCHES_AT_ONCE):
+                    yield pending.popleft().result()
+            while pending:
+                yield pending.popleft().result()
+
+    def _encode_batch(self, texts: list[str]) -> Encoded:
+        import numpy as np
+
+        if self._word_tokens and max(map(len, texts)) <= self._characters_at_once:
+            token_ids, tokens = self._word_tokens.encode(texts)
         else:
-            if any(len(text) > characters_at_once for text in texts):
-                pieces = [long_texts.encode(text) for text in texts]
+            if any(len(text) > self._characters_at_once for text in texts):
+                pieces = [self._long_texts.encode(text) for text in texts]
             else:
-                encodings = backend.encode_batch_fast(texts, add_special_tokens=True)
+                encodings = self._backend.encode_batch_fast(texts, add_special_tokens=True)
                 pieces = [np.array(encoding.ids, dtype=np.int32) for encoding in encodings]
             token_ids, tokens = np.concatenate(pieces), np.fromiter(map(len, pieces), np.int32, len(texts))
         lengths = (map(len, texts), map(utf8_bytes, texts))
         return Encoded(token_ids, tokens, *(np.fromiter(each, np.int32, len(texts)) for each in lengths))
-
-    pending: collections.deque[Future[Encoded]] = collections.deque()
-    with ThreadPoolExecutor(BATCHES_AT_ONCE) as executor:
-        for texts in batches:
-            is_long = any(len(text) > characters_at_once for text in texts)
-            pending.append(executor.submit(encode_batch, texts))
-            del texts  # the executor keeps them as long as they are needed
-            while len(pending) > (0 if is_long else BATCHES_AT_ONCE):
-                yield pending.popleft().result()
-        while pending:
-            yield pending.popleft().result()
 
 
 class LongTexts:

@@ -2,13 +2,14 @@
 
 import collections
 import dataclasses
+import functools
 import itertools
 from collections.abc import Iterable, Iterator, Sequence
 from typing import TYPE_CHECKING, Any, Protocol, Union
 
 import numpy as np
 
-from components.blocks.encoding import CHARACTERS_A_BATCH, Encoded, encode, untruncated
+from components.blocks.encoding import CHARACTERS_A_BATCH, Encoded, TextEncoder, untruncated
 from components.blocks.progress import Place
 from components.blocks.text_column import TextReader, refuse_no_text
 from components.contract.artifacts import Corpus, Tokenizer
@@ -17,7 +18,7 @@ from components.contract.workers import Workers
 
 if TYPE_CHECKING:
     import pyarrow as pa
-    from tokenizers import Tokenizer as RustTokenizer
+    from datasets.table import Table
 
 Records = Union["pa.RecordBatch", "EncodedRecords"]
 """Some records of a stream: as they are, or as tokens."""
@@ -80,7 +81,7 @@ class TokenizedColumn:
 
     def prepare(self) -> "ColumnTokenizer":
         """Loads the tokenizer."""
-        return ColumnTokenizer(self, untruncated(self.tokenizer.load()))
+        return ColumnTokenizer(self, TextEncoder(untruncated(self.tokenizer.load()), self.characters_at_once))
 
 
 class ColumnTokenizer:
@@ -88,23 +89,26 @@ class ColumnTokenizer:
 
     Args:
         column: Which one.
-        backend: A tokenizer that neither truncates nor pads.
+        encoder: Tokenizes, each word once.
     """
 
-    def __init__(self, column: TokenizedColumn, backend: "RustTokenizer") -> None:
+    def __init__(self, column: TokenizedColumn, encoder: TextEncoder) -> None:
         self._column = column
-        self._backend = backend
+        self._encoder = encoder
 
     def texts(self, records: "Iterable[pa.RecordBatch] | None" = None) -> "ReadTexts":
         """The texts of some records, or of the whole split."""
         column = self._column
         reader = TextReader(column.corpus, column.split, column.column, records)
-        return ReadTexts(reader, self._backend, column.characters_at_once)
+        return ReadTexts(reader, self._encoder)
 
     def encoded_rows(self, rows: range) -> "EncodedRecords":
         """Some records of a split that the corpus keeps."""
-        table = self._column.corpus.split(self._column.split).data.slice(rows.start, len(rows))
-        return self._encoded(table.to_batches())
+        return self._encoded(self._records.slice(rows.start, len(rows)).to_batches())
+
+    @functools.cached_property
+    def _records(self) -> "Table":
+        return self._column.corpus.split(self._column.split).data
 
     def encoded_shard(self, start: "Place") -> "list[tuple[Place, EncodedRecords]]":
         """The records of one shard of a stream from a place on, with the place after each part of them."""
@@ -122,10 +126,9 @@ class ColumnTokenizer:
 class ReadTexts:
     """Texts that this process reads and tokenizes; see `Texts`."""
 
-    def __init__(self, reader: TextReader, backend: "RustTokenizer", characters_at_once: int) -> None:
+    def __init__(self, reader: TextReader, encoder: TextEncoder) -> None:
         self._reader = reader
-        self._backend = backend
-        self._characters_at_once = characters_at_once
+        self._encoder = encoder
 
     @property
     def records(self) -> int:
@@ -139,7 +142,7 @@ class ReadTexts:
 
     def encoded(self) -> Iterator[Encoded]:
         """See `Texts`."""
-        return encode(self._backend, self._reader.batches(CHARACTERS_A_BATCH), self._characters_at_once)
+        return self._encoder.encode(self._reader.batches(CHARACTERS_A_BATCH))
 
     def rows_with_text(self) -> Iterator[int]:
         """See `Texts`."""
