@@ -59,9 +59,18 @@ def sum_over_replicas(values: Any) -> Any:
     """
     if tf.distribute.get_strategy().num_replicas_in_sync == 1:
         return values
-    # The strategy's own options aren't asked for the size of what travels together.
-    options = tf.distribute.experimental.CommunicationOptions(bytes_per_pack=PACK_BYTES)
-    return tf.distribute.get_replica_context().all_reduce(tf.distribute.ReduceOp.SUM, values, options)
+    context, flat = tf.distribute.get_replica_context(), tf.nest.flatten(values)
+    # One that fills a pack isn't copied into it and out of it.
+    large = [bytes_to_sum(value) >= PACK_BYTES for value in flat]
+    sums: dict[bool, list[tf.Tensor | tf.IndexedSlices]] = {True: [], False: []}
+    for alone, pack_bytes in ((False, PACK_BYTES), (True, 1)):
+        group = [value for value, is_large in zip(flat, large, strict=True) if is_large == alone]
+        if group:
+            # The strategy's own options aren't asked for the size of what travels together.
+            options = tf.distribute.experimental.CommunicationOptions(bytes_per_pack=pack_bytes)
+            sums[alone] = context.all_reduce(tf.distribute.ReduceOp.SUM, group, options)
+    summed = {alone: iter(group) for alone, group in sums.items()}
+    return tf.nest.pack_sequence_as(values, [next(summed[is_large]) for is_large in large])
 
 
 class MeanLoss(tf.keras.metrics.Mean):

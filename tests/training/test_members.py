@@ -16,6 +16,8 @@ from tests.finished import finish
 from tests.training.gang import Gang, GangFailed
 from tests.training.tiny_training import SIZES, equal, history_of, small_step, weights_of, write_blocks, write_tokenizer
 
+pytestmark = pytest.mark.timeout(900)
+
 TRAIN_BLOCKS, TEST_BLOCKS = 42, 9
 EVERY = 4
 SETTINGS = {
