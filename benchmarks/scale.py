@@ -5,8 +5,8 @@
 
 Parts:
 
-    train   a step of training, of 16 blocks of 128 tokens, on the shapes of benchmarks/train.py (vocabulary of 50,265
-            tokens, 15% masked, random weights), in float32:
+    train   a step of training, of 16 blocks (`--blocks`) of 128 tokens, on the shapes of benchmarks/train.py
+            (vocabulary of 50,265 tokens, 15% masked, random weights), in float32:
                 one        one process with all cores (`Train.run`)
                 several    as many processes as there are workers, which share the cores and each batch
                            (`Train.run_with`)
@@ -64,7 +64,7 @@ from benchmarks.train import (
     load_data,
     make_data,
 )
-from benchmarks.training_floor import BATCH_SIZE, PROBABILITY, SHAPES, TOKENS
+from benchmarks.training_floor import BATCH_SIZE, BLOCK_SIZE, PROBABILITY, SHAPES
 from components.contract.artifacts import Blocks
 from components.contract.workers import THIS_PROCESS, Item, Member, Result, State
 
@@ -151,6 +151,7 @@ class GuideTraining:
 
     shape: str
     folder: Path
+    blocks: int
 
     def __call__(self, member: Member) -> dict[str, Any]:
         """Trains."""
@@ -169,7 +170,7 @@ class GuideTraining:
         clock = Clock()
         with strategy.scope():
             model = TFAutoModelForMaskedLM.from_config(config_object(self.shape))
-            dataset = model.prepare_tf_dataset(train, shuffle=True, batch_size=BATCH_SIZE, collate_fn=collator)
+            dataset = model.prepare_tf_dataset(train, shuffle=True, batch_size=self.blocks, collate_fn=collator)
             options = tf.data.Options()
             options.experimental_distribute.auto_shard_policy = tf.data.experimental.AutoShardPolicy.DATA
             model.compile(optimizer=AdamWeightDecay(learning_rate=LEARNING_RATE, weight_decay_rate=WEIGHT_DECAY))
@@ -209,7 +210,7 @@ class Sums:
         return {"seconds": seconds[2:], "core_seconds": core_seconds[2:], "peak_mib": 0}
 
 
-def train_on(workers: Processes, shape: str, folder: Path) -> dict[str, Any]:
+def train_on(workers: Processes, shape: str, folder: Path, blocks: int) -> dict[str, Any]:
     """Trains with workers; what their clocks noted, and the report's execution."""
     from components.contract.artifacts import Tokenizer
     from components.train import Train
@@ -219,7 +220,7 @@ def train_on(workers: Processes, shape: str, folder: Path) -> dict[str, Any]:
         model_type=SHAPES[shape]["model_type"],
         model_config=config_values(shape),
         epochs=EPOCHS,
-        batch_size=BATCH_SIZE,
+        batch_size=blocks,
         learning_rate=LEARNING_RATE,
         weight_decay=WEIGHT_DECAY,
         mlm_probability=PROBABILITY,
@@ -252,20 +253,20 @@ def train_shape(shape: str, arguments: argparse.Namespace) -> dict[str, Any]:
     gradient_bytes = None
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
-        make_data(folder, arguments.steps)
+        make_data(folder, arguments.steps * arguments.blocks // BATCH_SIZE)
         for number in range(arguments.rounds):
             for contestant in arguments.only:
                 workers = Processes(1 if contestant in ("one", "one_core") else arguments.workers)
                 if contestant == "one_core":
                     workers.environment = {"TF_NUM_INTRAOP_THREADS": str(cores), "TF_NUM_INTEROP_THREADS": str(cores)}
                 if contestant == "guide_tf":
-                    workers.together(GuideTraining(shape, folder))
+                    workers.together(GuideTraining(shape, folder, arguments.blocks))
                 elif contestant == "sums":
                     workers.together(Sums(gradient_sizes(shape)))
                 else:
-                    gradient_bytes = train_on(workers, shape, folder).get("gradient_bytes")
+                    gradient_bytes = train_on(workers, shape, folder, arguments.blocks).get("gradient_bytes")
                 facts[contestant].append(together(workers.clocks))
-                rate = TOKENS / facts[contestant][-1]["seconds"]
+                rate = arguments.blocks * BLOCK_SIZE / facts[contestant][-1]["seconds"]
                 print(f"shape {shape}, round {number + 1}, {contestant}: {rate:,.0f} tokens/s", file=sys.stderr)
     found = {
         name: {
@@ -273,7 +274,8 @@ def train_shape(shape: str, arguments: argparse.Namespace) -> dict[str, Any]:
         }
         for name, runs in facts.items()
     }
-    return {"workers": arguments.workers, "gradient_bytes": gradient_bytes, "contestants": found}
+    tokens = arguments.blocks * BLOCK_SIZE
+    return {"workers": arguments.workers, "tokens": tokens, "gradient_bytes": gradient_bytes, "contestants": found}
 
 
 def together(clocks: list[dict[str, Any]]) -> dict[str, Any]:
@@ -288,13 +290,13 @@ def together(clocks: list[dict[str, Any]]) -> dict[str, Any]:
 def print_train(results: dict[str, Any]) -> None:
     """A table a shape."""
     for shape, found in results.items():
-        several = found["workers"]
+        several, tokens = found["workers"], found["tokens"]
         size = (found["gradient_bytes"] or 0) / 2**20
-        print(f"\ntrain, shape {shape}: {several} workers, {TOKENS:,} tokens and {size:,.1f} MiB of gradients a step")
+        print(f"\ntrain, shape {shape}: {several} workers, {tokens:,} tokens and {size:,.1f} MiB of gradients a step")
         print(f"{'':<10}{'tokens/s':>10}{'of one':>8}{'s a step':>10}{'core s':>9}{'peak MiB':>10}")
         one = found["contestants"].get("one")
         for name, figures in found["contestants"].items():
-            rate = TOKENS / figures["seconds"]
+            rate = tokens / figures["seconds"]
             share = f"{one['seconds'] / figures['seconds']:.2f}" if one else ""
             print(
                 f"{name:<10}{rate:>10,.0f}{share:>8}{figures['seconds']:>10.3f}{figures['core_seconds']:>9.3f}"
@@ -320,6 +322,7 @@ def main() -> None:
     parser.add_argument("--workers", type=int, default=2, help="processes that train together (default: 2)")
     parser.add_argument("--rounds", type=int, default=2, help="measurements of each contestant (default: 2)")
     parser.add_argument("--steps", type=int, default=9, help="steps of each of the two epochs (default: 9)")
+    parser.add_argument("--blocks", type=int, default=BATCH_SIZE, help="blocks of a step (default: %(default)s)")
     parser.add_argument("--megabytes", type=int, default=200, help="text for preprocess (default: 200)")
     parser.add_argument("--only", nargs="+", choices=TRAIN_CONTESTANTS, default=list(TRAIN_CONTESTANTS))
     parser.add_argument("--member", type=Path, help=argparse.SUPPRESS)
