@@ -33,12 +33,6 @@ def join(params: RayParams) -> None:
     import ray
 
     address = str(params.address)
-    if address.startswith("ray://"):
-        raise ConfigError(
-            "ray.address must be one that the driver can join as a part of the cluster",
-            received=f"{address}, an address of Ray Client, whose work is lost when its connection breaks",
-            remedy="run the command on a node of the cluster with --ray.address auto, such as by ray job submit",
-        )
     if address != "auto":
         _require_answer(address, params.timeout_seconds)
     try:
@@ -56,8 +50,6 @@ def _require_answer(address: str, seconds: float) -> None:
     """
     until = time.monotonic() + min(seconds, LONGEST_REACH_SECONDS)
     host, _, port = address.rpartition(":")
-    if not (host and port.isdecimal()):
-        raise _unreachable(address, "no address of the form HOST:PORT, nor auto")
     while True:
         try:
             socket.create_connection((host.strip("[]"), int(port)), timeout=CONNECT_SECONDS).close()
