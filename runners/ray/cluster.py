@@ -26,6 +26,7 @@ from foundation.termination import SIGNALS
 from runners.program_code import ROOT
 from runners.ray.joining import join, require_this_program
 from runners.ray.places import require_places
+from runners.ray.usable import require_usable
 
 TEMPORARY = Path("/tmp")
 """Sockets are below it, whose paths must be short; the directories that TMPDIR names often aren't."""
@@ -70,6 +71,15 @@ class Cluster:
         self.params = params
         self._stack = contextlib.ExitStack()
         self._is_up = False
+
+    def require_usable(self) -> None:
+        """Imports Ray, which reads the environment then.
+
+        Raises:
+            ConfigError: If it can't be imported.
+        """
+        with _environment(self._variables()):
+            require_usable()
 
     def ensure(self) -> None:
         """Starts or joins the cluster, unless that is done.
@@ -210,13 +220,21 @@ def _environment(variables: dict[str, str]) -> Iterator[None]:
 
 @contextlib.contextmanager
 def _own_signals() -> Iterator[None]:
-    """Has signals do what they did before: Ray puts a handler of its own in the place of the one for SIGTERM."""
+    """Has signals do what they always do: Ray puts handlers of its own for SIGTERM in the place of the program's.
+
+    With them, a signal while Ray starts would end the process without a word, and leave the run's record open.
+    """
     if threading.current_thread() is not threading.main_thread():
         yield
         return
+    from ray._private import utils
+
     handlers = {number: signal.getsignal(number) for number in SIGNALS}
+    set_handler = utils.set_sigterm_handler
+    utils.set_sigterm_handler = lambda handler: None
     try:
         yield
     finally:
+        utils.set_sigterm_handler = set_handler
         for number, handler in handlers.items():
             signal.signal(number, handler)

@@ -34,6 +34,7 @@ class RayWorkers:
     def require(self) -> None:
         """See `Workers`: a cluster is joined now. One of this machine has room but for GPUs, and can start later."""
         require_sensible_number(self.params)
+        self._cluster.require_usable()
         if self.params.address is not None or self.params.gpus_per_worker:
             self._cluster.ensure()
 

@@ -3,6 +3,7 @@
 import functools
 import json
 import os
+import signal
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -140,3 +141,21 @@ def test_workers_together_that_die_every_time_end_the_step(
     assert f"{FAILURES + 1} in all" in caught.value.received
     assert len(str(caught.value)) < 700
     assert tuple(capfd.readouterr()) == ("", "")
+
+
+@pytest.mark.parametrize("part", ["ray", "ray.train"])
+def test_a_ray_that_can_not_be_imported_is_refused_with_the_reason(part: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, part, None)
+    with pytest.raises(ConfigError, match=f"--runner ray must be able to import {part}") as caught:
+        RayWorkers(RayParams()).require()
+    assert f"Received: import of {part} halted" in str(caught.value)
+
+
+def test_a_signal_while_ray_starts_does_what_it_always_does() -> None:
+    from ray._private import utils
+
+    before = signal.getsignal(signal.SIGTERM)
+    with cluster._own_signals():
+        utils.set_sigterm_handler(lambda number, frame: None)
+        assert signal.getsignal(signal.SIGTERM) is before
+    assert utils.set_sigterm_handler.__module__ == utils.__name__
