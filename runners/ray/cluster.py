@@ -19,7 +19,7 @@ from typing import Any
 
 from components.config.runner_settings import RayParams
 from foundation import memory
-from foundation.errors import PipelineError
+from foundation.errors import ConfigError, PipelineError
 from foundation.process_lock import ProcessLock, is_held
 from foundation.quiet_tensorflow import filtered_stderr
 from foundation.termination import SIGNALS
@@ -127,7 +127,14 @@ class Cluster:
         """Starts a cluster on this machine. The system ends its processes with this one, however that ends."""
         import ray
 
-        directory = self._stack.enter_context(_directory())
+        try:
+            directory = self._stack.enter_context(_directory())
+        except OSError as error:
+            raise ConfigError(
+                f"Ray must be able to write to {TEMPORARY}, which has short enough paths for its sockets",
+                received=f"{error.filename or TEMPORARY}: {error.strerror or error}",
+                remedy="give the permission or make room there, or use --runner local",
+            ) from error
         self._stack.callback(_shutdown)
         _say_nothing(ray)
         try:

@@ -159,3 +159,10 @@ def test_a_signal_while_ray_starts_does_what_it_always_does() -> None:
         utils.set_sigterm_handler(lambda number, frame: None)
         assert signal.getsignal(signal.SIGTERM) is before
     assert utils.set_sigterm_handler.__module__ == utils.__name__
+
+
+def test_where_ray_can_not_write_is_said(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(cluster, "TEMPORARY", tmp_path / "missing")
+    with pytest.raises(ConfigError, match="Ray must be able to write to") as caught:
+        cluster.Cluster(RayParams()).ensure()
+    assert "No such file or directory" in str(caught.value)
