@@ -33,13 +33,30 @@ def join(params: RayParams) -> None:
     import ray
 
     address = str(params.address)
-    if address != "auto":
-        _require_answer(address, params.timeout_seconds)
+    # `auto` may find a cluster that lets nobody else in, such as another run's own, and `ray.init` would wait for it.
+    _require_answer(_found() if address == "auto" else address, params.timeout_seconds)
     try:
         ray.init(address=address, log_to_driver=False, logging_level=logging.CRITICAL)
     except Exception as error:
         raise _unreachable(address, " ".join(str(error).split())[:300] or type(error).__name__) from error
     ray._private.worker._worker_logs_enabled = False
+
+
+def _found() -> str:
+    """The address that Ray finds on this machine for `auto`.
+
+    Raises:
+        ConfigError: If it finds none.
+    """
+    from ray._private import services
+
+    try:
+        found = services.canonicalize_bootstrap_address("auto", None)
+    except Exception as error:
+        raise _unreachable("auto", " ".join(str(error).split())[:300] or type(error).__name__) from error
+    if not found:
+        raise _unreachable("auto", "no cluster runs on this machine")
+    return str(found)
 
 
 def _require_answer(address: str, seconds: float) -> None:
