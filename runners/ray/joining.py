@@ -34,7 +34,8 @@ def join(params: RayParams) -> None:
 
     address = str(params.address)
     # `auto` may find a cluster that lets nobody else in, such as another run's own, and `ray.init` would wait for it.
-    _require_answer(_found() if address == "auto" else address, params.timeout_seconds)
+    found = _found() if address == "auto" else address
+    _require_answer(found, params.timeout_seconds, f"auto, found as {found}" if address == "auto" else address)
     try:
         ray.init(address=address, log_to_driver=False, logging_level=logging.CRITICAL)
     except Exception as error:
@@ -59,7 +60,7 @@ def _found() -> str:
     return str(found)
 
 
-def _require_answer(address: str, seconds: float) -> None:
+def _require_answer(address: str, seconds: float, named: str) -> None:
     """Waits until Ray answers. `ray.init` would wait for minutes, and end the process if something else answers.
 
     Raises:
@@ -73,7 +74,7 @@ def _require_answer(address: str, seconds: float) -> None:
             break
         except OSError as error:
             if time.monotonic() > until:
-                raise _unreachable(address, error.strerror or str(error)) from error
+                raise _unreachable(named, error.strerror or str(error)) from error
         time.sleep(0.2)
     command = [sys.executable, "-m", "ray.scripts.scripts", "health-check", "--address", address]
     check_seconds = min(max(seconds, CHECK_SECONDS[0]), CHECK_SECONDS[1])
@@ -81,10 +82,10 @@ def _require_answer(address: str, seconds: float) -> None:
         done = subprocess.run(command, capture_output=True, text=True, timeout=check_seconds)
     except subprocess.TimeoutExpired as error:
         said = f"what answers there isn't Ray, or not within {check_seconds:.0f} seconds"
-        raise _unreachable(address, said) from error
+        raise _unreachable(named, said) from error
     if done.returncode:
         lines = [line for line in (done.stdout + done.stderr).splitlines() if line.strip()]
-        raise _unreachable(address, lines[-1][:300] if lines else "Ray's health check failed")
+        raise _unreachable(named, lines[-1][:300] if lines else "Ray's health check failed")
 
 
 def _unreachable(address: str, said: str) -> ConfigError:
