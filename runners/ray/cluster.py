@@ -234,14 +234,15 @@ def _own_signals() -> Iterator[None]:
     if threading.current_thread() is not threading.main_thread():
         yield
         return
-    from ray._private import utils
-
     handlers = {number: signal.getsignal(number) for number in SIGNALS}
-    set_handler = utils.set_sigterm_handler
-    utils.set_sigterm_handler = lambda handler: None
+    ended = False
     try:
         yield
+    except SystemExit:  # of Ray's handler
+        ended = True
     finally:
-        utils.set_sigterm_handler = set_handler
         for number, handler in handlers.items():
             signal.signal(number, handler)
+    if ended:
+        signal.raise_signal(signal.SIGTERM)
+        raise KeyboardInterrupt

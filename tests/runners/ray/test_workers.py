@@ -152,13 +152,16 @@ def test_a_ray_that_can_not_be_imported_is_refused_with_the_reason(part: str, mo
 
 
 def test_a_signal_while_ray_starts_does_what_it_always_does() -> None:
-    from ray._private import utils
-
     before = signal.getsignal(signal.SIGTERM)
-    with cluster._own_signals():
-        utils.set_sigterm_handler(lambda number, frame: None)
-        assert signal.getsignal(signal.SIGTERM) is before
-    assert utils.set_sigterm_handler.__module__ == utils.__name__
+    came: list[int] = []
+    signal.signal(signal.SIGTERM, lambda number, frame: came.append(number))
+    try:
+        with pytest.raises(KeyboardInterrupt), cluster._own_signals():
+            signal.signal(signal.SIGTERM, lambda number, frame: sys.exit(number))  # as Ray does
+            signal.raise_signal(signal.SIGTERM)
+    finally:
+        signal.signal(signal.SIGTERM, before)
+    assert came == [signal.SIGTERM]
 
 
 def test_where_ray_can_not_write_is_said(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
