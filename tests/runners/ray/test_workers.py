@@ -152,13 +152,17 @@ def test_a_ray_that_can_not_be_imported_is_refused_with_the_reason(part: str, mo
 
 
 def test_a_signal_while_ray_starts_does_what_it_always_does() -> None:
+    def started_and_ended() -> None:
+        with cluster._own_signals():
+            signal.signal(signal.SIGTERM, lambda number, frame: sys.exit(number))  # as Ray does
+            signal.raise_signal(signal.SIGTERM)
+
     before = signal.getsignal(signal.SIGTERM)
     came: list[int] = []
     signal.signal(signal.SIGTERM, lambda number, frame: came.append(number))
     try:
-        with pytest.raises(KeyboardInterrupt), cluster._own_signals():
-            signal.signal(signal.SIGTERM, lambda number, frame: sys.exit(number))  # as Ray does
-            signal.raise_signal(signal.SIGTERM)
+        with pytest.raises(KeyboardInterrupt):
+            started_and_ended()
     finally:
         signal.signal(signal.SIGTERM, before)
     assert came == [signal.SIGTERM]
