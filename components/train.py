@@ -208,7 +208,7 @@ class Train(Component[Checkpoint]):
         execution = self.execution(model_config(self.params), steps.batch_size)
         TERMINAL.paragraph(f"  {execution}")
         self.begin(StepCheckpoints(out / CHECKPOINTS), steps)
-        self.train(out, steps, execution, started)
+        self.train(out, steps, execution, started, self.continued)
 
     def run_with(self, out: Path, workers: Workers) -> None:
         """Does what `run` does, in all workers together, each of which has a part of every batch.
@@ -223,8 +223,13 @@ class Train(Component[Checkpoint]):
             self.begin(StepCheckpoints(out / CHECKPOINTS), steps)
             workers.together(SharedTraining(as_json(self), out, self.continued))
 
-    def run_as(self, out: Path, member: Member) -> None:
+    def run_as(self, out: Path, member: Member, continued: FinishedTraining | None) -> None:
         """Does the part of one of the processes that train together, once `run_with` has prepared it.
+
+        Args:
+            out: As for `run`.
+            member: Which of the processes this is.
+            continued: The finished training to go on from, which is looked up once for all.
 
         Raises:
             MemberLost: If another process is gone.
@@ -242,7 +247,7 @@ class Train(Component[Checkpoint]):
             execution = self.execution(model_config(self.params), steps.batch_size, members)
             members.require_alike({**execution.as_plain(), **manifest.library_versions(), "step version": self.version})
             TERMINAL.paragraph(f"  {execution}")
-            self.train(out, steps, execution, started)
+            self.train(out, steps, execution, started, continued)
 
     @property
     def planned_steps(self) -> TrainingSteps:
@@ -259,7 +264,14 @@ class Train(Component[Checkpoint]):
         self.require_whole_words(self.tokenizer.load())
         return steps
 
-    def train(self, out: Path, steps: TrainingSteps, execution: "Execution", started: float) -> None:
+    def train(
+        self,
+        out: Path,
+        steps: TrainingSteps,
+        execution: "Execution",
+        started: float,
+        continued: FinishedTraining | None,
+    ) -> None:
         """Trains, and where this process is the one that writes, saves what comes of it.
 
         Args:
@@ -267,6 +279,7 @@ class Train(Component[Checkpoint]):
             steps: How many steps to make.
             execution: With what.
             started: When the step began, by `time.perf_counter`.
+            continued: The finished training to go on from, if any.
         """
         from components.modeling.checkpoint import save_masked_lm
         from components.training.execution import deterministic_operations
@@ -283,7 +296,7 @@ class Train(Component[Checkpoint]):
             deterministic_operations(execution.is_deterministic(self.params.deterministic)),
             tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as scratch,
         ):
-            start = starting_model(self.params, self.blocks, tokenizer, self.continued)
+            start = starting_model(self.params, self.blocks, tokenizer, continued)
             model = start.model
             for note in start.notes:
                 TERMINAL.paragraph(f"  {self.name:<11} {note}")
@@ -319,7 +332,7 @@ class Train(Component[Checkpoint]):
                 execution,
                 telemetry,
                 best_epoch,
-                self.continued,
+                continued,
                 has_new_head=start.has_new_head,
                 new_words=start.new_words,
             )
@@ -471,10 +484,7 @@ class SharedTraining:
     def __call__(self, member: Member) -> None:
         """Trains."""
         choose_keras()
-        step = from_json(self.told)
-        # It is looked up once, wherever that is: see there.
-        vars(step)["continued"] = self.continued
-        cast(Train, step).run_as(self.out, member)
+        cast(Train, from_json(self.told)).run_as(self.out, member, self.continued)
 
 
 def remove_all_but_checkpoints(directory: Path) -> None:

@@ -160,7 +160,9 @@ class LocalRunner:
             try:
                 # Nobody should train for a day and then learn that a name was wrong.
                 with self.working("plan"):
-                    self._plan(pipeline, record)
+                    planned = self._plan(pipeline, record)
+                    if any(component.shares_work and status == "run" for component, status in planned):
+                        self.workers.require()
                 drive(pipeline, run_step, self.until)
             except DamagedArtifact as damage:
                 if damage.directory in damaged:  # the disk doesn't keep what it is given

@@ -19,6 +19,9 @@ class PicklingWorkers:
         self.items: list[Any] = []
         """What was given to them."""
 
+    def require(self) -> None:
+        """See `Workers`."""
+
     def map(
         self, prepare: Callable[[], Any], function: Callable[[Any, Any], Any], items: Iterable[Any]
     ) -> Iterator[Any]:

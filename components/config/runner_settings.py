@@ -4,6 +4,7 @@ None of them changes what a step makes, so none is in a key.
 """
 
 import dataclasses
+import math
 import re
 
 from foundation.errors import ConfigError
@@ -36,6 +37,8 @@ class RayParams:
         _at_least("ray.gpus_per_worker", self.gpus_per_worker, 0)
         _at_least("ray.max_failures", self.max_failures, 0)
         _at_least("ray.timeout_seconds", self.timeout_seconds, 1)
+        if self.address is not None:
+            _require_address(self.address)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -92,6 +95,7 @@ class KubeflowParams:
                 )
 
 
+MOST_PORT = 65535
 _LABEL = r"[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?"
 _FORMS = {
     "output": (r"(?s).*\S.*", "the path of a file", "pipeline.yaml"),
@@ -121,5 +125,28 @@ def _at_least(key: str, value: float, least: float) -> None:
     Raises:
         ConfigError: If it is.
     """
-    if not value >= least:
-        raise ConfigError(f"{key} must be at least {least:g}", received=f"{value:g}", remedy=f"set --{key} {least:g}")
+    if not (value >= least and math.isfinite(value)):
+        rule = "a finite number" if value > least else f"at least {least:g}"
+        raise ConfigError(f"{key} must be {rule}", received=f"{value:g}", remedy=f"set --{key} {least:g}")
+
+
+def _require_address(address: str) -> None:
+    """Refuses what can't be the address of a Ray cluster.
+
+    Raises:
+        ConfigError: If it is that.
+    """
+    shown = "one with an @" if "@" in address else address or "an empty one"
+    if address.startswith("ray://"):
+        raise ConfigError(
+            "ray.address must be one that the driver can join as a part of the cluster",
+            received=f"{shown}, an address of Ray Client, whose work is lost when its connection breaks",
+            remedy="run the command on a node of the cluster with --ray.address auto, such as by ray job submit",
+        )
+    found = re.fullmatch(r"(?:[^\s/@:\[\]]+|\[[0-9a-fA-F:.]+\]):([0-9]{1,5})", address)
+    if address != "auto" and not (found and 0 < int(found[1]) <= MOST_PORT):
+        raise ConfigError(
+            "ray.address must be auto, or HOST:PORT with the port of the cluster's head",
+            received=shown,
+            remedy="give e.g. --ray.address 10.0.0.5:6379, or leave it out for a cluster on this machine alone",
+        )

@@ -59,6 +59,11 @@ class Component(Generic[Output]):
         return ()
 
     @property
+    def shares_work(self) -> bool:
+        """Whether `run_with` may ask workers for help."""
+        return type(self).run_with is not Component.run_with
+
+    @property
     def writes(self) -> Sequence[Path]:
         """Directories outside its artifact in which `run` has effects."""
         return ()

@@ -41,6 +41,13 @@ class Workers(Protocol):
     def count(self) -> int:
         """How many processes work at once."""
 
+    def require(self) -> None:
+        """Refuses, before any work, workers that can't be had.
+
+        Raises:
+            PipelineError: If they are elsewhere, and can't be reached, or lack what was asked for.
+        """
+
     def map(
         self, prepare: Callable[[], State], function: Callable[[State, Item], Result], items: Iterable[Item]
     ) -> Iterator[Result]:
@@ -73,6 +80,9 @@ class ThisProcess:
     """The process that runs the step does all of it."""
 
     count = 1
+
+    def require(self) -> None:
+        """See `Workers`."""
 
     def map(
         self, prepare: Callable[[], State], function: Callable[[State, Item], Result], items: Iterable[Item]

@@ -1,6 +1,7 @@
 """The settings of a push: where the model goes, and under which name and license."""
 
 import dataclasses
+import math
 import os
 import re
 
@@ -81,9 +82,9 @@ class PushParams:
                 received=str(self.keep_versions),
                 remedy=f"set --push.keep_versions {LEAST_VERSIONS}, or null to keep all",
             )
-        if not self.lock_timeout_seconds >= 0:
+        if not 0 <= self.lock_timeout_seconds < math.inf:
             raise ConfigError(
-                "push.lock_timeout_seconds must be 0 or more",
+                "push.lock_timeout_seconds must be 0 or more, and finite",
                 received=str(self.lock_timeout_seconds),
                 remedy="set --push.lock_timeout_seconds 600",
             )

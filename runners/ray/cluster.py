@@ -18,13 +18,14 @@ from typing import Any
 
 from components.config.runner_settings import RayParams
 from foundation import memory
-from foundation.errors import PipelineError
+from foundation.errors import ConfigError, PipelineError
 from foundation.process_lock import ProcessLock, is_held
 from foundation.quiet_tensorflow import filtered_stderr
 from foundation.termination import SIGNALS
 from runners.program_code import ROOT
 from runners.ray.joining import join, require_this_program
 from runners.ray.places import require_places
+from runners.ray.usable import require_usable
 
 TEMPORARY = Path("/tmp")
 """Sockets are below it, whose paths must be short; the directories that TMPDIR names often aren't."""
@@ -71,6 +72,15 @@ class Cluster:
         self.params = params
         self._stack = contextlib.ExitStack()
         self._is_up = False
+
+    def require_usable(self) -> None:
+        """Imports Ray, which reads the environment then.
+
+        Raises:
+            ConfigError: If it can't be imported.
+        """
+        with _environment(self._variables()):
+            require_usable()
 
     def ensure(self) -> None:
         """Starts or joins the cluster, unless that is done.
@@ -119,7 +129,14 @@ class Cluster:
         """Starts a cluster on this machine. The system ends its processes with this one, however that ends."""
         import ray
 
-        directory = self._stack.enter_context(_directory())
+        try:
+            directory = self._stack.enter_context(_directory())
+        except OSError as error:
+            raise ConfigError(
+                f"Ray must be able to write to {TEMPORARY}, which has short enough paths for its sockets",
+                received=f"{error.filename or TEMPORARY}: {error.strerror or error}",
+                remedy="give the permission or make room there, or use --runner local",
+            ) from error
         self._stack.enter_context(_loopback_alone(ray))
         self._stack.callback(_shutdown)
         _say_nothing(ray)
@@ -226,13 +243,22 @@ def _environment(variables: dict[str, str]) -> Iterator[None]:
 
 @contextlib.contextmanager
 def _own_signals() -> Iterator[None]:
-    """Has signals do what they did before: Ray puts a handler of its own in the place of the one for SIGTERM."""
+    """Has signals do what they always do: Ray puts handlers of its own for SIGTERM in the place of the program's.
+
+    With them, a signal while Ray starts would end the process without a word, and leave the run's record open.
+    """
     if threading.current_thread() is not threading.main_thread():
         yield
         return
     handlers = {number: signal.getsignal(number) for number in SIGNALS}
+    ended = False
     try:
         yield
+    except SystemExit:  # of Ray's handler
+        ended = True
     finally:
         for number, handler in handlers.items():
             signal.signal(number, handler)
+    if ended:
+        signal.raise_signal(signal.SIGTERM)
+        raise KeyboardInterrupt

@@ -32,14 +32,9 @@ def join(params: RayParams) -> None:
     import ray
 
     address = str(params.address)
-    if address.startswith("ray://"):
-        raise ConfigError(
-            "ray.address must be one that the driver can join as a part of the cluster",
-            received=f"{address}, an address of Ray Client, whose work is lost when its connection breaks",
-            remedy="run the command on a node of the cluster with --ray.address auto, such as by ray job submit",
-        )
-    if address != "auto":
-        _require_answer(address, params.timeout_seconds)
+    # `auto` may find a cluster that lets nobody else in, such as another run's own, and `ray.init` would wait for it.
+    found = _found() if address == "auto" else address
+    _require_answer(found, params.timeout_seconds, f"auto, found as {found}" if address == "auto" else address)
     try:
         ray.init(address=address, log_to_driver=False, logging_level=logging.CRITICAL)
     except Exception as error:
@@ -47,7 +42,24 @@ def join(params: RayParams) -> None:
     ray._private.worker._worker_logs_enabled = False
 
 
-def _require_answer(address: str, seconds: float) -> None:
+def _found() -> str:
+    """The address that Ray finds on this machine for `auto`.
+
+    Raises:
+        ConfigError: If it finds none.
+    """
+    from ray._private import services
+
+    try:
+        found = services.canonicalize_bootstrap_address("auto", None)
+    except Exception as error:
+        raise _unreachable("auto", " ".join(str(error).split())[:300] or type(error).__name__) from error
+    if not found:
+        raise _unreachable("auto", "no cluster runs on this machine")
+    return str(found)
+
+
+def _require_answer(address: str, seconds: float, named: str) -> None:
     """Waits until Ray answers. `ray.init` would wait for minutes, and end the process if something else answers.
 
     Raises:
@@ -55,15 +67,13 @@ def _require_answer(address: str, seconds: float) -> None:
     """
     until = time.monotonic() + min(seconds, LONGEST_REACH_SECONDS)
     host, _, port = address.rpartition(":")
-    if not (host and port.isdecimal()):
-        raise _unreachable(address, "no address of the form HOST:PORT, nor auto")
     while True:
         try:
             socket.create_connection((host.strip("[]"), int(port)), timeout=CONNECT_SECONDS).close()
             break
         except OSError as error:
             if time.monotonic() > until:
-                raise _unreachable(address, error.strerror or str(error)) from error
+                raise _unreachable(named, error.strerror or str(error)) from error
         time.sleep(0.2)
     command = [sys.executable, "-m", "ray.scripts.scripts", "health-check", "--address", address]
     check_seconds = min(max(seconds, CHECK_SECONDS[0]), CHECK_SECONDS[1])
@@ -71,10 +81,10 @@ def _require_answer(address: str, seconds: float) -> None:
         done = subprocess.run(command, capture_output=True, text=True, timeout=check_seconds)
     except subprocess.TimeoutExpired as error:
         said = f"what answers there isn't Ray, or not within {check_seconds:.0f} seconds"
-        raise _unreachable(address, said) from error
+        raise _unreachable(named, said) from error
     if done.returncode:
         lines = [line for line in (done.stdout + done.stderr).splitlines() if line.strip()]
-        raise _unreachable(address, lines[-1][:300] if lines else "Ray's health check failed")
+        raise _unreachable(named, lines[-1][:300] if lines else "Ray's health check failed")
 
 
 def _unreachable(address: str, said: str) -> ConfigError:

@@ -1,5 +1,6 @@
 """Whether a cluster has room for the workers asked for: all of them at the same time."""
 
+import os
 import time
 from typing import Any
 
@@ -7,6 +8,25 @@ from components.config.runner_settings import RayParams
 from foundation.errors import ConfigError
 
 LOOK_SECONDS = 1.0
+MOST_WORKERS_PER_CORE = 4
+LEAST_LIMIT = 8
+"""So many workers every machine may have, for a trial."""
+
+
+def require_sensible_number(params: RayParams) -> None:
+    """Refuses more workers than this machine could start, where they would all be on it.
+
+    Raises:
+        ConfigError: If there are many times as many as cores, which would fill its memory and be slower than fewer.
+    """
+    cores = os.cpu_count() or 1
+    most = max(LEAST_LIMIT, MOST_WORKERS_PER_CORE * cores)
+    if params.address is None and params.workers > most:
+        raise ConfigError(
+            f"a cluster of this machine alone must have at most {most:,} workers",
+            received=f"{params.workers:,} workers for {cores:,} cores",
+            remedy=f"set --ray.workers {cores}, or join a cluster with --ray.address",
+        )
 
 
 def require_places(params: RayParams) -> None:

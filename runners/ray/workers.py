@@ -7,6 +7,7 @@ from types import TracebackType
 from components.config.runner_settings import RayParams
 from components.contract.workers import Item, Member, Result, State
 from runners.ray.cluster import Cluster
+from runners.ray.places import require_sensible_number
 from runners.ray.process import ProcessSettings
 
 
@@ -29,6 +30,13 @@ class RayWorkers:
     def count(self) -> int:
         """How many processes work at once."""
         return self.params.workers
+
+    def require(self) -> None:
+        """See `Workers`: a cluster is joined now. One of this machine has room but for GPUs, and can start later."""
+        require_sensible_number(self.params)
+        self._cluster.require_usable()
+        if self.params.address is not None or self.params.gpus_per_worker:
+            self._cluster.ensure()
 
     def map(
         self, prepare: Callable[[], State], function: Callable[[State, Item], Result], items: Iterable[Item]

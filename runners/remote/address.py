@@ -15,7 +15,7 @@ SCHEMES = {"s3": "s3", "s3a": "s3", "gs": "gs", "gcs": "gs", "memory": "memory"}
 """What an address may begin with, and the protocol that it stands for. One in memory ends with its process."""
 EXTRAS = {"s3": ("s3fs", "s3"), "gs": ("gcsfs", "gcs")}
 """The package that a protocol needs, and the extra that installs it."""
-ADDRESS = re.compile(r"([A-Za-z][A-Za-z0-9+.-]*):/+(.*)", re.DOTALL)
+ADDRESS = re.compile(r"([A-Za-z][A-Za-z0-9+.-]*):/*(.*)", re.DOTALL)
 LONGEST_KEY = 400
 """The longest prefix, in bytes: S3 takes keys of 1,024, and names of artifacts' files follow."""
 
@@ -47,8 +47,10 @@ def is_remote(root: str | Path) -> bool:
     """Whether a root is named by an address, and not by a path. `Path` takes away a slash of an address."""
     text = os.fspath(root)
     found = ADDRESS.fullmatch(text)
-    # Without the second slash it may also be a directory that is there.
-    return found is not None and ("://" in text or not os.path.isdir(text))
+    if found is None or "://" in text:
+        return found is not None
+    # Without two slashes it may also be a directory: one that is there, or one of a name with a colon in it.
+    return (":/" in text or found[1].lower() in SCHEMES) and not os.path.isdir(text)
 
 
 def parse_address(text: str) -> Address:

@@ -89,6 +89,12 @@ def open_store(address: Address, *, to_write: bool, files: Any = None) -> OpenSt
             received=f"{address}: no bucket {address.bucket}",
             remedy="make the bucket, correct its name, or set AWS_ENDPOINT_URL to the server that has it",
         ) from error
+    except ImportError as error:
+        raise ConfigError(
+            f"the package for roots that begin with {address.protocol}:// must be usable",
+            received=str(error.__cause__ or error),
+            remedy="install it anew, with the versions of this program: pip install 'masked-lm-pipeline[s3]' or [gcs]",
+        ) from error
     except Exception as error:
         if type(error).__name__ not in WITHOUT_CREDENTIALS:
             raise

@@ -1,5 +1,6 @@
 """Which versions stay in a serving directory, and that no server ever sees half of one go."""
 
+import math
 import os
 import shutil
 import subprocess
@@ -149,7 +150,10 @@ def test_a_push_that_waits_says_for_whom(tmp_path, monkeypatch):
     assert [line.split(" on ")[0] for line in shown] == [f"waits for process {os.getpid()}"]
 
 
-@pytest.mark.parametrize("settings", [{"keep_versions": 1}, {"keep_versions": 0}, {"lock_timeout_seconds": -1.0}])
+@pytest.mark.parametrize(
+    "settings",
+    [{"keep_versions": 1}, {"keep_versions": 0}, {"lock_timeout_seconds": -1.0}, {"lock_timeout_seconds": math.inf}],
+)
 def test_numbers_that_make_no_sense_are_refused(settings):
     with pytest.raises(ConfigError, match=f"push.{next(iter(settings))} must be"):
         PushParams(**settings)

@@ -9,6 +9,7 @@ import pytest
 
 from components.contract import manifest
 from components.contract.artifacts import Corpus
+from components.contract.workers import ThisProcess, Workers
 from components.hub.reading import HubUnreachable
 from foundation.errors import ConfigError, DataError, PipelineError
 from runners.local import LocalRunner
@@ -296,3 +297,30 @@ def test_a_step_goes_on_from_what_it_left(tmp_path):
         execute(Stoppable(4), force=frozenset({"counting"}))
     assert shown == []
     assert execute(Stoppable(0), force=frozenset({"counting"})) == "from 0"
+
+
+@dataclasses.dataclass(frozen=True)
+class Shared(FirstLetter):
+    name = "shared"
+
+    def run_with(self, out: Path, workers: Workers) -> None:
+        self.run(out)
+
+
+class Absent(ThisProcess):
+    def require(self) -> None:
+        raise ConfigError("a cluster must answer", received="silence", remedy="start it")
+
+
+def test_workers_that_can_not_be_had_are_refused_before_any_work(tmp_path):
+    def shared(run):
+        return run(Shared(run(Write(WordParams("sky")))))
+
+    with pytest.raises(ConfigError, match="a cluster must answer"):
+        quiet(tmp_path, workers=Absent()).execute(shared, {})
+    assert not list(tmp_path.glob("artifacts/*/*"))
+
+    # Nobody asks for workers where none has anything to do.
+    assert statuses(quiet(tmp_path, workers=Absent()).execute(graph("sky"), {})) == ["ran"] * 3
+    quiet(tmp_path).execute(shared, {})
+    assert statuses(quiet(tmp_path, workers=Absent()).execute(shared, {})) == ["cached", "cached"]

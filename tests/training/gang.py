@@ -51,6 +51,9 @@ class Gang:
     codes: list[list[int | None]] = dataclasses.field(default_factory=list)
     outputs: list[str] = dataclasses.field(default_factory=list)
 
+    def require(self) -> None:
+        """See `Workers`."""
+
     def map(
         self, prepare: Callable[[], State], function: Callable[[State, Item], Result], items: Iterable[Item]
     ) -> Iterator[Result]:

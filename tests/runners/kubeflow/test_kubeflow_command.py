@@ -79,7 +79,7 @@ def test_what_can_not_work_is_refused_before_anything_is_written(here, capsys, a
 
 
 def test_ray_shares_the_work_where_it_sees_the_files(here, capsys):
-    assert command("--kubeflow.volume", "claim", "--ray.address", "ray://head:10001", "--ray.workers", "4") == 0
-    assert "steps share their work with Ray at ray://head:10001" in capsys.readouterr().out
+    assert command("--kubeflow.volume", "claim", "--ray.address", "head:6379", "--ray.workers", "4") == 0
+    assert "steps share their work with Ray at head:6379" in capsys.readouterr().out
     text = (here / "pipeline.yaml").read_text()
-    assert text.count('--ray={"address": "ray://head:10001", "workers": 4') == 8
+    assert text.count('--ray={"address": "head:6379", "workers": 4') == 8

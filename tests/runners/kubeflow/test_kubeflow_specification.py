@@ -170,6 +170,7 @@ def test_the_projects_image_has_what_the_command_needs():
         {"image": 'x"y'},
         {"memory": "16 GB"},
         {"cpus": 0.0},
+        {"cpus": float("inf")},
         {"accelerators": 0},
         {"retries": -1},
         {"volume": "A_B"},

@@ -3,6 +3,7 @@
 import functools
 import json
 import os
+import signal
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -144,3 +145,35 @@ def test_workers_together_that_die_every_time_end_the_step(
     assert f"{FAILURES + 1} in all" in caught.value.received
     assert len(str(caught.value)) < 700
     assert tuple(capfd.readouterr()) == ("", "")
+
+
+@pytest.mark.parametrize("part", ["ray", "ray.train"])
+def test_a_ray_that_can_not_be_imported_is_refused_with_the_reason(part: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, part, None)
+    with pytest.raises(ConfigError, match=f"--runner ray must be able to import {part}") as caught:
+        RayWorkers(RayParams()).require()
+    assert f"Received: import of {part} halted" in str(caught.value)
+
+
+def test_a_signal_while_ray_starts_does_what_it_always_does() -> None:
+    def started_and_ended() -> None:
+        with cluster._own_signals():
+            signal.signal(signal.SIGTERM, lambda number, frame: sys.exit(number))  # as Ray does
+            signal.raise_signal(signal.SIGTERM)
+
+    before = signal.getsignal(signal.SIGTERM)
+    came: list[int] = []
+    signal.signal(signal.SIGTERM, lambda number, frame: came.append(number))
+    try:
+        with pytest.raises(KeyboardInterrupt):
+            started_and_ended()
+    finally:
+        signal.signal(signal.SIGTERM, before)
+    assert came == [signal.SIGTERM]
+
+
+def test_where_ray_can_not_write_is_said(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(cluster, "TEMPORARY", tmp_path / "missing")
+    with pytest.raises(ConfigError, match="Ray must be able to write to") as caught:
+        cluster.Cluster(RayParams()).ensure()
+    assert "No such file or directory" in str(caught.value)

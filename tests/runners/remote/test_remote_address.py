@@ -1,9 +1,13 @@
 """What is refused before any work, with the way out."""
 
+import sys
+
 import pytest
+from fsspec.registry import _registry
 
 from foundation.errors import ConfigError
 from pipeline import main
+from runners.remote import opening
 from runners.remote.address import STAGING, is_remote, parse_address, staging_of
 from runners.remote.opening import open_store
 from runners.remote.root import open_root
@@ -21,6 +25,9 @@ def test_a_path_is_no_address(tmp_path):
     assert not is_remote("pipeline_root")
     assert not is_remote(tmp_path)
     assert is_remote("s3://bucket/prefix")
+    assert is_remote("s3:bucket/prefix")  # and no directory of that name is begun
+    assert str(parse_address("s3:bucket/prefix")) == "s3://bucket/prefix"
+    assert not is_remote("notes:first")
 
 
 @pytest.mark.parametrize(
@@ -48,6 +55,16 @@ def test_a_missing_package_names_the_extra(monkeypatch):
     monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
     with pytest.raises(ConfigError, match=r"masked-lm-pipeline\[gcs\]"):
         parse_address("gs://bucket/x")
+
+
+def test_a_package_that_can_not_be_imported_is_refused_with_the_reason(monkeypatch, tmp_path):
+    (tmp_path / "s3fs.py").write_text("raise ImportError('a part is missing')")
+    monkeypatch.syspath_prepend(tmp_path)
+    monkeypatch.delitem(sys.modules, "s3fs", raising=False)
+    opening._file_system.cache_clear()
+    monkeypatch.delitem(_registry, "s3", raising=False)
+    message = refused("s3://bucket/x")
+    assert "s3:// must be usable. Received: a part is missing" in message
 
 
 def refused(address):
