@@ -39,8 +39,10 @@ class Rates:
     """What one core, device or network does. Each is a rate of one of them.
 
     Attributes:
-        preprocess_tokens_a_core: Tokens a second that one core makes of text (benchmarks/preprocess.py, project).
-        fill_tokens: Tokens a second that one process puts into blocks and writes (benchmarks/scale.py, fill).
+        preprocess_tokens_a_core: Tokens a second that one core makes of prose (benchmarks/preprocess.py, project); of
+            text whose words repeat three times as many (benchmarks/scale.py, steady_rate).
+        fill_tokens: Tokens a second that one process takes from workers, puts into blocks and writes
+            (benchmarks/scale.py, driver_rate).
         input_tokens: Tokens a second that one process reads and masks (benchmarks/input.py).
         peak_flops: Floating-point operations a second of a device in bfloat16; an H100's, by its data sheet.
         utilization: The part of it that products of a full device reach; NVIDIA's BERT-Large in TF2 on an A100.
@@ -52,7 +54,7 @@ class Rates:
     """
 
     preprocess_tokens_a_core: float = 1.3e6
-    fill_tokens: float = 4.0e7
+    fill_tokens: float = 3.0e7
     input_tokens: float = 2.0e7
     peak_flops: float = 989e12
     utilization: float = 0.37
@@ -105,6 +107,11 @@ MODELS = (Model("distilroberta", 6, 768, 50_265), Model("bert-large", 24, 1024, 
 def preprocess_hours(rates: Rates, tokens: float, cores: int) -> float:
     """Hours to make blocks of text."""
     return tokens / min(cores * rates.preprocess_tokens_a_core, rates.fill_tokens) / 3600
+
+
+def usable_cores(rates: Rates) -> int:
+    """The cores beyond which workers wait for the process that writes."""
+    return math.ceil(rates.fill_tokens / rates.preprocess_tokens_a_core)
 
 
 def exchange_seconds(rates: Rates, model: Model, devices: int) -> float:
@@ -197,7 +204,8 @@ def main() -> None:
         print(f"{'tokens':>8}{'GPUs':>7}{'preprocess h':>14}{'train h':>12}{'dollars':>12}{'of a step: compute':>20}")
         for tokens in TOKENS:
             for devices in DEVICES:
-                cores = devices * CORES_A_DEVICE
+                # More cores than can be used needn't be paid.
+                cores = min(devices * CORES_A_DEVICE, usable_cores(rates))
                 preprocess = preprocess_hours(rates, tokens, cores)
                 hours = train_hours(rates, model, tokens, devices, arguments.batch_tokens)
                 parts = step_seconds(rates, model, devices, arguments.batch_tokens)
@@ -215,8 +223,8 @@ def main() -> None:
                         "step_seconds": parts,
                     }
                 )
-    cores = math.ceil(rates.fill_tokens / rates.preprocess_tokens_a_core)
-    print(f"\npreprocess stops scaling at {cores} cores: one process writes {rates.fill_tokens:,.0f} tokens a second")
+    most = usable_cores(rates)
+    print(f"\npreprocess stops scaling at {most} cores: one process writes {rates.fill_tokens:,.0f} tokens a second")
     for model in MODELS:
         half = devices_at_half(rates, model, arguments.batch_tokens)
         print(f"training {model.name}: up to {half} GPUs do at least half of what each does alone")
