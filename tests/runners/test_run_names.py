@@ -12,6 +12,7 @@ from components.contract.run_names import find_run, named, require_name
 from foundation.errors import ConfigError
 from runners.command_line.options import build_parser
 from runners.housekeeping.commands import collect_garbage
+from runners.housekeeping.pipeline_root import PipelineRoot
 from tests.runners.housekeeping.many_runs import write_record
 from tests.runners.small_steps import graph, quiet
 
@@ -109,7 +110,7 @@ def test_wrong_usage_is_told_with_the_way_out(arguments, words, tmp_path, capsys
 def test_gc_keeps_runs_by_name(tmp_path):
     for number in range(1, 6):
         write_record(tmp_path, number, name="good" if number == 2 else None)
-    assert collect_garbage(tmp_path, ["1", "good"], dry_run=False) == 0
+    assert collect_garbage(PipelineRoot(tmp_path, "root"), ["1", "good"], dry_run=False) == 0
     left = {json.loads((each / "run.json").read_text())["name"] for each in (tmp_path / "runs").glob("2*")}
     assert len(list((tmp_path / "runs").glob("2*"))) == 2
     assert left == {"good", None}

@@ -8,6 +8,7 @@ import pytest
 from components.contract.run_names import find_run
 from foundation.errors import ConfigError
 from runners.housekeeping.commands import collect_garbage
+from runners.housekeeping.pipeline_root import PipelineRoot
 from runners.tracking import choice
 from runners.tracking.event_files import EventReader, checksum
 from runners.tracking.tracker import flat
@@ -130,7 +131,7 @@ def test_tensorboard_gets_the_run_by_its_name_until_it_is_removed(tmp_path):
     moved = tmp_path.rename(tmp_path.with_name("moved"))
     assert scalars(moved / "tensorboard" / link.name / "train")
     run(moved, name="other")
-    assert collect_garbage(moved, ["1"], dry_run=False) == 0
+    assert collect_garbage(PipelineRoot(moved, "root"), ["1"], dry_run=False) == 0
     assert [each.name.partition("-")[0] for each in (moved / "tensorboard").iterdir()] == ["other"]
 
 
