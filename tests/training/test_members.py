@@ -94,6 +94,7 @@ def assert_close(out, expected, **tolerance):
             assert one == pytest.approx(other, rel=1e-4)
 
 
+@pytest.mark.slow
 def test_two_processes_train_as_one(blocks, tokenizer, tmp_path):
     """With dropout, in parts, clipped, averaged; the last batch of the validation is one block, which one has."""
     one, two, seen = tmp_path / "one", tmp_path / "two", tmp_path / "seen"

@@ -16,6 +16,14 @@ from tests.spoiling_proxy import SpoilingProxy
 Machine = Callable[..., AbstractContextManager[RemoteRoot]]
 
 
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Calls slow what needs the server: to make its environment takes a minute."""
+    for item in items:
+        if "s3" in getattr(item, "fixturenames", ()):
+            item.add_marker(pytest.mark.slow)
+
+
 @pytest.fixture(scope="session")
 def s3() -> Iterator[S3Server]:
     with S3Server() as server:

@@ -51,6 +51,7 @@ def test_results_come_in_order_until_an_item_is_refused_in_the_steps_own_words(
     assert tuple(capfd.readouterr()) == ("", "")
 
 
+@pytest.mark.slow
 def test_workers_together_know_each_other_and_are_set_up_as_the_command_line_is(
     workers: RayWorkers, tmp_path: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:
