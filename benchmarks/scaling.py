@@ -1,11 +1,10 @@
 """What a corpus and a model cost in time and money, from measured rates: a table by tokens and GPUs.
 
-    python benchmarks/scaling.py [--rates FILE.json] [--set NAME VALUE ...] [--batch_tokens 1048576]
+    python benchmarks/scaling.py [--rates FILE ...] [--set NAME VALUE ...] [--batch_tokens 1048576]
 
-It runs nothing. The rates below were measured with the other scripts here, or are published, as each says; `--rates`
-takes a JSON file with others of your own, such as the last lines of `benchmarks/preprocess.py`,
-`benchmarks/scale.py` and `benchmarks/train.py` put into one object, and `--set` a single one. So the table can be
-made again for a cluster on which these scripts were run.
+It runs nothing. The rates below were measured with the other scripts here, or are published, as each says. `--rates`
+takes what `benchmarks/scale.py` printed, of which the last line counts, or a JSON file with rates by name; `--set` a
+single one. So the table can be made again for a cluster on which that script was run.
 
 The model of time, a step of the pipeline each:
 
@@ -26,6 +25,7 @@ import json
 import math
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 DEVICES_A_MACHINE = 8
 TOKENS = (10**9, 10**11, 10**12)
@@ -176,12 +176,12 @@ def anchors() -> list[dict[str, float | str | None]]:
     ]
 
 
-def rates_of(path: Path | None, changes: Sequence[Sequence[str]]) -> Rates:
-    """The rates, with those of a file and of the command line in place of the usual ones."""
+def rates_of(paths: Sequence[Path], changes: Sequence[Sequence[str]]) -> Rates:
+    """The rates, with those of files and of the command line in place of the usual ones."""
     rates = Rates()
     names = {field.name for field in dataclasses.fields(Rates)}
-    if path is not None:
-        given = json.loads(path.read_text("utf-8"))
+    for path in paths:
+        given = measured(json.loads(path.read_text("utf-8").strip().splitlines()[-1]))
         rates = dataclasses.replace(rates, **{name: float(value) for name, value in given.items() if name in names})
     for name, value in changes:
         if name not in names:
@@ -190,10 +190,22 @@ def rates_of(path: Path | None, changes: Sequence[Sequence[str]]) -> Rates:
     return rates
 
 
+def measured(printed: dict[str, Any]) -> dict[str, float]:
+    """The rates in what `benchmarks/scale.py` printed; what else a file holds, as it is."""
+    if "parts" not in printed:
+        return printed
+    found = {}
+    preprocess = printed["parts"].get("preprocess", {})
+    if "ray, 1" in preprocess:
+        found["preprocess_tokens_a_core"] = preprocess["ray, 1"]["steady_rate"]
+        found["fill_tokens"] = min(each["driver_rate"] for name, each in preprocess.items() if name != "alone")
+    return found
+
+
 def main() -> None:
     """Prints the tables."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--rates", type=Path, help="A JSON file with rates by name.")
+    parser.add_argument("--rates", type=Path, nargs="+", default=[], help="What scale.py printed, or rates by name.")
     parser.add_argument("--set", nargs=2, action="append", default=[], metavar=("NAME", "VALUE"), help="One rate.")
     parser.add_argument("--batch_tokens", type=int, default=1 << 20, help="Tokens of an optimizer step (%(default)s).")
     arguments = parser.parse_args()
