@@ -13,7 +13,6 @@ if __name__ == "__main__":
 
 import argparse
 import dataclasses
-import logging
 import os
 import sys
 from collections.abc import Sequence
@@ -37,16 +36,14 @@ from foundation.command_text import short
 from foundation.disk import require_working_directory
 from foundation.errors import PipelineError
 from foundation.keras_choice import choose_keras
+from foundation.own_process import run_as_process
 from foundation.terminal import (
     TERMINAL,
-    TerminalHandler,
     columns_of,
     is_terminal,
     is_utf8,
-    let_bars_count,
     take_any_text,
 )
-from foundation.termination import TERMINATION
 from runners.choice import chosen_workers
 from runners.command_line.next_commands import recorded_command
 from runners.command_line.options import PROGRAM, build_parser, name_of_run, parse_options, require_text
@@ -243,20 +240,7 @@ def command() -> int:
     if sys.flags.optimize > 1:
         # Keras and transformers read docstrings while they are imported, so `python -OO` goes on as `python -O`.
         os.execve(sys.executable, [sys.executable, *sys.argv], {**os.environ, "PYTHONOPTIMIZE": "1"})
-    try:
-        TERMINATION.interrupt(f"{PROGRAM}: {AT_ONCE}")
-        os.environ.setdefault("TRANSFORMERS_VERBOSITY", "error")
-        let_bars_count()
-        # Keras' remarks about its own retracing and callbacks tell a user nothing to do.
-        logging.getLogger("tensorflow").setLevel(logging.ERROR)
-        logging.lastResort = TerminalHandler(logging.WARNING)
-        code = main()
-    except KeyboardInterrupt as interrupt:
-        code = interrupted(interrupt)
-    if TERMINATION.received is not None:
-        TERMINATION.leave(code)
-    TERMINATION.ignore()
-    return code
+    return run_as_process(main, f"{PROGRAM}: {AT_ONCE}", interrupted)
 
 
 if __name__ == "__main__":

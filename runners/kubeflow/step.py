@@ -13,9 +13,7 @@ if __name__ == "__main__":
 import argparse
 import contextlib
 import json
-import logging
 import math
-import os
 import sys
 import time
 import traceback
@@ -29,8 +27,9 @@ from components.contract.artifacts import Artifact, Evaluation
 from components.contract.component_json import from_json
 from foundation.errors import ConfigError, PipelineError
 from foundation.keras_choice import choose_keras
-from foundation.terminal import TERMINAL, TerminalHandler, take_any_text
-from foundation.termination import TERMINATION, number_of
+from foundation.own_process import run_as_process
+from foundation.terminal import TERMINAL, take_any_text
+from foundation.termination import number_of
 from runners.choice import chosen_workers
 from runners.one_step import run_step
 from runners.storage import LocalStorage
@@ -156,19 +155,7 @@ def _interrupted(interrupt: KeyboardInterrupt) -> int:
 
 def command() -> int:
     """What a container runs: `main`, in a process of its own, which signals end."""
-    TERMINATION.interrupt(f"{PROGRAM}: {AT_ONCE}")
-    os.environ.setdefault("TRANSFORMERS_VERBOSITY", "error")
-    # Keras' remarks about its own retracing and callbacks tell a user nothing to do.
-    logging.getLogger("tensorflow").setLevel(logging.ERROR)
-    logging.lastResort = TerminalHandler(logging.WARNING)
-    try:
-        code = main()
-    except KeyboardInterrupt as interrupt:
-        code = _interrupted(interrupt)
-    if TERMINATION.received is not None:
-        TERMINATION.leave(code)
-    TERMINATION.ignore()
-    return code
+    return run_as_process(main, f"{PROGRAM}: {AT_ONCE}", _interrupted)
 
 
 if __name__ == "__main__":

@@ -1,7 +1,9 @@
 """Compares every object of a remote root with the digest that was written with it. Nothing of it is kept here."""
 
+import dataclasses
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
 
 from components.contract import manifest
 from components.contract.push_record import OWN_DIGEST
@@ -17,6 +19,25 @@ from runners.store import ARTIFACTS, DAMAGED
 
 Described = Sequence[tuple[str, int, str]]
 """The name, the size and the SHA-256 of each object that is to be compared."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Kind:
+    """A directory whose files are listed with their digests.
+
+    Attributes:
+        list_name: The list's name in the directory.
+        own_digest: The key in the list under which its own digest stands.
+        what: What the list is, in an error.
+        fault_of_others: What is wrong with a file that it doesn't list.
+        described: From the list's content to the files.
+    """
+
+    list_name: str
+    own_digest: str
+    what: str
+    fault_of_others: str
+    described: Callable[[Mapping[str, Any]], Described]
 
 
 def verify(objects: ObjectStore) -> Verification:
@@ -44,39 +65,47 @@ def verify(objects: ObjectStore) -> Verification:
 def _check_artifact(
     objects: ObjectStore, name: str, there: Mapping[str, RemoteObject], result: Verification, progress: Progress
 ) -> None:
-    path = f"{name}/{manifest.NAME}"
-    try:
-        content = json.loads(objects.read(path) or b"")
-        described = [(f"{name}/{each}", int(file["bytes"]), file["sha256"]) for each, file in content["files"].items()]
-        if not manifest.is_as_sealed(content, manifest.OWN_DIGEST):
-            raise ValueError("it is no longer what was written")
+    def described(content: Mapping[str, Any]) -> Described:
         if not str(content["key"]).startswith(name.rsplit("/", 1)[-1]):
             raise ValueError(f"it is that of the key {content['key']}")
-    except (ValueError, KeyError, TypeError, AttributeError) as error:
-        result.damages.append(f"{objects.url(path)}, which can't be read as this artifact's manifest: {error}")
-        return
-    _compare(objects, described, result, progress)
-    listed = {path, *(each for each, _, _ in described)}
-    others = [each for each in there if each.startswith(f"{name}/") and each not in listed]
-    result.damages += [f"{objects.url(each)}, which the manifest doesn't list" for each in others]
+        return [(f"{name}/{each}", int(file["bytes"]), file["sha256"]) for each, file in content["files"].items()]
+
+    fault = "which the manifest doesn't list"
+    kind = Kind(manifest.NAME, manifest.OWN_DIGEST, "this artifact's manifest", fault, described)
+    _check(objects, name, kind, there, result, progress)
 
 
 def _check_version(
     objects: ObjectStore, name: str, there: Mapping[str, RemoteObject], result: Verification, progress: Progress
 ) -> None:
-    path = f"{name}/{PUSH_RECORD}"
+    def described(content: Mapping[str, Any]) -> Described:
+        return [(f"{name}/{each}", int(size), content["sha256"][each]) for each, size in content["files"].items()]
+
+    kind = Kind(PUSH_RECORD, OWN_DIGEST, "the record of a push", "which its push didn't bring", described)
+    _check(objects, name, kind, there, result, progress)
+
+
+def _check(
+    objects: ObjectStore,
+    name: str,
+    kind: Kind,
+    there: Mapping[str, RemoteObject],
+    result: Verification,
+    progress: Progress,
+) -> None:
+    path = f"{name}/{kind.list_name}"
     try:
         content = json.loads(objects.read(path) or b"")
-        described = [(f"{name}/{each}", int(size), content["sha256"][each]) for each, size in content["files"].items()]
-        if not manifest.is_as_sealed(content, OWN_DIGEST):
+        described = kind.described(content)
+        if not manifest.is_as_sealed(content, kind.own_digest):
             raise ValueError("it is no longer what was written")
     except (ValueError, KeyError, TypeError, AttributeError) as error:
-        result.damages.append(f"{objects.url(path)}, which can't be read as the record of a push: {error}")
+        result.damages.append(f"{objects.url(path)}, which can't be read as {kind.what}: {error}")
         return
     _compare(objects, described, result, progress)
     listed = {path, *(each for each, _, _ in described)}
     others = [each for each in there if each.startswith(f"{name}/") and each not in listed]
-    result.damages += [f"{objects.url(each)}, which its push didn't bring" for each in others]
+    result.damages += [f"{objects.url(each)}, {kind.fault_of_others}" for each in others]
 
 
 def _check_record(objects: ObjectStore, name: str, result: Verification) -> None:
