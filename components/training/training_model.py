@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from transformers import TFPreTrainedModel
 
 Batch = tuple[Mapping[str, tf.Tensor], tf.Tensor]
-"""inputs such as input_ids (batch, block_size), and labels (batch, block_size), -100 where there is no label."""
+"""inputs such as input_ids (batch, length), and labels (batch, length), -100 where there is no label."""
 
 
 class MaskedLMTraining(tf.keras.Model):
@@ -33,6 +33,9 @@ class MaskedLMTraining(tf.keras.Model):
     Args:
         masked_lm: Any of transformers' TensorFlow masked language models.
         predictions: The most labels a row has, in training or validation.
+        block_size: Positions of the rows that have so many labels, where batches may be shorter; those have
+            proportionally fewer. None where all batches have one length.
+        whole_words: Whether a shorter row may have as many labels as any.
         seed: Of dropout, together with the step; from 0 below 2**32.
         accumulation_steps: Parts of a batch that go through the model one after the other.
         max_grad_norm: Largest norm of all gradients together, to which larger ones are scaled; 0 for any.
@@ -53,6 +56,8 @@ class MaskedLMTraining(tf.keras.Model):
         masked_lm: "TFPreTrainedModel",
         predictions: int,
         *,
+        block_size: int | None = None,
+        whole_words: bool = False,
         seed: int = 0,
         accumulation_steps: int = 1,
         max_grad_norm: float = 0.0,
@@ -65,6 +70,8 @@ class MaskedLMTraining(tf.keras.Model):
         self.masked_lm = masked_lm
         self.predictions = self.step_predictions = predictions
         self.step_blocks: int | None = None
+        self.block_size = block_size
+        self.whole_words = whole_words
         self.seed = seed
         self.accumulation_steps = accumulation_steps
         self.max_grad_norm = max_grad_norm
@@ -105,6 +112,7 @@ class MaskedLMTraining(tf.keras.Model):
         inputs, labels = batch
         if predictions is None:
             predictions = self.step_predictions if training else self.predictions
+        predictions = self.predictions_of(predictions, labels)
         positions, labels = label_positions(labels, predictions)  # (batch, predictions) each
         logits = as_masked_lm(self.masked_lm).logits_at(
             inputs,
@@ -116,6 +124,24 @@ class MaskedLMTraining(tf.keras.Model):
             fused=True,
         )  # (batch, predictions, vocabulary)
         return masked_cross_entropy(logits, labels)
+
+    def predictions_of(self, predictions: int, labels: tf.Tensor) -> int | tf.Tensor:
+        """The most labels of a row.
+
+        Args:
+            predictions: Those of a row of the block size.
+            labels: The batch's, (batch, length).
+
+        Returns:
+            A number, or where the length isn't known while the step is traced, () int32.
+        """
+        if self.block_size is None:
+            return predictions
+        known = labels.shape[1]
+        length = tf.shape(labels)[1] if known is None else known
+        if self.whole_words:
+            return tf.minimum(predictions, length) if known is None else min(predictions, known)
+        return (length * predictions + self.block_size - 1) // self.block_size
 
     def gradients(
         self, batch: Batch, weight: tf.Tensor, micro_step: tf.Tensor | int = 0
@@ -133,7 +159,7 @@ class MaskedLMTraining(tf.keras.Model):
         return total, [
             gradient
             if gradient is None or (self.accumulation_steps == 1 and travels_as_rows(gradient, variable.shape))
-            else tf.convert_to_tensor(gradient)
+            else dense(gradient, variable.shape)
             for gradient, variable in zip(gradients, variables, strict=True)
         ]
 
@@ -260,7 +286,13 @@ class MaskedLMTraining(tf.keras.Model):
             self.average.swap()
 
 
-def label_positions(labels: tf.Tensor, predictions: int) -> tuple[tf.Tensor, tf.Tensor]:
+def dense(gradient: tf.Tensor | tf.IndexedSlices, shape: tf.TensorShape) -> tf.Tensor:
+    """A weight's gradient as a tensor of the weight's shape, which tracing may lose where lengths aren't known."""
+    gradient = tf.convert_to_tensor(gradient)
+    return gradient if gradient.shape.is_fully_defined() else tf.ensure_shape(gradient, shape)
+
+
+def label_positions(labels: tf.Tensor, predictions: int | tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
     """Where a batch's labels are, in a fixed number of slots a row, so that shapes are known before the data.
 
     Args:
