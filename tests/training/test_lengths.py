@@ -19,7 +19,7 @@ from components.training.optimizer import AdamW
 from components.training.training_model import MaskedLMTraining
 from tests.modeling.tiny_models import MODELS, VOCABULARY, all_slow_but, random_model
 
-BLOCK_SIZE, BLOCKS, RATE = 32, 24, 0.15
+BLOCK_SIZE, BLOCKS, RATE = 32, 24, 0.3
 
 
 class Vocabulary:
@@ -37,9 +37,9 @@ WORDS = WordBoundaries(np.arange(VOCABULARY) % 3 == 0, np.zeros(VOCABULARY, np.b
 
 @pytest.fixture(scope="module")
 def documents(tmp_path_factory):
-    """Documents of 1 to 32 tokens, a row each, with those of one length side by side."""
+    """Documents of 1 to 32 tokens, most of them short, with those of one length side by side."""
     random = np.random.default_rng(0)
-    lengths = np.sort(random.integers(1, BLOCK_SIZE + 1, BLOCKS))
+    lengths = np.sort(np.ceil(BLOCK_SIZE * random.random(BLOCKS) ** 3)).astype(int)
     lengths[-1] = BLOCK_SIZE
     of_documents = np.where(np.arange(BLOCK_SIZE) < lengths[:, None], 1, 0).astype(np.int16)
     ids = np.where(of_documents > 0, random.integers(5, VOCABULARY, (BLOCKS, BLOCK_SIZE)), 1).astype(np.int32)
