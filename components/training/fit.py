@@ -285,7 +285,7 @@ class Fit:
                     self.masking_rate(),
                     self.params.seed,
                     words=words,
-                    share=self.members.share(size, self.params.gradient_accumulation_steps),
+                    share=self.members.share(size),
                     first_batch=max(begin, first_batch),
                 )
                 part = places[:end, :size].reshape(-1)

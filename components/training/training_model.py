@@ -27,7 +27,7 @@ class MaskedLMTraining(tf.keras.Model):
     labels of a batch; over an epoch it is weighted by their number.
 
     A batch is what one optimizer step learns from. With `accumulation_steps` above 1 it goes through the model in so
-    many parts, and the step is that of the whole batch, dropout's chance aside: each part counts by its labels.
+    many parts, and the step is that of the whole batch, dropout included: each part counts by its labels.
     So do the replicas of a `tf.distribute` strategy, in whose scope this is made.
 
     Args:
@@ -102,12 +102,13 @@ class MaskedLMTraining(tf.keras.Model):
             self.make_train_function(force=True)
 
     def total_loss(
-        self, batch: Batch, training: bool, micro_step: tf.Tensor | int = 0, predictions: int | None = None
+        self, batch: Batch, training: bool, part: tf.Tensor | int = 0, predictions: int | None = None
     ) -> tuple[tf.Tensor, tf.Tensor]:
         """The batch's summed cross-entropy () float32 in nats and the number of its labels () float32.
 
-        In training, dropout is a function of the seed, the optimizer's step and the micro-step. The head has as many
-        places a row as `predictions`; None for as many as there may be labels.
+        In training, dropout is a function of the seed, the optimizer's step and the row's place in that step's whole
+        batch, of which this is a part, numbered from 0. The head has as many places a row as `predictions`, those of
+        the block size; None for as many as there may be labels.
         """
         inputs, labels = batch
         if predictions is None:
@@ -117,13 +118,16 @@ class MaskedLMTraining(tf.keras.Model):
         logits = as_masked_lm(self.masked_lm).logits_at(
             inputs,
             positions,
-            dropout_key=step_key(self.seed, self.optimizer.iterations, micro_step, tf.shape(labels)[0])
-            if training
-            else None,
+            dropout_key=self.dropout_key(part, labels) if training else None,
             recomputed=self.gradient_checkpointing,
             fused=True,
         )  # (batch, predictions, vocabulary)
         return masked_cross_entropy(logits, labels)
+
+    def dropout_key(self, part: tf.Tensor | int, labels: tf.Tensor) -> tf.Tensor:
+        """What dropout is a function of in one part of a step's batch, whose labels are (rows, predictions)."""
+        step, parts = self.optimizer.iterations, self.accumulation_steps
+        return step_key(self.seed, step, part=part, parts=parts, rows=tf.shape(labels)[0])
 
     def predictions_of(self, predictions: int, labels: tf.Tensor) -> int | tf.Tensor:
         """The most labels of a row.
@@ -144,7 +148,7 @@ class MaskedLMTraining(tf.keras.Model):
         return (length * predictions + self.block_size - 1) // self.block_size
 
     def gradients(
-        self, batch: Batch, weight: tf.Tensor, micro_step: tf.Tensor | int = 0
+        self, batch: Batch, weight: tf.Tensor, part: tf.Tensor | int = 0
     ) -> tuple[tf.Tensor, list[tf.Tensor | None]]:
         """The batch's summed cross-entropy, and the gradients of that sum times a weight () float32.
 
@@ -153,7 +157,7 @@ class MaskedLMTraining(tf.keras.Model):
         """
         variables = self.trained_variables
         with tf.GradientTape() as tape:
-            total, _ = self.total_loss(batch, training=True, micro_step=micro_step)
+            total, _ = self.total_loss(batch, training=True, part=part)
             weighted = total * weight
         gradients = tape.gradient(weighted, variables)
         return total, [
@@ -172,7 +176,7 @@ class MaskedLMTraining(tf.keras.Model):
 
         def add_part(part: tf.Tensor, total: tf.Tensor, sums: list[tf.Tensor]) -> tuple[Any, ...]:
             batch = tf.nest.map_structure(lambda tensor: tensor[part], parts)
-            part_total, gradients = self.gradients(batch, weight, micro_step=part)
+            part_total, gradients = self.gradients(batch, weight, part=part)
             used[:] = [gradient is not None for gradient in gradients]
             added = [sum if gradient is None else sum + gradient for sum, gradient in zip(sums, gradients, strict=True)]
             return part + 1, total + part_total, added
