@@ -51,7 +51,7 @@ class Evaluate(Component[Evaluation]):
     params: EvaluateParams
 
     name: ClassVar[str] = "evaluate"
-    version: ClassVar[str] = "7"
+    version: ClassVar[str] = "8"
     output: ClassVar[type[Evaluation]] = Evaluation
 
     @functools.cached_property

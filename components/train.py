@@ -81,7 +81,7 @@ class Train(Component[Checkpoint]):
     """
 
     name: ClassVar[str] = "train"
-    version: ClassVar[str] = "7"
+    version: ClassVar[str] = "8"
     output: ClassVar[type[Checkpoint]] = Checkpoint
     scratch: ClassVar[str] = CHECKPOINTS
     takes_long: ClassVar[bool] = True

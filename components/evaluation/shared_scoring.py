@@ -7,7 +7,9 @@ from components.contract.artifacts import Blocks, Tokenizer
 from components.contract.workers import Workers
 from components.evaluation.params import TOP_K
 from components.evaluation.questions import Questions, QuestionSettings, questions_of_test_split
+from components.modeling.architectures.records import can_be_trimmed
 from components.modeling.checkpoint import load_masked_lm
+from components.modeling.configuration import load_config
 from components.modeling.library.adapter import as_masked_lm
 from components.modeling.scoring import MaskedBatches, Scorer, Scores
 
@@ -53,7 +55,13 @@ class AskedModel:
 
     def batches(self, questions: Questions) -> MaskedBatches:
         """The questions as the model is asked them."""
-        return MaskedBatches(questions.input_ids, questions.attention_mask, questions.masks, self.batch_size)
+        return MaskedBatches(
+            questions.input_ids,
+            questions.attention_mask,
+            questions.masks,
+            self.batch_size,
+            by_length=can_be_trimmed(load_config(self.directory)),
+        )
 
 
 def shared_scores(asked: AskedModel, questions: Questions, workers: Workers) -> Scores:

@@ -8,6 +8,7 @@ import tensorflow as tf
 
 from components.masking.masking import IGNORED_LABEL, MaskingCollator
 from components.modeling.library.adapter import as_masked_lm
+from components.training.lengths import lengths_of_batches
 from components.training.members import ALONE, Members
 
 if TYPE_CHECKING:
@@ -78,8 +79,11 @@ def batches(
     order: np.ndarray | None = None,
     *,
     members: Members = ALONE,
+    lengths: np.ndarray | None = None,
 ) -> tf.data.Dataset:
-    """Masked batches: inputs, and labels (batch, block_size).
+    """Masked batches: inputs, and labels (batch, length), where the length is the block size, or less by `lengths`.
+
+    Masks are drawn before a batch is cut to its length, so that they don't depend on it.
 
     Where blocks tell packed documents apart, `attention_mask` numbers them, as `keep_documents_apart` lets it, and
     there are `position_ids`, if the model has them, that begin anew with each.
@@ -93,6 +97,8 @@ def batches(
             left out. None for all blocks as they stand, the last batch being smaller.
         members: Those that share each batch, by the collator's share, or where there is no order in equal parts: then
             blocks without labels fill what is missing. A data set has the parts of one process, one for each replica.
+        lengths: (blocks,) int32, tokens of each block: a batch is cut to one of a few lengths, the shortest that its
+            longest block fits into, in all processes alike. None leaves every batch as long as its blocks.
     """
     reader = BlockReader(blocks)
     packed = "document_ids" in reader.names
@@ -114,8 +120,10 @@ def batches(
     own_size = batch_size
     if order is None:
         numbers = np.arange(len(blocks))[collator.first_batch * batch_size :]
+        groups: Any = [numbers[start : start + batch_size] for start in range(0, len(numbers), batch_size)]
     else:
         places = order[: len(order) // batch_size * batch_size].reshape(-1, batch_size)  # (batches, batch)
+        groups = places[collator.first_batch :]
         if collator.share is not None:
             places = places[:, collator.share.rows]
         own_size = places.shape[1]
@@ -144,7 +152,18 @@ def batches(
             return tf.reshape(tensor, [*shape, *tensor.shape[1:]])
 
         dataset = dataset.map(lambda *read: tf.nest.map_structure(in_batches, read)).unbatch()
+    if lengths is not None:
+        longest = np.array([lengths[group].max() for group in groups], np.int32)
+        cut_to = lengths_of_batches(longest, len(blocks[0]["input_ids"]))
+        if order is None:
+            cut_to = cut_to.repeat(replicas)
+        dataset = tf.data.Dataset.zip((dataset, tf.data.Dataset.from_tensor_slices(cut_to))).map(cut)
     return without_autotune(dataset)
+
+
+def cut(batch: Any, length: tf.Tensor) -> Any:
+    """The first so many positions of all that a batch has, (batch, block_size) each."""
+    return tf.nest.map_structure(lambda column: column[:, :length], batch)
 
 
 def padded(masked: Mapping[str, np.ndarray], rows: np.ndarray) -> dict[str, np.ndarray]:

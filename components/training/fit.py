@@ -14,12 +14,14 @@ import tensorflow as tf
 from components.contract.artifacts import LOGS, STATE, Blocks
 from components.masking.masking import MaskingCollator, MaskingRate, max_predictions
 from components.masking.whole_words import WordBoundaries
+from components.modeling.architectures.records import can_be_trimmed
 from components.modeling.library.adapter import as_masked_lm
 from components.training.batches import batches, in_training_order
 from components.training.devices import describe_devices
 from components.training.execution import Execution
 from components.training.failures import loss_failure, memory_failure, save_last_good
 from components.training.flops import measured_peak_flops, step_flops
+from components.training.lengths import lengths_of_batches, lengths_of_blocks
 from components.training.loss_watch import BadLoss, LossWatch
 from components.training.members import Members, lost_members
 from components.training.observer import ObservedTraining, TrainingObserver
@@ -184,9 +186,10 @@ class Fit:
         """The stages of the training, and what a step of each has to do."""
         steps, block_size, inputs = self.steps, self.blocks.block_size, train_batches.element_spec[0]
         plan = plan_stages(steps.blocks_by_step, self.masking_rate(), steps.steps, block_size)
-        # The products of a step grow with its blocks. To count them is to trace the model.
+        # The products of a step grow with its blocks. To count them is to trace the model: once, for the mean length.
+        length = self.mean_length
         flops = {
-            predictions: step_flops(training, inputs, steps.blocks_a_step, block_size, predictions)
+            predictions: step_flops(training, inputs, steps.blocks_a_step, length, predictions)
             for predictions in {stage.predictions for stage in plan.stages}
         }
         return Stages(
@@ -200,6 +203,30 @@ class Fit:
             )
         )
 
+    def trimmed_lengths(self, split: str) -> np.ndarray | None:
+        """Tokens of each block of a split, (blocks,) int32, by which its batches are cut; None to leave them whole.
+
+        Joined records have no padding, and packed ones hardly any; their test split has a document a row.
+        """
+        is_padded = self.blocks.packing == "documents" or (self.blocks.packing == "packed" and split == "test")
+        if not is_padded or not can_be_trimmed(self.model.config):
+            return None
+        return lengths_of_blocks(self.blocks.split(split))
+
+    @functools.cached_property
+    def train_lengths(self) -> np.ndarray | None:
+        """`trimmed_lengths` of the train split."""
+        return self.trimmed_lengths("train")
+
+    @property
+    def mean_length(self) -> int:
+        """Positions of a step's blocks on average, those that are padding included."""
+        block_size, lengths = self.blocks.block_size, self.train_lengths
+        if lengths is None:
+            return block_size
+        places = lengths[self.block_order()].reshape(-1, self.steps.blocks_a_step)  # (steps, blocks)
+        return round(lengths_of_batches(places.max(axis=1), block_size).mean())
+
     def compiled_training(self) -> MaskedLMTraining:
         """The model as `fit` trains it, with its optimizer, whose every variable exists."""
         params = self.params
@@ -208,6 +235,8 @@ class Fit:
         training = MaskedLMTraining(
             self.model,
             max_predictions(self.blocks.block_size, max(self.masking_rate().largest, params.eval_mlm_probability)),
+            block_size=self.blocks.block_size,
+            whole_words=params.whole_word_mask,
             seed=params.seed,
             accumulation_steps=params.gradient_accumulation_steps,
             max_grad_norm=params.max_grad_norm,
@@ -256,12 +285,13 @@ class Fit:
                     self.masking_rate(),
                     self.params.seed,
                     words=words,
-                    share=self.members.share(size, self.params.gradient_accumulation_steps),
+                    share=self.members.share(size),
                     first_batch=max(begin, first_batch),
                 )
                 part = places[:end, :size].reshape(-1)
                 blocks = self.blocks.split("train")
-                parts.append(batches(self.model, blocks, size, masking, part, members=self.members))
+                lengths = self.train_lengths
+                parts.append(batches(self.model, blocks, size, masking, part, members=self.members, lengths=lengths))
         return functools.reduce(tf.data.Dataset.concatenate, parts)
 
     def validation_batches(self) -> tf.data.Dataset | None:
@@ -270,7 +300,8 @@ class Fit:
         frozen = MaskingCollator(self.tokenizer, self.params.eval_mlm_probability, self.params.seed, frozen=True)
         if not len(test_blocks):
             return None
-        return batches(self.model, test_blocks, self.steps.batch_size, frozen, members=self.members)
+        lengths = self.trimmed_lengths("test")
+        return batches(self.model, test_blocks, self.steps.batch_size, frozen, members=self.members, lengths=lengths)
 
     @property
     def validation_steps(self) -> int:

@@ -65,20 +65,16 @@ class Members:
         """Whether this one writes, reports and decides."""
         return self.rank == 0
 
-    def share(self, blocks: int, parts: int = 1) -> Share | None:
+    def share(self, blocks: int) -> Share | None:
         """Which blocks of each step this process has; None for all.
 
         Args:
-            blocks: Blocks that a step learns from.
-            parts: Parts of the step that go through the model one after the other. Each replica has its share of each
-                part, so that the parts are those of one process.
+            blocks: Blocks that a step learns from. Each replica has as many, those of one process side by side.
         """
         if self.count == 1:
             return None
-        replicas, first = self.count * self.local_replicas, self.rank * self.local_replicas
-        numbers = np.arange(blocks).reshape(parts, replicas, -1)  # (parts, replicas, blocks)
-        own = numbers[:, first : first + self.local_replicas].swapaxes(0, 1)  # (local replicas, parts, blocks)
-        return Share(blocks, own.reshape(-1))
+        each = blocks // self.count
+        return Share(blocks, np.arange(self.rank * each, (self.rank + 1) * each))
 
     def padded_share(self, blocks: int) -> np.ndarray | None:
         """The numbers of the blocks of a validation's batch that this process has; None for all.

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from transformers import TFPreTrainedModel
 
 Batch = tuple[Mapping[str, tf.Tensor], tf.Tensor]
-"""inputs such as input_ids (batch, block_size), and labels (batch, block_size), -100 where there is no label."""
+"""inputs such as input_ids (batch, length), and labels (batch, length), -100 where there is no label."""
 
 
 class MaskedLMTraining(tf.keras.Model):
@@ -27,12 +27,15 @@ class MaskedLMTraining(tf.keras.Model):
     labels of a batch; over an epoch it is weighted by their number.
 
     A batch is what one optimizer step learns from. With `accumulation_steps` above 1 it goes through the model in so
-    many parts, and the step is that of the whole batch, dropout's chance aside: each part counts by its labels.
+    many parts, and the step is that of the whole batch, dropout included: each part counts by its labels.
     So do the replicas of a `tf.distribute` strategy, in whose scope this is made.
 
     Args:
         masked_lm: Any of transformers' TensorFlow masked language models.
         predictions: The most labels a row has, in training or validation.
+        block_size: Positions of the rows that have so many labels, where batches may be shorter; those have
+            proportionally fewer. None where all batches have one length.
+        whole_words: Whether a shorter row may have as many labels as any.
         seed: Of dropout, together with the step; from 0 below 2**32.
         accumulation_steps: Parts of a batch that go through the model one after the other.
         max_grad_norm: Largest norm of all gradients together, to which larger ones are scaled; 0 for any.
@@ -53,6 +56,8 @@ class MaskedLMTraining(tf.keras.Model):
         masked_lm: "TFPreTrainedModel",
         predictions: int,
         *,
+        block_size: int | None = None,
+        whole_words: bool = False,
         seed: int = 0,
         accumulation_steps: int = 1,
         max_grad_norm: float = 0.0,
@@ -65,6 +70,8 @@ class MaskedLMTraining(tf.keras.Model):
         self.masked_lm = masked_lm
         self.predictions = self.step_predictions = predictions
         self.step_blocks: int | None = None
+        self.block_size = block_size
+        self.whole_words = whole_words
         self.seed = seed
         self.accumulation_steps = accumulation_steps
         self.max_grad_norm = max_grad_norm
@@ -95,30 +102,53 @@ class MaskedLMTraining(tf.keras.Model):
             self.make_train_function(force=True)
 
     def total_loss(
-        self, batch: Batch, training: bool, micro_step: tf.Tensor | int = 0, predictions: int | None = None
+        self, batch: Batch, training: bool, part: tf.Tensor | int = 0, predictions: int | None = None
     ) -> tuple[tf.Tensor, tf.Tensor]:
         """The batch's summed cross-entropy () float32 in nats and the number of its labels () float32.
 
-        In training, dropout is a function of the seed, the optimizer's step and the micro-step. The head has as many
-        places a row as `predictions`; None for as many as there may be labels.
+        In training, dropout is a function of the seed, the optimizer's step and the row's place in that step's whole
+        batch, of which this is a part, numbered from 0. The head has as many places a row as `predictions`, those of
+        the block size; None for as many as there may be labels.
         """
         inputs, labels = batch
         if predictions is None:
             predictions = self.step_predictions if training else self.predictions
+        predictions = self.predictions_of(predictions, labels)
         positions, labels = label_positions(labels, predictions)  # (batch, predictions) each
         logits = as_masked_lm(self.masked_lm).logits_at(
             inputs,
             positions,
-            dropout_key=step_key(self.seed, self.optimizer.iterations, micro_step, tf.shape(labels)[0])
-            if training
-            else None,
+            dropout_key=self.dropout_key(part, labels) if training else None,
             recomputed=self.gradient_checkpointing,
             fused=True,
         )  # (batch, predictions, vocabulary)
         return masked_cross_entropy(logits, labels)
 
+    def dropout_key(self, part: tf.Tensor | int, labels: tf.Tensor) -> tf.Tensor:
+        """What dropout is a function of in one part of a step's batch, whose labels are (rows, predictions)."""
+        step, parts = self.optimizer.iterations, self.accumulation_steps
+        return step_key(self.seed, step, part=part, parts=parts, rows=tf.shape(labels)[0])
+
+    def predictions_of(self, predictions: int, labels: tf.Tensor) -> int | tf.Tensor:
+        """The most labels of a row.
+
+        Args:
+            predictions: Those of a row of the block size.
+            labels: The batch's, (batch, length).
+
+        Returns:
+            A number, or where the length isn't known while the step is traced, () int32.
+        """
+        if self.block_size is None:
+            return predictions
+        known = labels.shape[1]
+        length = tf.shape(labels)[1] if known is None else known
+        if self.whole_words:
+            return tf.minimum(predictions, length) if known is None else min(predictions, known)
+        return (length * predictions + self.block_size - 1) // self.block_size
+
     def gradients(
-        self, batch: Batch, weight: tf.Tensor, micro_step: tf.Tensor | int = 0
+        self, batch: Batch, weight: tf.Tensor, part: tf.Tensor | int = 0
     ) -> tuple[tf.Tensor, list[tf.Tensor | None]]:
         """The batch's summed cross-entropy, and the gradients of that sum times a weight () float32.
 
@@ -127,13 +157,13 @@ class MaskedLMTraining(tf.keras.Model):
         """
         variables = self.trained_variables
         with tf.GradientTape() as tape:
-            total, _ = self.total_loss(batch, training=True, micro_step=micro_step)
+            total, _ = self.total_loss(batch, training=True, part=part)
             weighted = total * weight
         gradients = tape.gradient(weighted, variables)
         return total, [
             gradient
             if gradient is None or (self.accumulation_steps == 1 and travels_as_rows(gradient, variable.shape))
-            else tf.convert_to_tensor(gradient)
+            else dense(gradient, variable.shape)
             for gradient, variable in zip(gradients, variables, strict=True)
         ]
 
@@ -146,7 +176,7 @@ class MaskedLMTraining(tf.keras.Model):
 
         def add_part(part: tf.Tensor, total: tf.Tensor, sums: list[tf.Tensor]) -> tuple[Any, ...]:
             batch = tf.nest.map_structure(lambda tensor: tensor[part], parts)
-            part_total, gradients = self.gradients(batch, weight, micro_step=part)
+            part_total, gradients = self.gradients(batch, weight, part=part)
             used[:] = [gradient is not None for gradient in gradients]
             added = [sum if gradient is None else sum + gradient for sum, gradient in zip(sums, gradients, strict=True)]
             return part + 1, total + part_total, added
@@ -260,7 +290,13 @@ class MaskedLMTraining(tf.keras.Model):
             self.average.swap()
 
 
-def label_positions(labels: tf.Tensor, predictions: int) -> tuple[tf.Tensor, tf.Tensor]:
+def dense(gradient: tf.Tensor | tf.IndexedSlices, shape: tf.TensorShape) -> tf.Tensor:
+    """A weight's gradient as a tensor of the weight's shape, which tracing may lose where lengths aren't known."""
+    gradient = tf.convert_to_tensor(gradient)
+    return gradient if gradient.shape.is_fully_defined() else tf.ensure_shape(gradient, shape)
+
+
+def label_positions(labels: tf.Tensor, predictions: int | tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
     """Where a batch's labels are, in a fixed number of slots a row, so that shapes are known before the data.
 
     Args:

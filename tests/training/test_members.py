@@ -14,7 +14,16 @@ from components.modeling.checkpoint import load_masked_lm
 from foundation.errors import ConfigError, ModelError
 from tests.finished import finish
 from tests.training.gang import Gang, GangFailed
-from tests.training.tiny_training import SIZES, equal, history_of, small_step, weights_of, write_blocks, write_tokenizer
+from tests.training.tiny_training import (
+    SIZES,
+    equal,
+    history_of,
+    small_step,
+    weights_of,
+    write_blocks,
+    write_documents,
+    write_tokenizer,
+)
 
 pytestmark = pytest.mark.timeout(900)
 
@@ -95,8 +104,13 @@ def assert_close(out, expected, **tolerance):
 
 
 @pytest.mark.slow
-def test_two_processes_train_as_one(blocks, tokenizer, tmp_path):
-    """With dropout, in parts, clipped, averaged; the last batch of the validation is one block, which one has."""
+@pytest.mark.parametrize("write", [write_blocks, write_documents])
+def test_two_processes_train_as_one(write, tokenizer, tmp_path):
+    """With dropout, in parts, clipped, averaged; the last batch of the validation is one block, which one has.
+
+    Batches of documents are as long in both processes, whichever has the longest.
+    """
+    blocks = write(tmp_path / "blocks", TRAIN_BLOCKS, TEST_BLOCKS)
     one, two, seen = tmp_path / "one", tmp_path / "two", tmp_path / "seen"
     step = small_step(blocks, tokenizer, **ONE_AND_TWO)
     one.mkdir()
@@ -106,7 +120,7 @@ def test_two_processes_train_as_one(blocks, tokenizer, tmp_path):
     assert_close(two, one)
     assert equal(weights_of(two / "initial"), weights_of(one / "initial"))
     moved = zip(weights_of(one / "model"), weights_of(one / "initial"), strict=True)
-    assert max(np.abs(after - before).max() for after, before in moved) > 1000 * TOLERANCE["atol"]
+    assert max(np.abs(after - before).max() for after, before in moved) > 500 * TOLERANCE["atol"]
     assert files_of(two) == files_of(one)
     # The chief alone shows how it goes, and tells the observer: of each epoch, and of the end.
     assert "2 replicas on 2 workers" in gang.outputs[0]

@@ -24,9 +24,9 @@ from components.training.params import TrainParams, training_steps
 from components.training.sharing import require_shareable
 from foundation.errors import ConfigError
 from tests.modeling.tiny_models import random_model
-from tests.training.tiny_training import BLOCK_SIZE, VOCABULARY, small_step, write_blocks, write_tokenizer
+from tests.training.tiny_training import VOCABULARY, small_step, write_blocks, write_tokenizer
 
-BLOCKS, BATCH, PARTS = 42, 12, 2
+BLOCKS, BATCH = 42, 12
 GANGS = [(2, 1), (3, 1), (3, 2)]
 """Processes, and replicas in each."""
 
@@ -60,7 +60,7 @@ def test_shares_of_train_batches_make_up_those_of_one_process(blocks, tokenizer,
 
     def drawn(members):
         rate = MaskingRate(0.4, 0.2, 3)
-        share = members.share(BATCH, PARTS)
+        share = members.share(BATCH)
         collator = MaskingCollator(loaded, rate, seed=3, words=words, share=share, first_batch=1)
         return elements(batches(model, blocks.split("train"), BATCH, collator, order, members=members))
 
@@ -71,9 +71,7 @@ def test_shares_of_train_batches_make_up_those_of_one_process(blocks, tokenizer,
     for number, batch in enumerate(whole):
         parts = [share[number * local + replica] for share in shares for replica in range(local)]
         for name, rows in batch.items():
-            # Each replica's rows are the same share of each part of the batch.
-            replicas = np.stack([part[name].reshape(PARTS, -1, BLOCK_SIZE) for part in parts], axis=1)
-            np.testing.assert_array_equal(replicas.reshape(BATCH, BLOCK_SIZE), rows)
+            np.testing.assert_array_equal(np.concatenate([part[name] for part in parts]), rows)
 
 
 @pytest.mark.parametrize(("count", "local"), GANGS)
@@ -104,6 +102,9 @@ def test_dropout_is_a_function_of_the_row_in_the_whole_batch():
         flat = tf.reshape(values[at : at + rows], (-1, 7))
         np.testing.assert_array_equal(dropped(flat, 0.5, own, 2), tf.reshape(whole[at : at + rows], (-1, 7)))
         assert derived_key(own, 3).numpy().tolist() == [*derived_key(key, 3).numpy().tolist(), at, rows]
+    for part in range(3):
+        own = step_key(1, tf.constant(4), part=part, parts=3, rows=2)
+        np.testing.assert_array_equal(dropped(values[:2], 0.5, own, 2), whole[2 * part : 2 * part + 2])
     # Where 32 bits don't count the elements of a batch: 64 times as many rows are multiples of 2**32.
     beyond = [
         dropped(tf.ones((1, 64)), 0.5, tf.concat([key, tf.constant([row, 1], tf.uint32)], axis=0), 2).numpy().tobytes()

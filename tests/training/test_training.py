@@ -78,7 +78,9 @@ def test_accumulated_gradients_are_those_of_the_whole_batch(parts):
 
 
 def test_an_accumulated_step_is_one_step():
-    plain, accumulated = made(max_grad_norm=0.1), made(max_grad_norm=0.1, accumulation_steps=4)
+    """With dropout: a row's chance is that of its place in the whole batch."""
+    with_dropout = {"values": {"num_hidden_layers": 1}, "max_grad_norm": 0.1}
+    plain, accumulated = made(**with_dropout), made(**with_dropout, accumulation_steps=4)
     losses, accumulated_losses = fit(plain)["loss"], fit(accumulated)["loss"]
     assert int(accumulated.optimizer.iterations) == int(plain.optimizer.iterations) == 3
     np.testing.assert_allclose(accumulated_losses, losses, rtol=1e-5)

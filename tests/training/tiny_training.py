@@ -52,6 +52,20 @@ def write_blocks(directory: Path, train: int, test: int) -> Blocks:
     return finish(directory, Blocks)
 
 
+def write_documents(directory: Path, train: int, test: int) -> Blocks:
+    """The same, as documents of 1 to 16 tokens, a row each."""
+    for name, count, seed in (("train", train, 0), ("test", test, 1)):
+        random = np.random.default_rng(seed)
+        tokens = random.integers(5, VOCABULARY, (count, 1)).astype(np.int32)
+        # Most are short, so that there are batches of several lengths.
+        lengths = np.ceil(BLOCK_SIZE * random.random((count, 1)) ** 4)
+        document_ids = (np.arange(BLOCK_SIZE) < lengths).astype(np.int16)
+        with BlockWriter(directory / "dataset" / name, BLOCK_SIZE) as writer:
+            writer.write(np.where(document_ids > 0, tokens, 1).astype(np.int32), document_ids)
+    reports.write(directory / "report.json", complete.blocks(BLOCK_SIZE, packing="documents"))
+    return finish(directory, Blocks)
+
+
 def small_step(blocks: Blocks, tokenizer: Tokenizer, **params: Any) -> Train:
     """The step, with params over those of `SMALL`."""
     return Train(blocks, tokenizer, TrainParams(**{**SMALL, **params}))

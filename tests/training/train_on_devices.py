@@ -16,7 +16,7 @@ import numpy as np
 import tensorflow as tf
 
 from components.modeling.library.documents_apart import keep_documents_apart
-from components.training.batches import without_autotune
+from components.training.batches import cut, without_autotune
 from components.training.devices import Devices
 from components.training.execution import Execution
 from components.training.optimizer import build_optimizer, create_slots
@@ -31,6 +31,7 @@ CASES = {
     "compiled and recomputed": ("float32", {"compiled": True, "gradient_checkpointing": True}),
     "in stages": ("float32", {"max_grad_norm": 0.1}),
     "packed": ("float32", {"gradient_checkpointing": True}),
+    "of several lengths": ("float32", {"max_grad_norm": 0.1, "block_size": LENGTH, "whole_words": True}),
     "in bfloat16": ("mixed_bfloat16", {"max_grad_norm": 0.1}),
 }
 BATCH, BATCHES, EPOCHS, PREDICTIONS = 8, 3, 2, 4
@@ -56,6 +57,10 @@ def train(precision, names, devices, settings, packed, in_stages):
     batches = rows.repeat(EPOCHS).batch(BATCH, drop_remainder=True)
     if in_stages:
         batches = rows.take(BATCH).batch(BATCH // 2, drop_remainder=True).concatenate(batches.skip(2))
+    if "block_size" in settings:
+        # Every other batch is half as long; none of its labels, which stand at the beginning, is beyond that.
+        lengths = tf.data.Dataset.from_tensor_slices([LENGTH, LENGTH // 2]).repeat()
+        batches = tf.data.Dataset.zip((batches, lengths)).map(cut)
     with Execution(precision, False, names, devices, {}).scope():
         assert tf.distribute.get_strategy().num_replicas_in_sync == len(names)
         model = random_model("roformer", hidden_dropout_prob=0.0, attention_probs_dropout_prob=0.0)

@@ -84,6 +84,7 @@ class Architecture:
             PyTorch's name of a weight.
         after_layers: Beginnings of PyTorch's names of weights that follow the last layer, but for the head's.
         why_not_exported: Why the model can't be traced for sequences of any length.
+        sees_padding: Whether the padding after a text changes what the library's class gives for it.
         branches_on_tensors: Whether the library's code branches on a tensor, so that only AutoGraph can trace it.
         input_embeddings: How PyTorch's name of the embedding of tokens ends.
         output_layer: PyTorch's name of the layer that turns hidden states into logits.
@@ -120,6 +121,7 @@ class Architecture:
     layer_name: str = r"\.layer\.(\d+)\."
     after_layers: tuple[str, ...] = ()
     why_not_exported: Condition = no_reason
+    sees_padding: Callable[["PretrainedConfig"], bool] = never
     branches_on_tensors: Callable[["PretrainedConfig"], bool] = never
     input_embeddings: str = ".word_embeddings.weight"
     output_layer: str = "cls.predictions.decoder"
@@ -159,6 +161,10 @@ class Architecture:
     def hidden_size(self, config: "PretrainedConfig") -> int:
         """The width of a state in the model's layers."""
         return int(config.hidden_size) if self.design is None else self.design_of(config).hidden
+
+    def ignores_padding(self, config: "PretrainedConfig") -> bool:
+        """Whether a text may have less padding after it, or none, and the model gives the same for it."""
+        return not self.sees_padding(config) if self.design is None else self.design_of(config).ignores_padding
 
     def longest_sequence(self, config: "PretrainedConfig") -> int | None:
         """The longest sequence that the model takes, in tokens; None where nothing limits it."""

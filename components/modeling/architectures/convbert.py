@@ -21,6 +21,7 @@ CONVBERT = Architecture(
     variants={
         "convbert in groups": {"embedding_size": 16, "num_groups": 2, "intermediate_size": 64, "head_ratio": 2},
     },
+    sees_padding=lambda config: True,  # its convolutions reach into it
     why_not_packable=lambda config: "its convolutions read across documents",
     output_layer="generator_lm_head",
     pytorch_layouts={".key_conv_attn_layer.bias": as_column, ".depthwise.weight": channels_first},

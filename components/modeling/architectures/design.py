@@ -251,6 +251,14 @@ class Design:
         """Whether positions are rows of a table, which a batch may name."""
         return self.positions in ("learned", "after_padding")
 
+    @property
+    def ignores_padding(self) -> bool:
+        """Whether padding after a text changes nothing of what is given for it, and costs something.
+
+        With landmarks every text is brought to one length, so that less padding would spare nothing.
+        """
+        return self.mixer != "fourier" and not self.hash_bits and not self.value_kernel and self.landmarks is None
+
     def longest_sequence(self, positions: int) -> int:
         """The longest sequence that the model takes, in tokens, where the configuration says so many positions."""
         limits = [(self.position_count or positions) - self.first_position]

@@ -50,6 +50,7 @@ FUNNEL = Architecture(
     why_not_in={"mixed_bfloat16": why_not_bfloat16, "mixed_float16": beyond_float16},
     layer_name=r"\.blocks\.(\d+)\.(\d+)\.",
     after_layers=("funnel.decoder.",),
+    sees_padding=lambda config: True,  # it is pooled with the text's last tokens
     why_not_exported=why_not_exported,
     branches_on_tensors=lambda config: True,
     output_layer="lm_head",

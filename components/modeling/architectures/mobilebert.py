@@ -22,6 +22,7 @@ MOBILEBERT = Architecture(
     },
     heads_divide_hidden_size=False,  # they divide intra_bottleneck_size
     why_not_packable=why_not_packable,
+    sees_padding=lambda config: bool(config.trigram_input),  # the last token's embedding reads the next one's
     # Version 5 of transformers ties the two biases only where it ties the weights; version 4 always.
     pytorch_copies_where_untied={"cls.predictions.decoder.bias": "cls.predictions.bias"},
 )

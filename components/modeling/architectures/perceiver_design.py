@@ -95,6 +95,11 @@ class PerceiverDesign:
         require_sizes({"the vocabulary": self.vocabulary, "the positions": self.positions, "the latents": self.latents})
         require_sizes({"the layers of a block": self.layers, "the blocks": self.blocks})
 
+    @property
+    def ignores_padding(self) -> bool:
+        """Whether padding after a text changes nothing of what is given for it: the latents don't read it."""
+        return True
+
     def longest_sequence(self, positions: int) -> int:
         """The longest sequence that the model takes, in tokens."""
         return self.positions

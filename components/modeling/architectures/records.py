@@ -80,3 +80,9 @@ REFUSED: Mapping[str, str] = {
 def architecture_of(config: "PretrainedConfig") -> Architecture:
     """The record of a model's architecture, by its configuration."""
     return ARCHITECTURES[config.model_type]
+
+
+def can_be_trimmed(config: "PretrainedConfig") -> bool:
+    """Whether a model gives the same for texts with less padding after them, and can be traced for any length."""
+    record = architecture_of(config)
+    return record.ignores_padding(config) and record.why_not_exported(config) is None

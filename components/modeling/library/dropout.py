@@ -3,11 +3,12 @@
 The library's models draw from the global generator: how they go on after a stop depends on what was drawn before,
 and the draws cost more time than many of the layers around them. Here, for the length of one call of a model, each of
 its dropout layers takes its chance from a counter-based generator instead: the element's index is hashed with a key
-made of (seed, step, micro-step, how many dropouts came before in this call). Nothing is kept for the
+made of (seed, step, how many dropouts came before in this call). Nothing is kept for the
 gradient, which draws the same bits again: hashing is cheaper than reading a mask from memory. XLA makes one pass over
 memory of it; as TensorFlow's single operations it would be ten.
 
-Where replicas share a batch, the index is that in the whole batch: a row's chance doesn't depend on who has it.
+Where replicas share a batch, or it goes through the model in parts, the index is that in the whole batch: a row's
+chance doesn't depend on who has it, and with which others.
 
 The hash is triple32 (Wellons 2018, "Prospecting for Hash Functions", https://nullprogram.com/blog/2018/07/31/), keyed
 before and after its first round: a bijection of 32 bits whose outputs change with probability one half, within 2%
@@ -25,26 +26,33 @@ from typing import Any
 import tensorflow as tf
 
 
-def step_key(seed: int, step: tf.Tensor, micro_step: tf.Tensor | int = 0, rows: tf.Tensor | int = 1) -> tf.Tensor:
+def step_key(
+    seed: int, step: tf.Tensor, *, part: tf.Tensor | int = 0, parts: int = 1, rows: tf.Tensor | int = 1
+) -> tf.Tensor:
     """The key of one forward pass on this replica.
 
     Args:
         seed: From 0 below 2**32.
         step: () integer, the optimizer's steps so far.
-        micro_step: () integer, which of the step's batches, where gradients are accumulated.
-        rows: () integer, this replica's rows of the batch, which are as many as every other's.
+        part: () integer, which part of this replica's rows goes through the model, from 0.
+        parts: How many equal ones there are, where gradients are accumulated.
+        rows: () integer, the rows of each, on every replica alike.
 
     Returns:
-        (2,) uint32; where several replicas share the batch (4,), with the number of this one's first row, and its rows.
+        (2,) uint32; where the step has other rows than these (4,), with the number of the first one, and how many.
     """
     words = tf.stack([tf.constant(seed, tf.int64), tf.cast(step, tf.int64)])  # (2,)
-    words = tf.random.fold_in(tf.random.fold_in(words, tf.cast(micro_step, tf.int64)), tf.constant(0, tf.int64))
+    for _ in range(2):
+        words = tf.random.fold_in(words, tf.constant(0, tf.int64))
     key = tf.random.stateless_uniform((2,), words, minval=None, maxval=None, dtype=tf.uint32, alg="philox")
     replica = tf.distribute.get_replica_context()
-    if replica is None or replica.num_replicas_in_sync == 1:
+    replicas = 1 if replica is None else replica.num_replicas_in_sync
+    if replicas * parts == 1:
         return key
-    first = tf.cast(replica.replica_id_in_sync_group, tf.uint32) * tf.cast(rows, tf.uint32)
-    return tf.concat([key, tf.stack([first, tf.cast(rows, tf.uint32)])], axis=0)
+    rows, before = tf.cast(rows, tf.uint32), tf.cast(part, tf.uint32)
+    if replicas > 1:
+        before += tf.cast(replica.replica_id_in_sync_group, tf.uint32) * tf.constant(parts, tf.uint32)
+    return tf.concat([key, tf.stack([before * rows, rows])], axis=0)
 
 
 def derived_key(key: tf.Tensor, number: int) -> tf.Tensor:
