@@ -94,6 +94,18 @@ class LanguageModel:
             difference = tf.reduce_max(tf.abs(padded - alone)) / tf.reduce_max(tf.abs(alone))
             return bool(difference < LARGEST_DIFFERENCE)
 
+    def hidden(self, ids: tf.Tensor, attention_mask: tf.Tensor) -> tf.Tensor:
+        """What the head would be given at every position of rows of one length.
+
+        Args:
+            ids: (batch, sequence) int32.
+            attention_mask: (batch, sequence) int32, 1 at tokens and 0 at padding.
+
+        Returns:
+            (batch, sequence, hidden) float32.
+        """
+        return self._of_any_size(self._hidden, ids, attention_mask)
+
     def hidden_states(
         self,
         ids: tf.Tensor,
