@@ -77,7 +77,8 @@ def pipeline(run: Run, config: Config, root: str) -> Pushed:
     pushed_to = config.push.pushed_to.below(root)
     masked = config.train.eval_mlm_probability
     evaluation = run(Evaluate(corpus, blocks, tokenizer, checkpoint, pushed_to, masked, config.evaluate))
-    model = run(Export(checkpoint, tokenizer, config.export, corpus, text_column))
+    questions = config.evaluate.questions(masked)
+    model = run(Export(checkpoint, tokenizer, config.export, corpus, text_column, blocks, questions))
     blessing = run(Validate(model, checkpoint, tokenizer, config.validate, corpus, text_column))
     return run(Push(model, blessing, evaluation, checkpoint, tokenizer, corpus, blocks, config.push, root))
 

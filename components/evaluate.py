@@ -13,7 +13,15 @@ from components.contract.component import Component
 from components.contract.push_record import PushedTo, model_digest
 from components.contract.workers import THIS_PROCESS, Workers
 from components.evaluation.baseline import LAST_BLESSED, Baseline, find_baseline
-from components.evaluation.params import AFTER, BASELINE, BEFORE, SAMPLE_SENTENCES, UNIGRAM, EvaluateParams
+from components.evaluation.params import (
+    AFTER,
+    BASELINE,
+    BEFORE,
+    SAMPLE_SENTENCES,
+    UNIGRAM,
+    EvaluateParams,
+    QuestionSettings,
+)
 from foundation.perplexity import perplexity_text
 
 if TYPE_CHECKING:
@@ -21,7 +29,7 @@ if TYPE_CHECKING:
 
     from components.evaluation.answers import ModelAnswers
     from components.evaluation.baseline_answers import BaselineAnswers
-    from components.evaluation.questions import Questions, QuestionSettings
+    from components.evaluation.questions import Questions
     from components.evaluation.slices import Slice
     from components.evaluation.statistics import Resampled
     from components.modeling.scoring import Scores
@@ -166,11 +174,9 @@ class Evaluate(Component[Evaluation]):
         )
 
     @property
-    def question_settings(self) -> "QuestionSettings":
+    def question_settings(self) -> QuestionSettings:
         """Which questions are asked."""
-        from components.evaluation.questions import QuestionSettings
-
-        return QuestionSettings(self.eval_mlm_probability, self.params.seed, self.params.max_blocks)
+        return self.params.questions(self.eval_mlm_probability)
 
     def column_slices(self, questions: "Questions") -> "list[Slice]":
         """The slices by the column that is named; none without.

@@ -5,9 +5,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from components.contract import reports
-from components.contract.artifacts import REPORT, Checkpoint, Corpus, ServingModel, Tokenizer
+from components.contract.artifacts import REPORT, Blocks, Checkpoint, Corpus, ServingModel, Tokenizer
 from components.contract.component import Component
 from components.contract.mask_placeholder import MASK
+from components.evaluation.params import QuestionSettings
 from components.exporting.params import ExportParams
 from foundation.disk import require_room
 from foundation.errors import ModelError
@@ -39,10 +40,12 @@ class Export(Component[ServingModel]):
         params: What the model answers.
         corpus: Whose test split gives the example where the params name none; None for a mask alone.
         text_column: Its column, as the preprocess step reads it.
+        blocks: Whose test split a form is asked about that doesn't compute in float32; None for not asking.
+        questions: Which of its tokens are masked: those of the evaluation. None for not asking.
     """
 
     name: ClassVar[str] = "export"
-    version: ClassVar[str] = "10"
+    version: ClassVar[str] = "11"
     output: ClassVar[type[ServingModel]] = ServingModel
 
     checkpoint: Checkpoint
@@ -50,6 +53,8 @@ class Export(Component[ServingModel]):
     params: ExportParams = dataclasses.field(default=ExportParams())
     corpus: Corpus | None = None
     text_column: str = ""
+    blocks: Blocks | None = None
+    questions: QuestionSettings | None = None
 
     def run(self, out: Path) -> None:
         """Writes `saved_model/` and `report.json`.

@@ -13,7 +13,6 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import components.evaluation.shared_scoring
-from components.blocks.writer import RecordWriter
 from components.contract import manifest, reports
 from components.contract.artifacts import Blocks, Checkpoint, Corpus, Evaluation, Tokenizer
 from components.contract.push_record import PushedTo
@@ -27,6 +26,7 @@ from foundation.errors import ConfigError, DataError, ModelError
 from foundation.perplexity import perplexity_text
 from tests import reports as complete
 from tests.pickling_workers import PicklingWorkers
+from tests.written_blocks import write_blocks
 
 ROOT = Path(__file__).resolve().parents[1]
 VOCABULARY, BLOCK_SIZE, MASK, SPECIAL = 300, 32, 4, [0, 1, 2, 3, 4]
@@ -57,27 +57,6 @@ def tokenizer(tmp_path_factory):
         mask_token="<mask>",
     ).save_pretrained(directory / "tokenizer")
     return finish(directory, Tokenizer)
-
-
-def write_blocks(directory, train, test):
-    from datasets import Dataset, DatasetDict, Features, Value
-    from datasets import Sequence as List
-
-    features = Features({"input_ids": List(Value("int32")), "attention_mask": List(Value("int8"))})
-    rows = {
-        name: Dataset.from_dict(
-            {"input_ids": ids.tolist(), "attention_mask": np.ones_like(ids).tolist()}, features=features
-        )
-        for name, ids in (("train", train), ("test", test))
-    }
-    DatasetDict(rows).save_to_disk(directory / "dataset", num_shards={"train": 1, "test": 1})
-    for name, ids in (("train", train), ("test", test)):
-        with RecordWriter(directory / "records" / f"{name}.arrow") as records:  # a block a record, 4 letters a token
-            row = np.arange(len(ids))
-            tokens = np.full(len(ids), ids.shape[1] if len(ids) else 0)
-            records.write(row, tokens, tokens * 4, tokens * 5)
-    reports.write(directory / "report.json", complete.blocks(BLOCK_SIZE, text_column="text"))
-    return finish(directory, Blocks)
 
 
 @pytest.fixture(scope="module")

@@ -190,7 +190,7 @@ def test_training_and_evaluation(corpus, by_packing, tokenizer, checkpoints, tmp
 
 def test_a_baseline_with_another_tokenizer_reads_documents_too(corpus, by_packing, tokenizer, checkpoints, tmp_path):
     from components.evaluation.baseline_answers import own_questions
-    from components.evaluation.questions import QuestionSettings
+    from components.evaluation.params import QuestionSettings
 
     other = run(PrepareTokenizer(corpus, "text", TokenizerParams(vocab_size=270)), tmp_path / "other", Tokenizer).load()
     questions = own_questions(other, corpus, by_packing["packed"], BLOCK_SIZE, QuestionSettings(0.15, 0, None))

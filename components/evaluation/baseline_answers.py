@@ -12,8 +12,8 @@ from components.blocks.encoding import CHARACTERS_A_BATCH, encode, untruncated
 from components.contract.artifacts import Blocks, Corpus
 from components.contract.push_record import damage_of, read_record
 from components.evaluation.baseline import Baseline
-from components.evaluation.params import TOP_K
-from components.evaluation.questions import Questions, QuestionSettings, Records, spread
+from components.evaluation.params import TOP_K, QuestionSettings
+from components.evaluation.questions import Questions, Records, spread
 from components.modeling.scoring import Scores, score_masks, score_with
 from foundation.errors import ModelError
 from foundation.tokenizer_length import stated_length

@@ -7,7 +7,7 @@ from components.contract.artifacts import Blocks, Checkpoint, Corpus, Evaluation
 from components.contract.push_record import PushedTo, model_digest
 from components.contract.reports import Check
 from components.evaluation.baseline import LAST_BLESSED, Baseline, find_baseline
-from components.evaluation.params import AFTER, BASELINE, TOP_K
+from components.evaluation.params import AFTER, BASELINE, TOP_K, QuestionSettings
 from components.hub.requests import retry
 from foundation.errors import PipelineError
 
@@ -114,7 +114,7 @@ class Judge:
         from components.evaluation import gate
         from components.evaluation.baseline_answers import ask_baseline
         from components.evaluation.measuring import length_of, record_sums
-        from components.evaluation.questions import QuestionSettings, questions_of_test_split
+        from components.evaluation.questions import questions_of_test_split
         from components.evaluation.statistics import Resampled
         from components.modeling.scoring import Scores
 

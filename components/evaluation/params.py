@@ -18,6 +18,21 @@ SEED_MARGIN = 0.01
 
 
 @dataclasses.dataclass(frozen=True)
+class QuestionSettings:
+    """Which questions are asked.
+
+    Attributes:
+        probability: Share of the tokens that are masked, above 0 and at most 1.
+        seed: Of the masks.
+        max_blocks: The most blocks, evenly spaced; None for all.
+    """
+
+    probability: float
+    seed: int
+    max_blocks: int | None
+
+
+@dataclasses.dataclass(frozen=True)
 class EvaluateParams:
     """How the model is measured on the test split, and what it must reach to be pushed.
 
@@ -117,3 +132,7 @@ class EvaluateParams:
                     received=repr(getattr(self, name)),
                     remedy=f"set --evaluate.{name} to {example}",
                 )
+
+    def questions(self, eval_mlm_probability: float) -> QuestionSettings:
+        """Which questions are asked where so large a share of the tokens is masked."""
+        return QuestionSettings(eval_mlm_probability, self.seed, self.max_blocks)

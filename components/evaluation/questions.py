@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from components.contract.artifacts import Blocks
+from components.evaluation.params import QuestionSettings
 from components.masking.frozen_masks import FrozenMasks, freeze_masks
 from foundation.errors import DataError
 
@@ -16,21 +17,6 @@ if TYPE_CHECKING:
 
 READ_BLOCKS = 8192
 """Blocks read from disk at once."""
-
-
-@dataclasses.dataclass(frozen=True)
-class QuestionSettings:
-    """Which questions are asked.
-
-    Attributes:
-        probability: Share of the tokens that are masked, above 0 and at most 1.
-        seed: Of the masks.
-        max_blocks: The most blocks, evenly spaced; None for all.
-    """
-
-    probability: float
-    seed: int
-    max_blocks: int | None
 
 
 @dataclasses.dataclass(frozen=True)

@@ -5,8 +5,8 @@ from pathlib import Path
 
 from components.contract.artifacts import Blocks, Tokenizer
 from components.contract.workers import Workers
-from components.evaluation.params import TOP_K
-from components.evaluation.questions import Questions, QuestionSettings, questions_of_test_split
+from components.evaluation.params import TOP_K, QuestionSettings
+from components.evaluation.questions import Questions, questions_of_test_split
 from components.modeling.checkpoint import load_masked_lm
 from components.modeling.library.adapter import as_masked_lm
 from components.modeling.scoring import MaskedBatches, Scorer, Scores

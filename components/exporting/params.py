@@ -28,6 +28,8 @@ class ExportParams:
         max_batch_size: With in_graph_batching: the most rows that go through the model at once.
         num_batch_threads: How many batches of a signature run at once.
         batch_timeout_micros: How long a batch waits for more requests while a thread is free, in microseconds.
+        max_loss_increase: By how much a form that doesn't compute in float32 may be worse than the checkpoint on the
+            first of the evaluation's masks, in nats a masked token; the export fails where it is worse.
     """
 
     top_k: int = 5
@@ -38,6 +40,7 @@ class ExportParams:
     max_batch_size: int = 64
     num_batch_threads: int = 2
     batch_timeout_micros: int = 0
+    max_loss_increase: float = 0.01
 
     def __post_init__(self) -> None:
         if not 1 <= self.top_k <= self.max_top_k:
@@ -51,6 +54,12 @@ class ExportParams:
                 f"export.example must have {MASK} where a word is to be filled in",
                 received=repr(self.example),
                 remedy=f"put {MASK} into --export.example",
+            )
+        if not 0 <= self.max_loss_increase < float("inf"):
+            raise ConfigError(
+                "export.max_loss_increase must be 0 or more nats a masked token",
+                received=str(self.max_loss_increase),
+                remedy="leave out --export.max_loss_increase, or try 0.01",
             )
         for name, least, most in (
             ("max_batch_size", 1, 1024),

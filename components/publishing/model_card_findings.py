@@ -49,7 +49,32 @@ def evaluation(artifacts: CardArtifacts, settings: CardSettings) -> str:
         f"masked, whatever the rate in training was: {metrics.get('masked_tokens', 0):,.0f} masked tokens in "
         f"{metrics.get('blocks', 0):,.0f} blocks of {how.block_size} tokens{by_document}, the same masks (seed "
         f"{how.seed}) for every model, every masked token weighing the same.{ranges} The unigram baseline answers by "
-        f"the tokens' frequencies in the train split.{baseline}"
+        f"the tokens' frequencies in the train split.{baseline}" + served_forms(artifacts)
+    )
+
+
+def served_forms(artifacts: CardArtifacts) -> str:
+    """How the forms answer that servers load and that don't compute in float32; empty without any."""
+    found = artifacts.model.report.accuracy
+    if not found:
+        return ""
+    rows = [
+        (
+            each.form,
+            f"{each.loss:.4f}",
+            f"{each.float32_loss:.4f}",
+            f"{each.loss_increase:+.4f}",
+            metric("perplexity", each.perplexity),
+            metric("perplexity", each.float32_perplexity),
+            f"{each.same_first_answers:.1%}",
+        )
+        for each in found
+    ]
+    header = ("served form", "cross-entropy", "in float32", "difference", "perplexity", "in float32", "same answer")
+    return (
+        f"\n\nWhat servers load doesn't compute in float32. On the first {found[0].masked_tokens:,} of these masked "
+        "tokens it was compared with the model in float32; the last column is the part of them for which both find the "
+        f"same token the most probable.\n\n{table(header, rows)}"
     )
 
 

@@ -19,7 +19,7 @@ from runners.report.charts import (
     x_title,
 )
 from runners.report.facts import RunFacts
-from runners.report.html import Markup, join, number, percentage, section, table, tag, text
+from runners.report.html import Markup, join, number, percentage, perplexity, section, table, tag, text
 from runners.report.sections import MODELS, answers, sentence, token
 
 HONEST = 2
@@ -50,6 +50,33 @@ def samples(facts: RunFacts) -> Markup:
         note += " A hyphen marks a piece that goes on with the word before it."
     header = ["sentence", *["masked word"][: int(words)], "before training", "after training"]
     return section("Samples", tag("p", note, class_="soft"), table(header, rows, whole=len(header) - 2))
+
+
+def served_forms(facts: RunFacts) -> Markup:
+    """How the forms answer that servers load and that don't compute in float32."""
+    found = facts.model.report.accuracy if facts.model is not None else ()
+    if not found:
+        return Markup("")
+    rows = [
+        [
+            each.form,
+            f"{each.loss:.4f}",
+            f"{each.float32_loss:.4f}",
+            f"{each.loss_increase:+.4f}",
+            perplexity(each.perplexity),
+            perplexity(each.float32_perplexity),
+            percentage(each.same_first_answers),
+            f"{each.masked_tokens:,}",
+        ]
+        for each in found
+    ]
+    note = (
+        "What was exported doesn't compute in float32. It was asked the first of the evaluation's masked tokens, and "
+        "the checkpoint in float32 was asked the same. The losses are cross-entropies in nats a token; the same answer "
+        "is the share of the tokens for which both have the same first guess."
+    )
+    header = ["form", "loss", "in float32", "difference", "perplexity", "in float32", "same answer", "masked tokens"]
+    return section("Served forms", tag("p", note, class_="soft"), table(header, rows))
 
 
 def calibration(facts: RunFacts) -> Markup:

@@ -28,6 +28,7 @@ def write_report(directory: Path) -> Path:
         provenance.origin,
         sections.metrics,
         sections.gate,
+        diagnostics.served_forms,
         diagnostics.samples,
         training_charts.curves,
         diagnostics.calibration,

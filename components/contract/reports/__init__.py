@@ -42,6 +42,7 @@ from components.contract.reports.files import Report, as_plain, from_plain, writ
 from components.contract.reports.serving import (
     Candidate,
     Example,
+    FormAccuracy,
     HubPush,
     PushReport,
     ServingModelReport,
@@ -72,6 +73,7 @@ __all__ = [
     "EvaluationReport",
     "Example",
     "ExecutionReport",
+    "FormAccuracy",
     "GroupSplit",
     "Hardware",
     "HubPush",

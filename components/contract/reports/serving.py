@@ -1,7 +1,10 @@
 """What is served: the reports of a ServingModel, of its validation and of its push."""
 
 import dataclasses
+import math
 from collections.abc import Mapping
+
+from foundation.perplexity import perplexity_text
 
 
 @dataclasses.dataclass(frozen=True)
@@ -56,6 +59,57 @@ class Example:
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
+class FormAccuracy:
+    """How an exported form of a model answers the first of the evaluation's frozen masks, beside its checkpoint.
+
+    Attributes:
+        form: What sort of form it is, such as bfloat16.
+        masked_tokens: How many masked tokens both were asked.
+        float32_loss: The checkpoint's mean cross-entropy in float32, nats a masked token.
+        loss: The form's.
+        same_first_answers: The part of the masked tokens for which both find the same token the most probable.
+    """
+
+    form: str
+    masked_tokens: int
+    float32_loss: float
+    loss: float
+    same_first_answers: float
+
+    @property
+    def loss_increase(self) -> float:
+        """By how much the form is worse, nats a masked token; negative where it is better."""
+        return self.loss - self.float32_loss
+
+    @property
+    def float32_perplexity(self) -> float:
+        """The checkpoint's perplexity in float32."""
+        return _exp(self.float32_loss)
+
+    @property
+    def perplexity(self) -> float:
+        """The form's."""
+        return _exp(self.loss)
+
+    @property
+    def sentence(self) -> str:
+        """What was found, for people; no full stop."""
+        return (
+            f"{self.form}: loss {self.loss:.4f} instead of {self.float32_loss:.4f} nats a token "
+            f"({self.loss_increase:+.4f}), perplexity {perplexity_text(self.perplexity)} instead of "
+            f"{perplexity_text(self.float32_perplexity)}, the same first answer for {self.same_first_answers:.1%} of "
+            f"{self.masked_tokens:,} masked tokens"
+        )
+
+
+def _exp(loss: float) -> float:
+    try:
+        return math.exp(loss)
+    except OverflowError:
+        return math.inf
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
 class ServingModelReport:
     """`report.json` of a ServingModel.
 
@@ -73,6 +127,7 @@ class ServingModelReport:
         in_graph_batching: Whether the graph joins the requests of many clients, so that a server needn't.
         example: A text to try the model on.
         languages: Of which a request may choose one by its number, with `tokens_in_language`.
+        accuracy: How the forms answer that don't compute in float32; none where there is no such form.
     """
 
     summary: str
@@ -87,6 +142,7 @@ class ServingModelReport:
     in_graph_batching: bool
     example: Example
     languages: tuple[str, ...] = ()
+    accuracy: tuple[FormAccuracy, ...] = ()
 
 
 @dataclasses.dataclass(frozen=True)
