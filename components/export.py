@@ -14,14 +14,14 @@ from foundation.disk import require_room
 from foundation.errors import ModelError
 from foundation.terminal import TERMINAL, Stages
 from foundation.tokenizer_length import stated_length
-from foundation.versions import TOKENIZER
+from foundation.versions import LITE_MODEL, TOKENIZER
 
 if TYPE_CHECKING:
     from transformers import PretrainedConfig, PreTrainedTokenizerFast
 
     from serving.graph.token_signatures import TokenSignatures
 
-STAGES = {"loading the model": 3, "asking the example": 4, "saving the model": 10}
+STAGES = {"loading the model": 3, "asking the example": 4, "saving the model": 10, "quantizing": 15}
 """What takes time, with the seconds that it took for the quickstart's model on a processor core."""
 LENGTH_WITHOUT_LIMIT = 1024
 """The most tokens of a text where model and tokenizer set no limit: attention's memory grows as the length's square."""
@@ -72,6 +72,8 @@ class Export(Component[ServingModel]):
                 remedy="choose a tokenizer with a mask token (--tokenizer.pretrained)",
             )
         weights = sum(path.stat().st_size for path in self.checkpoint.model_directory.iterdir())
+        if self.params.quantize != "none":
+            weights += weights // 2  # a third for the model, and as much again while it is converted
         require_room(out, weights, f"the exported model in {out}")
         directory = out / "saved_model"
         with TERMINAL.showing(Stages(STAGES)) as stages:
@@ -82,6 +84,10 @@ class Export(Component[ServingModel]):
             answer = answer_to(module, tokenizer, example)
             stages.enter("saving the model")
             signatures = module.save(directory)
+            accuracy = []
+            if self.params.quantize == "int8":
+                stages.enter("quantizing")
+                accuracy += self.write_quantized(directory / LITE_MODEL, tokenizer)
 
         takes = "text and token ids" if reason is None else f"token ids only, because of its tokenizer: {reason}"
         if self.params.truncation:
@@ -90,6 +96,7 @@ class Export(Component[ServingModel]):
                 if reason is None
                 else "; export.truncation is for text, and changes nothing"
             )
+        takes += "".join(f"; {each.form} {each.loss_increase:+.4f} nats a token" for each in accuracy)
         report = reports.ServingModelReport(
             summary=f"answers {takes}",
             signatures={name: describe(function) for name, function in signatures.items()},
@@ -104,11 +111,33 @@ class Export(Component[ServingModel]):
             in_graph_batching=module.batching is not None,
             example=reports.Example(example, answer, of_corpus=of_corpus is not None),
             languages=module.language_model.languages,
+            quantize=self.params.quantize,
+            accuracy=tuple(accuracy),
         )
         tokenizer.save_pretrained(directory / TOKENIZER)
         token_ids = tokenizer(example)["input_ids"]
         saved_model_extras.write(directory, reports.as_plain(report), token_ids)
         reports.write(out / REPORT, report)
+
+    def write_quantized(self, path: Path, tokenizer: "PreTrainedTokenizerFast") -> list[reports.FormAccuracy]:
+        """Writes the model in eight-bit integers.
+
+        Returns:
+            How it answers, where there are blocks to ask it about.
+
+        Raises:
+            ModelError: If the model can't be converted, or is worse by more than is allowed.
+        """
+        from components.exporting.accuracy import first_questions
+        from components.exporting.quantized import write_quantized
+
+        asked = None
+        if self.blocks is not None and self.questions is not None:
+            asked = first_questions(self.blocks, tokenizer, self.questions)
+        found = write_quantized(
+            path, self.checkpoint, tokenizer.mask_token_id, self.params.top_k, asked, self.params.max_loss_increase
+        )
+        return [] if found is None else [found]
 
     def sentence_of_corpus(self, tokenizer: "PreTrainedTokenizerFast", longest: int) -> str | None:
         """A sentence of the test split with a word masked; None where the params have one, or the split has none."""

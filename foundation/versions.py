@@ -3,6 +3,7 @@
 <base path>/
 1/                  a version: a child directory named by an integer
 saved_model.pb, variables/, assets/
+model.tflite    where there is one, the same model for TensorFlow Lite
 assets.extra/   files that TensorFlow doesn't read when it loads the model
 2/
 ...                 any other name is no version
@@ -15,6 +16,8 @@ from pathlib import Path
 LARGEST_VERSION = 2**63 - 1
 SAVED_MODEL = "saved_model.pb"
 """The file that makes a directory a SavedModel."""
+LITE_MODEL = "model.tflite"
+"""What TensorFlow Serving loads in place of the SavedModel under `--prefer_tflite_model`."""
 TOKENIZER = "assets.extra/tokenizer"
 """The tokenizer's own files, for clients that tokenize themselves."""
 EXAMPLE = "assets.extra/example.txt"

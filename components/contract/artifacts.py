@@ -349,7 +349,7 @@ class ServingModel(Artifact):
 
     Files:
         saved_model/: one version directory in TF Serving's form: `saved_model.pb`, `variables/`, `assets/`,
-            `assets.extra/tokenizer/`.
+            `assets.extra/tokenizer/`; with `export.quantize`, `model.tflite`.
         report.json: a `ServingModelReport`.
     """
 

@@ -1,7 +1,7 @@
 """The settings of an export."""
 
 import dataclasses
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 from components.contract.mask_placeholder import MASK
 from foundation.errors import ConfigError
@@ -30,6 +30,9 @@ class ExportParams:
         batch_timeout_micros: How long a batch waits for more requests while a thread is free, in microseconds.
         max_loss_increase: By how much a form that doesn't compute in float32 may be worse than the checkpoint on the
             first of the evaluation's masks, in nats a masked token; the export fails where it is worse.
+        quantize: With int8, `model.tflite` lies beside the SavedModel: the model in eight-bit integers, which takes
+            token ids and answers several times as fast on a CPU. TensorFlow Serving loads it in the SavedModel's place
+            under `--prefer_tflite_model`.
     """
 
     top_k: int = 5
@@ -41,6 +44,7 @@ class ExportParams:
     num_batch_threads: int = 2
     batch_timeout_micros: int = 0
     max_loss_increase: float = 0.01
+    quantize: Literal["none", "int8"] = "none"
 
     def __post_init__(self) -> None:
         if not 1 <= self.top_k <= self.max_top_k:

@@ -66,12 +66,17 @@ class LanguageModel:
         def hidden(ids: tf.Tensor, attention_mask: tf.Tensor) -> tf.Tensor:
             return tf.cast(model.hidden({"input_ids": ids, "attention_mask": attention_mask}), tf.float32)
 
+        def hidden_at(ids: tf.Tensor, attention_mask: tf.Tensor, position_ids: tf.Tensor) -> tf.Tensor:
+            inputs = {"input_ids": ids, "attention_mask": attention_mask, "position_ids": position_ids}
+            return tf.cast(model.hidden(inputs), tf.float32)
+
         def hidden_in(ids: tf.Tensor, attention_mask: tf.Tensor, language_ids: tf.Tensor) -> tf.Tensor:
             inputs = {"input_ids": ids, "attention_mask": attention_mask, "language_ids": language_ids}
             return tf.cast(model.hidden(inputs), tf.float32)
 
         self.languages = tuple(model.languages)
         self._hidden = traced(hidden)
+        self._hidden_at = traced(hidden_at, IDS, IDS, IDS)
         self._hidden_in: Any = traced(hidden_in, IDS, IDS, LANGUAGE_IDS) if self.languages else None
 
     @property
@@ -94,17 +99,22 @@ class LanguageModel:
             difference = tf.reduce_max(tf.abs(padded - alone)) / tf.reduce_max(tf.abs(alone))
             return bool(difference < LARGEST_DIFFERENCE)
 
-    def hidden(self, ids: tf.Tensor, attention_mask: tf.Tensor) -> tf.Tensor:
+    def hidden(
+        self, ids: tf.Tensor, attention_mask: tf.Tensor, position_ids: tf.Tensor | None = None
+    ) -> tf.Tensor:
         """What the head would be given at every position of rows of one length.
 
         Args:
             ids: (batch, sequence) int32.
             attention_mask: (batch, sequence) int32, 1 at tokens and 0 at padding.
+            position_ids: (batch, sequence) int32, for a model that takes them; None for its own.
 
         Returns:
             (batch, sequence, hidden) float32.
         """
-        return self._of_any_size(self._hidden, ids, attention_mask)
+        if position_ids is None:
+            return self._of_any_size(self._hidden, ids, attention_mask)
+        return self._hidden_at(ids, attention_mask, position_ids)
 
     def hidden_states(
         self,

@@ -45,7 +45,9 @@ def warmup_records(facts: Mapping[str, Any], token_ids: Sequence[int]) -> Iterat
     """
     from tensorflow_serving.apis import prediction_log_pb2
 
-    for signature in facts["signatures"]:
+    # TensorFlow Lite's form answers this one alone, and a server that can't answer a warm-up request doesn't serve.
+    signatures = ["tokens"] if facts.get("quantize") else facts["signatures"]
+    for signature in signatures:
         for rows in (1, LARGEST_BATCH):
             log = prediction_log_pb2.PredictionLog()
             request = log.predict_log.request

@@ -127,6 +127,7 @@ class ServingModelReport:
         in_graph_batching: Whether the graph joins the requests of many clients, so that a server needn't.
         example: A text to try the model on.
         languages: Of which a request may choose one by its number, with `tokens_in_language`.
+        quantize: `int8` where `model.tflite` lies beside the SavedModel, else `none`.
         accuracy: How the forms answer that don't compute in float32; none where there is no such form.
     """
 
@@ -142,6 +143,7 @@ class ServingModelReport:
     in_graph_batching: bool
     example: Example
     languages: tuple[str, ...] = ()
+    quantize: str = "none"
     accuracy: tuple[FormAccuracy, ...] = ()
 
 

@@ -20,7 +20,8 @@ def mask_from(document_ids: tf.Tensor, *, apart: bool) -> tf.Tensor:
     Returns:
         (batch, 1, 1, sequence) or (batch, 1, sequence, sequence) float32.
     """
-    seen = (document_ids > 0)[:, None, None, :]
+    # TensorFlow Lite has no built-in slice that adds a dimension, but one that expands.
+    seen = tf.expand_dims(tf.expand_dims(document_ids > 0, 1), 1)
     if apart:
         seen &= document_ids[:, None, :, None] == document_ids[:, None, None, :]
     return tf.where(seen, 0.0, NEVER)

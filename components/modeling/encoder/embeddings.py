@@ -67,7 +67,7 @@ class Embeddings(tf.keras.layers.Layer):
         states = self.words(ids, words)
         if sees_padding(self.design):
             # PyTorch keeps the padding token's embedding from training, but for its part in a tied output matrix.
-            is_padding = (ids == self.design.pad_token_id)[..., None]
+            is_padding = tf.expand_dims(ids == self.design.pad_token_id, -1)
             states = tf.where(is_padding, tf.stop_gradient(states), states)
         if self.design.embedding_scale != 1:
             states *= self.design.embedding_scale

@@ -68,7 +68,7 @@ def inverse(matrices: tf.Tensor) -> tf.Tensor:
     any other texts.
     """
     columns = tf.reduce_max(tf.reduce_sum(matrices, axis=-2), axis=(1, 2), keepdims=True)  # (batch, 1, 1)
-    guess = tf.linalg.matrix_transpose(matrices) / columns[..., None]
+    guess = tf.linalg.matrix_transpose(matrices) / tf.expand_dims(columns, -1)
     one = tf.eye(matrices.shape[-1])
     for _ in range(ITERATIONS):
         product = tf.matmul(matrices, guess)

@@ -20,6 +20,6 @@ def functional_relations(length: tf.Tensor | int, furthest: int, size: int, dtyp
     places = tf.range(length)
     distances = tf.clip_by_value(places[None, :] - places[:, None], -furthest, furthest)
     frequencies = tf.exp(tf.range(0, size, 2, tf.float32) * (-math.log(10_000.0) / size))  # (size / 2,)
-    angles = tf.cast(distances + furthest, tf.float32)[..., None] * frequencies
+    angles = tf.expand_dims(tf.cast(distances + furthest, tf.float32), -1) * frequencies
     pairs = tf.stack([tf.sin(angles), tf.cos(angles)], axis=-1)  # (length, length, size / 2, 2)
     return tf.cast(tf.reshape(pairs, (length, length, size)), dtype)

@@ -2,7 +2,7 @@
 
 TensorFlow Serving's session for such a file (`TfLiteSession`) knows no others: no tokenizer, no ragged tensors, no
 batching in the graph. It also sets one input after the other, and lays out the whole graph each time, with one input of
-the new shape and one of the old. So all shapes here follow from those of `input_ids` alone.
+the new shape and one of the old: see `in_one_shape`.
 """
 
 from typing import Any
@@ -15,6 +15,8 @@ from serving.graph.token_signatures import NO_TOKEN
 _IDS = tf.TensorSpec([None, None], tf.int32, "input_ids")
 _ATTENTION_MASK = tf.TensorSpec([None, None], tf.int32, "attention_mask")
 _POSITIONS = tf.TensorSpec([None, None], tf.int32, "positions")
+_BEYOND = 1 << 24
+"""More than there are rows or columns."""
 
 
 class LiteFunctions(tf.Module):
@@ -24,17 +26,21 @@ class LiteFunctions(tf.Module):
         model: The masked language model.
         mask_token_id: The mask's id.
         top_k: Candidates a mask.
+        first_position: The position id of a row's first token, where the model counts from the row's start; its rows
+            then get theirs from here, each its own. Only a model that looks for tokens itself counts by itself. None
+            for that one, and for a model that takes no position ids.
 
     Example:
-        functions = LiteFunctions(LanguageModel(model), tokenizer.mask_token_id, top_k=5)
+        functions = LiteFunctions(LanguageModel(model), tokenizer.mask_token_id, top_k=5, first_position=0)
         content = convert(functions)  # of serving.graph.lite.conversion
     """
 
-    def __init__(self, model: LanguageModel, mask_token_id: int, top_k: int) -> None:
+    def __init__(self, model: LanguageModel, mask_token_id: int, top_k: int, first_position: int | None) -> None:
         super().__init__()
         self.language_model = model
         self.weights = model.weights
         self.mask_token_id = mask_token_id
+        self.first_position = first_position
         self.top_k = min(top_k, model.vocabulary_size)
 
     @tf.function(input_signature=[_IDS, _ATTENTION_MASK], autograph=False)
@@ -53,14 +59,14 @@ class LiteFunctions(tf.Module):
             `masks` is the largest number in a row, at least 1. What a row lacks is filled with position and token -1
             and score 0.
         """
-        attention_mask = shaped_like(input_ids, attention_mask)
+        input_ids, attention_mask, place = in_one_shape(input_ids, attention_mask)
         is_mask = tf.cast((input_ids == self.mask_token_id) & (attention_mask != 0), tf.int32)  # (batch, sequence)
         masks = tf.reduce_sum(is_mask)
         # A product of no rows isn't computed everywhere, so without a mask the first token stands for one.
-        is_first = (place_in(input_ids, 0) == 0) & (place_in(input_ids, 1) == 0)
+        is_first = tf.reduce_max(place, axis=-1) == 0
         is_asked = (is_mask > 0) | (is_first & (masks == 0))
         places = tf.where(is_asked)  # (places, 2) int64
-        best = tf.math.top_k(tf.nn.softmax(self._scores(input_ids, attention_mask, places)), self.top_k)
+        best = tf.math.top_k(tf.nn.softmax(self._scores(input_ids, attention_mask, place, places)), self.top_k)
 
         number = tf.gather_nd(tf.cumsum(is_mask, axis=1, exclusive=True), places)  # of the mask in its row, (places,)
         places = tf.cast(places, tf.int32)
@@ -95,13 +101,18 @@ class LiteFunctions(tf.Module):
         Returns:
             `logits` (batch * predictions, vocabulary) float32, row by row, not normalized.
         """
+        input_ids, attention_mask, place = in_one_shape(input_ids, attention_mask)
         cells = tf.where(positions > NO_TOKEN)  # all of them, (cells, 2) int64
         places = tf.stack([cells[:, 0], tf.cast(tf.gather_nd(positions, cells), tf.int64)], axis=1)
-        return {"logits": self._scores(input_ids, shaped_like(input_ids, attention_mask), places)}
+        return {"logits": self._scores(input_ids, attention_mask, place, places)}
 
-    def _scores(self, input_ids: tf.Tensor, attention_mask: tf.Tensor, places: tf.Tensor) -> tf.Tensor:
+    def _scores(
+        self, input_ids: tf.Tensor, attention_mask: tf.Tensor, place: tf.Tensor, places: tf.Tensor
+    ) -> tf.Tensor:
         """The vocabulary's scores at places, (places, 2) int64: (places, vocabulary) float32, not normalized."""
-        hidden = self.language_model.hidden(input_ids, attention_mask)
+        # Positions of one row, added to those of every row, are what XNNPACK gets wrong: see `in_one_shape`.
+        position_ids = None if self.first_position is None else place[:, :, 1] + self.first_position
+        hidden = self.language_model.hidden(input_ids, attention_mask, position_ids)
         return self.language_model.scores(tf.gather_nd(hidden, places))
 
     def signatures(self) -> dict[str, Any]:
@@ -109,19 +120,24 @@ class LiteFunctions(tf.Module):
         return {"tokens": self.tokens, "vocabulary_scores": self.vocabulary_scores}
 
 
-def place_in(tensor: tf.Tensor, axis: int) -> tf.Tensor:
-    """Each element's index along an axis of a tensor of whole numbers from 0; same shape, int32."""
-    return tf.cumsum(tf.cast(tensor >= 0, tf.int32), axis=axis, exclusive=True)
+def in_one_shape(input_ids: tf.Tensor, attention_mask: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
+    """Ids and mask with as many rows as the ids have, and as many columns as the mask has.
 
-
-def shaped_like(input_ids: tf.Tensor, attention_mask: tf.Tensor) -> tf.Tensor:
-    """The attention mask with a shape that follows from that of the ids.
+    While a server lays out the graph for an input of the new shape and one of the old, that is a shape which has one
+    size in common with each. So no operation fails then; and from one layout to the next either the rows change or the
+    columns, never both at once, as from (1, 36) to (3, 12). After such a change, where as many numbers as before are
+    arranged otherwise, XNNPACK in TensorFlow 2.21 computes wrong answers without an error.
 
     Args:
         input_ids: (batch, sequence) int32.
-        attention_mask: (batch, sequence) int32; while a server lays out the graph, of any shape.
+        attention_mask: (batch, sequence) int32.
 
     Returns:
-        (batch, sequence) int32.
+        Ids and mask, and the place of each element, (batch, sequence, 2) int32.
     """
-    return tf.gather_nd(attention_mask, tf.stack([place_in(input_ids, 0), place_in(input_ids, 1)], axis=-1))
+    row = tf.cumsum(tf.ones_like(input_ids[:, :1]), axis=0, exclusive=True)  # (batch, 1)
+    column = tf.cumsum(tf.ones_like(attention_mask[:1]), axis=1, exclusive=True)  # (1, sequence)
+    # A maximum is what broadcasts here without changing a number.
+    rows, columns = tf.maximum(row, column - _BEYOND), tf.maximum(column, row - _BEYOND)  # (batch, sequence)
+    place = tf.stack([rows, columns], axis=-1)
+    return tf.gather_nd(input_ids, place), tf.gather_nd(attention_mask, place), place
