@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 SENTENCES = 4
 """How many sentences of the test split are asked."""
-SERVER_LOG = "server.log"
+SERVER_LOG, LITE_LOG = "server.log", "server_lite.log"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -32,7 +32,9 @@ class Validate(Component[InfraBlessing]):
     Each text is asked by itself, and then all together, where shorter ones are padded; one text is asked through each
     of the other signatures too. Then several clients ask all of that at once, and a request of no texts, with the
     command line of the deployment files. The server is that of `validate.url`, else TensorFlow Serving if it is on the
-    PATH, else the embedded server; where that changes, the model is validated anew.
+    PATH, else the embedded server; where that changes, the model is validated anew. The model in eight-bit integers,
+    where there is one, must answer as it was measured, by TensorFlow Lite, and by TensorFlow Serving if that is on the
+    PATH.
 
     Attributes:
         model: What was exported.
@@ -46,7 +48,7 @@ class Validate(Component[InfraBlessing]):
     name: ClassVar[str] = "validate"
     version: ClassVar[str] = "4"
     output: ClassVar[type[InfraBlessing]] = InfraBlessing
-    varying: ClassVar[tuple[str, ...]] = (REPORT, SERVER_LOG)
+    varying: ClassVar[tuple[str, ...]] = (REPORT, SERVER_LOG, LITE_LOG)
 
     model: ServingModel
     checkpoint: Checkpoint
@@ -78,7 +80,16 @@ class Validate(Component[InfraBlessing]):
         expected = ask_checkpoint(self.checkpoint.model_directory, tokenizer, self.model.report, statuses, served)
         texts = self.compare_texts(statuses, served, expected)
         self.compare_other_signatures(tokenizer, served, expected)
-        reports.write(out / REPORT, self.report(probe, served, texts))
+        report = self.report(probe, served, texts)
+        if self.model.report.quantize == "int8":
+            from components.validation.lite import validate_lite
+
+            answerable = [text for text, status in statuses.items() if status == OK]
+            asked = validate_lite(
+                self.model.saved_model_directory, tokenizer, answerable, out / LITE_LOG, self.params.timeout_seconds
+            )
+            report = dataclasses.replace(report, asked=(*report.asked, *asked))
+        reports.write(out / REPORT, report)
 
     def statuses(self, tokenizer: "PreTrainedTokenizerFast") -> dict[str, str]:
         """The texts to ask, each with the status that the model must answer it with.

@@ -68,7 +68,7 @@ def first_position(model: MaskedLM) -> int | None:
     record = architecture_of(model.config)
     if record.design is not None:
         design = record.design(model.config)
-        return None if design.positions == "after_padding" else design.first_position
+        return None if getattr(design, "positions", None) == "after_padding" else getattr(design, "first_position", 0)
     return 0 if record.first_position is from_zero else None
 
 

@@ -99,9 +99,7 @@ class LanguageModel:
             difference = tf.reduce_max(tf.abs(padded - alone)) / tf.reduce_max(tf.abs(alone))
             return bool(difference < LARGEST_DIFFERENCE)
 
-    def hidden(
-        self, ids: tf.Tensor, attention_mask: tf.Tensor, position_ids: tf.Tensor | None = None
-    ) -> tf.Tensor:
+    def hidden(self, ids: tf.Tensor, attention_mask: tf.Tensor, position_ids: tf.Tensor | None = None) -> tf.Tensor:
         """What the head would be given at every position of rows of one length.
 
         Args:

@@ -116,6 +116,16 @@ _TOKENS = """\
 The sequences of a request have one length: pad the others, with attention mask 0.{unlike}
 """
 
+_LITE = """\
+## In eight-bit integers, on a CPU
+
+`model.tflite` is this model for TensorFlow Lite, its weights as eight-bit integers{accuracy}. TensorFlow Serving
+answers with it, in place of the SavedModel, when it is started with `--prefer_tflite_model` besides. It takes token ids
+alone, since TensorFlow Lite has no operations for a tokenizer: ask `tokens` as above, or the client below with
+`--tokenizer=<base path>/fill_mask/<number>/assets.extra/tokenizer`. Never give `--enable_batching` or
+`--num_tflite_interpreters_per_pool` with it: both join requests of unlike lengths, which then fail.
+"""
+
 _LANGUAGES = """\
 ## In another language
 
@@ -180,9 +190,13 @@ def write(facts: Mapping[str, Any], token_ids: Sequence[int]) -> str:
     fields["statuses"] = (_CUT_STATUSES if cuts else _WHOLE_STATUSES).format(**fields)
     asking = _TEXT if facts["text_signatures"] else _NO_TEXT
     fields |= {"text": text, **_client(text, facts["text_signatures"])}
+    measured = [each for each in facts.get("accuracy", ()) if each["form"] == "int8"]
+    increases = [each["loss"] - each["float32_loss"] for each in measured]
+    fields["accuracy"] = "".join(f" (int8: {each:+.4f} nats a masked token beside float32)" for each in increases)
     languages = facts.get("languages", ())  # a report leaves out what is as usual
     fields["languages"] = ", ".join(f"{number} ({name})" for number, name in enumerate(languages))
-    parts = (_START, asking, _TOKENS, *([_LANGUAGES] if languages else []), _CLIENT)
+    lite = [_LITE] if facts.get("quantize") else []
+    parts = (_START, asking, _TOKENS, *lite, *([_LANGUAGES] if languages else []), _CLIENT)
     return "\n".join(part.format(**fields) for part in parts)
 
 
