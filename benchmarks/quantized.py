@@ -66,8 +66,8 @@ def prepare(directory: Path, layers: int) -> tuple[dict[str, Callable[..., Any]]
     from serving.graph.language_model import LanguageModel
     from serving.graph.lite.conversion import convert
     from serving.graph.lite.functions import LiteFunctions
-    from serving.graph.lite.interpreter import LiteModel
     from serving.graph.token_signatures import TokenSignatures
+    from serving.lite.interpreter import LiteModel
     from serving.server.models.loading import Loading
     from serving.server.models.saved_model import SavedModel
 

@@ -87,7 +87,7 @@ class Export(Component[ServingModel]):
             accuracy = []
             if self.params.quantize == "int8":
                 stages.enter("quantizing")
-                accuracy += self.write_quantized(directory / LITE_MODEL, tokenizer)
+                accuracy += self.write_quantized(directory / LITE_MODEL, tokenizer, max_sequence_length)
 
         takes = "text and token ids" if reason is None else f"token ids only, because of its tokenizer: {reason}"
         if self.params.truncation:
@@ -119,7 +119,9 @@ class Export(Component[ServingModel]):
         saved_model_extras.write(directory, reports.as_plain(report), token_ids)
         reports.write(out / REPORT, report)
 
-    def write_quantized(self, path: Path, tokenizer: "PreTrainedTokenizerFast") -> list[reports.FormAccuracy]:
+    def write_quantized(
+        self, path: Path, tokenizer: "PreTrainedTokenizerFast", longest: int
+    ) -> list[reports.FormAccuracy]:
         """Writes the model in eight-bit integers.
 
         Returns:
@@ -134,8 +136,9 @@ class Export(Component[ServingModel]):
         asked = None
         if self.blocks is not None and self.questions is not None:
             asked = first_questions(self.blocks, tokenizer, self.questions)
+        params = self.params
         found = write_quantized(
-            path, self.checkpoint, tokenizer.mask_token_id, self.params.top_k, asked, self.params.max_loss_increase
+            path, self.checkpoint, tokenizer.mask_token_id, params.top_k, longest, asked, params.max_loss_increase
         )
         return [] if found is None else [found]
 

@@ -12,7 +12,7 @@ from foundation.errors import ServingError
 from foundation.versions import LITE_MODEL, TOKENIZER
 from serving.client.answers import Answer
 from serving.client.fill_mask_client import FillMaskClient
-from serving.graph.lite.interpreter import LiteModel
+from serving.lite.interpreter import LiteModel
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerFast

@@ -15,7 +15,7 @@ from components.modeling.checkpoint import build_masked_lm, save_masked_lm
 from components.modeling.library.adapter import as_masked_lm
 from foundation.errors import ModelError
 from foundation.versions import LITE_MODEL, WARM_UP_REQUESTS
-from serving.graph.lite.serving_metadata import serving_signatures
+from serving.lite.serving_metadata import serving_signatures
 from tests.finished import finish
 from tests.loopback_hub.small_artifacts import bpe
 from tests.written_blocks import write_blocks
@@ -56,7 +56,7 @@ def written(checkpoint, tokenizer, blocks, tmp_path_factory):
     """The file, and how it answers."""
     path = tmp_path_factory.mktemp("quantized") / LITE_MODEL
     questions = first_questions(blocks, tokenizer, SETTINGS)
-    return path, write_quantized(path, checkpoint, tokenizer.mask_token_id, 3, questions, MOST)
+    return path, write_quantized(path, checkpoint, tokenizer.mask_token_id, 3, 32, questions, MOST)
 
 
 @pytest.fixture(scope="module")
@@ -79,12 +79,13 @@ def test_how_it_answers_is_measured(written, blocks, tokenizer):
     assert 0.8 < accuracy.same_first_answers <= 1
 
 
+@pytest.mark.slow
 def test_a_file_that_is_worse_is_refused(checkpoint, written, blocks, tokenizer, tmp_path):
     _, accuracy = written
     questions = first_questions(blocks, tokenizer, SETTINGS)
     less = accuracy.loss_increase - 1e-6
     with pytest.raises(ModelError, match=r"int8.*max_loss_increase"):
-        write_quantized(tmp_path / LITE_MODEL, checkpoint, tokenizer.mask_token_id, 3, questions, less)
+        write_quantized(tmp_path / LITE_MODEL, checkpoint, tokenizer.mask_token_id, 3, 32, questions, less)
 
 
 @pytest.mark.slow

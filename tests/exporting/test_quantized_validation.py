@@ -10,7 +10,7 @@ from foundation.versions import LITE_MODEL
 from serving.graph.language_model import LanguageModel
 from serving.graph.lite.conversion import convert
 from serving.graph.lite.functions import LiteFunctions
-from serving.graph.lite.interpreter import LiteModel
+from serving.lite.interpreter import LiteModel
 from tests.exporting.test_quantized import MODEL
 from tests.loopback_hub.small_artifacts import bpe
 
@@ -40,6 +40,7 @@ def test_a_file_that_answers_as_it_was_measured_passes(directory, tokenizer, tmp
     assert asked == "3 texts one at a time, and all in one request, of model.tflite by TensorFlow Lite"
 
 
+@pytest.mark.slow
 def test_a_file_that_answers_other_masks_fails(functions, tokenizer, tmp_path):
     others = LiteFunctions(functions.language_model, tokenizer.bos_token_id, 3, None)
     (tmp_path / LITE_MODEL).write_bytes(convert(others))

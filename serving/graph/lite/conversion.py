@@ -8,7 +8,7 @@ import tensorflow as tf
 from foundation.errors import ModelError
 from foundation.quiet_tensorflow import filtered_stderr
 from serving.graph.lite.functions import LiteFunctions
-from serving.graph.lite.serving_metadata import with_serving_signatures
+from serving.lite.serving_metadata import with_serving_signatures
 
 CHATTER = re.compile(rb"WARNING: All log|[IWE]\d{4} |loc\(|<unknown>|error:|Some ops|TF Select|Details:|\s*tf\.|\s*$")
 """What the converter prints to the process' standard error, errors among it, which come as exceptions too."""
