@@ -1,7 +1,7 @@
 """The settings of an export."""
 
 import dataclasses
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 from components.contract.mask_placeholder import MASK
 from foundation.errors import ConfigError
@@ -28,6 +28,11 @@ class ExportParams:
         max_batch_size: With in_graph_batching: the most rows that go through the model at once.
         num_batch_threads: How many batches of a signature run at once.
         batch_timeout_micros: How long a batch waits for more requests while a thread is free, in microseconds.
+        precision: What the exported model computes in. float32 answers what transformers' fill-mask pipeline does.
+            bfloat16 stores every matrix once as bfloat16, which halves the files and a server's memory, and on
+            processors with instructions for it answers in about half the time; scores then differ in their third
+            digit, and the report says what that costs. auto is bfloat16 where this machine has hardware for it and
+            max_loss_increase holds, else float32; set it yourself where another machine is to serve.
         max_loss_increase: By how much a form that doesn't compute in float32 may be worse than the checkpoint on the
             first of the evaluation's masks, in nats a masked token; the export fails where it is worse.
     """
@@ -40,6 +45,7 @@ class ExportParams:
     max_batch_size: int = 64
     num_batch_threads: int = 2
     batch_timeout_micros: int = 0
+    precision: Literal["auto", "float32", "bfloat16"] = "float32"
     max_loss_increase: float = 0.01
 
     def __post_init__(self) -> None:

@@ -17,6 +17,7 @@ import tensorflow as tf
 from serving.graph.language_model import IDS, LANGUAGE_IDS, Model, traced
 from serving.graph.retrace import FORWARDED, Handle, Retracer, Use, arguments_of, uses
 
+INPUTS = ("input_ids", "attention_mask", "language_ids")
 PRODUCTS = ("MatMul", "BatchMatMul", "BatchMatMulV2", "Einsum")
 LOOKUPS = ("ResourceGather", "GatherV2", "Gather")
 SMALLEST_TABLE = 1 << 16
@@ -26,6 +27,8 @@ MOVES = {
     **{"GatherV2": 0, "Split": 1},
 }
 """What only moves numbers about, with the input that holds them."""
+OF_EACH = ("Mul", "RealDiv", "AddV2", "Neg", "Erf", "Erfc")
+"""What the exact GELU is made of, which TensorFlow computes in a product's own kernel."""
 DTYPE = {"GatherV2": "Tparams"}
 """What the dtype's attribute is called where that isn't `T`."""
 
@@ -46,9 +49,8 @@ class Bfloat16Model:
         self.config, self.languages, self.exact = model.config, model.languages, model
 
         def hidden(ids: tf.Tensor, attention_mask: tf.Tensor, *language_ids: tf.Tensor) -> tf.Tensor:
-            inputs = {"input_ids": ids, "attention_mask": attention_mask}
-            inputs |= {"language_ids": each for each in language_ids}
-            return tf.cast(model.hidden(inputs), tf.float32)
+            given = (ids, attention_mask, *language_ids)
+            return tf.cast(model.hidden(dict(zip(INPUTS, given, strict=False))), tf.float32)
 
         of_ids = [(IDS, IDS), *([(IDS, IDS, LANGUAGE_IDS)] if self.languages else [])]
         functions = [traced(hidden, *specs).get_concrete_function() for specs in of_ids]
@@ -72,7 +74,7 @@ class Bfloat16Model:
 
     def hidden(self, inputs: Mapping[str, tf.Tensor]) -> tf.Tensor:
         """What the head is given, (batch, sequence, hidden) float32: see `Model.hidden`."""
-        given = [inputs[name] for name in ("input_ids", "attention_mask", "language_ids") if name in inputs]
+        given = [inputs[name] for name in INPUTS if name in inputs]
         return self._hidden[len(given)](*given)
 
     def head(self, hidden: tf.Tensor) -> tf.Tensor:
@@ -194,6 +196,8 @@ class InBfloat16(Retracer):
         self._matrices = matrices
         self._turned: set[int] = set()
         self._cast: dict[tuple[int, tf.DType, int], tf.Tensor] = {}
+        # What is a product's rows in another shape, (rows, width), and that shape.
+        self._rows: dict[int, tuple[tf.Tensor, tf.Tensor]] = {}
 
     def emit(self, operation: tf.Operation) -> Sequence[Any] | None:
         """See `Retracer.emit`."""
@@ -206,6 +210,8 @@ class InBfloat16(Retracer):
             return [self.value(operation.inputs[0])]
         if not any(self._is_narrow(tensor) for tensor in operation.inputs):
             return None
+        if kind in OF_EACH and (shape := self._shape_of_rows(operation)) is not None:
+            return [self._of_each(operation, shape)]
         if kind == "MatMul":
             return [self._matmul(operation)]
         if kind in PRODUCTS:
@@ -213,7 +219,13 @@ class InBfloat16(Retracer):
         if kind == "BiasAdd":
             return [self._bias_add(operation)]
         if kind in MOVES and self._is_narrow(operation.inputs[MOVES[kind]]):
-            return self._again(operation, [operation.inputs[MOVES[kind]]])
+            [first, *others] = self._again(operation, [operation.inputs[MOVES[kind]]])
+            if kind == "Reshape" and operation.inputs[0].shape.rank == 2:
+                self._rows[id(operation.outputs[0])] = (
+                    self._narrow(operation.inputs[0]),
+                    self.given(operation.inputs[1]),
+                )
+            return [first, *others]
         return None
 
     def given(self, tensor: tf.Tensor) -> Any:
@@ -263,7 +275,11 @@ class InBfloat16(Retracer):
         if rows.op.type == "Reshape" and not transpose_a:
             # The library computes the number of rows in seven operations.
             width = columns.shape[1 if transpose_b else 0]
-            left = tf.reshape(self._narrow(rows.op.inputs[0]), [-1, width])
+            known = self._rows.get(id(rows.op.inputs[0]))
+            if known is not None and known[0].shape[-1] == width:
+                left = known[0]
+            else:
+                left = tf.reshape(self._narrow(rows.op.inputs[0]), [-1, width])
         else:
             left = self._narrow(rows)
         return tf.matmul(left, value, transpose_a=transpose_a, transpose_b=transpose_b or turned)
@@ -273,9 +289,32 @@ class InBfloat16(Retracer):
         before = values.op
         if before.type == "Reshape" and before.inputs[0].op.type == "MatMul":
             # Next to the product, TensorFlow adds it in the product's own kernel.
-            sums = tf.nn.bias_add(self._narrow(before.inputs[0]), self._narrow(bias))
-            return tf.reshape(sums, self.given(before.inputs[1]))
+            sums, shape = (
+                tf.nn.bias_add(self._narrow(before.inputs[0]), self._narrow(bias)),
+                self.given(before.inputs[1]),
+            )
+            self._rows[id(operation.outputs[0])] = sums, shape
+            return tf.reshape(sums, shape)
         return tf.nn.bias_add(self._narrow(values), self._narrow(bias))
+
+    def _shape_of_rows(self, operation: tf.Operation) -> tf.Tensor | None:
+        """The shape that an operation's inputs, numbers apart, are rows of; None where they are no rows of one."""
+        found = [self._rows.get(id(tensor)) for tensor in operation.inputs if tensor.shape.rank != 0]
+        shapes = {id(each[1]) if each else None for each in found}
+        return found[0][1] if found and found[0] and len(shapes) == 1 else None
+
+    def _of_each(self, operation: tf.Operation, shape: tf.Tensor) -> tf.Tensor:
+        """An operation on each number, done on rows: next to the product it becomes a part of that one's kernel."""
+        inputs = [
+            self._rows[id(tensor)][0] if tensor.shape.rank != 0 else self._narrow(tensor) for tensor in operation.inputs
+        ]
+        graph = tf.compat.v1.get_default_graph()
+        attributes = {"T": tf.compat.v1.AttrValue(type=tf.bfloat16.as_datatype_enum)}
+        result = graph.create_op(
+            operation.type, inputs, [tf.bfloat16], attrs=attributes, op_def=operation.op_def
+        ).outputs[0]
+        self._rows[id(operation.outputs[0])] = result, shape
+        return tf.reshape(result, shape)
 
     def _again(self, operation: tf.Operation, narrowed: Sequence[tf.Tensor]) -> Sequence[tf.Tensor]:
         """The same operation in bfloat16, with some of its inputs in it."""

@@ -150,9 +150,7 @@ class Retracer:
             graph = tf.compat.v1.get_default_graph()
             for name in _functions_named(operation):
                 graph._add_function_recursive(operation.graph._get_function(name))
-            attributes = {
-                name: value for name, value in operation.node_def.attr.items() if not name.startswith("_")
-            }
+            attributes = {name: value for name, value in operation.node_def.attr.items() if not name.startswith("_")}
             return graph.create_op(
                 operation.type,
                 [self.given(tensor) for tensor in operation.inputs],
