@@ -13,7 +13,7 @@ URL = "http://127.0.0.1:8501/v1/models/fill_mask:predict"
 _START = """\
 # A fill-mask model for TensorFlow Serving
 
-This directory is one version of a model. Copy it to `<base path>/fill_mask/<number>/` and start
+{precision}This directory is one version of a model. Copy it to `<base path>/fill_mask/<number>/` and start
 
 ```
 tensorflow_model_server --rest_api_port=8501 --model_name=fill_mask --model_base_path=<base path>/fill_mask
@@ -23,6 +23,13 @@ tensorflow_model_server --rest_api_port=8501 --model_name=fill_mask --model_base
 
 `fill_mask` is the model's name in that line and in all URLs here. A model that is served under another name, as that of
 the directory that holds its versions, answers under that name alone: put it there.
+"""
+
+_PRECISION = """\
+Its matrices are {precision}, and its products are computed so: it answers quickly on processors with instructions for
+that, such as AMX, and slowly on others. Scores differ from those of the float32 checkpoint in their third digit. Leave
+out `--mixed_precision`, with which a server casts every variable at every request.
+
 """
 
 _BATCHED_BY_THE_SERVER = """\
@@ -180,6 +187,8 @@ def write(facts: Mapping[str, Any], token_ids: Sequence[int]) -> str:
         ),
         "curl_tokens": curl({"signature_name": "tokens", "instances": [tokens]}),
     }
+    precision = facts.get("precision", "float32")
+    fields["precision"] = "" if precision == "float32" else _PRECISION.format(precision=precision)
     in_graph = facts["in_graph_batching"]
     fields["batching"] = _BATCHED_IN_THE_GRAPH if in_graph else _BATCHED_BY_THE_SERVER
     fields["unlike"] = "" if in_graph else _UNLIKE
