@@ -1,6 +1,7 @@
 """Export: writes the trained model as a SavedModel with which TensorFlow Serving answers raw text."""
 
 import dataclasses
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
@@ -19,8 +20,11 @@ from foundation.versions import LITE_MODEL, TOKENIZER
 if TYPE_CHECKING:
     from transformers import PretrainedConfig, PreTrainedTokenizerFast
 
+    from components.exporting.precision import ExportedForm
+    from serving.graph.language_model import Model
     from serving.graph.token_signatures import TokenSignatures
 
+FLOAT32 = "float32"
 STAGES = {"loading the model": 3, "asking the example": 4, "saving the model": 10, "quantizing": 15}
 """What takes time, with the seconds that it took for the quickstart's model on a processor core."""
 LENGTH_WITHOUT_LIMIT = 1024
@@ -77,17 +81,18 @@ class Export(Component[ServingModel]):
         require_room(out, weights, f"the exported model in {out}")
         directory = out / "saved_model"
         with TERMINAL.showing(Stages(STAGES)) as stages:
-            module, max_sequence_length, reason = self.build(tokenizer)
+            form = self.form(tokenizer)
+            module, max_sequence_length, reason = self.build(form.model, tokenizer)
             stages.enter("asking the example")
             of_corpus = self.sentence_of_corpus(tokenizer, max_sequence_length)
             example = (self.params.example or of_corpus or MASK).replace(MASK, tokenizer.mask_token)
             answer = answer_to(module, tokenizer, example)
             stages.enter("saving the model")
             signatures = module.save(directory)
-            accuracy = []
+            accuracy = [] if form.accuracy is None else [form.accuracy]
             if self.params.quantize == "int8":
                 stages.enter("quantizing")
-                accuracy += self.write_quantized(directory / LITE_MODEL, tokenizer)
+                accuracy += self.write_quantized(directory / LITE_MODEL, tokenizer, max_sequence_length)
 
         takes = "text and token ids" if reason is None else f"token ids only, because of its tokenizer: {reason}"
         if self.params.truncation:
@@ -96,7 +101,14 @@ class Export(Component[ServingModel]):
                 if reason is None
                 else "; export.truncation is for text, and changes nothing"
             )
-        takes += "".join(f"; {each.form} {each.loss_increase:+.4f} nats a token" for each in accuracy)
+        if form.precision != FLOAT32:
+            takes += f", in {form.precision}"
+            takes += "".join(
+                f" (loss {each.loss_increase:+.4f} nats a token)" for each in accuracy if each is form.accuracy
+            )
+        takes += "".join(
+            f"; {each.form} {each.loss_increase:+.4f} nats a token" for each in accuracy if each is not form.accuracy
+        )
         report = reports.ServingModelReport(
             summary=f"answers {takes}",
             signatures={name: describe(function) for name, function in signatures.items()},
@@ -113,13 +125,17 @@ class Export(Component[ServingModel]):
             languages=module.language_model.languages,
             quantize=self.params.quantize,
             accuracy=tuple(accuracy),
+            precision=form.precision,
+            why_precision=form.reason,
         )
         tokenizer.save_pretrained(directory / TOKENIZER)
         token_ids = tokenizer(example)["input_ids"]
         saved_model_extras.write(directory, reports.as_plain(report), token_ids)
         reports.write(out / REPORT, report)
 
-    def write_quantized(self, path: Path, tokenizer: "PreTrainedTokenizerFast") -> list[reports.FormAccuracy]:
+    def write_quantized(
+        self, path: Path, tokenizer: "PreTrainedTokenizerFast", longest: int
+    ) -> list[reports.FormAccuracy]:
         """Writes the model in eight-bit integers.
 
         Returns:
@@ -134,8 +150,9 @@ class Export(Component[ServingModel]):
         asked = None
         if self.blocks is not None and self.questions is not None:
             asked = first_questions(self.blocks, tokenizer, self.questions)
+        params = self.params
         found = write_quantized(
-            path, self.checkpoint, tokenizer.mask_token_id, self.params.top_k, asked, self.params.max_loss_increase
+            path, self.checkpoint, tokenizer.mask_token_id, params.top_k, longest, asked, params.max_loss_increase
         )
         return [] if found is None else [found]
 
@@ -148,14 +165,25 @@ class Export(Component[ServingModel]):
         sentences = sample_sentences(self.corpus, self.text_column, tokenizer, count=1, longest=longest)
         return sentences[0].text if sentences else None
 
-    def build(self, tokenizer: "PreTrainedTokenizerFast") -> "tuple[TokenSignatures, int, str | None]":
-        """The module to save, the most tokens of a text, and why it takes no text (None where it does)."""
+    def sources(self) -> Mapping[str, str]:
+        """The hardware, where that chooses the precision: another machine may export another model."""
+        if self.params.precision != "auto":
+            return {}
+        from components.exporting.precision import why_bfloat16
+
+        return {"bfloat16": "no hardware" if why_bfloat16() is None else "hardware"}
+
+    def form(self, tokenizer: "PreTrainedTokenizerFast") -> "ExportedForm":
+        """The model in the precision that it is exported in.
+
+        Raises:
+            ModelError: If it can't be loaded or traced, or is worse in this precision than is allowed.
+        """
+        from components.exporting.accuracy import AccuracyTest, first_questions
+        from components.exporting.precision import form_of
         from components.modeling.architectures.records import architecture_of
         from components.modeling.checkpoint import load_masked_lm
         from components.modeling.library.adapter import as_masked_lm
-        from serving.graph.signatures import TextSignatures
-        from serving.graph.token_signatures import TokenSignatures
-        from serving.graph.tokenizers.build import build_in_graph_tokenizer
 
         model = as_masked_lm(load_masked_lm(self.checkpoint.model_directory))
         if reason := architecture_of(model.config).why_not_exported(model.config):
@@ -164,6 +192,17 @@ class Export(Component[ServingModel]):
                 received=reason,
                 remedy="train another architecture, or serve this one without TensorFlow Serving, from its checkpoint",
             )
+        test = None
+        if self.params.precision != FLOAT32 and self.blocks is not None and self.questions is not None:
+            test = AccuracyTest(model, first_questions(self.blocks, tokenizer, self.questions))
+        return form_of(model, self.params, test)
+
+    def build(self, model: "Model", tokenizer: "PreTrainedTokenizerFast") -> "tuple[TokenSignatures, int, str | None]":
+        """The module to save, the most tokens of a text, and why it takes no text (None where it does)."""
+        from serving.graph.signatures import TextSignatures
+        from serving.graph.token_signatures import TokenSignatures
+        from serving.graph.tokenizers.build import build_in_graph_tokenizer
+
         longest = max_sequence_length(model.config, tokenizer)
         try:
             in_graph = build_in_graph_tokenizer(tokenizer, model.config.vocab_size, longest)

@@ -19,10 +19,11 @@ if TYPE_CHECKING:
 
     from components.validation.expected_answers import Expected
     from components.validation.probe import Probe, Served
+    from components.validation.tolerance import Tolerance
 
 SENTENCES = 4
 """How many sentences of the test split are asked."""
-SERVER_LOG = "server.log"
+SERVER_LOG, LITE_LOG = "server.log", "server_lite.log"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -31,8 +32,11 @@ class Validate(Component[InfraBlessing]):
 
     Each text is asked by itself, and then all together, where shorter ones are padded; one text is asked through each
     of the other signatures too. Then several clients ask all of that at once, and a request of no texts, with the
-    command line of the deployment files. The server is that of `validate.url`, else TensorFlow Serving if it is on the
-    PATH, else the embedded server; where that changes, the model is validated anew.
+    command line of the deployment files. A model that doesn't compute in float32 is compared twice: closely with the
+    checkpoint in the same precision, and with the checkpoint in float32 within what rounding makes. The server is that
+    of `validate.url`, else TensorFlow Serving if it is on the PATH, else the embedded server; where that changes, the
+    model is validated anew. The model in eight-bit integers, where there is one, must answer as it was measured, by
+    TensorFlow Lite, and by TensorFlow Serving if that is on the PATH.
 
     Attributes:
         model: What was exported.
@@ -44,9 +48,9 @@ class Validate(Component[InfraBlessing]):
     """
 
     name: ClassVar[str] = "validate"
-    version: ClassVar[str] = "4"
+    version: ClassVar[str] = "5"
     output: ClassVar[type[InfraBlessing]] = InfraBlessing
-    varying: ClassVar[tuple[str, ...]] = (REPORT, SERVER_LOG)
+    varying: ClassVar[tuple[str, ...]] = (REPORT, SERVER_LOG, LITE_LOG)
 
     model: ServingModel
     checkpoint: Checkpoint
@@ -70,15 +74,45 @@ class Validate(Component[InfraBlessing]):
         """
         from components.validation.expected_answers import ask_checkpoint
         from components.validation.probe import Probe
+        from components.validation.tolerance import Tolerance
 
         tokenizer = self.tokenizer.load()
         statuses = self.statuses(tokenizer)
-        probe = Probe(self.model, tokenizer, self.params)
+        tolerance = Tolerance.of(self.params, self.model.report)
+        probe = Probe(self.model, tokenizer, self.params, tolerance.own)
         served = probe.ask(out / SERVER_LOG, statuses)
         expected = ask_checkpoint(self.checkpoint.model_directory, tokenizer, self.model.report, statuses, served)
-        texts = self.compare_texts(statuses, served, expected)
-        self.compare_other_signatures(tokenizer, served, expected)
-        reports.write(out / REPORT, self.report(probe, served, texts))
+        own = None
+        if expected.own is not None and tolerance.own is not None:
+            own = self.compare(tokenizer, statuses, served, expected.own, tolerance.own)
+        texts = self.compare(tokenizer, statuses, served, expected, tolerance.checkpoint)
+        report = self.report(probe, served, tolerance, texts, own)
+        if self.model.report.quantize == "int8":
+            from components.validation.lite import validate_lite
+
+            answerable = [text for text, status in statuses.items() if status == OK]
+            asked = validate_lite(
+                self.model.saved_model_directory, tokenizer, answerable, out / LITE_LOG, self.params.timeout_seconds
+            )
+            report = dataclasses.replace(report, asked=(*report.asked, *asked))
+        reports.write(out / REPORT, report)
+
+    def compare(
+        self,
+        tokenizer: "PreTrainedTokenizerFast",
+        statuses: Mapping[str, str],
+        served: "Served",
+        expected: "Expected",
+        allowed: float,
+    ) -> list[reports.ValidatedText]:
+        """Compares all that a server answered with what it must answer, scores within a tolerance.
+
+        Raises:
+            ServingError: Naming the first difference.
+        """
+        texts = self.compare_texts(statuses, served, expected, allowed)
+        self.compare_other_signatures(tokenizer, served, expected, allowed)
+        return texts
 
     def statuses(self, tokenizer: "PreTrainedTokenizerFast") -> dict[str, str]:
         """The texts to ask, each with the status that the model must answer it with.
@@ -120,7 +154,7 @@ class Validate(Component[InfraBlessing]):
         return list(dict.fromkeys([MASK, *sentences, " ".join(several), *without]))
 
     def compare_texts(
-        self, statuses: Mapping[str, str], served: "Served", expected: "Expected"
+        self, statuses: Mapping[str, str], served: "Served", expected: "Expected", allowed: float
     ) -> list[reports.ValidatedText]:
         """Compares each text's two answers with the one that it must have.
 
@@ -135,16 +169,16 @@ class Validate(Component[InfraBlessing]):
             largest = 0.0
             for (status, received), how in ((alone, "by itself"), (together, "with the others")):
                 if status != wanted:
-                    raise self.differs(text, how, f"the status is {status} instead of {wanted}")
-                comparison = compare(answer, received, self.params.allowed)
+                    raise self.differs(text, how, f"the status is {status} instead of {wanted}", allowed)
+                comparison = compare(answer, received, allowed)
                 if comparison.difference is not None:
-                    raise self.differs(text, how, comparison.difference)
+                    raise self.differs(text, how, comparison.difference, allowed)
                 largest = max(largest, comparison.largest)
             rows.append(reports.ValidatedText(text, wanted, largest))
         return rows
 
     def compare_other_signatures(
-        self, tokenizer: "PreTrainedTokenizerFast", served: "Served", expected: "Expected"
+        self, tokenizer: "PreTrainedTokenizerFast", served: "Served", expected: "Expected", allowed: float
     ) -> None:
         """Compares what the signatures besides `serving_default` answered.
 
@@ -154,22 +188,40 @@ class Validate(Component[InfraBlessing]):
         from components.validation.answer_difference import compare
 
         for (how, _, received), answer in zip(served.others, expected.of_others, strict=True):
-            difference = compare(answer, received, self.params.allowed).difference
+            difference = compare(answer, received, allowed).difference
             if difference is not None:
-                raise self.differs(served.answerable, how, difference)
-        if (difference := self.difference_of_logits(expected.logits, served.logits)) is not None:
-            raise self.differs(tokenizer.mask_token, "through the signature logits", difference)
+                raise self.differs(served.answerable, how, difference, allowed)
+        if (difference := self.difference_of_logits(expected.logits, served.logits, allowed)) is not None:
+            raise self.differs(tokenizer.mask_token, "through the signature logits", difference, allowed)
 
-    def report(self, probe: "Probe", served: "Served", texts: list[reports.ValidatedText]) -> reports.ValidationReport:
-        """The content of `report.json`."""
+    def report(
+        self,
+        probe: "Probe",
+        served: "Served",
+        tolerance: "Tolerance",
+        texts: list[reports.ValidatedText],
+        own: list[reports.ValidatedText] | None,
+    ) -> reports.ValidationReport:
+        """The content of `report.json`.
+
+        Args:
+            probe: What asked.
+            served: What was answered.
+            tolerance: What was allowed.
+            texts: The answers beside the checkpoint's.
+            own: The answers beside the checkpoint's in the precision of the export; None for float32.
+        """
         from components.validation.load import CLIENTS
 
         server = served.server
         largest = max(text.largest_score_difference for text in texts)
         median = statistics.median(served.milliseconds)
         was_up = "" if server.start_seconds is None else f" was up in {server.start_seconds:.1f} s"
+        precision = self.model.report.precision
+        largest_own = None if own is None else max(text.largest_score_difference for text in own)
+        beside = "" if largest_own is None else f" of float32 and {largest_own:.0e} of {precision}"
         return reports.ValidationReport(
-            summary=f"{len(texts)} texts answered as by the checkpoint, scores within {largest:.0e}; "
+            summary=f"{len(texts)} texts answered as by the checkpoint, scores within {largest:.0e}{beside}; "
             f"{server.kind}{was_up}, {median:.0f} ms a text; "
             f"{served.at_once} requests of {CLIENTS} clients at once answered as alone",
             model=self.model.digest,
@@ -178,6 +230,9 @@ class Validate(Component[InfraBlessing]):
             first_request_milliseconds=served.milliseconds[0],
             median_request_milliseconds=median,
             largest_score_difference=largest,
+            tolerance=tolerance.checkpoint,
+            own_tolerance=tolerance.own,
+            largest_own_difference=largest_own,
             texts=tuple(texts),
             asked=(
                 f"{len(texts)} texts one at a time, and all in one request",
@@ -188,7 +243,7 @@ class Validate(Component[InfraBlessing]):
             ),
         )
 
-    def difference_of_logits(self, expected: Any, received: list[list[float]]) -> str | None:
+    def difference_of_logits(self, expected: Any, received: list[list[float]], allowed: float) -> str | None:
         """What differs between logits (tokens, vocabulary), relative to the largest; None for nothing that matters."""
         import numpy as np
 
@@ -196,9 +251,9 @@ class Validate(Component[InfraBlessing]):
         if found.shape != expected.shape:
             return f"logits of shape {found.shape} instead of {expected.shape}"
         distance = np.abs(found - expected).max() / np.abs(expected).max()
-        return None if distance <= self.params.allowed else f"logits differ by {distance:.1e} of the largest"
+        return None if distance <= allowed else f"logits differ by {distance:.1e} of the largest"
 
-    def differs(self, text: str, how: str, difference: str) -> ServingError:
+    def differs(self, text: str, how: str, difference: str, allowed: float) -> ServingError:
         """The error of an answer that isn't the checkpoint's."""
         from components.validation.probe import serve_it
 
@@ -210,5 +265,5 @@ class Validate(Component[InfraBlessing]):
             )
             + "; "
             + "where nothing but scores differs, and by little, "
-            f"allow more than {self.params.allowed:g} with --validate.tolerance",
+            f"allow more than {allowed:.2g} with --validate.tolerance",
         )

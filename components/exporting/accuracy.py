@@ -56,6 +56,7 @@ class AccuracyTest:
             float32_loss=float32_loss,
             loss=loss,
             same_first_answers=float(np.mean(ours.top_ids[:, 0] == theirs.top_ids[:, 0])),
+            largest_difference=float(np.abs(ours.log_probabilities - theirs.log_probabilities).max()),
         )
 
     @functools.cached_property

@@ -28,6 +28,11 @@ class ExportParams:
         max_batch_size: With in_graph_batching: the most rows that go through the model at once.
         num_batch_threads: How many batches of a signature run at once.
         batch_timeout_micros: How long a batch waits for more requests while a thread is free, in microseconds.
+        precision: What the exported model computes in. float32 answers what transformers' fill-mask pipeline does.
+            bfloat16 stores every matrix once as bfloat16, which halves the files and a server's memory, and on
+            processors with instructions for it answers in about half the time; scores then differ in their third
+            digit, and the report says what that costs. auto is bfloat16 where this machine has hardware for it and
+            max_loss_increase holds, else float32; set it yourself where another machine is to serve.
         max_loss_increase: By how much a form that doesn't compute in float32 may be worse than the checkpoint on the
             first of the evaluation's masks, in nats a masked token; the export fails where it is worse.
         quantize: With int8, `model.tflite` lies beside the SavedModel: the model in eight-bit integers, which takes
@@ -43,6 +48,7 @@ class ExportParams:
     max_batch_size: int = 64
     num_batch_threads: int = 2
     batch_timeout_micros: int = 0
+    precision: Literal["auto", "float32", "bfloat16"] = "float32"
     max_loss_increase: float = 0.01
     quantize: Literal["none", "int8"] = "none"
 

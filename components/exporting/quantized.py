@@ -18,8 +18,8 @@ from components.modeling.masked_lm import MaskedLM
 from serving.graph.language_model import LanguageModel
 from serving.graph.lite.conversion import convert
 from serving.graph.lite.functions import LiteFunctions
-from serving.graph.lite.interpreter import LiteModel
 from serving.graph.lite.order_check import require_same_answers
+from serving.lite.interpreter import LiteModel
 
 if TYPE_CHECKING:
     from components.modeling.scoring import LogitsAt
@@ -32,6 +32,7 @@ def write_quantized(
     checkpoint: Checkpoint,
     mask_token_id: int,
     top_k: int,
+    longest: int,
     questions: Questions | None,
     max_loss_increase: float,
 ) -> FormAccuracy | None:
@@ -42,6 +43,7 @@ def write_quantized(
         checkpoint: The model, whose weights are float32.
         mask_token_id: The mask's id.
         top_k: Candidates a mask.
+        longest: The most tokens of a request.
         questions: What it is asked; None for nothing.
         max_loss_increase: The most that its loss may be above the checkpoint's, nats a masked token.
 
@@ -53,7 +55,7 @@ def write_quantized(
     """
     model = as_masked_lm(load_masked_lm(checkpoint.model_directory))
     path.write_bytes(convert(LiteFunctions(LanguageModel(model), mask_token_id, top_k, first_position(model))))
-    require_same_answers(path, mask_token_id, model.config.vocab_size)
+    require_same_answers(path, mask_token_id, model.config.vocab_size, longest)
     if questions is None:
         return None
     accuracy = AccuracyTest(model, questions).of(INT8, logits_at(path))
@@ -68,7 +70,7 @@ def first_position(model: MaskedLM) -> int | None:
     record = architecture_of(model.config)
     if record.design is not None:
         design = record.design(model.config)
-        return None if design.positions == "after_padding" else design.first_position
+        return None if getattr(design, "positions", None) == "after_padding" else getattr(design, "first_position", 0)
     return 0 if record.first_position is from_zero else None
 
 

@@ -95,24 +95,24 @@ def ask_at_once(connect: "Callable[[], SignatureClient]", requests: Sequence[Req
     return sum(counts)
 
 
-def difference_of_answers(expected: Any, received: Any) -> str | None:
+def difference_of_answers(expected: Any, received: Any, tolerance: float = TOLERANCE) -> str | None:
     """What differs between two lists of (status, answer); None for nothing that matters."""
     if len(expected) != len(received):
         return f"{len(received)} answers instead of {len(expected)}"
     for (status, answer), (other_status, other) in zip(expected, received, strict=True):
         if status != other_status:
             return f"the status is {other_status} instead of {status}"
-        if (difference := compare(answer, other, TOLERANCE).difference) is not None:
+        if (difference := compare(answer, other, tolerance).difference) is not None:
             return difference
     return None
 
 
-def difference_of_answer(expected: Any, received: Any) -> str | None:
+def difference_of_answer(expected: Any, received: Any, tolerance: float = TOLERANCE) -> str | None:
     """What differs between two answers to a text; None for nothing that matters."""
-    return compare(expected, received, TOLERANCE).difference
+    return compare(expected, received, tolerance).difference
 
 
-def difference_of_numbers(expected: Any, received: Any) -> str | None:
+def difference_of_numbers(expected: Any, received: Any, tolerance: float = TOLERANCE) -> str | None:
     """What differs between two nested lists of numbers; None for nothing that matters."""
     import numpy as np
 
@@ -120,7 +120,7 @@ def difference_of_numbers(expected: Any, received: Any) -> str | None:
     if one.shape != other.shape:
         return f"an answer of shape {other.shape} instead of {one.shape}"
     distance = np.abs(one - other).max(initial=0.0)
-    allowed = TOLERANCE * max(1.0, np.abs(one).max(initial=0.0))
+    allowed = tolerance * max(1.0, np.abs(one).max(initial=0.0))
     return None if distance <= allowed else f"numbers differ by up to {distance:.1e}"
 
 

@@ -63,11 +63,13 @@ class Probe:
         model: What was exported.
         tokenizer: Its tokenizer.
         params: Which server, and how long an answer may take.
+        tolerance: How much an answer among others may differ from the same alone; None for what float32 rounds.
     """
 
     model: ServingModel
     tokenizer: "PreTrainedTokenizerFast"
     params: ValidateParams
+    tolerance: float | None = None
 
     def ask(self, log: Path, statuses: Mapping[str, str]) -> Served:
         """What the server answers.
@@ -157,21 +159,24 @@ class Probe:
 
     def _requests(self, texts: list[str], served: Served) -> list[Request]:
         """All that was asked so far, with the answers, and a request of no texts."""
+        allowed = {} if self.tolerance is None else {"tolerance": self.tolerance}
+        of_answers = partial(difference_of_answers, **allowed)
         requests = [
-            Request(f"{text!r}", partial(SignatureClient.ask, texts=[text]), [alone], difference_of_answers)
+            Request(f"{text!r}", partial(SignatureClient.ask, texts=[text]), [alone], of_answers)
             for text, alone in zip(texts, served.alone, strict=True)
         ]
         together = partial(SignatureClient.ask, texts=texts)
-        requests.append(Request("all texts in one request", together, served.together, difference_of_answers))
+        requests.append(Request("all texts in one request", together, served.together, of_answers))
         for how, options, answer in served.others:
             ask = (
                 partial(SignatureClient.ask_fill_mask, text=served.answerable, **options)
                 if options
                 else lambda client: client.ask_tokens([served.answerable])[0]
             )
-            requests.append(Request(f"a text {how}", ask, answer, difference_of_answer))
+            requests.append(Request(f"a text {how}", ask, answer, partial(difference_of_answer, **allowed)))
         logits = partial(SignatureClient.ask_logits, token_ids=self._mask_alone)
-        requests.append(Request("the signature logits", logits, served.logits, difference_of_numbers))
+        of_numbers = partial(difference_of_numbers, **allowed)
+        requests.append(Request("the signature logits", logits, served.logits, of_numbers))
         if self.asks_nothing:
             requests.append(Request("a request of no texts", SignatureClient.ask_nothing, [], difference_of_answers))
         return requests

@@ -11,7 +11,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from foundation.errors import ServingError
@@ -56,7 +56,9 @@ def server_kind() -> str:
 
 
 @contextlib.contextmanager
-def serving(saved_model: Path, log: Path, timeout_seconds: float) -> Iterator[ServerProcess]:
+def serving(
+    saved_model: Path, log: Path, timeout_seconds: float, more_flags: Sequence[str] = ()
+) -> Iterator[ServerProcess]:
     """Serves a SavedModel from another process while the context lasts.
 
     It runs on the CPU: this process may have taken the GPU's memory, and a GPU rounds differently. It ends with this
@@ -66,6 +68,7 @@ def serving(saved_model: Path, log: Path, timeout_seconds: float) -> Iterator[Se
         saved_model: The directory with `saved_model.pb`.
         log: A file for what the server prints.
         timeout_seconds: How long it may take until it answers.
+        more_flags: What it is started with besides.
 
     Raises:
         ServingError: If the server doesn't start in time, or ends, with the end of its log.
@@ -78,6 +81,7 @@ def serving(saved_model: Path, log: Path, timeout_seconds: float) -> Iterator[Se
         (base_path / "1").symlink_to(saved_model.resolve(), target_is_directory=True)
         deployment_flags.write_config(Path(directory), base_path)
         url, command = tensorflow_serving(directory) if kind == TENSORFLOW_SERVING else (None, embedded(directory))
+        command = [*command, *more_flags]
         with log.open("wb") as output:
             process = subprocess.Popen(
                 [sys.executable, "-I", "-S", CHILD, str(os.getpid()), *command],

@@ -13,7 +13,7 @@ URL = "http://127.0.0.1:8501/v1/models/fill_mask:predict"
 _START = """\
 # A fill-mask model for TensorFlow Serving
 
-This directory is one version of a model. Copy it to `<base path>/fill_mask/<number>/` and start
+{precision}This directory is one version of a model. Copy it to `<base path>/fill_mask/<number>/` and start
 
 ```
 tensorflow_model_server --rest_api_port=8501 --model_name=fill_mask --model_base_path=<base path>/fill_mask
@@ -23,6 +23,13 @@ tensorflow_model_server --rest_api_port=8501 --model_name=fill_mask --model_base
 
 `fill_mask` is the model's name in that line and in all URLs here. A model that is served under another name, as that of
 the directory that holds its versions, answers under that name alone: put it there.
+"""
+
+_PRECISION = """\
+Its matrices are {precision}, and its products are computed so: it answers quickly on processors with instructions for
+that, such as AMX, and slowly on others. Scores differ from those of the float32 checkpoint in their third digit. Leave
+out `--mixed_precision`, with which a server casts every variable at every request.
+
 """
 
 _BATCHED_BY_THE_SERVER = """\
@@ -116,6 +123,16 @@ _TOKENS = """\
 The sequences of a request have one length: pad the others, with attention mask 0.{unlike}
 """
 
+_LITE = """\
+## In eight-bit integers, on a CPU
+
+`model.tflite` is this model for TensorFlow Lite, its weights as eight-bit integers{accuracy}. TensorFlow Serving
+answers with it, in place of the SavedModel, when it is started with `--prefer_tflite_model` besides. It takes token ids
+alone, since TensorFlow Lite has no operations for a tokenizer: ask `tokens` as above, or the client below with
+`--tokenizer=<base path>/fill_mask/<number>/assets.extra/tokenizer`. Never give `--enable_batching` or
+`--num_tflite_interpreters_per_pool` with it: both join requests of unlike lengths, which then fail.
+"""
+
 _LANGUAGES = """\
 ## In another language
 
@@ -170,6 +187,8 @@ def write(facts: Mapping[str, Any], token_ids: Sequence[int]) -> str:
         ),
         "curl_tokens": curl({"signature_name": "tokens", "instances": [tokens]}),
     }
+    precision = facts.get("precision", "float32")
+    fields["precision"] = "" if precision == "float32" else _PRECISION.format(precision=precision)
     in_graph = facts["in_graph_batching"]
     fields["batching"] = _BATCHED_IN_THE_GRAPH if in_graph else _BATCHED_BY_THE_SERVER
     fields["unlike"] = "" if in_graph else _UNLIKE
@@ -180,9 +199,13 @@ def write(facts: Mapping[str, Any], token_ids: Sequence[int]) -> str:
     fields["statuses"] = (_CUT_STATUSES if cuts else _WHOLE_STATUSES).format(**fields)
     asking = _TEXT if facts["text_signatures"] else _NO_TEXT
     fields |= {"text": text, **_client(text, facts["text_signatures"])}
+    measured = [each for each in facts.get("accuracy", ()) if each["form"] == "int8"]
+    increases = [each["loss"] - each["float32_loss"] for each in measured]
+    fields["accuracy"] = "".join(f" (int8: {each:+.4f} nats a masked token beside float32)" for each in increases)
     languages = facts.get("languages", ())  # a report leaves out what is as usual
     fields["languages"] = ", ".join(f"{number} ({name})" for number, name in enumerate(languages))
-    parts = (_START, asking, _TOKENS, *([_LANGUAGES] if languages else []), _CLIENT)
+    lite = [_LITE] if facts.get("quantize") else []
+    parts = (_START, asking, _TOKENS, *lite, *([_LANGUAGES] if languages else []), _CLIENT)
     return "\n".join(part.format(**fields) for part in parts)
 
 

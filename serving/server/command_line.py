@@ -178,6 +178,7 @@ def loading(options: argparse.Namespace) -> Loading:
         tags=tuple(tag for tag in options.saved_model_tags.split(",") if tag),
         intra_op_threads=options.tensorflow_intra_op_parallelism or both,
         inter_op_threads=options.tensorflow_inter_op_parallelism or both,
+        prefer_lite=options.prefer_tflite_model,
     )
 
 

@@ -130,6 +130,12 @@ def make_parser() -> OptionParser:
         help="how often each warm-up request is answered, 0 for once (default: %(default)s)",
     )
     parser.add_argument(
+        "--prefer-tflite-model",
+        action="store_true",
+        help="answer with a version's model.tflite, the model in eight-bit integers, where it "
+        "has one (export.quantize int8): it takes token ids",
+    )
+    parser.add_argument(
         "--saved-model-tags", default="serve", metavar="TAGS", help="tags of the graph to load (default: %(default)s)"
     )
     for name, threads in (("intra", "of one operation"), ("inter", "for operations beside each other")):

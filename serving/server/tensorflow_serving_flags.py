@@ -20,13 +20,14 @@ SWITCHES = (
     *("--allow-version-labels-for-unavailable-models", "--enable-grpc-healthcheck-service"),
     *("--rest-api-enable-cors-support", "--disable-batching", "--disable-grpc", "--disable-rest"),
     "--allow-reload-config",
+    "--prefer-tflite-model",
 )
 """Options that are on or off: alone, or with `=true` or `=false`."""
 ON_BY_DEFAULT = {"--enable-model-warmup": "--disable-model-warmup"}
 """Switches that only do something when they are off, and the option here that switches them off."""
 _GPU = "this server takes TensorFlow's own settings of the GPU"
 _TPU = "this server doesn't use TPUs"
-_LITE = "this server runs SavedModels, not TensorFlow Lite"
+_LITE = "there is an interpreter for each processor"
 _XLA = "this server runs a graph as TensorFlow does without options; set TF_XLA_FLAGS"
 NOT_TAKEN = {
     "--platform-config-file": "it replaces the options for batching and parallelism, which are given one by one here",
@@ -46,7 +47,6 @@ NOT_TAKEN = {
     "--enable-serialization-as-tensor-content": "tensors are answered in the fields of their types, which all can read",
     "--per-process-gpu-memory-fraction": _GPU,
     "--skip-initialize-tpu": _TPU,
-    "--prefer-tflite-model": _LITE,
     "--num-tflite-pools": _LITE,
     "--num-tflite-interpreters-per-pool": _LITE,
     "--xla-cpu-compilation-enabled": _XLA,

@@ -68,6 +68,8 @@ class FormAccuracy:
         float32_loss: The checkpoint's mean cross-entropy in float32, nats a masked token.
         loss: The form's.
         same_first_answers: The part of the masked tokens for which both find the same token the most probable.
+        largest_difference: The largest difference, of all masked tokens, of the natural logarithms of the probabilities
+            that both give the true token.
     """
 
     form: str
@@ -75,6 +77,7 @@ class FormAccuracy:
     float32_loss: float
     loss: float
     same_first_answers: float
+    largest_difference: float = 0.0
 
     @property
     def loss_increase(self) -> float:
@@ -129,6 +132,8 @@ class ServingModelReport:
         languages: Of which a request may choose one by its number, with `tokens_in_language`.
         quantize: `int8` where `model.tflite` lies beside the SavedModel, else `none`.
         accuracy: How the forms answer that don't compute in float32; none where there is no such form.
+        precision: What the model computes in, float32 or bfloat16.
+        why_precision: Why, where the export chose it; None where it was set.
     """
 
     summary: str
@@ -145,6 +150,8 @@ class ServingModelReport:
     languages: tuple[str, ...] = ()
     quantize: str = "none"
     accuracy: tuple[FormAccuracy, ...] = ()
+    precision: str = "float32"
+    why_precision: str | None = None
 
 
 @dataclasses.dataclass(frozen=True)
@@ -174,6 +181,10 @@ class ValidationReport:
         first_request_milliseconds: How long the first answer took.
         median_request_milliseconds: How long an answer took, the median over the texts.
         largest_score_difference: The largest relative difference of a score from the checkpoint's.
+        tolerance: The largest that was allowed.
+        own_tolerance: The largest relative difference that was allowed from the scores of the checkpoint in the
+            precision of the export; None for one in float32.
+        largest_own_difference: The largest such difference; None for an export in float32.
         texts: The texts one by one.
         asked: What was asked, in words.
     """
@@ -187,6 +198,9 @@ class ValidationReport:
     largest_score_difference: float
     texts: tuple[ValidatedText, ...]
     asked: tuple[str, ...] = ()
+    tolerance: float | None = None
+    own_tolerance: float | None = None
+    largest_own_difference: float | None = None
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)

@@ -169,7 +169,7 @@ class Attention(tf.keras.layers.Layer):
 
 def without_padding(value: tf.Tensor, around: Surroundings) -> tf.Tensor:
     """Values (batch, heads, sequence, head size) that are 0 where there is no token."""
-    return value * tf.cast(around.document_ids > 0, value.dtype)[:, None, :, None]
+    return value * tf.expand_dims(tf.expand_dims(tf.cast(around.document_ids > 0, value.dtype), 1), -1)
 
 
 class FeedForward(tf.keras.layers.Layer):

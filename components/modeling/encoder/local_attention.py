@@ -48,7 +48,8 @@ def local_attention(
     """
     length = sizes(query)[2]
     chunk, reach = chunk_and_reach(length, window)
-    own = cut(tf.cast(document_ids, tf.int32)[:, None, :, None] + 1, chunk)  # 0 is what the sequence lacks
+    numbers = tf.expand_dims(tf.expand_dims(tf.cast(document_ids, tf.int32), 1), -1)
+    own = cut(numbers + 1, chunk)  # 0 is what the sequence lacks
     others = tf.transpose(with_neighbors(own, reach), (0, 1, 2, 4, 3))  # (batch, 1, chunks, 1, chunk + 2 reach)
     distances = tf.range(chunk)[:, None] + reach - tf.range(chunk + 2 * reach)[None, :]
     mask = tf.where((own == others) & (tf.abs(distances) <= window), 0.0, NEVER)

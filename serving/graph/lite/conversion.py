@@ -6,9 +6,12 @@ import tempfile
 import tensorflow as tf
 
 from foundation.errors import ModelError
+from foundation.quiet_tensorflow import filtered_stderr
 from serving.graph.lite.functions import LiteFunctions
-from serving.graph.lite.serving_metadata import with_serving_signatures
+from serving.lite.serving_metadata import with_serving_signatures
 
+CHATTER = re.compile(rb"WARNING: All log|[IWE]\d{4} |loc\(|<unknown>|error:|Some ops|TF Select|Details:|\s*tf\.|\s*$")
+"""What the converter prints to the process' standard error, errors among it, which come as exceptions too."""
 SIGNATURE = "tokens"
 ALIASES = ("serving_default",)
 
@@ -35,7 +38,8 @@ def convert(functions: LiteFunctions) -> bytes:
         converter.optimizations = [tf.lite.Optimize.DEFAULT]
         converter.target_spec.supported_ops = [tf.lite.OpsSet.TFLITE_BUILTINS]
         try:
-            content = converter.convert()
+            with filtered_stderr(CHATTER):
+                content = converter.convert()
         except Exception as error:
             raise refused(error) from error
     return with_serving_signatures(content, SIGNATURE, ALIASES)
@@ -43,7 +47,7 @@ def convert(functions: LiteFunctions) -> bytes:
 
 def refused(error: Exception) -> ModelError:
     """The error of a model that can't be converted, which names the operations that are missing."""
-    missing = sorted(set(re.findall(r"tf\.(\w+)(?=['\" (])", str(error).partition("Details:")[2] or str(error))))
+    missing = sorted(set(re.findall(r'"tf\.(\w+)"\(', str(error))))
     return ModelError(
         "a model for TensorFlow Lite must consist of its built-in operations",
         received=", ".join(missing) or " ".join(str(error).split())[:300],

@@ -15,6 +15,7 @@ class Loading:
         tags: Those of the graph in the SavedModel.
         intra_op_threads: Threads of one operation; 0 for TensorFlow's own choice.
         inter_op_threads: Threads for operations beside each other; 0 for TensorFlow's own choice.
+        prefer_lite: Whether `model.tflite` is served in the SavedModel's place where a version has it.
     """
 
     retries: int = 5
@@ -24,6 +25,7 @@ class Loading:
     tags: tuple[str, ...] = ("serve",)
     intra_op_threads: int = 0
     inter_op_threads: int = 0
+    prefer_lite: bool = False
 
 
 DEFAULT_LOADING = Loading()

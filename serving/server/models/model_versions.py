@@ -9,6 +9,7 @@ from collections.abc import Callable, Collection, Iterator
 from pathlib import Path
 
 from foundation.errors import ConfigError
+from foundation.versions import LITE_MODEL
 from serving.server import metrics
 from serving.server.batching.scheduler import BatchScheduler
 from serving.server.models.batched_model import BatchedModel
@@ -214,6 +215,13 @@ class ModelVersions:
         """
         try:
             with self._meter.lasted(metrics.LOAD_LATENCY, str(directory)):
+                if self.loading.prefer_lite and (directory / LITE_MODEL).exists():
+                    from serving.server.models.lite_version import LiteVersion
+
+                    lite = LiteVersion(directory)
+                    if self.loading.warm_up:
+                        warm_up(lite, self.loading.warm_up_iterations)
+                    return lite
                 model = SavedModel(directory, self._timeout_seconds, self.loading)
             try:
                 served = self._batched(model)

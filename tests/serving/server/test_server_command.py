@@ -141,9 +141,9 @@ def test_it_starts_by_a_command_line_of_tensorflow_serving_in_which_rest_is_off(
 
 
 def test_what_is_not_taken_of_tensorflow_serving_ends_with_2(example_version: Path) -> None:
-    code, errors = finished(f"--model_base_path={example_version.parent}", "--prefer_tflite_model=true")
+    code, errors = finished(f"--model_base_path={example_version.parent}", "--num_tflite_pools=2")
     assert code == 2
-    assert errors.startswith("error: --prefer_tflite_model must be left out: ")
+    assert errors.startswith("error: --num_tflite_pools must be left out: ")
 
 
 def test_a_taken_port_is_an_error(example_version: Path) -> None:

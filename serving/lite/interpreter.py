@@ -1,6 +1,7 @@
 """Runs a TensorFlow Lite file as TensorFlow Serving does, for those who measure or check it."""
 
 import functools
+import re
 import threading
 import warnings
 from pathlib import Path
@@ -8,6 +9,11 @@ from typing import Any
 
 import numpy as np
 import tensorflow as tf
+
+from foundation.quiet_tensorflow import filtered_stderr
+
+CHATTER = re.compile(rb"INFO: ")
+"""What an interpreter prints to the process' standard error when it is loaded."""
 
 
 class LiteModel:
@@ -28,7 +34,6 @@ class LiteModel:
     def __init__(self, path: Path, num_threads: int = 1) -> None:
         self._path, self._num_threads = path, num_threads
         self._interpreter = self._load()
-        self._interpreter.allocate_tensors()
         self._inputs = {name_of(one): one["index"] for one in self._interpreter.get_input_details()}
         # A runner in use keeps the interpreter from being asked in any other way.
         signature = self._interpreter.get_signature_runner("tokens")
@@ -37,10 +42,12 @@ class LiteModel:
         self._lock = threading.Lock()
 
     def _load(self) -> Any:
-        with warnings.catch_warnings():
+        with warnings.catch_warnings(), filtered_stderr(CHATTER):
             # TensorFlow 2.21 still has it, and what is named in its place can't stand beside it here.
             warnings.filterwarnings("ignore", category=UserWarning, module="tensorflow.lite")
-            return tf.lite.Interpreter(str(self._path), num_threads=self._num_threads)
+            interpreter = tf.lite.Interpreter(str(self._path), num_threads=self._num_threads)
+            interpreter.allocate_tensors()
+            return interpreter
 
     @functools.cached_property
     def _scores(self) -> Any:
