@@ -28,6 +28,7 @@ def trained(tmp_path_factory):
         ("compiled and recomputed", {"rtol": 1e-4, "atol": 1e-5}),
         ("in stages", {"rtol": 1e-4, "atol": 1e-5}),
         ("packed", {"rtol": 1e-4, "atol": 1e-5}),
+        ("by Muon", {"rtol": 1e-4, "atol": 1e-5}),
         ("in bfloat16", {"rtol": 1e-2, "atol": 2e-3}),
     ],
 )
