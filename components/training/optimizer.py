@@ -2,7 +2,7 @@
 
 import functools
 import math
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Literal
 
 import tensorflow as tf
@@ -218,7 +218,7 @@ def build_optimizer(
         shape="cosine" if params.lr_scheduler_type == "cosine" else params.decay_type,
         floor=1.0 if params.lr_scheduler_type == "constant" else params.min_lr_ratio,
     )
-    kinds = {
+    kinds: dict[str, Callable[..., AdamW]] = {
         "adamw": AdamW,
         "stable_adamw": StableAdamW,
         "muon": functools.partial(Muon, matrices=matrices),
