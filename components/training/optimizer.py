@@ -141,16 +141,18 @@ class Muon(AdamW):
         self.matrices = frozenset(matrix.ref() for matrix in matrices)
 
     def has_matrix(self, variable: tf.Variable) -> bool:
-        """Whether a variable, or what it is a replica's copy of, gets an orthogonal step."""
-        container = getattr(variable, "_distributed_container", None)
-        whole = variable if container is None else container()
-        return (variable if whole is None else whole).ref() in self.matrices
+        """Whether a variable whose moments exist, or what it is a replica's copy of, gets an orthogonal step."""
+        try:
+            self.get_slot(variable, "v")
+        except KeyError:
+            return True
+        return False
 
     def _create_slots(self, var_list: list[tf.Variable]) -> None:
         for variable in var_list:
             self.add_slot(variable, "m")
         for variable in var_list:
-            if not self.has_matrix(variable):
+            if variable.ref() not in self.matrices:
                 self.add_slot(variable, "v")
 
     def _resource_apply_dense(
