@@ -94,7 +94,7 @@ def main() -> None:
 
 
 def quickstart_model() -> "transformers.TFPreTrainedModel":
-    """A RoFormer of the quickstart's size."""
+    """A RoFormer of about the quickstart's size."""
     config = transformers.RoFormerConfig(
         vocab_size=VOCABULARY,
         embedding_size=128,

@@ -15,6 +15,7 @@ from components.contract.artifacts import LOGS, STATE, Blocks
 from components.masking.masking import MaskingCollator, MaskingRate, max_predictions
 from components.masking.whole_words import WordBoundaries
 from components.modeling.architectures.records import can_be_trimmed
+from components.modeling.layer_matrices import layer_matrices
 from components.modeling.library.adapter import as_masked_lm
 from components.training.batches import batches, in_training_order
 from components.training.devices import describe_devices
@@ -245,7 +246,7 @@ class Fit:
             gradient_checkpointing=params.gradient_checkpointing,
             compiled=self.execution.jit_compile,
         )
-        training.compile(optimizer=build_optimizer(params, self.steps))
+        training.compile(optimizer=build_optimizer(params, self.steps, layer_matrices(self.model)))
         create_slots(training.optimizer, training.trained_variables)
         return training
 

@@ -1,14 +1,22 @@
-"""AdamW and StableAdamW: which weights decay, and at what learning rate each step is made."""
+"""AdamW, StableAdamW and Muon: which weights decay, and at what learning rate each step is made."""
 
+import functools
 import math
-from collections.abc import Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Literal
 
 import tensorflow as tf
 from transformers import AdamWeightDecay
 
+from components.training.orthogonal import orthogonal
+
 if TYPE_CHECKING:
     from components.training.params import TrainingSteps, TrainParams
+
+MOMENTUM = 0.95
+"""How much of its momentum a step of Muon keeps."""
+ADAMW_SIZE = 0.2
+"""The root mean square of an AdamW step in units of its learning rate, as Liu et al. 2025 found it."""
 
 
 class WarmupAndDecay(tf.keras.optimizers.schedules.LearningRateSchedule):
@@ -114,6 +122,55 @@ class StableAdamW(AdamW):
         return super()._resource_apply_dense(grad, var, {place: own})
 
 
+class Muon(AdamW):
+    """Steps with equal singular values for the matrices of the layers; AdamW for all other weights.
+
+    Jordan et al. 2024, "Muon: An optimizer for hidden layers in neural networks"
+    (https://kellerjordan.github.io/posts/muon/), with Nesterov's momentum. A step is as large as AdamW's would be, so
+    that both have one learning rate and one weight decay: Liu et al. 2025, "Muon is Scalable for LLM Training", section
+    2.2 (https://arxiv.org/abs/2502.16982). A matrix has one moment instead of two.
+
+    Args:
+        arguments: Those of `AdamW`.
+        matrices: The variables, of rank 2, that get such steps.
+        options: Those of `AdamW`.
+    """
+
+    def __init__(self, *arguments: Any, matrices: Iterable[tf.Variable] = (), **options: Any) -> None:
+        super().__init__(*arguments, **options)
+        self.matrices = frozenset(matrix.ref() for matrix in matrices)
+
+    def has_matrix(self, variable: tf.Variable) -> bool:
+        """Whether a variable whose moments exist, or what it is a replica's copy of, gets an orthogonal step."""
+        try:
+            self.get_slot(variable, "v")
+        except KeyError:
+            return True
+        return False
+
+    def _create_slots(self, var_list: list[tf.Variable]) -> None:
+        for variable in var_list:
+            self.add_slot(variable, "m")
+        for variable in var_list:
+            if variable.ref() not in self.matrices:
+                self.add_slot(variable, "v")
+
+    def _resource_apply_dense(
+        self, grad: tf.Tensor, var: tf.Variable, apply_state: Mapping[Any, Any] | None = None
+    ) -> tf.Operation:
+        if not self.has_matrix(var):
+            return super()._resource_apply_dense(grad, var, apply_state)
+        place = var.device, var.dtype.base_dtype
+        state = (apply_state or {}).get(place) or self._fallback_apply_state(*place)
+        rate, kept = state["lr_t"], MOMENTUM
+        moment = self.get_slot(var, "m")
+        moment = moment.assign(kept * moment + (1.0 - kept) * grad, read_value=True)
+        step = orthogonal(kept * moment + (1.0 - kept) * grad)
+        size = ADAMW_SIZE * math.sqrt(max(var.shape))
+        decay = self.weight_decay_rate or 0.0
+        return var.assign(var * (1.0 - rate * decay) - rate * size * step)
+
+
 @tf.function(jit_compile=True, autograph=False)
 def update_size(
     gradient: tf.Tensor, second_moment: tf.Tensor, beta2: tf.Tensor, unbiased: tf.Tensor, epsilon: tf.Tensor
@@ -143,10 +200,17 @@ def decays(variable: tf.Variable) -> bool:
     return variable.shape.rank >= 2 and "bias" not in variable.name
 
 
-def build_optimizer(params: "TrainParams", steps: "TrainingSteps") -> tf.keras.optimizers.Optimizer:
+def build_optimizer(
+    params: "TrainParams", steps: "TrainingSteps", matrices: Sequence[tf.Variable] = ()
+) -> tf.keras.optimizers.Optimizer:
     """The optimizer and the learning-rate schedule of the params; under `mixed_float16`, with a dynamic loss scale.
 
     Clipping is the training step's: the norm is that of all replicas' and all accumulated gradients together.
+
+    Args:
+        params: The settings.
+        steps: The steps of the training.
+        matrices: Those of the model's layers, which Muon treats apart.
     """
     rate = WarmupAndDecay(
         params.learning_rate,
@@ -156,8 +220,12 @@ def build_optimizer(params: "TrainParams", steps: "TrainingSteps") -> tf.keras.o
         shape="cosine" if params.lr_scheduler_type == "cosine" else params.decay_type,
         floor=1.0 if params.lr_scheduler_type == "constant" else params.min_lr_ratio,
     )
-    kind = StableAdamW if params.optimizer == "stable_adamw" else AdamW
-    optimizer = kind(
+    kinds: dict[str, Callable[..., AdamW]] = {
+        "adamw": AdamW,
+        "stable_adamw": StableAdamW,
+        "muon": functools.partial(Muon, matrices=matrices),
+    }
+    optimizer = kinds[params.optimizer](
         learning_rate=rate,
         beta_1=params.adam_beta1,
         beta_2=params.adam_beta2,

@@ -40,7 +40,8 @@ class TrainParams:
         warmup_ratio: Part of all steps over which the learning rate rises from 0.
         warmup_steps: Steps over which it rises; where above 0, it overrides the ratio.
         optimizer: adamw, or stable_adamw, which slows a weight matrix down while its gradients are larger than they
-            used to be, in place of max_grad_norm.
+            used to be, in place of max_grad_norm, or muon, which gives the matrices of the layers steps of equal size
+            in all directions, and everything else those of adamw; it learns more from a step of a new model.
         weight_decay: AdamW's decay, a step, in units of the learning rate.
         weight_decay_excludes: What doesn't decay, the biases and the scales of norms, or nothing.
         adam_beta1: AdamW's first-moment decay.
@@ -112,7 +113,7 @@ class TrainParams:
     min_lr_ratio: float = 0.0
     warmup_ratio: float = 0.0
     warmup_steps: int = 0
-    optimizer: Literal["adamw", "stable_adamw"] = "adamw"
+    optimizer: Literal["adamw", "stable_adamw", "muon"] = "adamw"
     weight_decay: float = 0.01
     weight_decay_excludes: Literal["biases_and_norms", "nothing"] = "biases_and_norms"
     adam_beta1: float = 0.9

@@ -1,17 +1,17 @@
 """Asks before a training whether the disk has room for all that it is sure to write."""
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from components.modeling.layer_matrices import layer_matrices
 from components.training.params import TrainParams
 from components.training.step_checkpoints import KEPT
 from foundation.disk import require_room
 
 if TYPE_CHECKING:
+    import tensorflow as tf
     from transformers import TFPreTrainedModel
-
-MODELS_A_CHECKPOINT = 3
-"""A step checkpoint holds the weights and the optimizer's two moments of each."""
 
 
 def require_room_to_train(model: "TFPreTrainedModel", params: TrainParams, steps: int, directory: Path) -> None:
@@ -30,14 +30,29 @@ def require_room_to_train(model: "TFPreTrainedModel", params: TrainParams, steps
     Raises:
         PipelineError: If the disk has no room for so much; the message has the bytes needed and free.
     """
-    states = 0 if params.save_only_model else MODELS_A_CHECKPOINT
-    size = sum(weight.shape.num_elements() * weight.dtype.size for weight in model.weights)
-    needed, what = (2 + states) * size, f"the model before and after training in {directory}"
+    size, state = bytes_of(model.weights), state_bytes(model, params)
+    state_at_end = 0 if params.save_only_model else state
+    needed, what = 2 * size + state_at_end, f"the model before and after training in {directory}"
     every = params.checkpoint_every_steps
     if isinstance(every, int):
         at_once = min(-(-steps // every), KEPT + 1)
-        last = max(2 + MODELS_A_CHECKPOINT * min(at_once, KEPT), 1 + MODELS_A_CHECKPOINT * at_once)
-        needed = size * (states + last)
+        needed = state_at_end + max(2 * size + state * min(at_once, KEPT), size + state * at_once)
         what = f"the model before and after training and its step checkpoints in {directory}"
     there = sum(path.stat().st_size for path in directory.rglob("*") if path.is_file())
     require_room(directory, max(needed - there, 2 * size), what)
+
+
+def state_bytes(model: "TFPreTrainedModel", params: TrainParams) -> int:
+    """What a step checkpoint holds: the weights and the optimizer's two moments of each, of which Muon needs but one.
+
+    Args:
+        model: The model before the first step.
+        params: The settings.
+    """
+    size = 3 * bytes_of(model.weights)
+    return size - bytes_of(layer_matrices(model)) if params.optimizer == "muon" else size
+
+
+def bytes_of(weights: "Sequence[tf.Variable]") -> int:
+    """The size of some weights."""
+    return sum(weight.shape.num_elements() * weight.dtype.size for weight in weights)

@@ -29,6 +29,7 @@ def trained(tmp_path_factory):
         ("in stages", {"rtol": 1e-4, "atol": 1e-5}),
         ("packed", {"rtol": 1e-4, "atol": 1e-5}),
         ("of several lengths", {"rtol": 1e-4, "atol": 1e-5}),
+        ("by Muon", {"rtol": 1e-4, "atol": 1e-5}),
         ("in bfloat16", {"rtol": 1e-2, "atol": 2e-3}),
     ],
 )

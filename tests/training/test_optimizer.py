@@ -1,4 +1,4 @@
-"""AdamW and StableAdamW: what decays, for every architecture, and each step against the papers' formulas."""
+"""AdamW, StableAdamW and Muon: what decays, for every architecture, and each step against the papers' formulas."""
 
 import numpy as np
 import pytest
@@ -6,7 +6,9 @@ import tensorflow as tf
 from transformers.models.mobilebert.modeling_tf_mobilebert import TFNoNorm
 
 from components.modeling.encoder.layers import Norm
-from components.training.optimizer import AdamW, StableAdamW, build_optimizer, decays
+from components.modeling.layer_matrices import layer_matrices
+from components.training.optimizer import AdamW, Muon, StableAdamW, build_optimizer, create_slots, decays
+from components.training.orthogonal import orthogonal
 from components.training.params import TrainParams, training_steps
 from tests.modeling.tiny_models import MODELS, all_slow_but, random_model
 
@@ -88,6 +90,68 @@ def test_a_step_of_the_stable_one_is_the_papers():
     assert clipped == {"kernel": [False, False, True, False, False], "bias": [False] * 5}
 
 
+def papers_orthogonal(matrix):
+    """Jordan et al. 2024, their code's five iterations in float64."""
+    matrix = matrix / np.linalg.norm(matrix)
+    for _ in range(5):
+        square = matrix @ matrix.T
+        matrix = 3.4445 * matrix + (-4.7750 * square + 2.0315 * square @ square) @ matrix
+    return matrix
+
+
+def test_a_step_of_muon_is_the_papers():
+    """Of a matrix: Nesterov's momentum, made orthogonal, in Liu et al.'s size. Of the rest: AdamW's."""
+    rate, decay = 0.1, 0.3
+    random = np.random.default_rng(0)
+    value, other = random.normal(size=(4, 6)), random.normal(size=(5, 3))
+    matrix, table, as_adamw = (tf.Variable(start, dtype=tf.float32) for start in (value, other, other))
+    optimizer = Muon(rate, weight_decay_rate=decay, matrices=[matrix])
+    adamw = AdamW(rate, weight_decay_rate=decay)
+    create_slots(optimizer, [matrix, table])
+    # Two moments of the table, one of the matrix, and the number of steps.
+    assert sorted(tuple(weight.shape) for weight in optimizer.weights) == [(), (4, 6), (5, 3), (5, 3)]
+    moment = np.zeros_like(value)
+    for _ in range(3):
+        gradient, other_gradient = random.normal(size=value.shape), random.normal(size=other.shape)
+        optimizer.apply_gradients(
+            [(tf.constant(gradient, tf.float32), matrix), (tf.constant(other_gradient, tf.float32), table)]
+        )
+        adamw.apply_gradients([(tf.constant(other_gradient, tf.float32), as_adamw)])
+        moment = 0.95 * moment + 0.05 * gradient
+        step = papers_orthogonal(0.95 * moment + 0.05 * gradient)
+        value = value * (1 - rate * decay) - rate * 0.2 * np.sqrt(6) * step
+        np.testing.assert_allclose(matrix, value, atol=1e-5)
+        np.testing.assert_array_equal(table, as_adamw)
+
+
+@pytest.mark.parametrize("shape", [(12, 12), (12, 40), (40, 12)])
+def test_the_singular_values_are_about_1(shape):
+    matrix = tf.random.stateless_normal(shape, (0, 1), stddev=1e-3)
+    found = orthogonal(matrix)
+    sizes = tf.linalg.svd(found, compute_uv=False).numpy()
+    assert sizes.shape == (12,)
+    assert 0.6 < sizes.min() < sizes.max() < 1.25
+    # It turns the same way: the trace with the matrix is nearly the sum of its singular values.
+    most = tf.reduce_sum(tf.linalg.svd(matrix, compute_uv=False))
+    assert float(tf.reduce_sum(found * matrix)) > 0.7 * float(most)
+    np.testing.assert_array_equal(orthogonal(tf.zeros(shape)), np.zeros(shape))
+
+
+@pytest.mark.parametrize("name", all_slow_but(QUICK, MODELS))
+def test_muon_takes_the_matrices_of_the_layers(name):
+    """No embedding, and neither bias nor norm, of any architecture; most of a large model's weights otherwise."""
+    model = random_model(name)
+    taken = {matrix.ref() for matrix in layer_matrices(model)}
+    assert taken
+    for layer in model.submodules:
+        if isinstance(layer, tf.keras.layers.LayerNormalization | TFNoNorm | Norm | tf.keras.layers.Embedding):
+            assert taken.isdisjoint(weight.ref() for weight in layer.trainable_weights), layer.name
+    for weight in model.trainable_weights:
+        if weight.ref() in taken:
+            assert decays(weight), weight.name
+            assert model.config.vocab_size not in weight.shape, weight.name
+
+
 def test_everything_decays_where_nothing_is_excluded():
     for excluded, left in (("biases_and_norms", [0.5, 1.0]), ("nothing", [0.5, 0.5])):
         optimizer = built(weight_decay=1.0, weight_decay_excludes=excluded)
@@ -117,6 +181,7 @@ def test_the_schedule_is_the_params():
 def test_float16_has_a_loss_scale():
     assert type(built()) is AdamW
     assert type(built(optimizer="stable_adamw")) is StableAdamW
+    assert type(built(optimizer="muon")) is Muon
     tf.keras.mixed_precision.set_global_policy("mixed_float16")
     try:
         scaled = built()

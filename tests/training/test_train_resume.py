@@ -139,6 +139,16 @@ def check_what_is_told(inputs, out):
 
 
 @pytest.mark.slow
+def test_muon_goes_on_exactly(inputs, tmp_path):
+    """Its matrices have other moments than the rest of the weights."""
+    muon = {"optimizer": "muon", "gradient_accumulation_steps": 2, "epochs": 5}
+    assert train_in_a_process(inputs, tmp_path / "alone", muon) == 0
+    assert train_in_a_process(inputs, tmp_path / "out", muon, ("step", 7)) == -signal.SIGKILL
+    assert train_in_a_process(inputs, tmp_path / "out", muon) == 0
+    check_equal(tmp_path / "alone", tmp_path / "out")
+
+
+@pytest.mark.slow
 @pytest.mark.parametrize("seed", range(2))
 def test_killed_at_random(inputs, left_alone, tmp_path, seed):
     chance = random.Random(seed)

@@ -15,6 +15,7 @@ choose_keras()
 import numpy as np
 import tensorflow as tf
 
+from components.modeling.layer_matrices import layer_matrices
 from components.modeling.library.documents_apart import keep_documents_apart
 from components.training.batches import cut, without_autotune
 from components.training.devices import Devices
@@ -32,6 +33,7 @@ CASES = {
     "in stages": ("float32", {"max_grad_norm": 0.1}),
     "packed": ("float32", {"gradient_checkpointing": True}),
     "of several lengths": ("float32", {"max_grad_norm": 0.1, "block_size": LENGTH, "whole_words": True}),
+    "by Muon": ("float32", {"max_grad_norm": 0.1, "ema_decay": 0.9}),
     "in bfloat16": ("mixed_bfloat16", {"max_grad_norm": 0.1}),
 }
 BATCH, BATCHES, EPOCHS, PREDICTIONS = 8, 3, 2, 4
@@ -39,7 +41,7 @@ STAGES = Stages((Stage(0, BATCH // 2, PREDICTIONS), Stage(2, BATCH, PREDICTIONS)
 """The first two batches are half of one each."""
 
 
-def train(precision, names, devices, settings, packed, in_stages):
+def train(precision, names, devices, settings, packed=False, in_stages=False, by_muon=False):
     """The history and the weights after some steps on the named devices."""
     random = np.random.default_rng(0)
     ids = random.integers(5, VOCABULARY, (BATCH * BATCHES, LENGTH)).astype(np.int32)
@@ -53,6 +55,7 @@ def train(precision, names, devices, settings, packed, in_stages):
     # A larger epsilon than usual: else rounding decides about the sign of steps of weights that hardly matter.
     # That of StableAdamW isn't enlarged in the first steps, as the library does it.
     how = {"optimizer": "stable_adamw", "adam_epsilon": 3e-2} if in_stages else {"adam_epsilon": 1e-3}
+    how |= {"optimizer": "muon"} if by_muon else {}
     params = TrainParams(model_type="roformer", batch_size=BATCH, epochs=EPOCHS, learning_rate=1e-2, **how)
     batches = rows.repeat(EPOCHS).batch(BATCH, drop_remainder=True)
     if in_stages:
@@ -67,7 +70,7 @@ def train(precision, names, devices, settings, packed, in_stages):
         if packed:
             keep_documents_apart(model)
         training = MaskedLMTraining(model, PREDICTIONS, **settings)
-        training.compile(optimizer=build_optimizer(params, training_steps(params, len(ids))))
+        training.compile(optimizer=build_optimizer(params, training_steps(params, len(ids)), layer_matrices(model)))
         # Those that the first step would make, under a strategy, XLA couldn't.
         create_slots(training.optimizer, model.trainable_variables)
         # The last batch of the validation is one row, which the replicas can't share.
@@ -92,7 +95,9 @@ def main(out):
     devices = Devices.visible()
     for case, (precision, settings) in CASES.items():
         for names in (devices.names[:1], devices.names):
-            results = train(precision, names, devices, settings, case == "packed", case == "in stages")
+            results = train(
+                precision, names, devices, settings, case == "packed", case == "in stages", case == "by Muon"
+            )
             np.savez(out / f"{case}-{len(names)}.npz", **results)
 
 
