@@ -2,13 +2,14 @@
 
     python benchmarks/lengths.py [--block-size 256] [--batch-size 16] [--steps 24] [--rounds 3]
 
-Both train the same model on the same batches of the embedded corpus (`--preprocess.packing documents`), in the order
-and with the masks of the train step, and take turns, so that a busy machine slows both alike. Every round goes over the
-same steps, and one before them, which isn't timed, compiles what is compiled for each length. Counted are the tokens of
+All train the same model on the embedded corpus (`--preprocess.packing documents`), in the order and with the masks of
+the train step, and take turns, so that a busy machine slows all alike. Every round goes over the same steps, and one
+before them, which isn't timed, compiles what is compiled for each length. Counted are the tokens of
 the documents, without padding, a second of processor time and of the clock: of all rounds the best.
 
     whole       every batch is as long as its blocks
     cut         a batch is cut to one of five lengths, the shortest that its longest document fits into
+    grouped     the same, of documents of like lengths (`--train.group_by_length`), of which a round has others
 
 Prints a table, then the same as one line of JSON.
 """
@@ -99,15 +100,21 @@ def contestants_of(tokenizer, blocks, arguments) -> tuple[dict[str, Callable[[],
         dataset = batches(model, blocks, batch_size, collator, order, lengths=lengths)
         return lambda: training.fit(dataset, epochs=1, verbose=0)
 
-    cut_to = lengths_of_batches(lengths[order].reshape(steps, batch_size).max(axis=1), block_size)
+    # All documents of an epoch, of which the first steps are taken: they are long and short as they come.
+    epoch = len(blocks) // batch_size * batch_size
+    grouped = in_training_order(len(blocks), 1, epoch, seed=0, lengths=lengths, blocks_a_step=batch_size)
+    orders = {"whole": order, "cut": order, "grouped": grouped[: steps * batch_size]}
+    mean_length = {
+        name: float(lengths_of_batches(lengths[order].reshape(steps, batch_size).max(axis=1), block_size).mean())
+        for name, order in orders.items()
+    }
     facts = {
         "documents": len(blocks),
         "tokens_a_document": {f"{part}%": int(np.percentile(lengths, part)) for part in (10, 50, 90)},
-        "mean_length": {"whole": block_size, "cut": round(float(cut_to.mean()), 1)},
+        "mean_length": {name: round(mean, 1) for name, mean in mean_length.items()} | {"whole": block_size},
     }
-    tokens = int(lengths[order].sum())
-    contestants = {"whole": contestant(order, None), "cut": contestant(order, lengths)}
-    return contestants, dict.fromkeys(contestants, tokens), facts
+    contestants = {name: contestant(order, None if name == "whole" else lengths) for name, order in orders.items()}
+    return contestants, {name: int(lengths[order].sum()) for name, order in orders.items()}, facts
 
 
 def measure(run: Callable[[], None]) -> tuple[float, float]:

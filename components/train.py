@@ -34,7 +34,7 @@ from components.training.sharing import require_shareable
 from components.training.starting_model import model_config, require_blocks, starting_model
 from components.training.step_checkpoints import CHECKPOINTS, StepCheckpoints
 from foundation.disk import flush_tree
-from foundation.errors import ArtifactError, DataError
+from foundation.errors import ArtifactError, ConfigError, DataError
 from foundation.keras_choice import choose_keras
 from foundation.terminal import TERMINAL
 
@@ -180,6 +180,8 @@ class Train(Component[Checkpoint]):
         config = model_config(self.params)
         require_blocks(config, self.planned.block_size, self.planned.packing)
         require_layers(config, params.layer_freezing)
+        if self.planned.block_size is not None:
+            require_documents_to_group(params, self.planned.packing)
         if params.pretrained is None:
             require_heads(config)
         else:
@@ -260,6 +262,7 @@ class Train(Component[Checkpoint]):
         set_damaged_checkpoints_aside(StepCheckpoints(out / CHECKPOINTS))
         self.require_blocks_to_learn_from()
         self.require_validation()
+        require_documents_to_group(self.params, self.blocks.packing)
         steps = self.planned_steps
         self.require_whole_words(self.tokenizer.load())
         return steps
@@ -485,6 +488,20 @@ class SharedTraining:
         """Trains."""
         choose_keras()
         cast(Train, from_json(self.told)).run_as(self.out, member, self.continued)
+
+
+def require_documents_to_group(params: TrainParams, packing: str) -> None:
+    """Refuses to group blocks by their length where all have one.
+
+    Raises:
+        ConfigError: If so.
+    """
+    if params.group_by_length and packing != "documents":
+        raise ConfigError(
+            "train.group_by_length must be set only with preprocess.packing documents: other blocks have one length",
+            received=f"train.group_by_length true with preprocess.packing {packing}",
+            remedy="set --preprocess.packing documents, or leave out --train.group_by_length",
+        )
 
 
 def remove_all_but_checkpoints(directory: Path) -> None:

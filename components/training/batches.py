@@ -8,7 +8,7 @@ import tensorflow as tf
 
 from components.masking.masking import IGNORED_LABEL, MaskingCollator
 from components.modeling.library.adapter import as_masked_lm
-from components.training.lengths import lengths_of_batches
+from components.training.lengths import grouped_by_length, lengths_of_batches
 from components.training.members import ALONE, Members
 
 if TYPE_CHECKING:
@@ -19,7 +19,15 @@ BLOCKS_A_READ = 256
 """Blocks that are read at once: what the library does for a read hardly depends on their number."""
 
 
-def in_training_order(blocks: int, epochs: int, blocks_an_epoch: int, seed: int) -> np.ndarray:
+def in_training_order(
+    blocks: int,
+    epochs: int,
+    blocks_an_epoch: int,
+    seed: int,
+    *,
+    lengths: np.ndarray | None = None,
+    blocks_a_step: int = 1,
+) -> np.ndarray:
     """The order in which training sees the blocks, all epochs one after the other.
 
     Each epoch has an order of its own. (The order that `prepare_tf_dataset(shuffle=True)` draws is the same in every
@@ -30,6 +38,9 @@ def in_training_order(blocks: int, epochs: int, blocks_an_epoch: int, seed: int)
         epochs: How many.
         blocks_an_epoch: Of each epoch's order, the blocks that fill its batches; the others are left out.
         seed: Equal seeds give equal orders.
+        lengths: (blocks,) int32, tokens of each, where those of like lengths are to be in one step: then the same
+            blocks of each epoch come in another order. None for any order.
+        blocks_a_step: Blocks that a step learns from, which divide an epoch's.
 
     Returns:
         (epochs * blocks_an_epoch,) int32, the blocks' numbers.
@@ -38,6 +49,9 @@ def in_training_order(blocks: int, epochs: int, blocks_an_epoch: int, seed: int)
     order = np.empty((epochs, blocks_an_epoch), np.int32)
     for epoch in order:
         epoch[:] = random.permutation(blocks)[:blocks_an_epoch]
+        if lengths is not None:
+            # Chance of its own, so that the next epoch has the blocks that it has without groups.
+            epoch[:] = grouped_by_length(epoch, lengths, blocks_a_step, random.spawn(1)[0])
     return order.reshape(-1)
 
 

@@ -258,7 +258,15 @@ class Fit:
     def block_order(self) -> np.ndarray:
         """(epochs * blocks an epoch,) int32, the numbers of the train blocks in the order that training sees them."""
         blocks_an_epoch = self.steps.steps_per_epoch * self.steps.blocks_a_step
-        return in_training_order(len(self.blocks.split("train")), self.steps.epochs, blocks_an_epoch, self.params.seed)
+        blocks = self.blocks.split("train")
+        return in_training_order(
+            len(blocks),
+            self.steps.epochs,
+            blocks_an_epoch,
+            self.params.seed,
+            lengths=lengths_of_blocks(blocks) if self.params.group_by_length else None,
+            blocks_a_step=self.steps.blocks_a_step,
+        )
 
     def blocks_of(self, step: int, order: np.ndarray) -> list[int]:
         """The numbers of the train blocks that a step, counted from 1, learns from."""

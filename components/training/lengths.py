@@ -9,6 +9,8 @@ if TYPE_CHECKING:
 
 EIGHTHS = (1, 2, 4, 6, 8)
 """The lengths that batches have, in eighths of the block size. They are few, because XLA compiles a step for each."""
+STEPS_A_GROUP = 50
+"""Steps whose blocks are sorted together, as transformers' LengthGroupedSampler takes 50 batches."""
 MULTIPLE = 8
 """Lengths are multiples of so many tokens, as tensor cores multiply them best."""
 
@@ -46,3 +48,28 @@ def lengths_of_batches(longest: np.ndarray, block_size: int) -> np.ndarray:
     """
     allowed = batch_lengths(block_size)
     return allowed[np.searchsorted(allowed, longest)]
+
+
+def grouped_by_length(
+    numbers: np.ndarray, lengths: np.ndarray, blocks_a_step: int, random: np.random.Generator
+) -> np.ndarray:
+    """The order of an epoch with blocks of like lengths in one step.
+
+    The blocks of some steps at a time are sorted by length and divided anew among these, so that a step's blocks are
+    random among those of their length. Then the epoch's steps are shuffled, so that long and short ones alternate, and
+    the blocks of each: where the batch size warms up, a step takes the first of them.
+
+    Args:
+        numbers: (blocks,) int32, in an order of chance; they fill the epoch's steps.
+        lengths: Tokens of each block, by its number.
+        blocks_a_step: Blocks that a step learns from.
+        random: Where the chance comes from.
+
+    Returns:
+        The same numbers (blocks,) int32.
+    """
+    at_once = STEPS_A_GROUP * blocks_a_step
+    groups = [numbers[start : start + at_once] for start in range(0, len(numbers), at_once)]
+    ordered = np.concatenate([group[np.argsort(lengths[group], kind="stable")] for group in groups])
+    steps = ordered.reshape(-1, blocks_a_step)  # (steps, blocks)
+    return random.permuted(random.permutation(steps), axis=1).reshape(-1)

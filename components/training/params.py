@@ -70,6 +70,8 @@ class TrainParams:
         eval_mlm_probability: Part that is masked in the validation after each epoch and in the evaluation; keep it at
             0.15 to compare models that were trained at other rates.
         whole_word_mask: Whether whole words are masked in training, rather than each token by itself.
+        group_by_length: Whether documents of like lengths are in one step, so that little of it is padding; for
+            preprocess.packing documents alone. Of the epoch's order, those of 50 steps at a time are sorted.
         early_stopping_patience: Epochs in a row without a lower validation loss after which training ends; null for
             never.
         early_stopping_threshold: By how many nats the loss has to be lower to count for that.
@@ -131,6 +133,7 @@ class TrainParams:
     mlm_probability_schedule: list[list[float]] | None = None
     eval_mlm_probability: float = 0.15
     whole_word_mask: bool = False
+    group_by_length: bool = False
     early_stopping_patience: int | None = None
     early_stopping_threshold: float = 0.0
     load_best_model_at_end: bool = False

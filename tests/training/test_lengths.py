@@ -13,10 +13,13 @@ from components.masking.shares import Share
 from components.masking.whole_words import WordBoundaries
 from components.modeling.architectures.records import architecture_of, can_be_trimmed
 from components.modeling.library.adapter import as_masked_lm
+from components.train import require_documents_to_group
 from components.training.batches import batches, in_training_order
 from components.training.lengths import batch_lengths, lengths_of_batches, lengths_of_blocks
 from components.training.optimizer import AdamW
+from components.training.params import TrainParams
 from components.training.training_model import MaskedLMTraining
+from foundation.errors import ConfigError
 from tests.modeling.tiny_models import MODELS, VOCABULARY, all_slow_but, random_model
 
 BLOCK_SIZE, BLOCKS, RATE = 32, 24, 0.3
@@ -95,6 +98,31 @@ def test_cut_batches_are_the_whole_ones_without_padding(documents, words):
         if number >= 3:
             np.testing.assert_array_equal(own[number - 3][1], cut_labels[1:3])
     assert len(seen) > 1
+
+
+def test_grouped_documents_are_those_of_the_epoch_in_steps_of_like_lengths():
+    lengths = np.random.default_rng(0).integers(1, 500, 1013)
+    plain = in_training_order(1013, 3, 1008, seed=4).reshape(3, -1)
+    grouped = in_training_order(1013, 3, 1008, seed=4, lengths=lengths, blocks_a_step=8).reshape(3, -1)
+    for epoch, of_plain in zip(grouped, plain, strict=True):
+        # 50 steps at a time have the blocks that they have without groups.
+        assert set(epoch.tolist()) == set(of_plain.tolist())
+    steps, plain_steps = (lengths[order].reshape(-1, 8) for order in (grouped, plain))
+    assert np.ptp(steps, axis=1).mean() < 0.1 * np.ptp(plain_steps, axis=1).mean()
+    # Neither the steps nor the blocks in them are sorted.
+    for values in (steps.max(axis=1)[:126], *steps.T):
+        assert abs(np.corrcoef(values, np.arange(len(values)))[0, 1]) < 0.3
+    assert abs((steps[:, 0] - steps[:, -1]).mean()) < 3
+    # A longer training begins as a shorter one does.
+    shorter = in_training_order(1013, 2, 1008, seed=4, lengths=lengths, blocks_a_step=8)
+    np.testing.assert_array_equal(shorter.reshape(2, -1), grouped[:2])
+
+
+def test_grouping_is_refused_where_blocks_have_one_length():
+    params = TrainParams(model_type="roberta", group_by_length=True)
+    require_documents_to_group(params, "documents")
+    with pytest.raises(ConfigError, match=r"only with preprocess\.packing documents.*packing packed"):
+        require_documents_to_group(params, "packed")
 
 
 def trained(documents, lengths, name, **settings):
