@@ -5,6 +5,7 @@ import gc
 import numpy as np
 import pytest
 import tensorflow as tf
+from tensorflow.core.protobuf import saved_model_pb2
 
 from components.modeling.architectures.records import architecture_of
 from components.modeling.library.adapter import as_masked_lm
@@ -56,16 +57,14 @@ def test_answers_are_those_of_float32_but_for_rounding(name):
     assert np.allclose(at, whole, atol=4 * ROUNDING * np.abs(expected).max())
 
 
-@pytest.mark.parametrize("name", all_slow_but(QUICK))
+@pytest.mark.parametrize("name", QUICK)
 def test_every_matrix_is_stored_once_in_bfloat16(name):
     model = as_masked_lm(random_model(name))
-    if architecture_of(model.config).why_not_exported(model.config):
-        pytest.skip("isn't exported")
     weights = Bfloat16Model(model).weights
-    narrow = [weight for weight in weights if weight.dtype == tf.bfloat16]
-    assert sum(weight.shape.num_elements() for weight in narrow) > 0.7 * sum(
-        weight.shape.num_elements() for weight in weights
-    )
+    # What stays is vectors, and small tables that are looked up in.
+    matrices = [weight for weight in weights if weight.shape.rank > 1 and "embeddings" not in weight.name]
+    assert len(matrices) > 10
+    assert {weight.dtype for weight in matrices} == {tf.bfloat16}
     assert len({id(weight) for weight in weights}) == len(weights) <= len(model.weights)
 
 
@@ -80,7 +79,8 @@ def test_what_is_saved_has_half_the_size_and_ops_that_servers_have(tmp_path):
     assert 0.48 < size["bfloat16"] / size["float32"] < 0.55
 
     loaded = tf.saved_model.load(str(tmp_path / "bfloat16"))
-    saved = tf.compat.v1.saved_model.loader_impl.parse_saved_model(str(tmp_path / "bfloat16")).meta_graphs[0].graph_def
+    content = (tmp_path / "bfloat16/saved_model.pb").read_bytes()
+    saved = saved_model_pb2.SavedModel.FromString(content).meta_graphs[0].graph_def
     nodes = [*saved.node, *(node for function in saved.library.function for node in function.node_def)]
     stored = {node.name: node for node in nodes if node.op == "VarHandleOp"}
     kernels = [node for name, node in stored.items() if "kernel" in name]
@@ -96,7 +96,8 @@ def test_what_is_saved_has_half_the_size_and_ops_that_servers_have(tmp_path):
     ids, mask = inputs().values()
     ids = tf.where(tf.range(max(LENGTHS)) == 3, 4, ids)
     found = loaded.signatures["tokens"](input_ids=ids, attention_mask=mask)
-    expected = TokenSignatures(model, 4, top_k=3, max_sequence_length=32).tokens(ids, mask)
+    module = TokenSignatures(model, 4, top_k=3, max_sequence_length=32)
+    expected = module.tokens(ids, mask)
     assert np.allclose(found["score"], expected["score"], rtol=0.2)
     assert np.array_equal(found["position"], expected["position"])
 
