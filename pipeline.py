@@ -30,7 +30,8 @@ from components.ingest import Ingest
 from components.preprocess import Preprocess
 from components.push import Push
 from components.tokenizer import PrepareTokenizer
-from components.train import PlannedInputs, Train
+from components.train import Train
+from components.training.inputs import PlannedInputs
 from components.validate import Validate
 from foundation.command_text import short
 from foundation.disk import require_working_directory

@@ -26,6 +26,14 @@ from components.training.continuing import (
     shorter_trainings,
     take_over,
 )
+from components.training.inputs import (
+    PlannedInputs,
+    require_blocks_to_learn_from,
+    require_documents_to_group,
+    require_own_tokenizer,
+    require_validation,
+    require_whole_words,
+)
 from components.training.observer import TrainingObserver
 from components.training.params import TrainingSteps, TrainParams, training_steps
 from components.training.report import training_report, write_rows
@@ -34,34 +42,15 @@ from components.training.sharing import require_shareable
 from components.training.starting_model import model_config, require_blocks, starting_model
 from components.training.step_checkpoints import CHECKPOINTS, StepCheckpoints
 from foundation.disk import flush_tree
-from foundation.errors import ArtifactError, ConfigError, DataError
+from foundation.errors import ArtifactError
 from foundation.keras_choice import choose_keras
 from foundation.terminal import TERMINAL
 
 if TYPE_CHECKING:
-    from transformers import PretrainedConfig, PreTrainedTokenizerFast
+    from transformers import PretrainedConfig
 
     from components.training.execution import Execution
     from components.training.members import Members
-
-
-@dataclasses.dataclass(frozen=True)
-class PlannedInputs:
-    """What the settings of earlier steps say of the blocks and the tokenizer, before there are any.
-
-    The preflight refuses with it what wouldn't go together; training looks at the blocks and the tokenizer themselves.
-
-    Attributes:
-        block_size: Tokens a block; None where that isn't known.
-        packing: How the blocks are packed.
-        tokenizer: The name or folder of a pretrained tokenizer; None for one that is to be trained.
-        tokenizer_revision: Its branch, tag or commit on the Hub.
-    """
-
-    block_size: int | None = None
-    packing: str = "concatenate"
-    tokenizer: str | None = None
-    tokenizer_revision: str | None = None
 
 
 @dataclasses.dataclass(frozen=True)
@@ -186,7 +175,7 @@ class Train(Component[Checkpoint]):
             require_heads(config)
         else:
             require_checkpoint(params.pretrained, params.revision)
-            self.require_own_tokenizer(config)
+            require_own_tokenizer(params, self.tokenizer, self.planned, config)
         if params.needs_certain_devices:
             # Only then is it worth waiting for TensorFlow here.
             self.execution(config, params.batch_size)
@@ -260,11 +249,11 @@ class Train(Component[Checkpoint]):
         """Removes what an earlier run left and nobody goes on from, and refuses what can't be trained."""
         remove_all_but_checkpoints(out)
         set_damaged_checkpoints_aside(StepCheckpoints(out / CHECKPOINTS))
-        self.require_blocks_to_learn_from()
-        self.require_validation()
+        require_blocks_to_learn_from(self.blocks)
+        require_validation(self.params, self.blocks)
         require_documents_to_group(self.params, self.blocks.packing)
         steps = self.planned_steps
-        self.require_whole_words(self.tokenizer.load())
+        require_whole_words(self.params, self.tokenizer.load())
         return steps
 
     def train(
@@ -410,65 +399,6 @@ class Train(Component[Checkpoint]):
         members = ALONE if members is None else members
         return choose_execution(self.params, Devices.visible(members.strategy), config, batch_size, members)
 
-    def require_own_tokenizer(self, config: "PretrainedConfig") -> None:
-        """Refuses another tokenizer than the checkpoint's own, as soon as it is known which one there will be.
-
-        Raises:
-            ModelError: If there is a tokenizer already, or a pretrained one is named, and it doesn't go with the model.
-        """
-        from components.hub.checkpoints import tokenizer_directory
-        from components.modeling.configuration import require_vocabulary
-        from components.modeling.own_tokenizer import load_tokenizer, require_own_vocabulary
-
-        name, revision = self.planned.tokenizer, self.planned.tokenizer_revision
-        source = str(self.params.pretrained)
-        if self.tokenizer.path is not None:
-            tokenizer = self.tokenizer.load()
-        elif name is None or (name, revision) == (source, self.params.revision) or Path(name).is_file():
-            return  # A vocabulary's file is compared when it is a tokenizer.
-        elif (tokenizer := load_tokenizer(tokenizer_directory(name, revision))) is None:
-            return  # The step that loads it says why.
-        require_vocabulary(config, tokenizer)
-        require_own_vocabulary(tokenizer_directory(source, self.params.revision), tokenizer, source)
-
-    def require_blocks_to_learn_from(self) -> None:
-        """Refuses a train split without a block.
-
-        Raises:
-            DataError: If so.
-        """
-        if len(self.blocks.split("train")) == 0:
-            raise DataError(
-                "the train split must have at least one block",
-                received=f"none: the train split has fewer than {self.blocks.block_size} tokens",
-                remedy="lower --preprocess.block_size, or ingest more text",
-            )
-
-    def require_validation(self) -> None:
-        """Refuses to look for the epoch with the lowest validation loss where there is nothing to validate on.
-
-        Raises:
-            DataError: If so.
-        """
-        for name in ("early_stopping_patience", "load_best_model_at_end"):
-            if getattr(self.params, name) and len(self.blocks.split("test")) == 0:
-                raise DataError(
-                    f"with train.{name}, the test split must have at least one block, for a validation loss",
-                    received=f"train.{name} {getattr(self.params, name)}, and a test split without a block",
-                    remedy=f"leave out --train.{name}, raise --ingest.test_size or lower --preprocess.block_size",
-                )
-
-    def require_whole_words(self, tokenizer: "PreTrainedTokenizerFast") -> None:
-        """Refuses to mask whole words with a tokenizer that doesn't mark where they begin.
-
-        Raises:
-            ConfigError: If so.
-        """
-        if self.params.whole_word_mask:
-            from components.masking.whole_words import WordBoundaries
-
-            WordBoundaries.of(tokenizer)
-
 
 @dataclasses.dataclass(frozen=True)
 class SharedTraining:
@@ -488,20 +418,6 @@ class SharedTraining:
         """Trains."""
         choose_keras()
         cast(Train, from_json(self.told)).run_as(self.out, member, self.continued)
-
-
-def require_documents_to_group(params: TrainParams, packing: str) -> None:
-    """Refuses to group blocks by their length where all have one.
-
-    Raises:
-        ConfigError: If so.
-    """
-    if params.group_by_length and packing != "documents":
-        raise ConfigError(
-            "train.group_by_length must be set only with preprocess.packing documents: other blocks have one length",
-            received=f"train.group_by_length true with preprocess.packing {packing}",
-            remedy="set --preprocess.packing documents, or leave out --train.group_by_length",
-        )
 
 
 def remove_all_but_checkpoints(directory: Path) -> None:

@@ -21,7 +21,8 @@ from components.ingest import Ingest
 from components.preprocess import Preprocess
 from components.push import Push
 from components.tokenizer import PrepareTokenizer, TokenizerParams
-from components.train import PlannedInputs, Train
+from components.train import Train
+from components.training.inputs import PlannedInputs
 from components.validate import Validate
 from tests.publishing.test_push import make_push
 from tests.training.tiny_training import TIMES, small_step, weights_of, write_blocks, write_tokenizer

@@ -13,7 +13,8 @@ from components.contract.push_record import PushedTo
 from components.evaluate import Evaluate, EvaluateParams
 from components.preprocess import Preprocess
 from components.tokenizer import PrepareTokenizer, TokenizerParams
-from components.train import PlannedInputs, Train
+from components.train import Train
+from components.training.inputs import PlannedInputs
 from components.training.params import TrainParams
 from foundation.errors import ConfigError
 

@@ -13,6 +13,7 @@ from components.exporting.accuracy import AccuracyTest, require_accuracy
 from components.modeling.architectures.architecture import from_zero
 from components.modeling.architectures.records import architecture_of
 from components.modeling.checkpoint import load_masked_lm
+from components.modeling.encoder.local_attention import without_chunks
 from components.modeling.library.adapter import as_masked_lm
 from components.modeling.masked_lm import MaskedLM
 from serving.graph.language_model import LanguageModel
@@ -54,7 +55,9 @@ def write_quantized(
         ModelError: If the model needs an operation that TensorFlow Lite doesn't have, or is worse by more.
     """
     model = as_masked_lm(load_masked_lm(checkpoint.model_directory))
-    path.write_bytes(convert(LiteFunctions(LanguageModel(model), mask_token_id, top_k, first_position(model))))
+    functions = LiteFunctions(LanguageModel(model), mask_token_id, top_k, first_position(model))
+    with without_chunks():
+        path.write_bytes(convert(functions))
     require_same_answers(path, mask_token_id, model.config.vocab_size, longest)
     if questions is None:
         return None

@@ -12,7 +12,8 @@ from components.contract.artifacts import Blocks, Tokenizer
 from components.contract.manifest import write
 from components.modeling.configuration import plain_config
 from components.modeling.own_tokenizer import differences, load_tokenizer, require_own_vocabulary
-from components.train import PlannedInputs, Train
+from components.train import Train
+from components.training.inputs import PlannedInputs, require_own_tokenizer
 from components.training.params import TrainParams
 from components.training.starting_model import model_config
 from foundation.errors import ModelError
@@ -117,7 +118,7 @@ def test_where_there_is_no_tokenizer_nothing_is_compared(tmp_path, caplog):
 
 def preflight(checkpoint: Path | str, tokenizer: Tokenizer, name: str | None = None) -> None:
     step = Train(Blocks(None), tokenizer, TrainParams(pretrained=str(checkpoint)), PlannedInputs(tokenizer=name))
-    step.require_own_tokenizer(model_config(step.params))
+    require_own_tokenizer(step.params, step.tokenizer, step.planned, model_config(step.params))
 
 
 def test_preflight_refuses_what_is_named_and_what_is_there(checkpoint, tmp_path):

@@ -13,8 +13,8 @@ from components.masking.shares import Share
 from components.masking.whole_words import WordBoundaries
 from components.modeling.architectures.records import architecture_of, can_be_trimmed
 from components.modeling.library.adapter import as_masked_lm
-from components.train import require_documents_to_group
 from components.training.batches import batches, in_training_order
+from components.training.inputs import require_documents_to_group
 from components.training.lengths import batch_lengths, lengths_of_batches, lengths_of_blocks
 from components.training.optimizer import AdamW
 from components.training.params import TrainParams

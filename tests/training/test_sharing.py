@@ -15,10 +15,11 @@ from components.masking.masking import IGNORED_LABEL, MaskingCollator, MaskingRa
 from components.masking.whole_words import WordBoundaries
 from components.modeling.library.dropout import derived_key, dropped, step_key
 from components.publishing.uploads_during_training import UploadsDuringTraining
-from components.train import PlannedInputs, Train
+from components.train import Train
 from components.training.batches import batches
 from components.training.devices import Devices
 from components.training.execution import choose_execution
+from components.training.inputs import PlannedInputs
 from components.training.members import Members, cores_of_each
 from components.training.params import TrainParams, training_steps
 from components.training.sharing import require_shareable

@@ -12,7 +12,8 @@ import numpy as np
 import pytest
 
 from components.contract.artifacts import Blocks, Tokenizer
-from components.train import PlannedInputs, Train
+from components.train import Train
+from components.training.inputs import PlannedInputs
 from components.training.params import TrainParams
 from foundation.errors import ConfigError, DataError, HubError, ModelError, PipelineError
 from tests.modeling.tiny_models import MODEL_TYPES

@@ -5,7 +5,9 @@ window: the sequence is cut into chunks at least as long as the window, and a ch
 chunk and of the nearest tokens in its two neighbors. A short sequence is one chunk.
 """
 
-from collections.abc import Callable
+import contextlib
+from collections.abc import Callable, Iterator
+from contextvars import ContextVar
 from typing import TypeAlias
 
 import tensorflow as tf
@@ -18,6 +20,21 @@ SHORT = 3
 """Chunks; a sequence of so many as one chunk has no more pairs of tokens than they and their neighbors have."""
 Size: TypeAlias = "int | tf.Tensor"
 """A number where it is known when the graph is made, else () int32."""
+_IS_WHOLE = ContextVar("_IS_WHOLE", default=False)
+
+
+@contextlib.contextmanager
+def without_chunks() -> Iterator[None]:
+    """A context in which graphs are made that compute every pair of tokens and mask those that are far apart.
+
+    They need fewer kinds of operations, and no tensors of no elements, on which TensorFlow Lite ends the process. Their
+    time and memory grow with the square of the length.
+    """
+    token = _IS_WHOLE.set(True)
+    try:
+        yield
+    finally:
+        _IS_WHOLE.reset(token)
 
 
 def local_attention(
@@ -47,6 +64,8 @@ def local_attention(
         (batch, heads, sequence, size) in the dtype of the values; the weights are computed in float32.
     """
     length = sizes(query)[2]
+    if _IS_WHOLE.get():
+        return attention(query, key, value, window_mask(document_ids, window), dropout=dropout)
     chunk, reach = chunk_and_reach(length, window)
     numbers = tf.expand_dims(tf.expand_dims(tf.cast(document_ids, tf.int32), 1), -1)
     own = cut(numbers + 1, chunk)  # 0 is what the sequence lacks
@@ -57,6 +76,20 @@ def local_attention(
     context = attention(cut(query, chunk), keys, values, mask, dropout=dropout)  # (batch, heads, chunks, chunk, size)
     batch, heads, count, _, size = sizes(context)
     return tf.reshape(context, (batch, heads, count * chunk, size))[:, :, :length]
+
+
+def window_mask(document_ids: tf.Tensor, window: int) -> tf.Tensor:
+    """What is added to the scores of all pairs of tokens: (batch, 1, sequence, sequence) float32."""
+    document = tf.expand_dims(tf.expand_dims(document_ids, 1), -1)  # (batch, 1, sequence, 1)
+    # Each row counts its own places: TensorFlow Lite can be wrong about one row that stands for all of a batch.
+    place = tf.cumsum(tf.ones_like(document), axis=2)
+    is_seen = (document == swapped(document)) & (tf.abs(place - swapped(place)) <= window)
+    return tf.where(is_seen, 0.0, NEVER)
+
+
+def swapped(tensor: tf.Tensor) -> tf.Tensor:
+    """(batch, 1, sequence, 1) as (batch, 1, 1, sequence)."""
+    return tf.transpose(tensor, (0, 1, 3, 2))
 
 
 def chunk_and_reach(length: Size, window: int) -> tuple[Size, Size]:

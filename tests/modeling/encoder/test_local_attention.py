@@ -9,7 +9,13 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from components.modeling.encoder.attention import NEVER, attention
-from components.modeling.encoder.local_attention import SHORT, SMALLEST_CHUNK, local_attention, with_neighbors
+from components.modeling.encoder.local_attention import (
+    SHORT,
+    SMALLEST_CHUNK,
+    local_attention,
+    with_neighbors,
+    without_chunks,
+)
 from components.modeling.library.dropout import dropped
 
 LONG = SHORT * SMALLEST_CHUNK + 1
@@ -58,6 +64,8 @@ def packed(draw):
 def test_outputs_and_gradients_are_those_of_all_pairs(document_ids, window, heads):
     *tensors, upstream = vectors(len(document_ids), heads, document_ids.shape[1], 4)
     ours = functools.partial(local_attention, document_ids=tf.constant(document_ids), window=window)
+    with without_chunks():
+        assert_same([ours(*tensors)], [by_all_pairs(*tensors, document_ids, window)])
     theirs = functools.partial(by_all_pairs, document_ids=document_ids, window=window)
     assert_same(with_gradients(ours, *tensors, upstream), with_gradients(theirs, *tensors, upstream))
 

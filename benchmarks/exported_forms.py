@@ -1,11 +1,12 @@
-"""The exported model in eight-bit integers beside the SavedModel in float32, in one thread.
+"""An exported model in float32, in bfloat16 and in eight-bit integers, in one thread.
 
-    python benchmarks/quantized.py [--layers 6] [--turns 15]
+    python benchmarks/exported_forms.py [--layers 6] [--turns 15]
 
-Both have distilroberta's shape and the same random weights, which don't change the speed, and answer `tokens`: one mask
+All have distilroberta's shape and the same random weights, which don't change the speed, and answer `tokens`: one mask
 a row. They take turns. Counted is the processor time of the fastest turn, which a busy machine disturbs least:
 
     float32    the SavedModel in a session with one thread, without batching, as TensorFlow Serving runs it
+    bfloat16   the same of `export.precision bfloat16`
     int8       `model.tflite` in TensorFlow Lite's interpreter with one thread, as TensorFlow Serving runs it
     plain      the same without XNNPACK, as in a server that is built without it
 
@@ -43,26 +44,27 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as directory:
         peers, sizes = prepare(Path(directory), arguments.layers)
         found = {f"{rows} x {length}": measure(peers, (rows, length), arguments.turns) for rows, length in SHAPES}
-    print(f"{'rows x tokens':<14}{'float32 ms':>11}" + "".join(f"{name:>8}" for name in list(peers)[1:]))
+    print(f"{'rows x tokens':<14}{'float32 ms':>11}" + "".join(f"{name:>10}" for name in list(peers)[1:]))
     for shape, seconds in found.items():
-        ratios = [f"{seconds['float32'] / seconds[name]:>7.1f}x" for name in list(peers)[1:]]
+        ratios = [f"{seconds['float32'] / seconds[name]:>9.1f}x" for name in list(peers)[1:]]
         print(f"{shape:<14}{1000 * seconds['float32']:>11.1f}" + "".join(ratios))
-    part = sizes["int8"] / sizes["float32"]
-    print(f"int8 has {part:.0%} of the size of float32")
+    for name in ("bfloat16", "int8"):
+        print(f"{name} has {sizes[name] / sizes['float32']:.0%} of the size of float32")
     print(json.dumps({"seconds": found, "bytes": sizes}))
 
 
 def prepare(directory: Path, layers: int) -> tuple[dict[str, Callable[..., Any]], dict[str, int]]:
-    """Writes both forms, and loads them.
+    """Writes all forms, and loads them.
 
     Returns:
-        What answers ids and attention mask, by name, and the bytes of both.
+        What answers ids and attention mask, by name, and the bytes of each file or of the variables.
     """
     import tensorflow as tf
     from transformers import RobertaConfig
 
     from components.modeling.library.adapter import as_masked_lm
     from components.modeling.new_model import new_masked_lm
+    from serving.graph.bfloat16 import Bfloat16Model
     from serving.graph.language_model import LanguageModel
     from serving.graph.lite.conversion import convert
     from serving.graph.lite.functions import LiteFunctions
@@ -84,16 +86,20 @@ def prepare(directory: Path, layers: int) -> tuple[dict[str, Callable[..., Any]]
         vocab_size=VOCABULARY, num_hidden_layers=layers, max_position_embeddings=514, type_vocab_size=1
     )
     model = as_masked_lm(new_masked_lm(config))
-    TokenSignatures(model, MASK, top_k=5, max_sequence_length=512).save(directory / "saved_model")
     path = directory / "model.tflite"
     path.write_bytes(convert(LiteFunctions(LanguageModel(model), MASK, 5, None)))
-    saved = SavedModel(directory / "saved_model", 600.0, Loading(intra_op_threads=1, inter_op_threads=1))
-    variables = sum(file.stat().st_size for file in (directory / "saved_model/variables").iterdir())
-    return {
-        "float32": lambda ids, mask: saved.run("tokens", {"input_ids": ids, "attention_mask": mask}),
-        "int8": LiteModel(path).tokens,
-        "plain": WithoutXnnpack(path).tokens,
-    }, {"float32": variables, "int8": path.stat().st_size}
+    peers: dict[str, Callable[..., Any]] = {}
+    sizes = {"int8": path.stat().st_size}
+    for name, form in (("float32", model), ("bfloat16", Bfloat16Model(model))):
+        TokenSignatures(form, MASK, top_k=5, max_sequence_length=512).save(directory / name)
+        peers[name] = answers_of(SavedModel(directory / name, 600.0, Loading(intra_op_threads=1, inter_op_threads=1)))
+        sizes[name] = sum(file.stat().st_size for file in (directory / name / "variables").iterdir())
+    return {**peers, "int8": LiteModel(path).tokens, "plain": WithoutXnnpack(path).tokens}, sizes
+
+
+def answers_of(model: Any) -> Callable[..., Any]:
+    """What answers ids and attention mask by a loaded SavedModel."""
+    return lambda ids, mask: model.run("tokens", {"input_ids": ids, "attention_mask": mask})
 
 
 def measure(peers: dict[str, Callable[..., Any]], shape: tuple[int, int], turns: int) -> dict[str, float]:
