@@ -165,9 +165,14 @@ class Export(Component[ServingModel]):
         sentences = sample_sentences(self.corpus, self.text_column, tokenizer, count=1, longest=longest)
         return sentences[0].text if sentences else None
 
+    @property
+    def reads_outside(self) -> bool:
+        """Whether the machine chooses the precision."""
+        return self.params.precision == "auto"
+
     def sources(self) -> Mapping[str, str]:
         """The hardware, where that chooses the precision: another machine may export another model."""
-        if self.params.precision != "auto":
+        if not self.reads_outside:
             return {}
         from components.exporting.precision import why_bfloat16
 

@@ -49,6 +49,12 @@ class Component(Generic[Output]):
         return {name: value for name, value in fields.items() if isinstance(value, Artifact)}
 
     @property
+    def reads_outside(self) -> bool:
+        """Whether something besides params and inputs decides what the step does: files, the Hub, what is served."""
+        kind = type(self)
+        return kind.sources is not Component.sources or kind.holds is not Component.holds
+
+    @property
     def sources_read_inputs(self) -> bool:
         """Whether `sources` reads files of the inputs, and not only what their manifests and reports say."""
         return False

@@ -4,7 +4,6 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from components.modeling.layer_matrices import layer_matrices
 from components.training.params import TrainParams
 from components.training.step_checkpoints import KEPT
 from foundation.disk import require_room
@@ -49,6 +48,8 @@ def state_bytes(model: "TFPreTrainedModel", params: TrainParams) -> int:
         model: The model before the first step.
         params: The settings.
     """
+    from components.modeling.layer_matrices import layer_matrices
+
     size = 3 * bytes_of(model.weights)
     return size - bytes_of(layer_matrices(model)) if params.optimizer == "muon" else size
 

@@ -51,8 +51,7 @@ class Task:
     @property
     def reads_outside(self) -> bool:
         """Whether something besides params and inputs decides what the step does: files, the Hub, what is served."""
-        kind = type(self.component)
-        return kind.sources is not Component.sources or kind.holds is not Component.holds
+        return self.component.reads_outside
 
     @property
     def told(self) -> str:
