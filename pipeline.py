@@ -75,8 +75,9 @@ def pipeline(run: Run, config: Config, root: str) -> Pushed:
     pushed_to = config.push.pushed_to.below(root)
     masked = config.train.eval_mlm_probability
     evaluation = run(Evaluate(corpus, blocks, tokenizer, checkpoint, pushed_to, masked, config.evaluate))
-    questions = config.evaluate.questions(masked)
-    model = run(Export(checkpoint, tokenizer, config.export, corpus, text_column, blocks, questions))
+    # What rounds a model's numbers is measured by the evaluation's questions.
+    asked = (blocks, config.evaluate.questions(masked)) if config.export.is_rounded else (None, None)
+    model = run(Export(checkpoint, tokenizer, config.export, corpus, text_column, *asked))
     blessing = run(Validate(model, checkpoint, tokenizer, config.validate, corpus, text_column))
     return run(Push(model, blessing, evaluation, checkpoint, tokenizer, corpus, blocks, config.push, root))
 

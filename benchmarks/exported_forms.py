@@ -87,7 +87,7 @@ def prepare(directory: Path, layers: int) -> tuple[dict[str, Callable[..., Any]]
     )
     model = as_masked_lm(new_masked_lm(config))
     path = directory / "model.tflite"
-    path.write_bytes(convert(LiteFunctions(LanguageModel(model), MASK, 5, None)))
+    path.write_bytes(convert(LiteFunctions(LanguageModel(model), MASK, 5, 512, None)))
     peers: dict[str, Callable[..., Any]] = {}
     sizes = {"int8": path.stat().st_size}
     for name, form in (("float32", model), ("bfloat16", Bfloat16Model(model))):

@@ -53,6 +53,8 @@ def identity_of(model: ServingModel, checkpoint: Checkpoint) -> str:
     """
     export = model.manifest
     made_by = {name: export.get(name) for name in ("component", "version", "params", "library_versions")}
+    if export.get("sources"):
+        made_by["sources"] = export["sources"]  # such as the hardware that chose the precision
     tokenizer = export.get("inputs", {}).get("tokenizer")
     return digest_of({"model": model_digest(checkpoint), "tokenizer": tokenizer, **made_by})
 

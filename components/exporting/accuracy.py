@@ -22,6 +22,8 @@ if TYPE_CHECKING:
 MASKED_TOKENS = 4096
 """How many masked tokens are asked at most: enough to tell a loss of 0.01 nats, for each is compared with itself."""
 BLOCKS_AT_ONCE = 8
+TOKENS_AT_ONCE = 4096
+"""The most tokens that are asked at once, where a block doesn't have more: attention takes a longer one's square."""
 
 
 class AccuracyTest:
@@ -65,9 +67,8 @@ class AccuracyTest:
 
     def _ask(self, logits_at: LogitsAt) -> Scores:
         asked, size = self._questions, self._model.config.vocab_size
-        return score_with(
-            logits_at, size, asked.input_ids, asked.attention_mask, asked.masks, batch_size=BLOCKS_AT_ONCE, k=1
-        )
+        at_once = max(1, min(BLOCKS_AT_ONCE, TOKENS_AT_ONCE // asked.input_ids.shape[1]))
+        return score_with(logits_at, size, asked.input_ids, asked.attention_mask, asked.masks, batch_size=at_once, k=1)
 
 
 def _loss(scores: Scores) -> float:

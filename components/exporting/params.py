@@ -84,6 +84,11 @@ class ExportParams:
                 )
 
     @property
+    def is_rounded(self) -> bool:
+        """Whether the model is, or may be, written in fewer digits than it was trained in."""
+        return self.precision != "float32" or self.quantize != "none"
+
+    @property
     def batching(self) -> "InGraphBatching | None":
         """How the graph batches requests; None where it doesn't."""
         from serving.graph.batching import InGraphBatching

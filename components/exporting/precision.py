@@ -7,11 +7,14 @@ from components.contract.reports import FormAccuracy
 from components.exporting.accuracy import AccuracyTest, is_accurate, require_accuracy
 from components.exporting.params import ExportParams
 from components.modeling.masked_lm import MaskedLM
+from foundation.errors import ModelError
 
 if TYPE_CHECKING:
     from serving.graph.language_model import Model
 
 FLOAT32, BFLOAT16 = "float32", "bfloat16"
+LEAST_PART = 0.5
+"""Which part of a model's matrices must become bfloat16: with less, there is hardly anything gained."""
 BFLOAT16_CAPABILITY = (8, 0)
 """Compute capability from which a GPU multiplies bfloat16 matrices."""
 
@@ -42,7 +45,7 @@ def form_of(model: MaskedLM, params: ExportParams, test: AccuracyTest | None) ->
         test: Measures a form; None where there is nothing to measure it on.
 
     Raises:
-        ModelError: If bfloat16 is set, and is worse than is allowed.
+        ModelError: If bfloat16 is set, and is worse than is allowed or can be had of few matrices alone.
     """
     if params.precision == FLOAT32:
         return ExportedForm(model)
@@ -56,7 +59,10 @@ def form_of(model: MaskedLM, params: ExportParams, test: AccuracyTest | None) ->
         return ExportedForm(model, reason="the machine that exported it has no hardware for bfloat16")
     if test is None:
         return ExportedForm(model, reason="there were no blocks to measure bfloat16 on")
-    form = _in_bfloat16(model, test)
+    try:
+        form = _in_bfloat16(model, test)
+    except ModelError as error:
+        return ExportedForm(model, reason=error.received)
     if form.accuracy is None or not is_accurate(form.accuracy, params.max_loss_increase):
         found = "" if form.accuracy is None else f" ({form.accuracy.sentence})"
         return ExportedForm(
@@ -69,6 +75,12 @@ def _in_bfloat16(model: MaskedLM, test: AccuracyTest | None) -> ExportedForm:
     from serving.graph.bfloat16 import Bfloat16Model
 
     form = Bfloat16Model(model)
+    if form.part < LEAST_PART:
+        raise ModelError(
+            "a model in bfloat16 must have most of its matrices in it",
+            received=f"{form.part:.0%} of them: the others stand where its code chooses by a number, as by a language",
+            remedy="leave out --export.precision",
+        )
     return ExportedForm(form, BFLOAT16, None if test is None else test.of(BFLOAT16, form.logits_at))
 
 

@@ -55,9 +55,9 @@ def write_quantized(
         ModelError: If the model needs an operation that TensorFlow Lite doesn't have, or is worse by more.
     """
     model = as_masked_lm(load_masked_lm(checkpoint.model_directory))
-    functions = LiteFunctions(LanguageModel(model), mask_token_id, top_k, first_position(model))
+    functions = LiteFunctions(LanguageModel(model), mask_token_id, top_k, longest, first_position(model))
     with without_chunks():
-        path.write_bytes(convert(functions))
+        path.write_bytes(convert(functions, path.parent))
     require_same_answers(path, mask_token_id, model.config.vocab_size, longest)
     if questions is None:
         return None

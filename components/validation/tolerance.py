@@ -10,6 +10,8 @@ LEAST = 2.0**-6
 """Of a model in bfloat16, which has 8 binary digits: four times the last of them."""
 NOT_MEASURED = 0.05
 """What is taken for the largest difference of two log-probabilities where the export measured none."""
+MOST = 0.5
+"""However much rounding does: a score must be of the right size."""
 FLOAT32 = "float32"
 
 
@@ -34,7 +36,7 @@ class Tolerance:
         log-probability, over some thousand masked tokens. Two ways to compute the same in bfloat16, such as with other
         rows in the batch, round unlike each other by at most as much as either rounds unlike float32, so that scores
         differ by a factor of exp(d) at most. A score that is asked of a server differs from the checkpoint's by what
-        rounding makes and by what another way of computing makes, exp(2 d).
+        rounding makes and by what another way of computing makes, exp(2 d). Neither is allowed more than `MOST`.
 
         Args:
             params: Whose tolerance, if given, stands in the place of both.
@@ -45,6 +47,6 @@ class Tolerance:
         if params.tolerance is not None:
             return cls(params.tolerance, params.tolerance)
         found = [each.largest_difference for each in export.accuracy if each.form == export.precision]
-        largest = found[0] if found else NOT_MEASURED
-        own, checkpoint = (max(LEAST, math.expm1(times * largest)) for times in (1, 2))
-        return cls(checkpoint, own)
+        largest = min(found[0] if found else NOT_MEASURED, MOST)
+        own, checkpoint = (min(max(LEAST, math.expm1(times * largest)), MOST) for times in (1, 2))
+        return cls(max(checkpoint, params.allowed), max(own, params.allowed))

@@ -43,6 +43,7 @@ class Bfloat16Model:
         config: The model's configuration.
         languages: The model's.
         exact: The model in float32, for what rounding would hide.
+        part: Which part of the numbers in the model's matrices and tables is bfloat16, from 0 to 1.
     """
 
     def __init__(self, model: Model) -> None:
@@ -66,6 +67,11 @@ class Bfloat16Model:
         }
         self._head = _retraced(functions[-1], [states], variables, found)
         self._weights = found.weights
+        sizes = dict.fromkeys((tf.bfloat16, tf.float32), 0)
+        for weight in found.weights:
+            if weight.shape.rank >= 2 and weight.dtype in sizes:
+                sizes[weight.dtype] += weight.shape.num_elements()
+        self.part = sizes[tf.bfloat16] / max(1, sum(sizes.values()))
 
     @property
     def weights(self) -> list[tf.Variable]:

@@ -62,13 +62,18 @@ class LiteModel:
             RuntimeError: If the model can't take the ids, such as more of them than it has positions.
         """
         with self._lock:
-            for name, value in sorted({"input_ids": input_ids, "attention_mask": attention_mask}.items()):
-                index = self._inputs[name]
-                if self._interpreter.get_tensor(index).shape != value.shape:
-                    self._interpreter.resize_tensor_input(index, value.shape)
-                    self._interpreter.allocate_tensors()
-                self._interpreter.set_tensor(index, np.asarray(value, np.int32))
-            self._interpreter.invoke()
+            try:
+                for name, value in sorted({"input_ids": input_ids, "attention_mask": attention_mask}.items()):
+                    index = self._inputs[name]
+                    if self._interpreter.get_tensor(index).shape != value.shape:
+                        self._interpreter.resize_tensor_input(index, value.shape)
+                        self._interpreter.allocate_tensors()
+                    self._interpreter.set_tensor(index, np.asarray(value, np.int32))
+                self._interpreter.invoke()
+            except (RuntimeError, ValueError):
+                # An interpreter that failed while it was laid out may never answer again.
+                self._interpreter = self._load()
+                raise
             return {name: self._interpreter.get_tensor(index) for name, index in self._outputs.items()}
 
     def logits_at(self, input_ids: np.ndarray, attention_mask: np.ndarray, positions: np.ndarray) -> np.ndarray:

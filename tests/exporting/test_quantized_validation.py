@@ -25,7 +25,7 @@ def tokenizer():
 @pytest.fixture(scope="module")
 def functions(tokenizer):
     model = as_masked_lm(build_masked_lm("roberta", MODEL, tokenizer, seed=1))
-    return LiteFunctions(LanguageModel(model), tokenizer.mask_token_id, 3, None)
+    return LiteFunctions(LanguageModel(model), tokenizer.mask_token_id, 3, 32, None)
 
 
 @pytest.fixture(scope="module")
@@ -42,7 +42,7 @@ def test_a_file_that_answers_as_it_was_measured_passes(directory, tokenizer, tmp
 
 @pytest.mark.slow
 def test_a_file_that_answers_other_masks_fails(functions, tokenizer, tmp_path):
-    others = LiteFunctions(functions.language_model, tokenizer.bos_token_id, 3, None)
+    others = LiteFunctions(functions.language_model, tokenizer.bos_token_id, 3, 32, None)
     (tmp_path / LITE_MODEL).write_bytes(convert(others))
     with pytest.raises(ServingError, match="must answer as it was measured"):
         validate_lite(tmp_path, tokenizer, TEXTS, tmp_path / "log", 60.0)

@@ -2,6 +2,7 @@
 
 import re
 import tempfile
+from pathlib import Path
 
 import tensorflow as tf
 
@@ -16,7 +17,7 @@ SIGNATURE = "tokens"
 ALIASES = ("serving_default",)
 
 
-def convert(functions: LiteFunctions) -> bytes:
+def convert(functions: LiteFunctions, scratch: Path | None = None) -> bytes:
     """The file that TensorFlow Serving loads as `model.tflite`.
 
     Weights are stored as eight-bit integers with a scale for each output. Activations are rounded to eight bits just
@@ -25,11 +26,12 @@ def convert(functions: LiteFunctions) -> bytes:
 
     Args:
         functions: What to convert; the first of its signatures is the one that servers answer with.
+        scratch: Where the model is for a moment, in float32; None for the system's directory for such files.
 
     Raises:
         ModelError: If the model needs an operation that TensorFlow Lite doesn't have built in.
     """
-    with tempfile.TemporaryDirectory() as directory:
+    with tempfile.TemporaryDirectory(dir=scratch) as directory:
         used = tf.Module()
         used.weights = functions.weights
         signatures = {name: function.get_concrete_function() for name, function in functions.signatures().items()}

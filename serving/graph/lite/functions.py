@@ -26,20 +26,24 @@ class LiteFunctions(tf.Module):
         model: The masked language model.
         mask_token_id: The mask's id.
         top_k: Candidates a mask.
+        longest: The most tokens of a row.
         first_position: The position id of a row's first token, where the model counts from the row's start; its rows
             then get theirs from here, each its own. Only a model that looks for tokens itself counts by itself. None
             for that one, and for a model that takes no position ids.
 
     Example:
-        functions = LiteFunctions(LanguageModel(model), tokenizer.mask_token_id, top_k=5, first_position=0)
+        functions = LiteFunctions(LanguageModel(model), tokenizer.mask_token_id, top_k=5, longest=512, first_position=0)
         content = convert(functions)  # of serving.graph.lite.conversion
     """
 
-    def __init__(self, model: LanguageModel, mask_token_id: int, top_k: int, first_position: int | None) -> None:
+    def __init__(
+        self, model: LanguageModel, mask_token_id: int, top_k: int, longest: int, first_position: int | None
+    ) -> None:
         super().__init__()
         self.language_model = model
         self.weights = model.weights
         self.mask_token_id = mask_token_id
+        self.longest = longest
         self.first_position = first_position
         self.top_k = min(top_k, model.vocabulary_size)
 
@@ -59,7 +63,7 @@ class LiteFunctions(tf.Module):
             `masks` is the largest number in a row, at least 1. What a row lacks is filled with position and token -1
             and score 0.
         """
-        input_ids, attention_mask, place = in_one_shape(input_ids, attention_mask)
+        input_ids, attention_mask, place = in_one_shape(input_ids, attention_mask, self.longest)
         is_mask = tf.cast((input_ids == self.mask_token_id) & (attention_mask != 0), tf.int32)  # (batch, sequence)
         masks = tf.reduce_sum(is_mask)
         # A product of no rows isn't computed everywhere, so without a mask the first token stands for one.
@@ -101,7 +105,7 @@ class LiteFunctions(tf.Module):
         Returns:
             `logits` (batch * predictions, vocabulary) float32, row by row, not normalized.
         """
-        input_ids, attention_mask, place = in_one_shape(input_ids, attention_mask)
+        input_ids, attention_mask, place = in_one_shape(input_ids, attention_mask, self.longest)
         cells = tf.where(positions > NO_TOKEN)  # all of them, (cells, 2) int64
         places = tf.stack([cells[:, 0], tf.cast(tf.gather_nd(positions, cells), tf.int64)], axis=1)
         return {"logits": self._scores(input_ids, attention_mask, place, places)}
@@ -120,8 +124,12 @@ class LiteFunctions(tf.Module):
         return {"tokens": self.tokens, "vocabulary_scores": self.vocabulary_scores}
 
 
-def in_one_shape(input_ids: tf.Tensor, attention_mask: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
+def in_one_shape(
+    input_ids: tf.Tensor, attention_mask: tf.Tensor, longest: int
+) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
     """Ids and mask with as many rows as the ids have, and as many columns as the mask has.
+
+    More columns than `longest` are an error, before anything is computed of them.
 
     While a server lays out the graph for an input of the new shape and one of the old, that is a shape which has one
     size in common with each. So no operation fails then; and from one layout to the next either the rows change or the
@@ -131,12 +139,14 @@ def in_one_shape(input_ids: tf.Tensor, attention_mask: tf.Tensor) -> tuple[tf.Te
     Args:
         input_ids: (batch, sequence) int32.
         attention_mask: (batch, sequence) int32.
+        longest: The most columns.
 
     Returns:
         Ids and mask, and the place of each element, (batch, sequence, 2) int32.
     """
     row = tf.cumsum(tf.ones_like(input_ids[:, :1]), axis=0, exclusive=True)  # (batch, 1)
     column = tf.cumsum(tf.ones_like(attention_mask[:1]), axis=1, exclusive=True)  # (1, sequence)
+    column = tf.gather(tf.range(longest), column)  # which finds no more than there are
     # A maximum is what broadcasts here without changing a number.
     rows, columns = tf.maximum(row, column - _BEYOND), tf.maximum(column, row - _BEYOND)  # (batch, sequence)
     place = tf.stack([rows, columns], axis=-1)

@@ -44,18 +44,30 @@ class LiteVersion(SavedModel):
             name: Signature(with_rank(to_specs(one.inputs)), with_rank(to_specs(one.outputs)), one.method_name)
             for name, one in self._definitions.items()
         }
-        self.sizes = AnswerSizes(
-            self.signatures, read_mask_token(directory), read_longest(directory), read_truncation(directory)
-        )
+        self._longest = read_longest(directory)
+        self.sizes = AnswerSizes(self.signatures, read_mask_token(directory), self._longest, read_truncation(directory))
 
     def _run(
         self, signature_name: str, tensors: Mapping[str, np.ndarray], output_names: tuple[str, ...] | None = None
     ) -> dict[str, np.ndarray]:
         """Calls a signature with all rows."""
+        # An interpreter checks no shapes: it would end the process, or answer no request any more.
+        ids, attention_mask = tensors["input_ids"], tensors["attention_mask"]
+        if ids.ndim != 2 or ids.shape != attention_mask.shape or not ids.size:
+            raise StatusError(
+                Code.INVALID_ARGUMENT,
+                "input_ids and attention_mask must have one shape, (rows, tokens) with at least one of each; received "
+                f"{ids.shape} and {attention_mask.shape}",
+            )
+        if self._longest is not None and ids.shape[1] > self._longest:
+            raise StatusError(
+                Code.INVALID_ARGUMENT,
+                f"input_ids must have at most {self._longest:,} tokens a row, received {ids.shape[1]:,}",
+            )
         wanted = tuple(self.signatures[signature_name].outputs) if output_names is None else output_names
         self._turn += 1  # threads that meet here share an interpreter, which then takes them in turn
         try:
-            found = self._pool[self._turn % len(self._pool)].tokens(tensors["input_ids"], tensors["attention_mask"])
+            found = self._pool[self._turn % len(self._pool)].tokens(ids, attention_mask)
         except (RuntimeError, ValueError) as error:
             raise StatusError(Code.INTERNAL, f"Failed to invoke TfLite interpreter: {error}") from None
         outputs = {name: found[name] for name in wanted}

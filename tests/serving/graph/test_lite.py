@@ -21,7 +21,7 @@ from serving.lite.interpreter import LiteModel
 from serving.lite.serving_metadata import METHOD, serving_signatures
 from tests.modeling.tiny_models import VOCABULARY, random_model
 
-MASK, TOP_K = 6, 5
+MASK, TOP_K, LONGEST = 6, 5, 40
 SHAPES = ((1, 8), (3, 12), (1, 36), (3, 12), (2, 6))
 TAKEN = ("albert", "bart", "deberta-v2", "modernbert", "roberta")
 
@@ -30,7 +30,7 @@ def converted(directory, model, **values):
     """The model's file, loaded."""
     path = directory / "model.tflite"
     values = {"first_position": first_position(model), **values}
-    path.write_bytes(convert(LiteFunctions(LanguageModel(model), MASK, TOP_K, **values)))
+    path.write_bytes(convert(LiteFunctions(LanguageModel(model), MASK, TOP_K, LONGEST, **values)))
     return path
 
 
@@ -76,6 +76,14 @@ def require_near(model, path):
         assert np.linalg.norm(own - exact) < 0.05 * np.linalg.norm(spread)
 
 
+def require_refused(path):
+    """Asks too long a text, and then another."""
+    lite = LiteModel(path)
+    with pytest.raises(RuntimeError):
+        lite.tokens(*rows((1, LONGEST + 1)))
+    assert lite.tokens(*rows((1, LONGEST)))["position"].tolist() == [[3]]
+
+
 def test_answers_are_near_the_models(bert, path):
     require_near(bert, path)
 
@@ -87,6 +95,7 @@ def test_answers_of_each_architecture_are_near_the_models(name, tmp_path):
     with without_chunks():
         path = converted(tmp_path, model)
     require_near(model, path)
+    require_refused(path)
 
 
 def test_rows_without_a_mask_have_no_answer(path):
@@ -166,7 +175,7 @@ def test_what_tensorflow_lite_lacks_is_named():
             return tf.tile(hidden, [1, 1, 8])
 
     with pytest.raises(ModelError) as refused:
-        convert(LiteFunctions(LanguageModel(Model()), MASK, TOP_K, None))
+        convert(LiteFunctions(LanguageModel(Model()), MASK, TOP_K, LONGEST, None))
     assert refused.value.received == "StridedSlice"
     assert "--export.quantize" in refused.value.remedy
 

@@ -24,7 +24,7 @@ MASK = 6
 def version(tmp_path_factory):
     directory = tmp_path_factory.mktemp("version")
     model = LanguageModel(as_masked_lm(random_model("bert")))
-    (directory / LITE_MODEL).write_bytes(convert(LiteFunctions(model, MASK, 5, 0)))
+    (directory / LITE_MODEL).write_bytes(convert(LiteFunctions(model, MASK, 5, 32, 0)))
     return LiteVersion(directory)
 
 
@@ -58,6 +58,27 @@ def test_ids_beyond_the_vocabulary_are_an_error_and_the_next_request_is_answered
             version.run("tokens", tensors)
         assert refused.value.code == Code.INTERNAL
     assert version.run("tokens", request(5))["position"].tolist() == [[2], [2]]
+
+
+@pytest.mark.parametrize(
+    ("ids", "attention_mask"), [((3,), (3,)), ((1, 0), (1, 0)), ((0, 8), (0, 8)), ((2, 5), (2, 4)), ((1, 5), (5,))]
+)
+def test_a_request_of_another_shape_is_refused_and_the_next_one_is_answered(version, ids, attention_mask):
+    tensors = {"input_ids": np.full(ids, 9, np.int32), "attention_mask": np.ones(attention_mask, np.int32)}
+    for _ in range(8):
+        with pytest.raises(StatusError, match="must have one shape") as refused:
+            version._run("tokens", tensors)
+        assert refused.value.code == Code.INVALID_ARGUMENT
+    assert version.run("tokens", request(5))["position"].tolist() == [[2], [2]]
+
+
+def test_an_interpreter_that_failed_answers_the_next_request(version):
+    model = LiteModel(version.directory / LITE_MODEL)
+    wrong = np.array([2, MASK, 3], np.int32)
+    for _ in range(3):
+        with pytest.raises((RuntimeError, ValueError)):
+            model.tokens(wrong, np.ones_like(wrong))
+    assert model.tokens(**request(5))["position"].tolist() == [[2], [2]]
 
 
 def test_a_damaged_file_is_an_error(tmp_path):
