@@ -2,7 +2,7 @@
 
     python benchmarks/evaluation.py [--blocks 1000] [--rounds 5]
 
-The model is the quickstart's architecture with random weights, the blocks are random tokens. The two take turns in one
+The model is a small RoFormer with random weights, the blocks are random tokens. The two take turns in one
 process after a first round that doesn't count, so that a busy machine slows both alike. Times are those of
 
     forward     the model's logits at every position of every block, in batches of 16, in a `tf.function`; tracing it
@@ -58,7 +58,7 @@ def main() -> None:
     parser.add_argument("--blocks", type=int, default=1000)
     parser.add_argument("--rounds", type=int, default=5)
     arguments = parser.parse_args()
-    model = quickstart_model()
+    model = small_model()
     random = np.random.default_rng(0)
     input_ids = random.integers(len(SPECIAL), VOCABULARY, (arguments.blocks, BLOCK_SIZE), np.int32)
     columns = random.random((1000, 60))
@@ -93,7 +93,7 @@ def main() -> None:
     print(json.dumps({"blocks": arguments.blocks, "seconds": medians}))
 
 
-def quickstart_model() -> "transformers.TFPreTrainedModel":
+def small_model() -> "transformers.TFPreTrainedModel":
     """A RoFormer of about the quickstart's size."""
     config = transformers.RoFormerConfig(
         vocab_size=VOCABULARY,

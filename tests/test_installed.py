@@ -101,7 +101,7 @@ def test_what_runs_is_what_was_installed(environment, tmp_path):
 @pytest.mark.parametrize("program", [["python", "-m", "pipeline"], ["masked-lm-pipeline"]])
 def test_the_pipeline_runs_from_any_directory(environment, tmp_path, program):
     command = [environment / program[0], *program[1:], "--runner", "local", "--config", "quickstart"]
-    assert "model_type: roformer" in run(*command, "--print_config", cwd=tmp_path).stdout
+    assert "model_type: modernbert" in run(*command, "--print_config", cwd=tmp_path).stdout
     assert "preprocess  run" in run(*command, "--plan", cwd=tmp_path).stdout
     (tmp_path / "notes.csv").write_text("body\n" + "A note that says something.\n" * 50)
     more = ["--ingest.path", "notes.csv", "--preprocess.text_column", "body", "--tokenizer.vocab_size", "300"]

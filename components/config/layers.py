@@ -146,6 +146,12 @@ def _replace_model(options: Values, file: Layer, typed: Layer) -> Iterator[str]:
             f"train.learning_rate {rate:g} of the configuration is meant for a new model, and would spoil a "
             f"checkpoint: it is {TrainParams.learning_rate:g} unless --train.learning_rate says otherwise"
         )
+    if ours.get("pretrained") is not None and removed and given.get("optimizer") == "muon" and "optimizer" not in ours:
+        options["train.optimizer"] = TrainParams.optimizer
+        yield (
+            "train.optimizer muon of the configuration is meant for a new model: a checkpoint is trained by "
+            f"{TrainParams.optimizer} unless --train.optimizer says otherwise"
+        )
 
 
 def _use_own_tokenizer(options: Values, file: Layer, typed: Layer) -> bool:

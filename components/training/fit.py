@@ -246,7 +246,14 @@ class Fit:
             gradient_checkpointing=params.gradient_checkpointing,
             compiled=self.execution.jit_compile,
         )
-        training.compile(optimizer=build_optimizer(params, self.steps, layer_matrices(self.model)))
+        matrices = layer_matrices(self.model)
+        if params.optimizer == "muon" and not matrices:
+            raise ConfigError(
+                "with train.optimizer muon, the model's layers must have matrices, whose momentum it makes orthogonal",
+                received=f"train.optimizer muon for {self.model.config.model_type}, which has none",
+                remedy="set --train.optimizer adamw",
+            )
+        training.compile(optimizer=build_optimizer(params, self.steps, matrices))
         create_slots(training.optimizer, training.trained_variables)
         return training
 

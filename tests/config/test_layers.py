@@ -135,6 +135,15 @@ def test_a_checkpoint_takes_the_place_of_a_new_model(job):
     assert len(parse(job(NEW), "--train.pretrained", "some/model", "--train.learning_rate", "1e-3")[1]) == 1
 
 
+def test_a_checkpoint_is_not_trained_by_muon_for_a_new_model(job):
+    text = NEW.replace("}\n", ", optimizer: muon}\n")
+    config, notes = parse(job(text), "--train.pretrained", "some/model")
+    assert config.train.optimizer == "adamw"
+    assert notes[-1].startswith("train.optimizer muon of the configuration is meant for a new model")
+    config, _ = parse(job(text), "--train.pretrained", "some/model", "--train.optimizer", "muon")
+    assert config.train.optimizer == "muon"
+
+
 @pytest.mark.parametrize(
     ("text", "arguments", "train", "tokenizer"),
     [

@@ -142,7 +142,7 @@ def test_muon_takes_the_matrices_of_the_layers(name):
     """No embedding, and neither bias nor norm, of any architecture; most of a large model's weights otherwise."""
     model = random_model(name)
     taken = {matrix.ref() for matrix in layer_matrices(model)}
-    assert taken
+    assert bool(taken) != name.startswith("squeezebert")  # all of its products are convolutions
     for layer in model.submodules:
         if isinstance(layer, tf.keras.layers.LayerNormalization | TFNoNorm | Norm | tf.keras.layers.Embedding):
             assert taken.isdisjoint(weight.ref() for weight in layer.trainable_weights), layer.name
