@@ -161,10 +161,11 @@ def test_a_model_that_a_given_server_has_until_it_dies(step, tmp_path):
 def test_a_wrong_answer_of_any_signature_is_caught(step, tmp_path, monkeypatch, signature, how):
     """The export's own signatures, one of them with other weights."""
 
-    def build(self, tokenizer):
-        module, longest, reason = real_build(self, tokenizer)
+    def build(self, model, tokenizer):
+        module, longest, reason = real_build(self, model, tokenizer)
         other = make_checkpoint(tmp_path / "other", make_tokenizer(), seed=1)
-        [wrong, _, _] = real_build(dataclasses.replace(self, checkpoint=other), tokenizer)
+        other_model = dataclasses.replace(self, checkpoint=other).form(tokenizer).model
+        [wrong, _, _] = real_build(self, other_model, tokenizer)
         module.weights = [*module.weights, *wrong.weights]
         tables = [*module.tables(), *wrong.tables()]
         module.tables = lambda: tables
