@@ -39,6 +39,7 @@ import tensorflow as tf
 import tokenizers
 import transformers
 
+from benchmarks.small_model import ROFORMER
 from components.evaluation.calibration import calibration
 from components.evaluation.measuring import length_of, measure, metrics_and_intervals, record_sums
 from components.evaluation.questions import Questions, Records
@@ -95,15 +96,7 @@ def main() -> None:
 
 def small_model() -> "transformers.TFPreTrainedModel":
     """A RoFormer of about the quickstart's size."""
-    config = transformers.RoFormerConfig(
-        vocab_size=VOCABULARY,
-        embedding_size=128,
-        hidden_size=128,
-        num_hidden_layers=2,
-        num_attention_heads=4,
-        intermediate_size=512,
-        max_position_embeddings=512,
-    )
+    config = transformers.RoFormerConfig(vocab_size=VOCABULARY, **ROFORMER)
     model = transformers.TFRoFormerForMaskedLM(config)
     model(tf.zeros((1, BLOCK_SIZE), tf.int32))
     return model

@@ -42,6 +42,7 @@ from foundation.keras_choice import choose_keras
 choose_keras()
 os.environ.update(TRANSFORMERS_VERBOSITY="error", HF_DATASETS_DISABLE_PROGRESS_BARS="1", USE_TORCH="0")
 
+from benchmarks.small_model import ROFORMER
 from components.blocks.params import PreprocessParams
 from components.contract.artifacts import Blocks, Tokenizer
 from components.ingest import Ingest, IngestParams
@@ -53,14 +54,6 @@ from masked_lm_pipeline import run_step
 
 TEXT_COLUMN, BLOCK_SIZE, BATCH_SIZE, PROBABILITY, FIRST_PROBABILITY = "answers.text", 64, 16, 0.15, 0.3
 LEARNING_RATE, WARMUP_RATIO, WEIGHT_DECAY = 1.5e-3, 0.1, 0.01
-MODEL = {
-    "embedding_size": 128,
-    "hidden_size": 128,
-    "num_hidden_layers": 2,
-    "num_attention_heads": 4,
-    "intermediate_size": 512,
-    "max_position_embeddings": 512,
-}
 RECIPE = {
     "optimizer": "muon",
     "learning_rate": 3e-3,
@@ -93,7 +86,7 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         blocks, tokenizer = make_data(folder)
-        first = {"model_type": "roformer", "model_config": MODEL, "mlm_probability": FIRST_PROBABILITY, "seed": 0}
+        first = {"model_type": "roformer", "model_config": ROFORMER, "mlm_probability": FIRST_PROBABILITY, "seed": 0}
         start_loss = train_here(folder / "first", blocks, tokenizer, arguments.first_steps, **first)
         start_from = folder / "first/model"
         if arguments.race:

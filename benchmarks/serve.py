@@ -55,23 +55,13 @@ from foundation.keras_choice import choose_keras
 choose_keras()
 
 from benchmarks.serving_load import Load, drive, grpc_client, http_client
+from benchmarks.small_model import ROFORMER
 
 CORES = len(os.sched_getaffinity(0))
 CLIENTS = (1, 8, 32)
 BATCH_SIZES = (1, 8, 16, 32, 64)
 TEXTS = 256
-SMALL = {
-    "model_type": "roformer",
-    "model_config": {
-        "embedding_size": 128,
-        "hidden_size": 128,
-        "num_hidden_layers": 2,
-        "num_attention_heads": 4,
-        "intermediate_size": 512,
-        "max_position_embeddings": 512,
-    },
-}
-"""About as large as the quickstart's, of an architecture that the peers have, too."""
+SMALL = {"model_type": "roformer", "model_config": ROFORMER}
 DISTILROBERTA = {
     "model_type": "roberta",
     "model_config": {"vocab_size": 50265, "num_hidden_layers": 6, "max_position_embeddings": 514},

@@ -190,6 +190,19 @@ def test_an_export_without_text_signatures_passes(tmp_path):
 
 
 @pytest.mark.slow
+def test_an_export_in_bfloat16_is_compared_twice(step, tmp_path):
+    (tmp_path / "model").mkdir()
+    Export(step.checkpoint, step.tokenizer, ExportParams(precision="bfloat16")).run(tmp_path / "model")
+    rounded = dataclasses.replace(step, model=finish(ServingModel, tmp_path / "model"))
+    report = run(rounded, tmp_path / "out").read_json("report.json")
+    assert report["largest_own_difference"] <= report["own_tolerance"] < report["tolerance"] < 0.5
+    assert 1e-4 < report["largest_score_difference"] <= report["tolerance"]
+    checkpoint = make_checkpoint(tmp_path / "checkpoint", make_tokenizer(), seed=1)
+    with pytest.raises(ServingError, match=r"instead of .* for '<mask>'"):
+        run(dataclasses.replace(rounded, checkpoint=checkpoint), tmp_path / "other")
+
+
+@pytest.mark.slow
 def test_an_export_of_other_weights_is_caught(step, tmp_path):
     checkpoint = make_checkpoint(tmp_path / "checkpoint", make_tokenizer(), seed=1)
     with pytest.raises(ServingError, match=r"instead of .* for '<mask>' .*--force export"):

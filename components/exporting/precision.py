@@ -15,8 +15,6 @@ if TYPE_CHECKING:
 FLOAT32, BFLOAT16 = "float32", "bfloat16"
 LEAST_PART = 0.5
 """Which part of a model's matrices must become bfloat16: with less, there is hardly anything gained."""
-BFLOAT16_CAPABILITY = (8, 0)
-"""Compute capability from which a GPU multiplies bfloat16 matrices."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -89,8 +87,4 @@ def why_bfloat16() -> str | None:
     from components.training.devices import Devices
 
     devices = Devices.visible()
-    if devices.kind == "GPU":
-        has = devices.compute_capability is not None and devices.compute_capability >= BFLOAT16_CAPABILITY
-    else:
-        has = devices.bfloat16
-    return str(devices) if has else None
+    return str(devices) if devices.multiply_bfloat16 else None

@@ -8,6 +8,8 @@ from typing import Any
 
 import tensorflow as tf
 
+BFLOAT16_CAPABILITY = (8, 0)
+"""The first GPUs that multiply bfloat16 matrices in hardware: Ampere."""
 CPU_INFORMATION = Path("/proc/cpuinfo")
 """Where Linux lists what the processor can do."""
 
@@ -46,6 +48,11 @@ class Devices:
         if not gpus:
             return cls(kind, names, bfloat16=cpu_multiplies_bfloat16())
         return cls(kind, names, None if None in capabilities else min(capabilities))
+
+    @property
+    def multiply_bfloat16(self) -> bool:
+        """Whether they have hardware for products of bfloat16 matrices."""
+        return self.bfloat16 or (self.compute_capability or (0, 0)) >= BFLOAT16_CAPABILITY
 
     def __str__(self) -> str:
         ability = " with bfloat16 instructions" if self.bfloat16 else ""

@@ -20,8 +20,6 @@ if TYPE_CHECKING:
 
     from components.training.params import TrainParams
 
-BFLOAT16_CAPABILITY = (8, 0)
-"""The first GPUs that multiply bfloat16 matrices in hardware: Ampere."""
 FLOAT16_CAPABILITY = (7, 0)
 """The first whose tensor cores make float16 worth its trouble: Volta."""
 
@@ -209,7 +207,7 @@ def choose_precision(devices: Devices, config: "PretrainedConfig", in_graph: boo
     capability = devices.compute_capability
     if capability is None or capability < FLOAT16_CAPABILITY:
         return "float32", f"{devices}"
-    precision = "mixed_bfloat16" if capability >= BFLOAT16_CAPABILITY else "mixed_float16"
+    precision = "mixed_bfloat16" if devices.multiply_bfloat16 else "mixed_float16"
     if reason := why_not_in(precision, config):
         return "float32", reason
     hidden_size = architecture_of(config).hidden_size(config)

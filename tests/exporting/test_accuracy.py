@@ -14,8 +14,6 @@ from components.modeling.checkpoint import build_masked_lm
 from components.modeling.library.adapter import as_masked_lm
 from components.modeling.scoring import score_masks
 from foundation.errors import ModelError
-from tests.loopback_hub.small_artifacts import bpe
-from tests.written_blocks import write_blocks
 
 SETTINGS = EvaluateParams(seed=3).questions(0.15)
 MODEL = {
@@ -26,17 +24,6 @@ MODEL = {
     "max_position_embeddings": 40,
     "initializer_range": 0.5,
 }
-
-
-@pytest.fixture(scope="module")
-def tokenizer():
-    return bpe()
-
-
-@pytest.fixture(scope="module")
-def blocks(tokenizer, tmp_path_factory):
-    ids = np.random.default_rng(0).integers(5, len(tokenizer), (60, 32)).astype(np.int32)
-    return write_blocks(tmp_path_factory.mktemp("blocks"), ids, ids)
 
 
 @pytest.fixture(scope="module")

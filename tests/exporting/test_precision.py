@@ -15,17 +15,14 @@ from components.training import devices
 from foundation.errors import ConfigError, ModelError
 from tests.exporting.test_accuracy import MODEL
 from tests.loopback_hub.small_artifacts import bpe
-from tests.written_blocks import write_blocks
 
 SETTINGS = EvaluateParams().questions(0.15)
 WITH_BFLOAT16, WITHOUT = "flags\t\t: fpu avx512_bf16 amx_tile\n", "flags\t\t: fpu avx2\n"
 
 
 @pytest.fixture(scope="module")
-def questions(tmp_path_factory):
-    tokenizer = bpe()
-    ids = np.random.default_rng(0).integers(5, len(tokenizer), (60, 32)).astype(np.int32)
-    return first_questions(write_blocks(tmp_path_factory.mktemp("blocks"), ids, ids), tokenizer, SETTINGS)
+def questions(blocks, tokenizer):
+    return first_questions(blocks, tokenizer, SETTINGS)
 
 
 @pytest.fixture(scope="module")

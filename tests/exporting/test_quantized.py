@@ -1,6 +1,5 @@
 """The export in eight-bit integers: what it writes, what it reports, and that what answers worse is refused."""
 
-import numpy as np
 import pytest
 import tensorflow as tf
 from tensorflow_serving.apis import prediction_log_pb2
@@ -17,8 +16,6 @@ from foundation.errors import ModelError
 from foundation.versions import LITE_MODEL, WARM_UP_REQUESTS
 from serving.lite.serving_metadata import serving_signatures
 from tests.finished import finish
-from tests.loopback_hub.small_artifacts import bpe
-from tests.written_blocks import write_blocks
 
 MOST = 0.2
 """Nats a masked token: random weights lose more than trained ones."""
@@ -31,17 +28,6 @@ MODEL = {
     "max_position_embeddings": 40,
     "initializer_range": 0.5,
 }
-
-
-@pytest.fixture(scope="module")
-def tokenizer():
-    return bpe()
-
-
-@pytest.fixture(scope="module")
-def blocks(tokenizer, tmp_path_factory):
-    ids = np.random.default_rng(0).integers(5, len(tokenizer), (60, 32)).astype(np.int32)
-    return write_blocks(tmp_path_factory.mktemp("blocks"), ids, ids)
 
 
 @pytest.fixture(scope="module")

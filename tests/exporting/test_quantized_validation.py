@@ -12,14 +12,8 @@ from serving.graph.lite.conversion import convert
 from serving.graph.lite.functions import LiteFunctions
 from serving.lite.interpreter import LiteModel
 from tests.exporting.test_quantized import MODEL
-from tests.loopback_hub.small_artifacts import bpe
 
 TEXTS = ["<mask>", "The sky is <mask> and the sea is <mask>.", "Who is <mask>?"]
-
-
-@pytest.fixture(scope="module")
-def tokenizer():
-    return bpe()
 
 
 @pytest.fixture(scope="module")

@@ -13,14 +13,13 @@ from pathlib import Path
 from components.config.runner_settings import RayParams
 from foundation.errors import PipelineError
 from foundation.keras_choice import choose_keras
-from foundation.termination import TERMINATION
+from foundation.own_process import run_as_process
 from runners.command_line.outcome import failed, interrupted
 from runners.ray.workers import RayWorkers
 from tests.runners.ray import tasks
 
 
 def main(params: str, what: str, directory: str) -> int:
-    TERMINATION.interrupt("ended at once")
     choose_keras()
     # As in a run: its temporary files are in a directory of its own.
     tempfile.tempdir = os.environ["TMPDIR"] = directory
@@ -33,16 +32,10 @@ def main(params: str, what: str, directory: str) -> int:
                 list(workers.map(tasks.nothing, functools.partial(tasks.waits, Path(directory)), range(4)))
             else:
                 workers.together(functools.partial(tasks.waits_together, Path(directory)))
-        code = 0
     except PipelineError as error:
-        code = failed(error)
-    except KeyboardInterrupt as interrupt:
-        code = interrupted(interrupt)
-    if TERMINATION.received is not None:
-        TERMINATION.leave(code)
-    TERMINATION.ignore()
-    return code
+        return failed(error)
+    return 0
 
 
 if __name__ == "__main__":
-    sys.exit(main(*sys.argv[1:]))
+    sys.exit(run_as_process(lambda: main(*sys.argv[1:]), "ended at once", interrupted))
